@@ -1,0 +1,214 @@
+//! What a model looks like: sizes, positions, pooling, task.
+
+use crate::dims::DimsError;
+
+/// Most parameters a configuration may ask for (4 GiB of f32): a file that asks for more is wrong.
+const MAX_PARAMETERS: usize = 1 << 30;
+
+/// How a token knows its place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "kebab-case"))]
+pub enum Positions {
+    /// A trained vector per position, `pos_embed` of shape `[n_positions, d_model]`.
+    Learned,
+    /// `sin(pos / 10000^(2i/d))` at even and `cos` at odd columns (arXiv 1706.03762, section 3.5).
+    Sinusoidal,
+}
+
+/// How the tokens of a window become one vector.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "kebab-case"))]
+pub enum Pooling {
+    /// The mean of the valid tokens.
+    Mean,
+    /// A trained token in front of the others (`cls_token`), read after the last block.
+    ClassToken,
+}
+
+/// What the head answers. Regression, forecasting and detection will join.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields))]
+pub enum Task {
+    /// One of `n_classes` classes per window; the head gives logits.
+    Classification {
+        /// Number of classes, at least 1.
+        n_classes: usize,
+    },
+}
+
+impl Task {
+    /// Width of the head's output.
+    pub fn n_outputs(&self) -> usize {
+        match *self {
+            Self::Classification { n_classes } => n_classes,
+        }
+    }
+}
+
+/// Sizes and choices of an [`Encoder`](crate::Encoder).
+///
+/// There is no `Default`: sizes depend on the data.
+#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
+pub struct EncoderConfig {
+    /// Values per time step.
+    pub channels: usize,
+    /// Most time steps in a window; shorter windows are welcome.
+    pub seq_len: usize,
+    /// Time steps that form one token; the last token of a window is padded with zeros.
+    pub patch_len: usize,
+    /// Width of a token.
+    pub d_model: usize,
+    /// Attention heads; must divide `d_model`.
+    pub n_heads: usize,
+    /// Number of blocks.
+    pub n_layers: usize,
+    /// Width of the hidden layer of each block's MLP.
+    pub d_ff: usize,
+    /// Share of values dropped in training, after the embedding and after each residual branch.
+    pub dropout: f32,
+    /// How a token knows its place.
+    pub positions: Positions,
+    /// How tokens become one vector.
+    pub pooling: Pooling,
+    /// What the head answers.
+    pub task: Task,
+}
+
+impl EncoderConfig {
+    /// Checks every size against the others and against what a machine can hold.
+    ///
+    /// # Errors
+    /// If a size is zero, `n_heads` does not divide `d_model`, `dropout` is outside `[0, 1)`, or
+    /// the parameters would not fit.
+    pub fn validate(&self) -> Result<(), DimsError> {
+        let sizes = [
+            ("channels", self.channels),
+            ("seq_len", self.seq_len),
+            ("patch_len", self.patch_len),
+            ("d_model", self.d_model),
+            ("n_heads", self.n_heads),
+            ("n_layers", self.n_layers),
+            ("d_ff", self.d_ff),
+            ("the number of outputs of the task", self.task.n_outputs()),
+        ];
+        if let Some((name, _)) = sizes.iter().find(|(_, size)| *size == 0) {
+            return Err(DimsError::new(format!("{name} must be at least 1, found 0")));
+        }
+        if !self.d_model.is_multiple_of(self.n_heads) {
+            return Err(DimsError::new(format!(
+                "n_heads must divide d_model, found n_heads {} and d_model {}",
+                self.n_heads, self.d_model
+            )));
+        }
+        if self.patch_len > self.seq_len {
+            return Err(DimsError::new(format!(
+                "patch_len must not exceed the window of {} steps, found {}",
+                self.seq_len, self.patch_len
+            )));
+        }
+        if !(0.0..1.0).contains(&self.dropout) {
+            return Err(DimsError::new(format!(
+                "dropout must be at least 0 and below 1, found {}",
+                self.dropout
+            )));
+        }
+        match self.parameters() {
+            Some(n) if n <= MAX_PARAMETERS => Ok(()),
+            _ => Err(DimsError::new(format!(
+                "the model would have more than {MAX_PARAMETERS} parameters; make d_model, d_ff, n_layers or seq_len smaller"
+            ))),
+        }
+    }
+
+    /// Tokens of a window of `len` steps, without the class token: `ceil(len / patch_len)`.
+    pub fn patches(&self, len: usize) -> usize {
+        len.div_ceil(self.patch_len)
+    }
+
+    /// Tokens of a window of `len` steps, the class token included.
+    pub fn tokens(&self, len: usize) -> usize {
+        self.patches(len) + usize::from(self.pooling == Pooling::ClassToken)
+    }
+
+    /// Width of one head.
+    pub fn head_dim(&self) -> usize {
+        self.d_model / self.n_heads
+    }
+
+    /// Values in one patch, `patch_len * channels`.
+    pub fn patch_width(&self) -> usize {
+        self.patch_len * self.channels
+    }
+
+    /// Number of parameters, `None` where it overflows.
+    fn parameters(&self) -> Option<usize> {
+        let d = self.d_model;
+        let linear = |inputs: usize, outputs: usize| inputs.checked_add(1)?.checked_mul(outputs);
+        let block = [linear(d, d.checked_mul(3)?)?, linear(d, d)?, linear(d, self.d_ff)?]
+            .into_iter()
+            .chain([linear(self.d_ff, d)?, d.checked_mul(4)?])
+            .try_fold(0usize, usize::checked_add)?;
+        [
+            linear(self.patch_len.checked_mul(self.channels)?, d)?,
+            d,
+            self.seq_len.div_ceil(self.patch_len).checked_add(1)?.checked_mul(d)?,
+            block.checked_mul(self.n_layers)?,
+            d.checked_mul(2)?,
+            linear(d, self.task.n_outputs())?,
+        ]
+        .into_iter()
+        .try_fold(0usize, usize::checked_add)
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    pub(crate) fn small() -> EncoderConfig {
+        EncoderConfig {
+            channels: 2,
+            seq_len: 7,
+            patch_len: 2,
+            d_model: 8,
+            n_heads: 2,
+            n_layers: 2,
+            d_ff: 12,
+            dropout: 0.0,
+            positions: Positions::Learned,
+            pooling: Pooling::Mean,
+            task: Task::Classification { n_classes: 3 },
+        }
+    }
+
+    #[test]
+    fn wrong_sizes_are_errors_that_name_the_field() {
+        let message = |change: fn(&mut EncoderConfig)| {
+            let mut config = small();
+            change(&mut config);
+            config.validate().map_err(|e| e.to_string()).expect_err("must fail")
+        };
+        assert!(message(|c| c.d_model = 0).contains("d_model"));
+        assert!(message(|c| c.n_heads = 3).contains("n_heads must divide"));
+        assert!(message(|c| c.dropout = f32::NAN).contains("dropout"));
+        assert!(message(|c| c.dropout = 1.0).contains("dropout"));
+        assert!(message(|c| c.patch_len = 8).contains("patch_len"));
+        assert!(message(|c| c.d_ff = usize::MAX / 2).contains("parameters"));
+        assert!(message(|c| c.task = Task::Classification { n_classes: 0 }).contains("outputs"));
+        assert_eq!(small().validate(), Ok(()));
+    }
+
+    #[test]
+    fn ragged_last_patch_counts_as_a_token() {
+        let mut config = small();
+        assert_eq!(config.tokens(7), 4);
+        config.pooling = Pooling::ClassToken;
+        assert_eq!(config.tokens(6), 4);
+    }
+}

@@ -1,0 +1,156 @@
+//! The backward pass over one chunk: the steps of the forward pass, undone in reverse.
+
+use super::Encoder;
+use super::forward::DropSite;
+use super::lanes::Lane;
+use super::workspace::{Activations, attn_dims};
+use crate::attention::attention_backward;
+use crate::config::{EncoderConfig, Pooling};
+use crate::gelu::gelu_backward;
+use crate::layer_norm::layer_norm_backward;
+use crate::layout::Affine;
+use crate::linear::{linear_backward_input, linear_backward_params};
+use crate::simd::{add_assign, vectorize};
+
+impl Encoder {
+    /// Adds the chunk's gradient to `grad`; `acts.logits` holds the gradient at the logits.
+    pub(crate) fn backward_chunk(
+        &self,
+        params: &[f32],
+        chunk: &Lane<'_>,
+        acts: &mut Activations,
+        seed: Option<u64>,
+        grad: &mut [f32],
+    ) {
+        let config = &self.config;
+        let Activations {
+            tokens, patches, x, blocks, branch, d_x, d_normed, d_hidden, d_qkv, ..
+        } = acts;
+        // 3. head, pooling, last norm
+        let head = &self.slots.head;
+        layer_params(head, grad, &acts.logits, &acts.pooled);
+        layer_input(params, head, &mut acts.d_pooled, &acts.logits);
+        unpool(config, tokens, &acts.d_pooled, d_normed);
+        d_x.fill(0.0);
+        norm_backward(
+            params,
+            &self.slots.norm,
+            grad,
+            d_x,
+            d_normed,
+            (&x[config.n_layers], &acts.stats),
+        );
+        for (i, (slots, block)) in self.slots.blocks.iter().zip(blocks).enumerate().rev() {
+            // 2. the MLP branch
+            let d_branch = {
+                branch.copy_from_slice(d_x);
+                self.drop(self.dropout(seed, DropSite::Mlp(i)), chunk, tokens, branch);
+                &*branch
+            };
+            layer_params(&slots.fc2, grad, d_branch, &block.activated);
+            layer_input(params, &slots.fc2, d_hidden, d_branch);
+            gelu_backward(d_hidden, &block.hidden);
+            layer_params(&slots.fc1, grad, d_hidden, &block.norm2);
+            layer_input(params, &slots.fc1, d_normed, d_hidden);
+            norm_backward(
+                params,
+                &slots.norm2,
+                grad,
+                d_x,
+                d_normed,
+                (&block.middle, &block.stats2),
+            );
+            // 1. the attention branch
+            branch.copy_from_slice(d_x);
+            self.drop(self.dropout(seed, DropSite::Attention(i)), chunk, tokens, branch);
+            layer_params(&slots.proj, grad, branch, &block.attended);
+            // d_normed holds the gradient at the attention's output until the next line but one
+            layer_input(params, &slots.proj, d_normed, branch);
+            let (d, n_heads) = (config.d_model, config.n_heads);
+            let mut row = 0;
+            for &seq in tokens.iter() {
+                let (narrow, wide) = (row * d..(row + seq) * d, row * 3 * d..(row + seq) * 3 * d);
+                attention_backward(
+                    &mut d_qkv[wide.clone()],
+                    &d_normed[narrow.clone()],
+                    &block.attended[narrow],
+                    &block.lse[row * n_heads..(row + seq) * n_heads],
+                    &block.qkv[wide],
+                    attn_dims(config, seq),
+                    &mut acts.scratch,
+                );
+                row += seq;
+            }
+            layer_params(&slots.qkv, grad, d_qkv, &block.norm1);
+            layer_input(params, &slots.qkv, d_normed, d_qkv);
+            norm_backward(params, &slots.norm1, grad, d_x, d_normed, (&x[i], &block.stats1));
+        }
+        self.drop(self.dropout(seed, DropSite::Embedding), chunk, tokens, d_x);
+        self.embed_backward(grad, tokens, patches, d_x);
+    }
+
+    fn embed_backward(&self, grad: &mut [f32], tokens: &[usize], patches: &[f32], d_x: &mut [f32]) {
+        let d = self.config.d_model;
+        let mut rest = &mut *d_x;
+        for &seq in tokens {
+            let (window, others) = rest.split_at_mut(seq * d);
+            if let Some(pos) = &self.slots.pos_embed {
+                add_assign(&mut grad[pos.clone()][..seq * d], window);
+            }
+            if let Some(cls) = &self.slots.cls_token {
+                add_assign(&mut grad[cls.clone()], &window[..d]);
+                // The class token took the place of the patch embedding there.
+                window[..d].fill(0.0);
+            }
+            rest = others;
+        }
+        layer_params(&self.slots.patch, grad, d_x, patches);
+    }
+}
+
+/// Weight and bias of a layer, both inside `grad`: the bias follows the weight.
+fn layer_params(layer: &Affine, grad: &mut [f32], d_out: &[f32], x: &[f32]) {
+    let (d_weight, d_bias) =
+        grad[layer.weight.start..layer.bias.end].split_at_mut(layer.weight.len());
+    linear_backward_params(d_weight, d_bias, d_out, x);
+}
+
+fn layer_input(params: &[f32], layer: &Affine, d_x: &mut [f32], d_out: &[f32]) {
+    linear_backward_input(d_x, d_out, &params[layer.weight.clone()], layer.bias.len());
+}
+
+fn norm_backward(
+    params: &[f32],
+    norm: &Affine,
+    grad: &mut [f32],
+    d_x: &mut [f32],
+    d_out: &[f32],
+    (x, stats): (&[f32], &[(f32, f32)]),
+) {
+    let (d_weight, d_bias) = grad[norm.weight.start..norm.bias.end].split_at_mut(norm.weight.len());
+    layer_norm_backward(d_x, d_weight, d_bias, d_out, x, stats, &params[norm.weight.clone()]);
+}
+
+/// Spreads the gradient of the pooled vector over the tokens; overwrites `d_x`.
+fn unpool(config: &EncoderConfig, tokens: &[usize], d_pooled: &[f32], d_x: &mut [f32]) {
+    let d = config.d_model;
+    let mut rest = d_x;
+    for (d_pooled, &seq) in d_pooled.chunks_exact(d).zip(tokens) {
+        let (window, others) = rest.split_at_mut(seq * d);
+        rest = others;
+        match config.pooling {
+            Pooling::ClassToken => {
+                window[..d].copy_from_slice(d_pooled);
+                window[d..].fill(0.0);
+            }
+            Pooling::Mean => vectorize(|| {
+                let share = 1.0 / seq as f32;
+                for row in window.chunks_exact_mut(d) {
+                    for (o, &g) in row.iter_mut().zip(d_pooled) {
+                        *o = g * share;
+                    }
+                }
+            }),
+        }
+    }
+}

@@ -1,0 +1,248 @@
+//! The forward pass over one chunk of windows.
+
+use super::Encoder;
+use super::lanes::Lane;
+use super::workspace::{Activations, BlockActivations, attn_dims};
+use crate::attention::attention_forward;
+use crate::config::{EncoderConfig, Pooling};
+use crate::dropout::Dropout;
+use crate::gelu::gelu_forward;
+use crate::layer_norm::layer_norm_forward;
+use crate::layout::{Affine, BlockSlots};
+use crate::linear::{linear_add, linear_forward};
+use crate::simd::{add_assign, vectorize};
+
+/// Where values are dropped: after the embedding, and after the two branches of each block.
+#[derive(Clone, Copy)]
+pub(crate) enum DropSite {
+    Embedding,
+    Attention(usize),
+    Mlp(usize),
+}
+
+impl Encoder {
+    /// The dropout at a place in this step; `None` when nothing is dropped.
+    pub(crate) fn dropout(&self, seed: Option<u64>, site: DropSite) -> Option<Dropout> {
+        let number = match site {
+            DropSite::Embedding => 0,
+            DropSite::Attention(block) => 2 * block as u64 + 1,
+            DropSite::Mlp(block) => 2 * block as u64 + 2,
+        };
+        seed.map(|seed| Dropout::new(self.config.dropout, seed, number))
+    }
+
+    /// Number of the chunk's first token row for the dropout masks: windows have numbers of their
+    /// own in the batch, whatever lane they are in.
+    pub(crate) fn drop_rows(&self, chunk: &Lane<'_>) -> impl Iterator<Item = u64> {
+        let rows = self.config.tokens(self.config.seq_len) as u64;
+        let first = chunk.first_window as u64;
+        (0..chunk.lengths.len() as u64).map(move |w| (first + w) * rows)
+    }
+
+    /// Applies a dropout to token rows of `width` values.
+    pub(crate) fn drop(
+        &self,
+        dropout: Option<Dropout>,
+        chunk: &Lane<'_>,
+        tokens: &[usize],
+        x: &mut [f32],
+    ) {
+        let Some(dropout) = dropout else { return };
+        let d = self.config.d_model;
+        let mut rest = x;
+        for (first_row, &seq) in self.drop_rows(chunk).zip(tokens) {
+            let (window, others) = rest.split_at_mut(seq * d);
+            dropout.apply(window, d, first_row);
+            rest = others;
+        }
+    }
+
+    /// Fills `acts` up to the logits.
+    pub(crate) fn forward_chunk(
+        &self,
+        params: &[f32],
+        chunk: &Lane<'_>,
+        acts: &mut Activations,
+        seed: Option<u64>,
+    ) {
+        let Activations { tokens, patches, x, blocks, normed, stats, branch, scratch, .. } = acts;
+        cut_patches(&self.config, chunk, patches);
+        self.embed(params, tokens, patches, &mut x[0]);
+        self.drop(self.dropout(seed, DropSite::Embedding), chunk, tokens, &mut x[0]);
+        let (n_x, n_blocks) = (x.len(), blocks.len());
+        for (i, slots) in self.slots.blocks.iter().enumerate() {
+            let (before, after) = x.split_at_mut((i % n_x).max((i + 1) % n_x));
+            let (input, output) = if i % n_x < (i + 1) % n_x {
+                (&before[i % n_x], &mut after[0])
+            } else {
+                (&after[0], &mut before[(i + 1) % n_x])
+            };
+            let block = &mut blocks[i % n_blocks];
+            // 1. the attention branch
+            self.attend(params, slots, tokens, input, block, scratch);
+            let BlockActivations { attended, middle, norm2, stats2, hidden, activated, .. } = block;
+            let dropout = self.dropout(seed, DropSite::Attention(i));
+            middle.copy_from_slice(input);
+            self.add_branch(
+                params,
+                &slots.proj,
+                attended,
+                middle,
+                |branch| {
+                    self.drop(dropout, chunk, tokens, branch);
+                },
+                dropout.is_some().then_some(&mut *branch),
+            );
+            // 2. the MLP branch
+            let norm = &slots.norm2;
+            layer_norm_forward(
+                norm2,
+                stats2,
+                middle,
+                &params[norm.weight.clone()],
+                &params[norm.bias.clone()],
+            );
+            apply(params, &slots.fc1, hidden, norm2);
+            gelu_forward(activated, hidden);
+            let dropout = self.dropout(seed, DropSite::Mlp(i));
+            output.copy_from_slice(middle);
+            self.add_branch(
+                params,
+                &slots.fc2,
+                activated,
+                output,
+                |branch| {
+                    self.drop(dropout, chunk, tokens, branch);
+                },
+                dropout.is_some().then_some(&mut *branch),
+            );
+        }
+        // 3. pool and answer
+        let last = &x[self.config.n_layers % n_x];
+        let norm = &self.slots.norm;
+        layer_norm_forward(
+            normed,
+            stats,
+            last,
+            &params[norm.weight.clone()],
+            &params[norm.bias.clone()],
+        );
+        pool(&self.config, tokens, normed, &mut acts.pooled);
+        apply(params, &self.slots.head, &mut acts.logits, &acts.pooled);
+    }
+
+    /// `x = patches·W + b + positions`, the class token in front of each window.
+    fn embed(&self, params: &[f32], tokens: &[usize], patches: &[f32], x: &mut [f32]) {
+        let d = self.config.d_model;
+        apply(params, &self.slots.patch, x, patches);
+        let positions =
+            self.slots.pos_embed.clone().map_or(self.sinusoids.as_slice(), |r| &params[r]);
+        let mut rest = x;
+        for &seq in tokens {
+            let (window, others) = rest.split_at_mut(seq * d);
+            if let Some(cls) = &self.slots.cls_token {
+                window[..d].copy_from_slice(&params[cls.clone()]);
+            }
+            add_assign(window, &positions[..seq * d]);
+            rest = others;
+        }
+    }
+
+    /// `attended = attention(qkv(norm1(input)))`, window by window.
+    fn attend(
+        &self,
+        params: &[f32],
+        slots: &BlockSlots,
+        tokens: &[usize],
+        input: &[f32],
+        block: &mut BlockActivations,
+        scratch: &mut [f32],
+    ) {
+        let (d, n_heads) = (self.config.d_model, self.config.n_heads);
+        let BlockActivations { norm1, stats1, qkv, lse, attended, .. } = block;
+        let norm = &slots.norm1;
+        layer_norm_forward(
+            norm1,
+            stats1,
+            input,
+            &params[norm.weight.clone()],
+            &params[norm.bias.clone()],
+        );
+        apply(params, &slots.qkv, qkv, norm1);
+        let mut row = 0;
+        for &seq in tokens {
+            attention_forward(
+                &mut attended[row * d..(row + seq) * d],
+                &mut lse[row * n_heads..(row + seq) * n_heads],
+                &qkv[row * 3 * d..(row + seq) * 3 * d],
+                attn_dims(&self.config, seq),
+                scratch,
+            );
+            row += seq;
+        }
+    }
+
+    /// `out += drop(layer(x))`; without dropout straight into `out`.
+    fn add_branch(
+        &self,
+        params: &[f32],
+        layer: &Affine,
+        x: &[f32],
+        out: &mut [f32],
+        drop: impl Fn(&mut [f32]),
+        buffer: Option<&mut Vec<f32>>,
+    ) {
+        if let Some(branch) = buffer {
+            apply(params, layer, branch, x);
+            drop(branch);
+            add_assign(out, branch);
+        } else {
+            linear_add(out, x, &params[layer.weight.clone()], &params[layer.bias.clone()]);
+        }
+    }
+}
+
+/// `out = layer(x)`.
+fn apply(params: &[f32], layer: &Affine, out: &mut [f32], x: &[f32]) {
+    linear_forward(out, x, &params[layer.weight.clone()], &params[layer.bias.clone()]);
+}
+
+/// Cuts windows into patches, one a token; a class token gets an empty one.
+fn cut_patches(config: &EncoderConfig, chunk: &Lane<'_>, patches: &mut [f32]) {
+    let width = config.patch_width();
+    let class_token = usize::from(config.pooling == Pooling::ClassToken) * width;
+    let (mut rest, mut values) = (patches, chunk.values);
+    for &len in chunk.lengths {
+        let (window, other_values) = values.split_at(len * config.channels);
+        let (rows, others) = rest.split_at_mut(class_token + config.patches(len) * width);
+        rows[..class_token].fill(0.0);
+        let rows = &mut rows[class_token..];
+        rows[..window.len()].copy_from_slice(window);
+        rows[window.len()..].fill(0.0);
+        (rest, values) = (others, other_values);
+    }
+}
+
+/// The mean of each window's tokens, or its first.
+fn pool(config: &EncoderConfig, tokens: &[usize], x: &[f32], pooled: &mut [f32]) {
+    let d = config.d_model;
+    let mut rest = x;
+    for (pooled, &seq) in pooled.chunks_exact_mut(d).zip(tokens) {
+        let (window, others) = rest.split_at(seq * d);
+        rest = others;
+        match config.pooling {
+            Pooling::ClassToken => pooled.copy_from_slice(&window[..d]),
+            Pooling::Mean => vectorize(|| {
+                pooled.fill(0.0);
+                for row in window.chunks_exact(d) {
+                    for (p, &v) in pooled.iter_mut().zip(row) {
+                        *p += v;
+                    }
+                }
+                for p in pooled {
+                    *p /= seq as f32;
+                }
+            }),
+        }
+    }
+}

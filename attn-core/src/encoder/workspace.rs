@@ -1,0 +1,118 @@
+//! Buffers of the passes; they grow to the largest chunk and are kept.
+
+use super::lanes::Lane;
+use crate::attention::attention_scratch;
+use crate::config::EncoderConfig;
+use crate::dims::AttnDims;
+
+/// Memory for the passes of an [`Encoder`](crate::Encoder), reused from call to call.
+///
+/// It grows on first use and then stays: steps of the same size allocate nothing large. With more
+/// than one thread the work runs in the calling rayon pool.
+#[derive(Debug)]
+pub struct Workspace {
+    pub(crate) workers: Vec<Activations>,
+    pub(crate) lane_grads: Vec<Vec<f32>>,
+}
+
+impl Workspace {
+    /// A workspace for so many threads, at least one.
+    pub fn new(threads: usize) -> Self {
+        let workers = (0..threads.max(1)).map(|_| Activations::default()).collect();
+        Self { workers, lane_grads: Vec::new() }
+    }
+}
+
+/// What one block keeps for its backward pass; `rows` are the tokens of the chunk.
+#[derive(Debug, Default)]
+pub(crate) struct BlockActivations {
+    pub(crate) norm1: Vec<f32>,         // (rows, d_model)
+    pub(crate) stats1: Vec<(f32, f32)>, // (rows)
+    pub(crate) qkv: Vec<f32>,           // (rows, 3 d_model)
+    pub(crate) lse: Vec<f32>,           // per window (n_heads, tokens)
+    pub(crate) attended: Vec<f32>,      // (rows, d_model)
+    pub(crate) middle: Vec<f32>,        // (rows, d_model), after the attention branch
+    pub(crate) norm2: Vec<f32>,         // (rows, d_model)
+    pub(crate) stats2: Vec<(f32, f32)>, // (rows)
+    pub(crate) hidden: Vec<f32>,        // (rows, d_ff), before GELU
+    pub(crate) activated: Vec<f32>,     // (rows, d_ff)
+}
+
+/// Buffers of one worker.
+#[derive(Debug, Default)]
+pub(crate) struct Activations {
+    /// Tokens of each window of the chunk.
+    pub(crate) tokens: Vec<usize>,
+    pub(crate) patches: Vec<f32>, // (rows, patch_width)
+    /// Input of each block and output of the last; two that alternate without a backward pass.
+    pub(crate) x: Vec<Vec<f32>>, // (rows, d_model) each
+    pub(crate) blocks: Vec<BlockActivations>,
+    pub(crate) normed: Vec<f32>, // (rows, d_model)
+    pub(crate) stats: Vec<(f32, f32)>,
+    pub(crate) pooled: Vec<f32>, // (windows, d_model)
+    pub(crate) logits: Vec<f32>, // (windows, n_outputs), their gradient in the backward pass
+    pub(crate) branch: Vec<f32>, // (rows, d_model)
+    pub(crate) scratch: Vec<f32>,
+    pub(crate) d_x: Vec<f32>,      // (rows, d_model)
+    pub(crate) d_normed: Vec<f32>, // (rows, d_model)
+    pub(crate) d_hidden: Vec<f32>, // (rows, d_ff)
+    pub(crate) d_qkv: Vec<f32>,    // (rows, 3 d_model)
+    pub(crate) d_pooled: Vec<f32>, // (windows, d_model)
+}
+
+impl Activations {
+    /// Gives every buffer its length for this chunk; only the first of its size allocates.
+    pub(crate) fn prepare(&mut self, config: &EncoderConfig, chunk: &Lane<'_>, backward: bool) {
+        self.tokens.clear();
+        self.tokens.extend(chunk.lengths.iter().map(|&len| config.tokens(len)));
+        let rows: usize = self.tokens.iter().sum();
+        let windows = self.tokens.len();
+        let (d, d_ff) = (config.d_model, config.d_ff);
+        let scratch = self.tokens.iter().map(|&seq| scratch(config, seq)).max().unwrap_or(0);
+        set(&mut self.patches, rows * config.patch_width());
+        self.x.resize_with(if backward { config.n_layers + 1 } else { 2 }, Vec::new);
+        for x in &mut self.x {
+            set(x, rows * d);
+        }
+        self.blocks.resize_with(if backward { config.n_layers } else { 1 }, Default::default);
+        for block in &mut self.blocks {
+            for buffer in
+                [&mut block.norm1, &mut block.attended, &mut block.middle, &mut block.norm2]
+            {
+                set(buffer, rows * d);
+            }
+            set(&mut block.qkv, rows * 3 * d);
+            set(&mut block.lse, rows * config.n_heads);
+            set(&mut block.hidden, rows * d_ff);
+            set(&mut block.activated, rows * d_ff);
+            set(&mut block.stats1, rows);
+            set(&mut block.stats2, rows);
+        }
+        set(&mut self.normed, rows * d);
+        set(&mut self.stats, rows);
+        set(&mut self.pooled, windows * d);
+        set(&mut self.logits, windows * config.task.n_outputs());
+        set(&mut self.branch, rows * d);
+        set(&mut self.scratch, scratch);
+        if backward {
+            set(&mut self.d_x, rows * d);
+            set(&mut self.d_normed, rows * d);
+            set(&mut self.d_hidden, rows * d_ff);
+            set(&mut self.d_qkv, rows * 3 * d);
+            set(&mut self.d_pooled, windows * d);
+        }
+    }
+}
+
+/// Sizes of one window's attention; the configuration was validated.
+pub(crate) fn attn_dims(config: &EncoderConfig, seq: usize) -> AttnDims {
+    AttnDims { seq, n_heads: config.n_heads, head_dim: config.head_dim() }
+}
+
+fn scratch(config: &EncoderConfig, seq: usize) -> usize {
+    attention_scratch(attn_dims(config, seq))
+}
+
+fn set<T: Clone + Default>(buffer: &mut Vec<T>, len: usize) {
+    buffer.resize(len, T::default());
+}

@@ -1,0 +1,25 @@
+#![doc = include_str!("../README.md")]
+
+mod attention;
+mod config;
+mod dims;
+mod dropout;
+mod encoder;
+mod gelu;
+mod layer_norm;
+mod layout;
+mod linear;
+mod loss;
+pub mod reference;
+mod rng;
+mod simd;
+
+pub use attention::{attention_backward, attention_forward, attention_scratch};
+pub use config::{EncoderConfig, Pooling, Positions, Task};
+pub use dims::{AttnDims, DimsError};
+pub use encoder::{Batch, Encoder, StepStats, Workspace};
+pub use gelu::{gelu_backward, gelu_forward};
+pub use layer_norm::{LAYER_NORM_EPS, layer_norm_backward, layer_norm_forward};
+pub use layout::{Layout, TensorSpec};
+pub use linear::{linear_backward_input, linear_backward_params, linear_forward};
+pub use loss::CrossEntropy;

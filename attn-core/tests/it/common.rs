@@ -1,0 +1,45 @@
+//! Helpers: configurations and batches.
+
+use attn_core::{EncoderConfig, Pooling, Positions, Task};
+use testkit::sequence;
+
+/// A small model; tests change what they are about.
+pub(crate) fn config(positions: Positions, pooling: Pooling) -> EncoderConfig {
+    EncoderConfig {
+        channels: 3,
+        seq_len: 11,
+        patch_len: 2,
+        d_model: 12,
+        n_heads: 3,
+        n_layers: 2,
+        d_ff: 20,
+        dropout: 0.0,
+        positions,
+        pooling,
+        task: Task::Classification { n_classes: 4 },
+    }
+}
+
+/// Every combination of positions and pooling.
+pub(crate) fn configs() -> Vec<EncoderConfig> {
+    [
+        (Positions::Learned, Pooling::Mean),
+        (Positions::Learned, Pooling::ClassToken),
+        (Positions::Sinusoidal, Pooling::Mean),
+        (Positions::Sinusoidal, Pooling::ClassToken),
+    ]
+    .map(|(positions, pooling)| config(positions, pooling))
+    .to_vec()
+}
+
+/// Values, lengths from 1 to `seq_len`, and targets.
+pub(crate) fn windows(
+    config: &EncoderConfig,
+    n: usize,
+    seed: u64,
+) -> (Vec<f32>, Vec<usize>, Vec<u32>) {
+    let lengths: Vec<usize> = (0..n).map(|i| 1 + (i * 5 + 10) % config.seq_len).collect();
+    let values = sequence(seed, lengths.iter().sum::<usize>() * config.channels);
+    let targets = (0..n as u32).map(|i| i % config.task.n_outputs() as u32).collect();
+    (values, lengths, targets)
+}

@@ -1,0 +1,217 @@
+//! What the files of one data set have in common, and the segments read so far.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::bail;
+
+use super::columns::{position, require};
+use super::labels::Classes;
+use super::table::listed;
+use super::{DataConfig, Dataset, Expected, Segment};
+
+/// Collects the segments of all files, and holds them to the same channels.
+pub(super) struct Collector<'a> {
+    pub(super) config: &'a DataConfig,
+    pub(super) expected: Option<Expected<'a>>,
+    pub(super) classes: Classes,
+    pub(super) segments: Vec<Segment>,
+    /// The value columns of the first file, for the files after it.
+    columns: Option<(PathBuf, Vec<String>)>,
+    channels: Option<(PathBuf, Vec<String>)>,
+}
+
+impl<'a> Collector<'a> {
+    pub(super) fn new(config: &'a DataConfig, expected: Option<Expected<'a>>) -> Self {
+        Self {
+            config,
+            expected,
+            classes: Classes::new(expected.map(|expected| expected.classes)),
+            segments: Vec::new(),
+            columns: None,
+            channels: None,
+        }
+    }
+
+    /// The names that must hold values where a column is a channel: those of the configuration, else of the model.
+    pub(super) fn wanted_channels(&self) -> Option<&'a [String]> {
+        self.config.channels.as_deref().or(self.expected.map(|expected| expected.channels))
+    }
+
+    /// Places in `header` of the value columns: `wanted` if there are such; else those of the first file, which
+    /// must be the `rest` of this file's columns too.
+    pub(super) fn value_columns(
+        &mut self,
+        path: &Path,
+        header: &[String],
+        wanted: Option<&[String]>,
+        rest: &[usize],
+    ) -> anyhow::Result<Vec<usize>> {
+        if let Some(wanted) = wanted {
+            let why = if self.config.channels.is_some() {
+                "data.channels lists it"
+            } else {
+                "the model reads it"
+            };
+            check_distinct(wanted)?;
+            return wanted.iter().map(|name| require(path, header, name, why)).collect();
+        }
+        if let Some(column) = rest.iter().find(|&&column| header[column].is_empty()) {
+            bail!(
+                "{}: column {} has no name; name it in the header, or list the columns that are values in \
+                 data.channels",
+                path.display(),
+                column + 1
+            );
+        }
+        let Some((first, columns)) = &self.columns else {
+            self.columns = Some((
+                path.to_owned(),
+                rest.iter().map(|&column| header[column].clone()).collect(),
+            ));
+            return Ok(rest.to_vec());
+        };
+        let why = format!("{} has it, and all files need the same channels", first.display());
+        let places = columns
+            .iter()
+            .map(|name| require(path, header, name, &why))
+            .collect::<anyhow::Result<Vec<_>>>()?;
+        if let Some(&extra) = rest.iter().find(|column| !places.contains(column)) {
+            bail!(
+                "{}: column {:?} is not in {}, and all files need the same channels; list the columns that are \
+                 values in data.channels",
+                path.display(),
+                header[extra],
+                first.display()
+            );
+        }
+        Ok(places)
+    }
+
+    /// Holds a file's channels to those of the model and of the other files.
+    pub(super) fn agree(&mut self, path: &Path, channels: Vec<String>) -> anyhow::Result<()> {
+        if channels.is_empty() {
+            bail!("{}: no column is left for values; list some in data.channels", path.display());
+        }
+        if let Some(expected) = self.expected
+            && channels != expected.channels
+        {
+            bail!(
+                "{}: read as the channels {}, but the model expects {}; correct data.channels or data.format",
+                path.display(),
+                listed(&channels),
+                listed(expected.channels)
+            );
+        }
+        match &self.channels {
+            Some((first, others)) if *others != channels => bail!(
+                "{}: the channels are {}, but those of {} are {}; read files with other channels on their own",
+                path.display(),
+                listed(&channels),
+                first.display(),
+                listed(others)
+            ),
+            Some(_) => {}
+            None => self.channels = Some((path.to_owned(), channels)),
+        }
+        Ok(())
+    }
+
+    /// The data set, with its classes in their final order.
+    pub(super) fn finish(self) -> Dataset {
+        let (classes, places) = self.classes.finish();
+        let mut segments = self.segments;
+        segments.iter_mut().for_each(|segment| segment.labels.renumber(&places));
+        Dataset {
+            channels: self.channels.map_or_else(Vec::new, |(_, channels)| channels),
+            classes,
+            segments,
+        }
+    }
+}
+
+fn check_distinct(wanted: &[String]) -> anyhow::Result<()> {
+    for (place, name) in wanted.iter().enumerate() {
+        if position(wanted, name) != Some(place) {
+            bail!("data.channels lists {name:?} twice; list each column once");
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(text: &str) -> Vec<String> {
+        text.split_whitespace().map(str::to_owned).collect()
+    }
+
+    fn error<T: std::fmt::Debug>(result: anyhow::Result<T>) -> String {
+        format!("{:#}", result.unwrap_err())
+    }
+
+    #[test]
+    fn later_files_follow_the_first() {
+        let config = DataConfig::default();
+        let mut all = Collector::new(&config, None);
+        let mut columns = |name: &str, header: &str, rest: &[usize]| {
+            all.value_columns(Path::new(name), &names(header), None, rest)
+        };
+        assert_eq!(columns("a.csv", "t ax ay", &[1, 2]).unwrap(), [1, 2]);
+        assert_eq!(columns("b.csv", "ay ax t", &[0, 1]).unwrap(), [1, 0]);
+        let missing = error(columns("c.csv", "t ax az", &[1, 2]));
+        assert!(missing.contains("c.csv: no column \"ay\": a.csv has it"), "{missing}");
+        let extra = error(columns("d.csv", "ax ay az", &[0, 1, 2]));
+        assert!(extra.contains("d.csv: column \"az\" is not in a.csv"), "{extra}");
+    }
+
+    #[test]
+    fn wanted_columns_come_in_their_order_and_leave_the_rest() {
+        let config = DataConfig { channels: Some(names("ay ax")), ..DataConfig::default() };
+        let mut all = Collector::new(&config, None);
+        let wanted = all.wanted_channels();
+        assert_eq!(
+            all.value_columns(Path::new("a"), &names("ax note ay"), wanted, &[0, 1, 2]).unwrap(),
+            [2, 0]
+        );
+        let missing =
+            error(all.value_columns(Path::new("a.csv"), &names("ax Ay"), wanted, &[0, 1]));
+        assert!(
+            missing.contains("data.channels lists it") && missing.contains("mean \"Ay\""),
+            "{missing}"
+        );
+        let twice =
+            error(all.value_columns(Path::new("a"), &names("ax"), Some(&names("ax ax")), &[0]));
+        assert!(twice.contains("lists \"ax\" twice"), "{twice}");
+    }
+
+    #[test]
+    fn a_column_without_a_name_is_no_channel() {
+        let config = DataConfig::default();
+        let mut all = Collector::new(&config, None);
+        let unnamed = error(all.value_columns(
+            Path::new("a.csv"),
+            &[String::new(), "ax".to_owned()],
+            None,
+            &[0, 1],
+        ));
+        assert!(unnamed.contains("a.csv: column 1 has no name"), "{unnamed}");
+    }
+
+    #[test]
+    fn channels_agree_with_the_model_and_among_files() {
+        let config = DataConfig::default();
+        let (ax, dim) = (names("ax"), names("dim_0"));
+        let mut all = Collector::new(&config, None);
+        all.agree(Path::new("a.csv"), ax.clone()).unwrap();
+        assert!(error(all.agree(Path::new("b.ts"), dim.clone())).contains("those of a.csv are ax"));
+        assert!(
+            error(all.agree(Path::new("b.csv"), Vec::new()))
+                .contains("no column is left for values")
+        );
+        let mut all = Collector::new(&config, Some(Expected { channels: &ax, classes: &[] }));
+        assert!(
+            error(all.agree(Path::new("b.ts"), dim)).contains("dim_0, but the model expects ax")
+        );
+    }
+}

@@ -1,0 +1,103 @@
+//! Line ends made uniform, so that a row's line number is the one an editor shows.
+
+use std::io::{self, BufRead, Read};
+
+/// Passes bytes on with every CRLF, CR or LF as one LF, and a last line that always ends.
+///
+/// The csv reader leaves the LF of a CRLF for the next record, and its line numbers with it.
+pub(super) struct UniformLineEnds<R> {
+    input: R,
+    after_cr: bool,
+    last: u8,
+}
+
+impl<R: BufRead> UniformLineEnds<R> {
+    pub(super) fn new(input: R) -> Self {
+        Self { input, after_cr: false, last: b'\n' }
+    }
+}
+
+impl<R: BufRead> Read for UniformLineEnds<R> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        if out.is_empty() {
+            return Ok(0);
+        }
+        loop {
+            let block = match self.input.fill_buf() {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                block => block?,
+            };
+            if block.is_empty() {
+                if self.last == b'\n' {
+                    return Ok(0);
+                }
+                (out[0], self.last) = (b'\n', b'\n');
+                return Ok(1);
+            }
+            let taken = block.len().min(out.len());
+            let mut written = 0;
+            for &byte in &block[..taken] {
+                if !(byte == b'\n' && self.after_cr) {
+                    out[written] = if byte == b'\r' { b'\n' } else { byte };
+                    written += 1;
+                }
+                self.after_cr = byte == b'\r';
+            }
+            self.input.consume(taken);
+            if written > 0 {
+                self.last = out[written - 1];
+                return Ok(written);
+            }
+        }
+    }
+}
+
+/// Consumes a UTF-8 byte order mark at the start of the input.
+pub(super) fn skip_bom(input: &mut impl BufRead) -> io::Result<()> {
+    const BOM: &[u8] = b"\xef\xbb\xbf";
+    if input.fill_buf()?.starts_with(BOM) {
+        input.consume(BOM.len());
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn uniform(text: &[u8], block: usize) -> Vec<u8> {
+        let input = io::BufReader::with_capacity(block, text);
+        let mut out = Vec::new();
+        UniformLineEnds::new(input).read_to_end(&mut out).unwrap();
+        out
+    }
+
+    #[test]
+    fn every_line_end_becomes_lf() {
+        for block in 1..5 {
+            assert_eq!(uniform(b"a\r\nb\rc\n\r\n\n\rd", block), b"a\nb\nc\n\n\n\nd\n");
+            assert_eq!(uniform(b"", block), b"");
+            assert_eq!(uniform(b"\r\n", block), b"\n");
+            assert_eq!(uniform(b"\n", block), b"\n");
+        }
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_skipped_once() {
+        let mut input = &b"\xef\xbb\xbf\xef\xbb\xbfa"[..];
+        skip_bom(&mut input).unwrap();
+        assert_eq!(input, b"\xef\xbb\xbfa");
+    }
+
+    proptest! {
+        #[test]
+        fn it_equals_replacing_in_memory(text in prop::collection::vec(prop::sample::select(&b"a,\r\n"[..]), 0..40), block in 1..9_usize) {
+            let mut expected = String::from_utf8(text.clone()).unwrap().replace("\r\n", "\n").replace('\r', "\n");
+            if !expected.is_empty() && !expected.ends_with('\n') {
+                expected.push('\n');
+            }
+            prop_assert_eq!(uniform(&text, block), expected.into_bytes());
+        }
+    }
+}

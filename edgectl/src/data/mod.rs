@@ -1,0 +1,326 @@
+//! A node's data: from CSV and `.ts` files to segments that windows are cut from.
+//!
+//! Everything here reads; nothing scales, fills or cuts. A missing value stays a NaN, and line numbers in messages and
+//! segments are those an editor shows (the header is line 1).
+
+mod collect;
+mod columns;
+mod config;
+mod files;
+mod labels;
+mod lines;
+mod long;
+mod number;
+mod table;
+mod ts;
+mod wide;
+
+use std::collections::{HashMap, HashSet};
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+
+pub use config::{DataConfig, Format};
+pub use labels::Labels;
+
+use collect::Collector;
+use table::Table;
+
+/// All data of a job, with one list of channels and one of classes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Dataset {
+    /// Names of the channels, in the order of every segment's values.
+    pub channels: Vec<String>,
+    /// Names of the classes: the expected ones in their order; else those of the files, sorted as numbers if all
+    /// are numbers and as text if not.
+    pub classes: Vec<String>,
+    /// The segments, in the order of the files and of the series within a file.
+    pub segments: Vec<Segment>,
+}
+
+/// A run of rows of one series with one split: what a window may not leave.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Segment {
+    /// The file.
+    pub source: PathBuf,
+    /// What the node column says, if there is such a column.
+    pub node: Option<String>,
+    /// The series: what the series column says, else the number of the sample, else the file's stem.
+    pub series: String,
+    /// Whether to train or to test on these rows.
+    pub split: Split,
+    /// The line of the file where the first row is; the file's first line is 1.
+    pub first_line: usize,
+    /// `[n_rows, channels]`, row by row; NaN is a missing value.
+    pub values: Vec<f32>,
+    /// The rows' labels.
+    pub labels: Labels,
+}
+
+/// What rows are for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Split {
+    /// Rows to train on.
+    Train,
+    /// Rows to test on; nothing is fitted on them.
+    Test,
+    /// Rows of a file that does not say.
+    Unmarked,
+}
+
+/// What a trained model expects of the data.
+#[derive(Debug, Clone, Copy)]
+pub struct Expected<'a> {
+    /// The channels it reads, in its order.
+    pub channels: &'a [String],
+    /// The classes it knows, in its order; with none, labels are not read.
+    pub classes: &'a [String],
+}
+
+/// A node by its name, and its part of a data set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Node {
+    /// What the node column says, else the file's stem without `_TRAIN` or `_TEST`. Where files in different
+    /// directories have the same stem, the directory's name comes before it.
+    pub name: String,
+    /// Indexes into [`Dataset::segments`].
+    pub segments: Vec<usize>,
+}
+
+impl Dataset {
+    /// Reads files, and the data files of directories.
+    ///
+    /// A directory stands for its `*.csv`, `*.tsv` and `*.ts` files, sorted by name. A file called `…_TRAIN` or
+    /// `…_TEST` marks all its rows so, unless a split column does. Series of different files are different series.
+    /// With `expected`, its channels are read and others passed over, its classes are the classes, and the label and
+    /// split columns that `config` names may be absent.
+    ///
+    /// # Errors
+    /// Paths that lead to no data, files that do not parse or do not fit together, and data that is not what a
+    /// model expects. Every message names the file and, where there is one, the line and the column.
+    pub fn read(
+        paths: &[PathBuf],
+        config: &DataConfig,
+        expected: Option<Expected<'_>>,
+    ) -> anyhow::Result<Self> {
+        let mut all = Collector::new(config, expected);
+        for path in files::find(paths, config.format)? {
+            let file = File::open(&path)
+                .with_context(|| format!("{}: cannot open the file", path.display()))?;
+            read_file(&path, BufReader::with_capacity(1 << 16, file), &mut all)?;
+        }
+        Ok(all.finish())
+    }
+
+    /// The nodes in the order in which they first appear: by the node column where there is one, else by file, an
+    /// `X_TRAIN` and an `X_TEST` beside each other being one. Their names are distinct.
+    pub fn nodes(&self) -> Vec<Node> {
+        let mut keys: Vec<(Option<&Path>, String)> = Vec::new();
+        let mut members: Vec<Vec<usize>> = Vec::new();
+        let mut places = HashMap::new();
+        for (index, segment) in self.segments.iter().enumerate() {
+            let key = match &segment.node {
+                Some(node) => (None, node.clone()),
+                None => (segment.source.parent(), files::stem_of(&segment.source)),
+            };
+            let place = *places.entry(key.clone()).or_insert(keys.len());
+            if place == keys.len() {
+                keys.push(key);
+                members.push(Vec::new());
+            }
+            members[place].push(index);
+        }
+        let names = distinct_names(&keys);
+        names.into_iter().zip(members).map(|(name, segments)| Node { name, segments }).collect()
+    }
+}
+
+impl Segment {
+    /// How many rows the segment has, given the number of channels.
+    pub fn n_rows(&self, n_channels: usize) -> usize {
+        self.values.len() / n_channels.max(1)
+    }
+}
+
+/// Each key's name; with its directory's where the name is taken more than once, and a number where that is not
+/// enough.
+fn distinct_names(keys: &[(Option<&Path>, String)]) -> Vec<String> {
+    let mut taken = HashSet::new();
+    let mut names = Vec::with_capacity(keys.len());
+    for (directory, name) in keys {
+        let shared = keys.iter().filter(|(_, other)| other == name).count() > 1;
+        let directory = directory.and_then(Path::file_name).filter(|_| shared);
+        let full = directory
+            .map_or_else(|| name.clone(), |directory| format!("{}_{name}", directory.display()));
+        let mut candidate = full.clone();
+        let mut number = 2;
+        while !taken.insert(candidate.clone()) {
+            candidate = format!("{full}_{number}");
+            number += 1;
+        }
+        names.push(candidate);
+    }
+    names
+}
+
+/// Reads one file in its format.
+fn read_file(path: &Path, input: impl BufRead, all: &mut Collector<'_>) -> anyhow::Result<()> {
+    let format = all.config.format;
+    if format == Format::Ts || format == Format::Auto && files::has_extension(path, "ts") {
+        return ts::read(path, input, all);
+    }
+    let table = Table::open(path, input)?;
+    let has_channels = |expected: Expected<'_>| {
+        expected.channels.iter().all(|name| columns::position(table.header(), name).is_some())
+    };
+    let is_long = match format {
+        Format::Auto => {
+            columns::is_long(table.header(), all.config) || all.expected.is_some_and(has_channels)
+        }
+        _ => format == Format::Long,
+    };
+    if is_long { long::read(path, table, all) } else { wide::read(path, table, all) }
+}
+
+/// What the channel of a file without channel names is called.
+fn channel_name(index: usize) -> String {
+    format!("dim_{index}")
+}
+
+/// Reads inline files, in the given order: what the tests of the readers share.
+#[cfg(test)]
+fn read_inline(
+    files: &[(&str, &[u8])],
+    config: &DataConfig,
+    expected: Option<Expected<'_>>,
+) -> Result<Dataset, String> {
+    let mut all = Collector::new(config, expected);
+    for (path, text) in files {
+        read_file(Path::new(path), *text, &mut all).map_err(|error| format!("{error:#}"))?;
+    }
+    Ok(all.finish())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    fn segment(source: &str, node: Option<&str>) -> Segment {
+        Segment {
+            source: source.into(),
+            node: node.map(str::to_owned),
+            series: "1".to_owned(),
+            split: Split::Unmarked,
+            first_line: 1,
+            values: vec![0.0; 6],
+            labels: Labels::None,
+        }
+    }
+
+    fn nodes(segments: &[(&str, Option<&str>)]) -> Vec<(String, Vec<usize>)> {
+        let segments = segments.iter().map(|(source, node)| segment(source, *node)).collect();
+        let data = Dataset { channels: vec!["x".to_owned()], classes: Vec::new(), segments };
+        data.nodes().into_iter().map(|node| (node.name, node.segments)).collect()
+    }
+
+    fn named(name: &str, segments: &[usize]) -> (String, Vec<usize>) {
+        (name.to_owned(), segments.to_vec())
+    }
+
+    #[test]
+    fn a_directory_reads_as_its_files() {
+        let directory = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| fs::write(directory.path().join(name), text).unwrap();
+        write("README.md", "not data");
+        write("b.csv", "\u{feff}series,label,ay,ax\r\n1,run,2,1\r\n");
+        write("a.csv", "series,label,ax,ay\n1,walk,3,4\n");
+        let read = || Dataset::read(&[directory.path().to_owned()], &DataConfig::default(), None);
+        let data = read().unwrap();
+        assert_eq!(
+            (&data.channels[..], &data.classes[..]),
+            (&["ax".to_owned(), "ay".to_owned()][..], &["run".to_owned(), "walk".to_owned()][..])
+        );
+        assert_eq!(
+            (&data.segments[0].values[..], &data.segments[1].values[..]),
+            (&[3., 4.][..], &[1., 2.][..])
+        );
+        assert_eq!(
+            (data.segments[0].labels.clone(), data.segments[1].labels.clone()),
+            (Labels::One(1), Labels::One(0))
+        );
+        assert_eq!(data.nodes().into_iter().map(|node| node.name).collect::<Vec<_>>(), ["a", "b"]);
+
+        write("c.csv", "");
+        let error = format!("{:#}", read().unwrap_err());
+        assert!(error.contains("c.csv: the file is empty"), "{error}");
+    }
+
+    #[test]
+    fn the_header_tells_long_from_wide() {
+        let n_segments = |text: &[u8], config: &DataConfig| {
+            read_inline(&[("x.csv", text)], config, None).unwrap().segments.len()
+        };
+        let with = |format| DataConfig { format, ..DataConfig::default() };
+        assert_eq!(n_segments(b"t,x\n0,1\n1,2\n", &with(Format::Auto)), 1);
+        assert_eq!(n_segments(b"x,y\n0,1\n1,2\n", &with(Format::Auto)), 2);
+        assert_eq!(n_segments(b"x,y\n0,1\n1,2\n", &with(Format::Long)), 1);
+        assert_eq!(n_segments(b"t,x\n0,1\n1,2\n", &with(Format::Wide)), 2);
+        let config = DataConfig { time: Some("x".to_owned()), ..DataConfig::default() };
+        assert_eq!(n_segments(b"x,y\n0,1\n1,2\n", &config), 1);
+    }
+
+    #[test]
+    fn long_and_wide_files_do_not_go_together() {
+        let files: [(&str, &[u8]); 2] = [("a.csv", b"x,y\n1,2\n"), ("b.csv", b"t,x,y\n0,1,2\n")];
+        let error = read_inline(&files, &DataConfig::default(), None).unwrap_err();
+        assert!(
+            error.contains("b.csv: the channels are x, y, but those of a.csv are dim_0"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn files_are_nodes_and_train_with_test_is_one() {
+        assert_eq!(
+            nodes(&[
+                ("d/P_TEST.ts", None),
+                ("d/P_TRAIN.ts", None),
+                ("d/q.csv", None),
+                ("d/P_TEST.ts", None)
+            ]),
+            [named("P", &[0, 1, 3]), named("q", &[2])]
+        );
+    }
+
+    #[test]
+    fn a_node_column_goes_before_the_file() {
+        assert_eq!(
+            nodes(&[("a.csv", Some("1")), ("a.csv", Some("0")), ("b.csv", Some("1"))]),
+            [named("1", &[0, 2]), named("0", &[1])]
+        );
+    }
+
+    #[test]
+    fn node_names_are_distinct() {
+        assert_eq!(
+            nodes(&[("a/x.csv", None), ("b/x.csv", None)]),
+            [named("a_x", &[0]), named("b_x", &[1])]
+        );
+        assert_eq!(
+            nodes(&[("x.csv", None), ("x.csv", Some("x"))]),
+            [named("x", &[0]), named("x_2", &[1])]
+        );
+        assert_eq!(
+            nodes(&[("1/a/x.csv", None), ("2/a/x.csv", None)]),
+            [named("a_x", &[0]), named("a_x_2", &[1])]
+        );
+    }
+
+    #[test]
+    fn rows_are_counted_by_channels() {
+        assert_eq!(segment("a.csv", None).n_rows(2), 3);
+    }
+}

@@ -1,0 +1,115 @@
+//! One cell of text becomes one number, or says why it cannot.
+
+/// Reads a cell as a value; a missing one (empty, `?`, `nan`, `na`, `null`, in any case) is NaN.
+///
+/// # Errors
+/// Text that is not a number, an infinity, and a number beyond the range of `f32`; the message says what was
+/// expected and found, and leaves the place to the caller.
+pub(super) fn parse(cell: &[u8]) -> Result<f32, String> {
+    let cell = cell.trim_ascii();
+    match std::str::from_utf8(cell).map(str::parse::<f32>) {
+        Ok(Ok(value)) if value.is_infinite() => {
+            Err(format!("expected a finite number within ±3.4e38, found {}", quoted(cell)))
+        }
+        Ok(Ok(value)) => Ok(value),
+        _ if is_missing(cell) => Ok(f32::NAN),
+        _ if cell.contains(&b',') => {
+            Err(format!("expected a number with a decimal point, found {}", quoted(cell)))
+        }
+        _ => Err(format!("expected a number, found {}", quoted(cell))),
+    }
+}
+
+/// The number in a time cell, or nothing where it holds a date or is empty.
+pub(super) fn parse_time(cell: &[u8]) -> Option<f64> {
+    let time = std::str::from_utf8(cell.trim_ascii()).ok()?.parse::<f64>().ok()?;
+    time.is_finite().then_some(time)
+}
+
+fn is_missing(cell: &[u8]) -> bool {
+    cell.is_empty()
+        || cell == b"?"
+        || [&b"nan"[..], b"na", b"null"].iter().any(|word| cell.eq_ignore_ascii_case(word))
+}
+
+/// The cell for a message: in quotes, control characters escaped, long text cut.
+pub(super) fn quoted(cell: &[u8]) -> String {
+    const SHOWN: usize = 40;
+    let text = String::from_utf8_lossy(cell);
+    if text.chars().count() <= SHOWN {
+        format!("{text:?}")
+    } else {
+        format!("{:?}…", text.chars().take(SHOWN).collect::<String>())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn numbers_are_trimmed_and_read() {
+        for (cell, value) in [
+            ("1", 1.0),
+            (" -2.5\t", -2.5),
+            ("+3", 3.0),
+            ("1e-3", 1e-3),
+            (".5", 0.5),
+            ("7.", 7.0),
+            ("-5.8E-5", -5.8e-5),
+        ] {
+            assert_eq!(parse(cell.as_bytes()), Ok(value), "{cell}");
+        }
+    }
+
+    #[test]
+    fn missing_values_are_nan() {
+        for cell in ["", "  ", "?", "nan", "NaN", "NA", "na", "null", "NULL", " n/a "] {
+            let value = parse(cell.as_bytes());
+            if cell == " n/a " {
+                assert!(value.is_err());
+            } else {
+                assert!(value.unwrap().is_nan(), "{cell}");
+            }
+        }
+    }
+
+    #[test]
+    fn infinities_and_overflow_are_errors() {
+        for cell in ["inf", "-Inf", "infinity", "1e300", "-3.5e38"] {
+            let error = parse(cell.as_bytes()).unwrap_err();
+            assert!(error.contains("finite") && error.contains(cell), "{error}");
+        }
+        assert_eq!(parse(b"1e-300"), Ok(0.0));
+    }
+
+    #[test]
+    fn text_is_an_error_that_shows_it() {
+        assert_eq!(parse(b"abc").unwrap_err(), "expected a number, found \"abc\"");
+        assert!(parse(b"1,5").unwrap_err().contains("decimal point"));
+        assert!(parse(b"\xff\xfe").is_err());
+        assert!(parse("x".repeat(500).as_bytes()).unwrap_err().len() < 100);
+    }
+
+    #[test]
+    fn times_are_numbers_or_nothing() {
+        assert_eq!(parse_time(b" 4.5 "), Some(4.5));
+        for cell in ["", "2016-07-01 00:00:00", "nan", "inf"] {
+            assert_eq!(parse_time(cell.as_bytes()), None);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_return(cell in prop::collection::vec(any::<u8>(), 0..40)) {
+            let _ = (parse(&cell), parse_time(&cell), quoted(&cell));
+        }
+
+        #[test]
+        fn a_printed_value_reads_back_the_same(value in any::<f32>().prop_filter("finite", |v| v.is_finite())) {
+            prop_assert_eq!(parse(value.to_string().as_bytes()).unwrap().to_bits(), value.to_bits());
+            prop_assert_eq!(parse(format!("{value:e}").as_bytes()).unwrap().to_bits(), value.to_bits());
+        }
+    }
+}

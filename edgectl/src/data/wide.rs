@@ -1,0 +1,209 @@
+//! Wide tables: one row per sample, its values in time order.
+
+use std::io::BufRead;
+use std::path::Path;
+
+use anyhow::bail;
+
+use super::collect::Collector;
+use super::columns::Columns;
+use super::labels::LabelRun;
+use super::long::split;
+use super::table::Table;
+use super::{Segment, channel_name, files};
+
+/// Reads a wide table; each row is a series of its own, called by its series column or else its number.
+///
+/// A row holds one channel after the other, each in time order.
+pub(super) fn read<R: BufRead>(
+    path: &Path,
+    mut table: Table<R>,
+    all: &mut Collector<'_>,
+) -> anyhow::Result<()> {
+    let wanted = all.config.channels.as_deref();
+    let header = table.header().to_vec();
+    let columns = Columns::find(
+        path,
+        &header,
+        all.config,
+        wanted.unwrap_or_default(),
+        all.expected.is_some(),
+    )?;
+    let values = all.value_columns(path, &header, wanted, &columns.rest)?;
+    let n_channels = all.config.wide_channels;
+    if n_channels == 0 || !values.len().is_multiple_of(n_channels) {
+        bail!(
+            "{}: {} value columns do not divide into data.wide_channels = {n_channels}; correct it, or list the value \
+             columns in data.channels",
+            path.display(),
+            values.len()
+        );
+    }
+    let n_steps = values.len() / n_channels;
+    let channels = if n_steps == 0 { 0 } else { n_channels };
+    all.agree(path, (0..channels).map(channel_name).collect())?;
+
+    let of_file = files::split_of(path);
+    while let Some(row) = table.next_row()? {
+        let mut samples = Vec::with_capacity(values.len());
+        for step in 0..n_steps {
+            for channel in 0..n_channels {
+                samples.push(row.value(values[channel * n_steps + step])?);
+            }
+        }
+        let mut labels = LabelRun::default();
+        if let Some(column) = columns.label {
+            let label = all.classes.class_of(row.cell(column));
+            labels.push(label.map_err(|reason| row.error(column, &reason))?);
+        }
+        let series = columns.series.map(|column| row.id(column)).transpose()?;
+        all.segments.push(Segment {
+            source: path.to_owned(),
+            node: columns.node.map(|column| row.id(column)).transpose()?,
+            series: series.unwrap_or_else(|| row.number.to_string()),
+            split: split(&row, &columns, of_file)?,
+            first_line: row.line,
+            values: samples,
+            labels: labels.finish(),
+        });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{DataConfig, Dataset, Expected, Format, Labels, Split, read_inline};
+    use proptest::prelude::*;
+
+    fn read_with(text: &str, config: &DataConfig) -> Result<Dataset, String> {
+        read_inline(&[("x.csv", text.as_bytes())], config, None)
+    }
+
+    fn read(text: &str) -> Result<Dataset, String> {
+        read_with(text, &DataConfig::default())
+    }
+
+    #[test]
+    fn each_row_is_a_series() {
+        let data = read("node,split,label,p0,p1,p2\n0,train,7,1,2,3\n-1,test,10,4,,6\n").unwrap();
+        assert_eq!(
+            (&data.channels[..], &data.classes[..]),
+            (&["dim_0".to_owned()][..], &["7".to_owned(), "10".to_owned()][..])
+        );
+        let [first, second] = &data.segments[..] else { panic!("{data:?}") };
+        assert_eq!(
+            (first.node.as_deref(), &first.series[..], first.split),
+            (Some("0"), "1", Split::Train)
+        );
+        assert_eq!(
+            (first.first_line, &first.values[..], first.labels.clone()),
+            (2, &[1., 2., 3.][..], Labels::One(0))
+        );
+        assert_eq!(
+            (second.node.as_deref(), &second.series[..], second.split),
+            (Some("-1"), "2", Split::Test)
+        );
+        assert!(second.first_line == 3 && second.values[1].is_nan() && second.n_rows(1) == 3);
+    }
+
+    #[test]
+    fn channels_lie_one_after_the_other() {
+        let config = DataConfig { wide_channels: 2, ..DataConfig::default() };
+        let data = read_with("x0,x1,x2,y0,y1,y2\n1,2,3,10,20,30\n", &config).unwrap();
+        assert_eq!(data.channels, ["dim_0", "dim_1"]);
+        assert_eq!(data.segments[0].values, [1., 10., 2., 20., 3., 30.]);
+        let error = read_with("x0,x1,x2\n1,2,3\n", &config).unwrap_err();
+        assert!(
+            error.contains("x.csv: 3 value columns do not divide into data.wide_channels = 2"),
+            "{error}"
+        );
+        let config = DataConfig { wide_channels: 0, ..DataConfig::default() };
+        assert!(read_with("x0\n1\n", &config).unwrap_err().contains("data.wide_channels = 0"));
+    }
+
+    #[test]
+    fn value_columns_are_those_configured_in_that_order() {
+        let channels = Some(vec!["p1".to_owned(), "p0".to_owned()]);
+        let config = DataConfig {
+            channels,
+            series: Some("id".to_owned()),
+            format: Format::Wide,
+            ..DataConfig::default()
+        };
+        let data = read_with("id,note,p0,p1\nabc,hello,1,2\n", &config).unwrap();
+        assert_eq!(
+            (&data.segments[0].series[..], &data.segments[0].values[..]),
+            ("abc", &[2., 1.][..])
+        );
+    }
+
+    #[test]
+    fn bad_rows_name_line_and_column() {
+        assert!(
+            read("label,p0\na,1\nb,x\n")
+                .unwrap_err()
+                .contains("x.csv: line 3, column \"p0\": expected a number")
+        );
+        assert!(read("label,p0\na,1,2\n").unwrap_err().contains("line 2: expected 2 fields"));
+        assert!(
+            read("label,split\na,train\n").unwrap_err().contains("no column is left for values")
+        );
+        assert!(read("node,p0\n,1\n").unwrap_err().contains("column \"node\": the cell is empty"));
+    }
+
+    #[test]
+    fn a_label_may_be_absent() {
+        let data = read("label,p0\n,1\na,2\n").unwrap();
+        assert_eq!(
+            (data.segments[0].labels.clone(), data.segments[1].labels.clone()),
+            (Labels::None, Labels::One(0))
+        );
+    }
+
+    #[test]
+    fn all_files_need_the_same_value_columns() {
+        let files: [(&str, &[u8]); 2] =
+            [("a.csv", b"p0,p1\n1,2\n"), ("b.csv", b"p0,p1,p2\n1,2,3\n")];
+        let error = read_inline(&files, &DataConfig::default(), None).unwrap_err();
+        assert!(error.contains("b.csv: column \"p2\" is not in a.csv"), "{error}");
+    }
+
+    #[test]
+    fn a_model_for_other_channels_is_an_error() {
+        let channels = ["ax".to_owned(), "ay".to_owned()];
+        let expected = Some(Expected { channels: &channels, classes: &[] });
+        let error = read_inline(&[("x.csv", b"p0,p1\n1,2\n")], &DataConfig::default(), expected)
+            .unwrap_err();
+        assert!(
+            error.contains("read as the channels dim_0, but the model expects ax, ay"),
+            "{error}"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn a_table_gives_back_every_value(
+            rows in prop::collection::vec([any::<i16>(), any::<i16>(), any::<i16>(), any::<i16>()], 1..10),
+            n_channels in prop::sample::select(&[1_usize, 2, 4][..]),
+        ) {
+            let mut text = "a,b,c,d\n".to_owned();
+            for row in &rows {
+                text += &(row.map(|value| value.to_string()).join(",") + "\n");
+            }
+            let data = read_with(&text, &DataConfig { wide_channels: n_channels, ..DataConfig::default() }).unwrap();
+            for (row, segment) in rows.iter().zip(&data.segments) {
+                for (place, value) in row.iter().enumerate() {
+                    let (channel, step) = (place / (4 / n_channels), place % (4 / n_channels));
+                    prop_assert_eq!(&segment.values[step * n_channels + channel..][..1], &[f32::from(*value)]);
+                }
+            }
+            prop_assert_eq!(rows.len(), data.segments.len());
+        }
+
+        #[test]
+        fn any_bytes_return(text in prop::collection::vec(any::<u8>(), 0..300), wide_channels in 0..5_usize) {
+            let config = DataConfig { format: Format::Wide, wide_channels, ..DataConfig::default() };
+            let _ = read_inline(&[("x.csv", &text)], &config, None);
+        }
+    }
+}

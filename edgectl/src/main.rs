@@ -1,0 +1,2 @@
+//! The `edgectl` command.
+fn main() {}
