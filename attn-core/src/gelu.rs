@@ -51,7 +51,7 @@ mod tests {
         let mut d = vec![1.0; x.len()];
         gelu_backward(&mut d, x);
         // The derivative crosses zero near -0.75, where only the absolute error means anything.
-        assert_close("derivative", &d, &file["dy"].values, 2e-6, 1e-7);
+        assert_close("derivative", &d, &file["dy_dx"].values, 2e-6, 1e-7);
     }
 
     #[test]

@@ -27,7 +27,10 @@ pub enum Error {
         conflict: &'static str,
     },
     /// No optimizer has this name.
-    #[error("unknown optimizer {found:?}, expected one of {}", crate::OptimizerConfig::NAMES.join(", "))]
+    #[error(
+        "unknown optimizer {found:?}, expected one of {}",
+        crate::OptimizerConfig::NAMES.join(", ")
+    )]
     UnknownOptimizer {
         /// The name that was given.
         found: String,
@@ -76,7 +79,8 @@ pub enum Error {
     },
     /// A tensor of the state holds a value no run can produce.
     #[error(
-        "tensor {tensor:?} of the {optimizer} state is {found} at element {index}, expected {expected}"
+        "tensor {tensor:?} of the {optimizer} state is {found} at element {index}, \
+         expected {expected}"
     )]
     StateValue {
         /// The name of the optimizer that loads.

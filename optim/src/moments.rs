@@ -61,8 +61,8 @@ impl Moments {
     /// What depends on the step number alone is computed once, in f64: for beta2 = 0.999 and few
     /// steps, `1 − beta2^t` in f32 would lose three digits to cancellation.
     ///
-    /// The products are in the order of `torch`. `((1 − beta2)·g)·g` stays finite for g = 1e20, where
-    /// `g·g` would already overflow.
+    /// The products are in the order of `torch`. `((1 − beta2)·g)·g` stays finite for g = 1e20,
+    /// where `g·g` would already overflow.
     pub(crate) fn step(&mut self, params: &mut [f32], grads: &[f32], lr: f32) {
         check_lengths(self.exp_avg.len(), params, grads);
         self.step = self.step.saturating_add(1);

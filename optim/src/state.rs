@@ -6,8 +6,9 @@ use crate::Error;
 
 /// Everything an optimizer remembers between steps.
 ///
-/// The tensor names are those of `torch.optim` (`momentum_buffer`, `exp_avg`, `exp_avg_sq`); each tensor has as
-/// many elements as there are parameters. Options and learning rate are not part of it.
+/// The tensor names are those of `torch.optim` (`momentum_buffer`, `exp_avg`, `exp_avg_sq`); each
+/// tensor has as many elements as there are parameters. Options and learning rate are not part of
+/// it.
 ///
 /// ```
 /// use optim::{Optimizer, SgdConfig};

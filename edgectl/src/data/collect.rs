@@ -32,13 +32,14 @@ impl<'a> Collector<'a> {
         }
     }
 
-    /// The names that must hold values where a column is a channel: those of the configuration, else of the model.
+    /// The names that must hold values where a column is a channel: those of the configuration,
+    /// else of the model.
     pub(super) fn wanted_channels(&self) -> Option<&'a [String]> {
         self.config.channels.as_deref().or(self.expected.map(|expected| expected.channels))
     }
 
-    /// Places in `header` of the value columns: `wanted` if there are such; else those of the first file, which
-    /// must be the `rest` of this file's columns too.
+    /// Places in `header` of the value columns: `wanted` if there are such; else those of the first
+    /// file, which must be the `rest` of this file's columns too.
     pub(super) fn value_columns(
         &mut self,
         path: &Path,
@@ -57,8 +58,8 @@ impl<'a> Collector<'a> {
         }
         if let Some(column) = rest.iter().find(|&&column| header[column].is_empty()) {
             bail!(
-                "{}: column {} has no name; name it in the header, or list the columns that are values in \
-                 data.channels",
+                "{}: column {} has no name; name it in the header, or list the columns that are \
+                 values in data.channels",
                 path.display(),
                 column + 1
             );
@@ -77,8 +78,8 @@ impl<'a> Collector<'a> {
             .collect::<anyhow::Result<Vec<_>>>()?;
         if let Some(&extra) = rest.iter().find(|column| !places.contains(column)) {
             bail!(
-                "{}: column {:?} is not in {}, and all files need the same channels; list the columns that are \
-                 values in data.channels",
+                "{}: column {:?} is not in {}, and all files need the same channels; list the \
+                 columns that are values in data.channels",
                 path.display(),
                 header[extra],
                 first.display()
@@ -96,7 +97,8 @@ impl<'a> Collector<'a> {
             && channels != expected.channels
         {
             bail!(
-                "{}: read as the channels {}, but the model expects {}; correct data.channels or data.format",
+                "{}: read as the channels {}, but the model expects {}; correct data.channels or \
+                 data.format",
                 path.display(),
                 listed(&channels),
                 listed(expected.channels)
@@ -104,7 +106,8 @@ impl<'a> Collector<'a> {
         }
         match &self.channels {
             Some((first, others)) if *others != channels => bail!(
-                "{}: the channels are {}, but those of {} are {}; read files with other channels on their own",
+                "{}: the channels are {}, but those of {} are {}; read files with other channels \
+                 on their own",
                 path.display(),
                 listed(&channels),
                 first.display(),
@@ -120,7 +123,9 @@ impl<'a> Collector<'a> {
     pub(super) fn finish(self) -> Dataset {
         let (classes, places) = self.classes.finish();
         let mut segments = self.segments;
-        segments.iter_mut().for_each(|segment| segment.labels.renumber(&places));
+        for segment in &mut segments {
+            segment.labels.renumber(&places);
+        }
         Dataset {
             channels: self.channels.map_or_else(Vec::new, |(_, channels)| channels),
             classes,

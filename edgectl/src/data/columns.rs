@@ -23,9 +23,9 @@ pub(super) struct Columns {
 const DEFAULTS: [&str; 5] = ["series", "t", "label", "split", "node"];
 
 impl Columns {
-    /// Finds each part's column. `values` are the names already known to hold values; a default does not take one
-    /// of those. With `lenient`, the label and the split column may be absent although `config` names them, as
-    /// they are in the data that a trained model meets.
+    /// Finds each part's column. `values` are the names already known to hold values; a default
+    /// does not take one of those. With `lenient`, the label and the split column may be absent
+    /// although `config` names them, as they are in the data that a trained model meets.
     pub(super) fn find(
         path: &Path,
         header: &[String],
@@ -45,7 +45,8 @@ impl Columns {
             let Some(name) = name else { continue };
             if values.contains(name) {
                 bail!(
-                    "{key} names the column {name:?}, which is one of the channels; take it out of one of them"
+                    "{key} names the column {name:?}, which is one of the channels; take it out \
+                     of one of them"
                 );
             }
             let at = match position(header, name) {
@@ -55,7 +56,8 @@ impl Columns {
             };
             if found.contains(&Some(at)) {
                 bail!(
-                    "{key} names the column {name:?}, which another key of [data] names too; correct one"
+                    "{key} names the column {name:?}, which another key of [data] names too; \
+                     correct one"
                 );
             }
             found[part] = Some(at);
@@ -88,7 +90,8 @@ pub(super) fn position(header: &[String], name: &str) -> Option<usize> {
 /// The place of a name in the header.
 ///
 /// # Errors
-/// If the header lacks it; the message says `why` it must be there, what is there, and the nearest spelling.
+/// If the header lacks it; the message says `why` it must be there, what is there, and the nearest
+/// spelling.
 pub(super) fn require(
     path: &Path,
     header: &[String],
@@ -99,8 +102,9 @@ pub(super) fn require(
     if let Some(at) = position(header, name) {
         return Ok(at);
     }
-    let likeness =
-        |column: &str| strsim::jaro_winkler(&column.to_lowercase(), &name.to_lowercase());
+    let likeness = |column: &str| {
+        strsim::normalized_damerau_levenshtein(&column.to_lowercase(), &name.to_lowercase())
+    };
     let nearest = header
         .iter()
         .map(|column| (likeness(column), column))
@@ -184,8 +188,8 @@ mod tests {
         let error = find("sample t ax", &named("smaple", "label"), "", false).unwrap_err();
         assert_eq!(
             error,
-            "x.csv: no column \"smaple\": data.series names it; the columns here are sample, t, ax; did you mean \
-             \"sample\"?"
+            "x.csv: no column \"smaple\": data.series names it; the columns here are sample, t, \
+             ax; did you mean \"sample\"?"
         );
         let error = find("a ax", &named("a", "zzz"), "", false).unwrap_err();
         assert!(

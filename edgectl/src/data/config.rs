@@ -4,20 +4,20 @@ use serde::{Deserialize, Serialize};
 
 /// The `[data]` section of a job file, also stored in the checkpoint.
 ///
-/// Every key has a default, so that a table that uses the usual column names needs no section at all. A
-/// default column that the file does not have is simply not there; a column that the section names and the
-/// file does not have is an error.
+/// Every key has a default, so that a table that uses the usual column names needs no section at
+/// all. A default column that the file does not have is simply not there; a column that the section
+/// names and the file does not have is an error.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct DataConfig {
     /// How the files are laid out.
     pub format: Format,
-    /// The column that separates series; `series` if present. Without one, a long table is one series (per
-    /// node).
+    /// The column that separates series; `series` if present. Without one, a long table is one
+    /// series (per node).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub series: Option<String>,
-    /// The time column, which is not a channel; `t` if present. Where it holds numbers it must not decrease
-    /// within a series.
+    /// The time column, which is not a channel; `t` if present. Where it holds numbers it must not
+    /// decrease within a series.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub time: Option<String>,
     /// The class label column; `label` if present. An empty cell (or `?`) is a row without a label.
@@ -29,14 +29,14 @@ pub struct DataConfig {
     /// The column that splits a file into nodes; `node` if present.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub node: Option<String>,
-    /// The columns to read as values, in this order; by default every column without another part, in file
-    /// order. Long tables and `.ts` files: the channels (`.ts` names them `dim_0`, `dim_1`, …). Wide tables:
-    /// the value columns, laid out as `wide_channels` says.
+    /// The columns to read as values, in this order; by default every column without another part,
+    /// in file order. Long tables and `.ts` files: the channels (`.ts` names them `dim_0`, `dim_1`,
+    /// …). Wide tables: the value columns, laid out as `wide_channels` says.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub channels: Option<Vec<String>>,
-    /// Wide tables: how many channels a row holds, 1 by default. A row holds one channel after the other,
-    /// each in time order (`x0 x1 x2 y0 y1 y2` for two channels of three steps); the channels are called
-    /// `dim_0`, `dim_1`, … as those of `.ts` files are.
+    /// Wide tables: how many channels a row holds, 1 by default. A row holds one channel after the
+    /// other, each in time order (`x0 x1 x2 y0 y1 y2` for two channels of three steps); the
+    /// channels are called `dim_0`, `dim_1`, … as those of `.ts` files are.
     pub wide_channels: usize,
 }
 
@@ -59,8 +59,8 @@ impl Default for DataConfig {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Format {
-    /// By looking at each file: `ts` if its name ends in `.ts`; else `long` if its header has the series or
-    /// the time column, or every channel that the model expects; else `wide`.
+    /// By looking at each file: `ts` if its name ends in `.ts`; else `long` if its header has the
+    /// series or the time column, or every channel that the model expects; else `wide`.
     #[default]
     Auto,
     /// CSV with one row per time step.
@@ -83,8 +83,16 @@ mod tests {
 
     #[test]
     fn every_key_is_read_and_written() {
-        let text = "format = \"long\"\nseries = \"sequence\"\ntime = \"frame\"\nlabel = \"posture\"\n\
-                    split = \"part\"\nnode = \"room\"\nchannels = [\"p40\", \"height\"]\nwide_channels = 3\n";
+        let text = "\
+format = \"long\"
+series = \"sequence\"
+time = \"frame\"
+label = \"posture\"
+split = \"part\"
+node = \"room\"
+channels = [\"p40\", \"height\"]
+wide_channels = 3
+";
         let config: DataConfig = toml::from_str(text).unwrap();
         assert_eq!(config.format, Format::Long);
         assert_eq!(config.channels.as_deref(), Some(&["p40".to_owned(), "height".to_owned()][..]));

@@ -7,12 +7,13 @@ use anyhow::{Context, bail};
 
 use super::{Format, Split};
 
-/// The files behind `paths`: a file is itself; a directory is its data files sorted by name (`*.csv`, `*.tsv`
-/// and `*.ts`, those that `format` can read), without those of its subdirectories and hidden ones.
+/// The files behind `paths`: a file is itself; a directory is its data files sorted by name
+/// (`*.csv`, `*.tsv` and `*.ts`, those that `format` can read), without those of its subdirectories
+/// and hidden ones.
 ///
 /// # Errors
-/// No path at all, a path that does not exist, a directory that cannot be listed or has no data files, and a
-/// file that is reached twice.
+/// No path at all, a path that does not exist, a directory that cannot be listed or has no data
+/// files, and a file that is reached twice.
 pub(super) fn find(paths: &[PathBuf], format: Format) -> anyhow::Result<Vec<PathBuf>> {
     if paths.is_empty() {
         bail!("no data given; name a file or a directory of data files");
@@ -57,8 +58,8 @@ fn in_directory(directory: &Path, format: Format) -> anyhow::Result<Vec<PathBuf>
     }
     if files.is_empty() {
         bail!(
-            "{}: no data files in this directory (looked for *.{}, not in its subdirectories); name a directory \
-             that holds some, or the files themselves",
+            "{}: no data files in this directory (looked for *.{}, not in its subdirectories); \
+             name a directory that holds some, or the files themselves",
             directory.display(),
             wanted.join(", *.")
         );

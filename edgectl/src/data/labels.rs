@@ -32,7 +32,9 @@ impl Labels {
             Self::None => {}
             Self::One(class) => *class = places[*class as usize],
             Self::PerRow(rows) => {
-                rows.iter_mut().flatten().for_each(|class| *class = places[*class as usize])
+                for class in rows.iter_mut().flatten() {
+                    *class = places[*class as usize];
+                }
             }
         }
     }
@@ -79,7 +81,8 @@ pub(super) struct Classes {
 }
 
 impl Classes {
-    /// With `expected`, the classes and their order are given; without, they are what the files hold.
+    /// With `expected`, the classes and their order are given; without, they are what the files
+    /// hold.
     pub(super) fn new(expected: Option<&[String]>) -> Self {
         let mut classes = Self { names: Vec::new(), index: HashMap::new(), fixed: false };
         for name in expected.unwrap_or_default() {
@@ -97,7 +100,8 @@ impl Classes {
     /// The class of a label cell; `None` for a cell without a label.
     ///
     /// # Errors
-    /// A label that is not among the expected ones or is not UTF-8; the message leaves the place to the caller.
+    /// A label that is not among the expected ones or is not UTF-8; the message leaves the place to
+    /// the caller.
     pub(super) fn class_of(&mut self, cell: &[u8]) -> Result<Option<u32>, String> {
         let cell = cell.trim_ascii();
         if cell.is_empty() || cell == b"?" || self.ignored() {
@@ -111,8 +115,8 @@ impl Classes {
         };
         if self.fixed {
             return Err(format!(
-                "unknown label {}; the model knows {}; correct the label, leave the cell empty, or train a model \
-                 that has this class",
+                "unknown label {}; the model knows {}; correct the label, leave the cell empty, \
+                 or train a model that has this class",
                 super::number::quoted(cell),
                 super::table::listed(&self.names)
             ));
@@ -134,8 +138,9 @@ impl Classes {
         class
     }
 
-    /// The final class names, and for every index given out so far its place among them. Collected classes are
-    /// sorted: as numbers if all are numbers, else as text. Fixed ones stay as they are.
+    /// The final class names, and for every index given out so far its place among them. Collected
+    /// classes are sorted: as numbers if all are numbers, else as text. Fixed ones stay as they
+    /// are.
     pub(super) fn finish(self) -> (Vec<String>, Vec<u32>) {
         let mut order: Vec<u32> = (0..self.names.len() as u32).collect();
         if !self.fixed {
@@ -249,14 +254,19 @@ mod tests {
         assert!(Classes::new(None).class_of(b"\xff\xfe").unwrap_err().contains("not UTF-8"));
     }
 
+    fn any_labels() -> impl Strategy<Value = Vec<Option<u32>>> {
+        prop::collection::vec(prop::option::of(0..3_u32), 0..20)
+    }
+
     proptest! {
         #[test]
-        fn a_run_gives_back_what_was_pushed(labels in prop::collection::vec(prop::option::of(0..3_u32), 0..20)) {
+        fn a_run_gives_back_what_was_pushed(labels in any_labels()) {
             let run = run(&labels);
             for (row, label) in labels.iter().enumerate() {
                 prop_assert_eq!(run.at(row), *label);
             }
-            prop_assert_eq!(matches!(run, Labels::PerRow(_)), labels.windows(2).any(|pair| pair[0] != pair[1]));
+            let differ = labels.windows(2).any(|pair| pair[0] != pair[1]);
+            prop_assert_eq!(matches!(run, Labels::PerRow(_)), differ);
         }
     }
 }

@@ -14,9 +14,10 @@ use super::{Segment, Split, files, number};
 
 /// Reads a long table into segments.
 ///
-/// Rows with the same series id (and node) are one series, in the order of the file, even where rows of other
-/// series lie between them; without a series column, all rows (of a node) are one. A series is cut into segments
-/// where its split changes. Segments come series by series, in the order in which the series start.
+/// Rows with the same series id (and node) are one series, in the order of the file, even where
+/// rows of other series lie between them; without a series column, all rows (of a node) are one. A
+/// series is cut into segments where its split changes. Segments come series by series, in the
+/// order in which the series start.
 pub(super) fn read<R: BufRead>(
     path: &Path,
     mut table: Table<R>,
@@ -35,7 +36,7 @@ pub(super) fn read<R: BufRead>(
     all.agree(path, values.iter().map(|&column| header[column].clone()).collect())?;
 
     let of_file = files::split_of(path);
-    let mut grouped = Series::default();
+    let mut grouped = Groups::default();
     while let Some(row) = table.next_row()? {
         let series = grouped.of_row(&row, &columns)?;
         series.check_time(&row, &columns)?;
@@ -87,7 +88,7 @@ pub(super) fn split(row: &Row<'_>, columns: &Columns, of_file: Split) -> anyhow:
 
 /// The series of a table, found by their ids.
 #[derive(Default)]
-struct Series {
+struct Groups {
     series: Vec<OneSeries>,
     places: HashMap<Vec<u8>, usize>,
     key: Vec<u8>,
@@ -108,7 +109,7 @@ struct OpenSegment {
     labels: LabelRun,
 }
 
-impl Series {
+impl Groups {
     fn of_row(&mut self, row: &Row<'_>, columns: &Columns) -> anyhow::Result<&mut OneSeries> {
         let id = columns.series.map_or(&[][..], |column| row.cell(column));
         let node = columns.node.map_or(&[][..], |column| row.cell(column));
@@ -148,8 +149,8 @@ impl OneSeries {
             let series =
                 self.name.as_ref().map(|name| format!(" in series {name:?}")).unwrap_or_default();
             let reason = format!(
-                "time runs backwards{series}, from {} to {time}; sort the rows, or name the column that separates \
-                 series in data.series",
+                "time runs backwards{series}, from {} to {time}; sort the rows, or name the \
+                 column that separates series in data.series",
                 self.last_time
             );
             bail!(row.error(column, &reason));
@@ -205,7 +206,8 @@ mod tests {
     #[test]
     fn series_are_cut_where_the_split_changes() {
         let data = read(
-            "series,t,label,split,ax,ay\n3,0,run,train,1,2\n3,1,run,Train,3,4\n3,2,run,TEST,5,6\n4,0,walk,train,7,8\n",
+            "series,t,label,split,ax,ay\n\
+             3,0,run,train,1,2\n3,1,run,Train,3,4\n3,2,run,TEST,5,6\n4,0,walk,train,7,8\n",
         )
         .unwrap();
         assert_eq!((data.channels, data.classes), (names("ax ay"), names("run walk")));
@@ -357,36 +359,57 @@ mod tests {
         assert_eq!((data.classes.len(), data.segments[0].labels.clone()), (0, Labels::None));
     }
 
-    /// Rows of (series, label, split, values).
-    type Rows = Vec<(u8, Option<u8>, bool, [f32; 2])>;
+    /// The series, label, test mark and values of a row.
+    type GivenRow = (u8, Option<u8>, bool, [f32; 2]);
 
-    fn any_rows() -> impl Strategy<Value = Rows> {
+    fn any_rows() -> impl Strategy<Value = Vec<GivenRow>> {
         let value = any::<f32>().prop_filter("finite", |value| value.is_finite());
-        prop::collection::vec(
-            (0..3_u8, prop::option::of(0..3_u8), any::<bool>(), [value.clone(), value]),
-            1..30,
-        )
+        let label = prop::option::of(0..3_u8);
+        let row = (0..3_u8, label, any::<bool>(), [value.clone(), value]);
+        prop::collection::vec(row, 1..30)
+    }
+
+    /// The delimiter and the line end of a table.
+    fn any_dialect() -> impl Strategy<Value = (&'static str, &'static str)> {
+        let delimiter = prop::sample::select(&[",", ";", "\t"][..]);
+        (delimiter, prop::sample::select(&["\n", "\r\n"][..]))
+    }
+
+    fn written(rows: &[GivenRow], (delimiter, end): (&str, &str)) -> String {
+        let mut text = ["series", "label", "split", "x", "y"].join(delimiter) + end;
+        for (series, label, test, [x, y]) in rows {
+            let label = label.map(|label| format!("c{label}")).unwrap_or_default();
+            let split = if *test { "test" } else { "train" };
+            let cells = [series.to_string(), label, split.to_owned(), x.to_string(), y.to_string()];
+            text += &(cells.join(delimiter) + end);
+        }
+        text
+    }
+
+    /// The rows of one series, in order.
+    fn read_back(data: &Dataset, series: u8) -> Vec<GivenRow> {
+        let mut rows = Vec::new();
+        for segment in data.segments.iter().filter(|segment| segment.series == series.to_string()) {
+            for (row, values) in segment.values.chunks(2).enumerate() {
+                let label = segment.labels.at(row).map(|class| &data.classes[class as usize]);
+                let label = label.map(|name| name.trim_start_matches('c').parse().unwrap());
+                rows.push((series, label, segment.split == Split::Test, [values[0], values[1]]));
+            }
+        }
+        rows
+    }
+
+    fn almost_table() -> impl Strategy<Value = Vec<u8>> {
+        prop::collection::vec(prop::sample::select(&b"01.,\"\r\n a"[..]), 0..80)
     }
 
     proptest! {
         #[test]
-        fn a_table_gives_back_every_row(rows in any_rows(), delimiter in prop::sample::select(&[",", ";", "\t"][..]), end in prop::sample::select(&["\n", "\r\n"][..])) {
-            let mut text = ["series", "label", "split", "x", "y"].join(delimiter) + end;
-            for (series, label, test, [x, y]) in &rows {
-                let label = label.map(|label| format!("c{label}")).unwrap_or_default();
-                let split = if *test { "test" } else { "train" };
-                text += &([series.to_string(), label, split.to_owned(), x.to_string(), y.to_string()].join(delimiter) + end);
-            }
-            let data = read(&text).unwrap();
+        fn a_table_gives_back_every_row(rows in any_rows(), dialect in any_dialect()) {
+            let data = read(&written(&rows, dialect)).unwrap();
             for series in 0..3 {
-                let of_series = data.segments.iter().filter(|segment| segment.series == series.to_string());
-                let found: Vec<_> = of_series.flat_map(|segment| (0..segment.n_rows(2)).map(|row| {
-                    let label = segment.labels.at(row).map(|class| data.classes[class as usize].clone());
-                    (label, segment.split == Split::Test, [segment.values[2 * row], segment.values[2 * row + 1]])
-                })).collect();
-                let given: Vec<_> = rows.iter().filter(|row| row.0 == series)
-                    .map(|row| (row.1.map(|label| format!("c{label}")), row.2, row.3)).collect();
-                prop_assert_eq!(found, given);
+                let given: Vec<_> = rows.iter().filter(|row| row.0 == series).copied().collect();
+                prop_assert_eq!(read_back(&data, series), given);
             }
         }
 
@@ -397,8 +420,9 @@ mod tests {
         }
 
         #[test]
-        fn any_almost_table_returns(text in prop::collection::vec(prop::sample::select(&b"01.,\"\r\n a"[..]), 0..80)) {
-            let _ = read_inline(&[("x.csv", &[&b"series,t,label,x\n"[..], &text].concat())], &DataConfig::default(), None);
+        fn any_almost_table_returns(text in almost_table()) {
+            let text = [&b"series,t,label,x\n"[..], &text].concat();
+            let _ = read_inline(&[("x.csv", &text)], &DataConfig::default(), None);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! A node's data: from CSV and `.ts` files to segments that windows are cut from.
 //!
-//! Everything here reads; nothing scales, fills or cuts. A missing value stays a NaN, and line numbers in messages and
-//! segments are those an editor shows (the header is line 1).
+//! Everything here reads; nothing scales, fills or cuts. A missing value stays a NaN, and line
+//! numbers in messages and segments are those an editor shows (the header is line 1).
 
 mod collect;
 mod columns;
@@ -33,8 +33,8 @@ use table::Table;
 pub struct Dataset {
     /// Names of the channels, in the order of every segment's values.
     pub channels: Vec<String>,
-    /// Names of the classes: the expected ones in their order; else those of the files, sorted as numbers if all
-    /// are numbers and as text if not.
+    /// Names of the classes: the expected ones in their order; else those of the files, sorted as
+    /// numbers if all are numbers and as text if not.
     pub classes: Vec<String>,
     /// The segments, in the order of the files and of the series within a file.
     pub segments: Vec<Segment>,
@@ -47,7 +47,8 @@ pub struct Segment {
     pub source: PathBuf,
     /// What the node column says, if there is such a column.
     pub node: Option<String>,
-    /// The series: what the series column says, else the number of the sample, else the file's stem.
+    /// The series: what the series column says, else the number of the sample, else the file's
+    /// stem.
     pub series: String,
     /// Whether to train or to test on these rows.
     pub split: Split,
@@ -82,8 +83,8 @@ pub struct Expected<'a> {
 /// A node by its name, and its part of a data set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Node {
-    /// What the node column says, else the file's stem without `_TRAIN` or `_TEST`. Where files in different
-    /// directories have the same stem, the directory's name comes before it.
+    /// What the node column says, else the file's stem without `_TRAIN` or `_TEST`. Where files in
+    /// different directories have the same stem, the directory's name comes before it.
     pub name: String,
     /// Indexes into [`Dataset::segments`].
     pub segments: Vec<usize>,
@@ -92,14 +93,16 @@ pub struct Node {
 impl Dataset {
     /// Reads files, and the data files of directories.
     ///
-    /// A directory stands for its `*.csv`, `*.tsv` and `*.ts` files, sorted by name. A file called `…_TRAIN` or
-    /// `…_TEST` marks all its rows so, unless a split column does. Series of different files are different series.
-    /// With `expected`, its channels are read and others passed over, its classes are the classes, and the label and
-    /// split columns that `config` names may be absent.
+    /// A directory stands for its `*.csv`, `*.tsv` and `*.ts` files, sorted by name. A file called
+    /// `…_TRAIN` or `…_TEST` marks all its rows so, unless a split column does. Series of different
+    /// files are different series. With `expected`, its channels are read and others passed over,
+    /// its classes are the classes, and the label and split columns that `config` names may be
+    /// absent.
     ///
     /// # Errors
-    /// Paths that lead to no data, files that do not parse or do not fit together, and data that is not what a
-    /// model expects. Every message names the file and, where there is one, the line and the column.
+    /// Paths that lead to no data, files that do not parse or do not fit together, and data that is
+    /// not what a model expects. Every message names the file and, where there is one, the line and
+    /// the column.
     pub fn read(
         paths: &[PathBuf],
         config: &DataConfig,
@@ -114,8 +117,9 @@ impl Dataset {
         Ok(all.finish())
     }
 
-    /// The nodes in the order in which they first appear: by the node column where there is one, else by file, an
-    /// `X_TRAIN` and an `X_TEST` beside each other being one. Their names are distinct.
+    /// The nodes in the order in which they first appear: by the node column where there is one,
+    /// else by file, an `X_TRAIN` and an `X_TEST` beside each other being one. Their names are
+    /// distinct.
     pub fn nodes(&self) -> Vec<Node> {
         let mut keys: Vec<(Option<&Path>, String)> = Vec::new();
         let mut members: Vec<Vec<usize>> = Vec::new();
@@ -144,14 +148,17 @@ impl Segment {
     }
 }
 
-/// Each key's name; with its directory's where the name is taken more than once, and a number where that is not
-/// enough.
+/// Each key's name; with its directory's where the name is taken more than once, and a number where
+/// that is not enough.
 fn distinct_names(keys: &[(Option<&Path>, String)]) -> Vec<String> {
+    let mut count = HashMap::new();
+    for (_, name) in keys {
+        *count.entry(name).or_insert(0) += 1;
+    }
     let mut taken = HashSet::new();
     let mut names = Vec::with_capacity(keys.len());
     for (directory, name) in keys {
-        let shared = keys.iter().filter(|(_, other)| other == name).count() > 1;
-        let directory = directory.and_then(Path::file_name).filter(|_| shared);
+        let directory = directory.and_then(Path::file_name).filter(|_| count[name] > 1);
         let full = directory
             .map_or_else(|| name.clone(), |directory| format!("{}_{name}", directory.display()));
         let mut candidate = full.clone();

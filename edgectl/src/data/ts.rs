@@ -13,8 +13,8 @@ use super::{Segment, channel_name, files, number};
 
 /// Reads a `.ts` file; each sample is a series of its own, called by its number.
 ///
-/// The dimensions are the channels `dim_0`, `dim_1`, …; within a sample they must have the same length. The classes
-/// that the header declares count even where no sample has them.
+/// The dimensions are the channels `dim_0`, `dim_1`, …; within a sample they must have the same
+/// length. The classes that the header declares count even where no sample has them.
 pub(super) fn read<R: BufRead>(
     path: &Path,
     mut input: R,
@@ -108,7 +108,8 @@ impl Header {
         let Some(text) = line.strip_prefix(b"@").and_then(|text| std::str::from_utf8(text).ok())
         else {
             return Err(format!(
-                "expected a header line that starts with @ or #, found {}; check that this is a .ts file",
+                "expected a header line that starts with @ or #, found {}; check that this is a \
+                 .ts file",
                 number::quoted(line)
             ));
         };
@@ -120,7 +121,7 @@ impl Header {
             "timestamps" if truth(word()?)? => {
                 return Err(
                     "time stamps inside .ts files are not supported; write the values only, with \
-                            @timeStamps false"
+                     @timeStamps false"
                         .to_owned(),
                 );
             }
@@ -152,8 +153,8 @@ impl Header {
         let expected = self.n_dimensions.unwrap_or(dimensions.len());
         if dimensions.len() != expected || expected == 0 {
             return Err(format!(
-                "expected {expected} dimensions{} separated by ':', found {found} fields; correct the line or the \
-                 header",
+                "expected {expected} dimensions{} separated by ':', found {found} fields; correct \
+                 the line or the header",
                 if self.has_label { " and a label" } else { "" }
             ));
         }
@@ -191,14 +192,15 @@ struct Sample<'a> {
 }
 
 impl Sample<'_> {
-    /// The values of the given dimensions, each one of the sample's, row by row: `[n_steps, channels]`.
+    /// The values of the given dimensions, each one of the sample's, row by row: `[n_steps,
+    /// channels]`.
     fn values(&self, channels: &[usize]) -> Result<Vec<f32>, String> {
         let n_steps = length(self.dimensions[0]);
         for (dimension, text) in self.dimensions.iter().enumerate() {
             if length(text) != n_steps {
                 return Err(format!(
-                    "dim_0 has {n_steps} values but dim_{dimension} has {}; within a sample all dimensions need the \
-                     same length (write ? where a value is missing)",
+                    "dim_0 has {n_steps} values but dim_{dimension} has {}; within a sample all \
+                     dimensions need the same length (write ? where a value is missing)",
                     length(text)
                 ));
             }
@@ -219,11 +221,7 @@ impl Sample<'_> {
 }
 
 fn length(dimension: &[u8]) -> usize {
-    if dimension.is_empty() {
-        0
-    } else {
-        1 + dimension.iter().filter(|&&byte| byte == b',').count()
-    }
+    if dimension.is_empty() { 0 } else { dimension.split(|&byte| byte == b',').count() }
 }
 
 #[cfg(test)]
@@ -232,8 +230,16 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const HEADER: &str = "# about\n@problemName P\n@timeStamps false\n@missing true\n@univariate false\n@dimensions 2\n\
-                          @equalLength false\n@classLabel true 10 9\n@data\n";
+    const HEADER: &str = "# about
+@problemName P
+@timeStamps false
+@missing true
+@univariate false
+@dimensions 2
+@equalLength false
+@classLabel true 10 9
+@data
+";
 
     fn read(text: &str) -> Result<Dataset, String> {
         read_inline(&[("P_TRAIN.ts", text.as_bytes())], &DataConfig::default(), None)
@@ -389,35 +395,46 @@ mod tests {
         );
     }
 
+    /// Samples of two dimensions, each dimension as long as the other.
+    fn any_samples() -> impl Strategy<Value = Vec<Vec<[i16; 2]>>> {
+        prop::collection::vec(prop::collection::vec(any::<[i16; 2]>(), 1..6), 1..8)
+    }
+
+    fn returns(text: &[u8]) {
+        let config = DataConfig::default();
+        let _ = read_inline(&[("x.ts", text)], &config, None);
+        let _ = read_inline(&[("x.ts", &[HEADER.as_bytes(), text].concat())], &config, None);
+    }
+
     proptest! {
         #[test]
-        fn samples_give_back_every_value(lengths in prop::collection::vec(1..6_usize, 1..8), seed in any::<u16>()) {
-            let value = |sample: usize, dim: usize, step: usize| (usize::from(seed) + 100 * sample + 10 * dim + step) as f32 / 8.0;
-            let mut text = HEADER.to_owned();
-            for (sample, &n_steps) in lengths.iter().enumerate() {
-                for dim in 0..2 {
-                    text += &((0..n_steps).map(|step| value(sample, dim, step).to_string()).collect::<Vec<_>>().join(",") + ":");
+        fn samples_give_back_every_value(given in any_samples()) {
+            let mut text = String::new();
+            for steps in &given {
+                for dimension in 0..2 {
+                    let values = steps.iter().map(|step| step[dimension].to_string());
+                    text += &(values.collect::<Vec<_>>().join(",") + ":");
                 }
                 text += "9\n";
             }
-            let data = read(&text).unwrap();
-            prop_assert_eq!(data.segments.len(), lengths.len());
-            for (sample, segment) in data.segments.iter().enumerate() {
-                let given: Vec<f32> = (0..lengths[sample]).flat_map(|step| [value(sample, 0, step), value(sample, 1, step)]).collect();
-                prop_assert_eq!(&segment.values, &given);
+            let data = samples(&text).unwrap();
+            prop_assert_eq!(data.segments.len(), given.len());
+            for (segment, steps) in data.segments.iter().zip(&given) {
+                let given = steps.iter().flatten().map(|value| f32::from(*value));
+                prop_assert_eq!(&segment.values, &given.collect::<Vec<_>>());
             }
         }
 
         #[test]
         fn any_bytes_return(text in prop::collection::vec(any::<u8>(), 0..300)) {
-            let _ = read_inline(&[("x.ts", &text)], &DataConfig::default(), None);
-            let _ = read_inline(&[("x.ts", &[HEADER.as_bytes(), &text].concat())], &DataConfig::default(), None);
+            returns(&text);
         }
 
         #[test]
-        fn any_almost_file_returns(text in prop::collection::vec(prop::sample::select(&b"@data#1,:? \n9"[..]), 0..80)) {
-            let _ = read_inline(&[("x.ts", &text)], &DataConfig::default(), None);
-            let _ = read_inline(&[("x.ts", &[HEADER.as_bytes(), &text].concat())], &DataConfig::default(), None);
+        fn any_almost_file_returns(
+            text in prop::collection::vec(prop::sample::select(&b"@data#1,:? \n9"[..]), 0..80),
+        ) {
+            returns(&text);
         }
     }
 }

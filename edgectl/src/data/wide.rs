@@ -12,7 +12,8 @@ use super::long::split;
 use super::table::Table;
 use super::{Segment, channel_name, files};
 
-/// Reads a wide table; each row is a series of its own, called by its series column or else its number.
+/// Reads a wide table; each row is a series of its own, called by its series column or else its
+/// number.
 ///
 /// A row holds one channel after the other, each in time order.
 pub(super) fn read<R: BufRead>(
@@ -33,8 +34,8 @@ pub(super) fn read<R: BufRead>(
     let n_channels = all.config.wide_channels;
     if n_channels == 0 || !values.len().is_multiple_of(n_channels) {
         bail!(
-            "{}: {} value columns do not divide into data.wide_channels = {n_channels}; correct it, or list the value \
-             columns in data.channels",
+            "{}: {} value columns do not divide into data.wide_channels = {n_channels}; correct \
+             it, or list the value columns in data.channels",
             path.display(),
             values.len()
         );
@@ -180,29 +181,39 @@ mod tests {
         );
     }
 
+    fn any_rows() -> impl Strategy<Value = Vec<[i16; 4]>> {
+        prop::collection::vec(any::<[i16; 4]>(), 1..10)
+    }
+
     proptest! {
         #[test]
         fn a_table_gives_back_every_value(
-            rows in prop::collection::vec([any::<i16>(), any::<i16>(), any::<i16>(), any::<i16>()], 1..10),
+            rows in any_rows(),
             n_channels in prop::sample::select(&[1_usize, 2, 4][..]),
         ) {
             let mut text = "a,b,c,d\n".to_owned();
             for row in &rows {
                 text += &(row.map(|value| value.to_string()).join(",") + "\n");
             }
-            let data = read_with(&text, &DataConfig { wide_channels: n_channels, ..DataConfig::default() }).unwrap();
-            for (row, segment) in rows.iter().zip(&data.segments) {
-                for (place, value) in row.iter().enumerate() {
-                    let (channel, step) = (place / (4 / n_channels), place % (4 / n_channels));
-                    prop_assert_eq!(&segment.values[step * n_channels + channel..][..1], &[f32::from(*value)]);
-                }
-            }
+            let config = DataConfig { wide_channels: n_channels, ..DataConfig::default() };
+            let data = read_with(&text, &config).unwrap();
             prop_assert_eq!(rows.len(), data.segments.len());
+            for (row, segment) in rows.iter().zip(&data.segments) {
+                let n_steps = 4 / n_channels;
+                let places = (0..n_steps)
+                    .flat_map(|step| (0..n_channels).map(move |channel| channel * n_steps + step));
+                let given: Vec<f32> = places.map(|place| f32::from(row[place])).collect();
+                prop_assert_eq!(&segment.values, &given);
+            }
         }
 
         #[test]
-        fn any_bytes_return(text in prop::collection::vec(any::<u8>(), 0..300), wide_channels in 0..5_usize) {
-            let config = DataConfig { format: Format::Wide, wide_channels, ..DataConfig::default() };
+        fn any_bytes_return(
+            text in prop::collection::vec(any::<u8>(), 0..300),
+            wide_channels in 0..5_usize,
+        ) {
+            let format = Format::Wide;
+            let config = DataConfig { format, wide_channels, ..DataConfig::default() };
             let _ = read_inline(&[("x.csv", &text)], &config, None);
         }
     }

@@ -1,4 +1,4 @@
-//! Comparison with PyTorch; the files are written by `tests/golden/make_golden.py`.
+//! Comparison with `torch`; the files are written by `tests/golden/make_golden.py`.
 
 use optim::{AdamConfig, AdamWConfig, OptimizerConfig, Schedule, SgdConfig};
 use testkit::{assert_close, golden};

@@ -1,0 +1,205 @@
+//! The checkpoint: one safetensors file with the weights and, as JSON under the metadata key
+//! `edgectl`, all that a node needs besides its own data.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use aggregate::{Tensor, TensorData, WeightFile};
+use anyhow::{Context, bail, ensure};
+use attn_core::{Encoder, EncoderConfig};
+use preprocess::Pipeline;
+use serde::{Deserialize, Serialize};
+
+use crate::data::{DataConfig, Expected};
+use crate::job::{FederationConfig, TrainConfig, WindowConfig};
+
+/// The metadata key.
+pub const METADATA_KEY: &str = "edgectl";
+
+/// The version of the metadata this program writes and reads.
+pub const FORMAT: u32 = 1;
+
+/// What the checkpoint says beside the weights.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Meta {
+    /// [`FORMAT`].
+    pub format: u32,
+    /// Sizes of the model.
+    pub model: EncoderConfig,
+    /// Names of the classes, in the order of the head's outputs.
+    pub classes: Vec<String>,
+    /// Names of the channels, in the order of the model's inputs.
+    pub channels: Vec<String>,
+    /// How files are read.
+    pub data: DataConfig,
+    /// How series are cut.
+    pub window: WindowConfig,
+    /// How values are scaled; fitted on training rows.
+    pub preprocess: Pipeline,
+    /// How a node trains.
+    pub train: TrainConfig,
+    /// How the center merges.
+    pub federation: FederationConfig,
+    /// Where these weights come from.
+    pub provenance: Provenance,
+}
+
+/// Where weights come from.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Provenance {
+    /// The node that trained, if one did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub node: Option<String>,
+    /// Rounds that the global model has behind it.
+    pub round: u32,
+    /// Hash (BLAKE3) of the file the training or merge started from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub base: Option<String>,
+    /// Training windows.
+    pub examples: u64,
+    /// Optimizer steps since `base`.
+    pub local_steps: u64,
+    /// What was measured, for example `loss` and `accuracy` on the training rows.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub metrics: BTreeMap<String, f64>,
+    /// The updates that a merge took, by node or else by hash.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub merged: Vec<String>,
+}
+
+/// A model with all that belongs to it.
+#[derive(Debug, Clone)]
+pub struct Checkpoint {
+    /// What the file says beside the weights.
+    pub meta: Meta,
+    /// Names and shapes.
+    pub encoder: Encoder,
+    /// The weights, one flat vector.
+    pub params: Vec<f32>,
+}
+
+impl Meta {
+    /// Parses and checks the metadata of an open file.
+    ///
+    /// # Errors
+    /// If the file is no edgectl checkpoint, is of a newer format, or contradicts itself.
+    pub fn read(file: &WeightFile) -> anyhow::Result<Self> {
+        let path = file.path().display();
+        let Some(json) = file.metadata().get(METADATA_KEY) else {
+            bail!("{path}: not an edgectl checkpoint: it has no metadata key \"{METADATA_KEY}\"; `edgectl init` or `edgectl train` writes one");
+        };
+        #[derive(Deserialize)]
+        struct Version {
+            format: u32,
+        }
+        let version: Version = serde_json::from_str(json)
+            .with_context(|| format!("{path}: the metadata key \"{METADATA_KEY}\" is damaged"))?;
+        ensure!(
+            version.format == FORMAT,
+            "{path}: checkpoint format {}, this program reads format {FORMAT}; use the edgectl that wrote it, or a newer one",
+            version.format
+        );
+        let meta: Self = serde_json::from_str(json)
+            .with_context(|| format!("{path}: the metadata key \"{METADATA_KEY}\" is damaged"))?;
+        meta.check().with_context(|| format!("{path}: the metadata contradicts itself"))?;
+        Ok(meta)
+    }
+
+    fn check(&self) -> anyhow::Result<()> {
+        self.model.validate()?;
+        self.preprocess.validate()?;
+        self.train.validate()?;
+        let (n_channels, n_outputs) = (self.channels.len(), self.model.task.n_outputs());
+        ensure!(
+            n_channels == self.model.channels && self.preprocess.channels() == n_channels,
+            "{n_channels} channel names, {} channels in the model, {} in the preprocessing",
+            self.model.channels,
+            self.preprocess.channels()
+        );
+        ensure!(
+            self.classes.len() == n_outputs,
+            "{} class names, {n_outputs} outputs of the model",
+            self.classes.len()
+        );
+        ensure!(
+            self.window.len.is_none_or(|len| len == self.model.seq_len),
+            "windows of {:?} steps, a model for {}",
+            self.window.len,
+            self.model.seq_len
+        );
+        Ok(())
+    }
+
+    /// What data for this model must have.
+    pub fn expected(&self) -> Expected<'_> {
+        Expected { channels: &self.channels, classes: &self.classes }
+    }
+
+    /// The metadata of a file with this checkpoint's weights.
+    ///
+    /// # Errors
+    /// If a number cannot be written as JSON.
+    pub fn to_metadata(&self) -> anyhow::Result<BTreeMap<String, String>> {
+        let json = serde_json::to_string(self).context("the checkpoint's metadata")?;
+        Ok(BTreeMap::from([(METADATA_KEY.to_owned(), json)]))
+    }
+}
+
+impl Checkpoint {
+    /// Reads a checkpoint and checks that its tensors are those of its model.
+    ///
+    /// # Errors
+    /// If the file is damaged, is no edgectl checkpoint, or its tensors do not fit its model; or a
+    /// weight is not finite.
+    pub fn read(path: &Path) -> anyhow::Result<Self> {
+        let file = WeightFile::open(path)?;
+        let meta = Meta::read(&file)?;
+        let encoder = Encoder::new(meta.model.clone())
+            .with_context(|| format!("{}: the model", path.display()))?;
+        let specs = encoder.layout().tensors();
+        let mut params = vec![0.0; encoder.n_params()];
+        for spec in specs {
+            let Some(found) = file.tensors().iter().find(|t| t.name == spec.name) else {
+                bail!("{}: tensor {} of the model is missing", path.display(), spec.name);
+            };
+            ensure!(
+                found.shape == spec.shape,
+                "{}: tensor {} has shape {:?}, the model needs {:?}",
+                path.display(),
+                spec.name,
+                found.shape,
+                spec.shape
+            );
+            params[spec.range.clone()].copy_from_slice(&file.read_f32(&spec.name)?);
+        }
+        if let Some(extra) = file.tensors().iter().find(|t| encoder.layout().get(&t.name).is_none()) {
+            bail!("{}: tensor {} is not part of the model", path.display(), extra.name);
+        }
+        if let Some(spec) =
+            specs.iter().find(|s| params[s.range.clone()].iter().any(|v| !v.is_finite()))
+        {
+            bail!("{}: tensor {} holds NaN or infinity; train or merge again from a sound file", path.display(), spec.name);
+        }
+        Ok(Self { meta, encoder, params })
+    }
+
+    /// Writes the checkpoint, whole or not at all.
+    ///
+    /// # Errors
+    /// If the folder does not exist or cannot be written.
+    pub fn write(&self, path: &Path) -> anyhow::Result<()> {
+        let tensors: Vec<Tensor<'_>> = self
+            .encoder
+            .layout()
+            .tensors()
+            .iter()
+            .map(|spec| Tensor {
+                name: &spec.name,
+                shape: &spec.shape,
+                data: TensorData::F32(&self.params[spec.range.clone()]),
+            })
+            .collect();
+        aggregate::write_file(path, &tensors, &self.meta.to_metadata()?)?;
+        Ok(())
+    }
+}

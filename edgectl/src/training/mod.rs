@@ -1,0 +1,192 @@
+//! Training: windows in, better weights out; interruptible, and resumable to the same bytes.
+
+mod run;
+mod split;
+mod state;
+
+use std::path::Path;
+
+use aggregate::hash_file;
+use anyhow::{Context, ensure};
+use attn_core::{Batch, Workspace};
+use serde::Serialize;
+
+use crate::checkpoint::{Checkpoint, Provenance};
+use crate::data::{Dataset, Split};
+use crate::interrupt::Stop;
+use crate::metrics::Metrics;
+use crate::windows::{Cut, WindowBuffer, WindowSet};
+
+pub use run::{Epoch, Progress, Silent};
+use run::{Outcome, Run};
+pub use split::split_validation;
+pub use state::state_path;
+
+/// Windows evaluated at once.
+const EVAL_BATCH: usize = 64;
+
+/// What a training run is told besides its data and its start.
+#[derive(Debug, Clone, Copy)]
+pub struct TrainOptions<'a> {
+    /// The node's name: it is written into the update, and seeds the node's shuffles.
+    pub node: &'a str,
+    /// Hash of the file the start came from, if it came from a file.
+    pub base: Option<&'a str>,
+    /// Threads to use; the bits do not depend on it.
+    pub threads: usize,
+    /// When to stop early.
+    pub stop: Stop,
+    /// Where the state for `resume` is kept; `None` keeps none.
+    pub state: Option<&'a Path>,
+    /// Whether to go on from that state.
+    pub resume: bool,
+    /// Rounds of the run that the learning-rate schedule spans; 1 for a run of its own.
+    pub rounds: u32,
+}
+
+/// What training did; the JSON form is the contract of `edgectl train --json`, less what the
+/// command adds.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct TrainReport {
+    /// Epochs done, early ones before a resume included.
+    pub epochs: u32,
+    /// Optimizer steps done.
+    pub steps: u64,
+    /// Training windows.
+    pub examples: usize,
+    /// Training windows handled per second in this process.
+    pub samples_per_s: f64,
+    /// Loss over the training windows in the last epoch, as the optimizer saw it; `None` if no
+    /// epoch was finished.
+    pub loss: Option<f64>,
+    /// Metrics of the kept weights on the held-out part, if there is one.
+    pub val: Option<Metrics>,
+    /// Why it stopped before all epochs were done.
+    pub stopped: Option<String>,
+    /// Steps left out because their gradient was not finite.
+    pub skipped_steps: u64,
+}
+
+/// Trains a checkpoint's weights on the training rows of a node's data.
+///
+/// # Errors
+/// If there is nothing to train on, the state for a resume does not fit, or a file cannot be
+/// written.
+pub fn train(
+    start: Checkpoint,
+    dataset: &Dataset,
+    segments: &[usize],
+    options: TrainOptions<'_>,
+    progress: &mut dyn Progress,
+) -> anyhow::Result<(Checkpoint, TrainReport)> {
+    let config = start.meta.train.clone();
+    config.validate()?;
+    let cut =
+        |train| Cut { window: &start.meta.window, seq_len: start.meta.model.seq_len, train };
+    let pipeline = start.meta.preprocess.clone();
+    let mut set = WindowSet::new(dataset, &pipeline, segments, cut(true))?;
+    set.drop_unlabeled();
+    let mut held_out = None;
+    if let Some(validation) = config.validation {
+        let (train, val) = split_validation(&set, validation)?;
+        held_out = Some(val);
+        set = train;
+    }
+    ensure!(
+        !set.windows().is_empty(),
+        "no labeled training window; the training rows need labels (a column named in [data] label)"
+    );
+    let window = start.meta.window.clone();
+    let seq_len = start.meta.model.seq_len;
+    debug_assert!(window.len.is_none_or(|len| len == seq_len));
+    let run = Run::new(&start, &set, held_out.as_ref(), options)?;
+    let Outcome { params, report, train_metrics } = run.finish(progress)?;
+    let mut checkpoint = start;
+    checkpoint.params = params;
+    checkpoint.meta.provenance = Provenance {
+        node: Some(options.node.to_owned()),
+        round: checkpoint.meta.provenance.round,
+        base: options.base.map(str::to_owned),
+        examples: report.examples as u64,
+        local_steps: report.steps,
+        metrics: train_metrics,
+        merged: Vec::new(),
+    };
+    Ok((checkpoint, report))
+}
+
+/// Segments to train on: marked so, or else not marked for the test.
+///
+/// # Errors
+/// If there is none.
+pub fn train_segments(dataset: &Dataset, of: &[usize]) -> anyhow::Result<Vec<usize>> {
+    let chosen: Vec<usize> =
+        of.iter().copied().filter(|&i| dataset.segments[i].split != Split::Test).collect();
+    let source = || of.first().map(|&i| dataset.segments[i].source.display().to_string());
+    ensure!(
+        !chosen.is_empty(),
+        "{}: every row is marked for the test, none is left to train on",
+        source().unwrap_or_default()
+    );
+    Ok(chosen)
+}
+
+/// Held-out segments: those marked for the test; if no segment is marked at all, every one.
+pub fn test_segments(dataset: &Dataset, of: &[usize]) -> Vec<usize> {
+    let split = |i: &&usize| dataset.segments[**i].split;
+    if of.iter().all(|i| split(&i) == Split::Unmarked) {
+        return of.to_vec();
+    }
+    of.iter().filter(|i| split(i) == Split::Test).copied().collect()
+}
+
+/// Logits of every window, in order.
+pub fn logits(checkpoint: &Checkpoint, set: &WindowSet<'_>, threads: usize) -> Vec<f32> {
+    let encoder = &checkpoint.encoder;
+    let n_outputs = encoder.config().task.n_outputs();
+    let mut all = vec![0.0; set.windows().len() * n_outputs];
+    let mut workspace = Workspace::new(threads);
+    let mut buffer = WindowBuffer::default();
+    for (batch, out) in all.chunks_mut(EVAL_BATCH * n_outputs).enumerate() {
+        let first = batch * EVAL_BATCH;
+        set.fill(first..first + out.len() / n_outputs, None, &mut buffer);
+        let windows = Batch::new(encoder.config(), &buffer.values, &buffer.lengths)
+            .expect("windows were cut for this model");
+        encoder.forward(&checkpoint.params, &windows, &mut workspace, out);
+    }
+    all
+}
+
+/// Metrics of a checkpoint on segments, in windows with the stride of the test.
+///
+/// # Errors
+/// If there is no labeled window among them.
+pub fn evaluate(
+    checkpoint: &Checkpoint,
+    dataset: &Dataset,
+    segments: &[usize],
+    threads: usize,
+) -> anyhow::Result<Metrics> {
+    let meta = &checkpoint.meta;
+    let cut = Cut { window: &meta.window, seq_len: meta.model.seq_len, train: false };
+    let mut set = WindowSet::new(dataset, &meta.preprocess, segments, cut)?;
+    set.drop_unlabeled();
+    ensure!(!set.windows().is_empty(), "no labeled test window: there is nothing to evaluate on");
+    Ok(metrics(checkpoint, &set, threads))
+}
+
+/// Metrics on windows that all have a label.
+pub(crate) fn metrics(checkpoint: &Checkpoint, set: &WindowSet<'_>, threads: usize) -> Metrics {
+    let targets: Vec<u32> = set.windows().iter().filter_map(|w| w.label).collect();
+    Metrics::new(&checkpoint.meta.classes, &logits(checkpoint, set, threads), &targets)
+}
+
+/// Reads a checkpoint together with the hash that an update trained from it states as its base.
+///
+/// # Errors
+/// If the file is no checkpoint.
+pub fn read_base(path: &Path) -> anyhow::Result<(Checkpoint, String)> {
+    let checkpoint = Checkpoint::read(path)?;
+    let hash = hash_file(path).with_context(|| format!("{}: cannot hash", path.display()))?;
+    Ok((checkpoint, hash))
+}

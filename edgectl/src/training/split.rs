@@ -1,0 +1,77 @@
+//! Held-out training rows: whole series, or the end of every series.
+
+use std::collections::BTreeMap;
+
+use anyhow::ensure;
+
+use crate::job::{ValidationBy, ValidationConfig};
+use crate::windows::{Window, WindowSet};
+
+/// Splits labeled training windows into those to train on and those held out.
+///
+/// By series, each class gives every k-th of its series. By time, the last part of every segment
+/// is held out, and windows that reach over the border belong to neither.
+///
+/// # Errors
+/// If a part would be empty.
+pub fn split_validation<'a>(
+    set: &WindowSet<'a>,
+    config: ValidationConfig,
+) -> anyhow::Result<(WindowSet<'a>, WindowSet<'a>)> {
+    let held_out: Box<dyn Fn(&Window) -> Option<bool>> = match config.by {
+        ValidationBy::Series => by_series(set, config),
+        ValidationBy::Time => by_time(set, config.fraction),
+    };
+    let train = set.filtered(|w| held_out(w) == Some(false));
+    let val = set.filtered(|w| held_out(w) == Some(true));
+    ensure!(
+        !train.windows().is_empty() && !val.windows().is_empty(),
+        "the validation split leaves {} windows to train on and holds out {}; change [train.validation] or bring more data",
+        train.windows().len(),
+        val.windows().len()
+    );
+    Ok((train, val))
+}
+
+/// Every k-th series of each class, counted from the fold's number.
+fn by_series(set: &WindowSet<'_>, config: ValidationConfig) -> Box<dyn Fn(&Window) -> Option<bool>> {
+    let segments = &set.dataset().segments;
+    let series = |w: &Window| (segments[w.segment].source.clone(), segments[w.segment].series.clone());
+    let folds = config.folds();
+    let mut fold_of = BTreeMap::new();
+    let mut seen_of_class = BTreeMap::new();
+    for window in set.windows() {
+        fold_of.entry(series(window)).or_insert_with(|| {
+            let seen = seen_of_class.entry(window.label).or_insert(0_usize);
+            *seen += 1;
+            (*seen - 1) % folds
+        });
+    }
+    let by_segment: BTreeMap<usize, bool> = set
+        .windows()
+        .iter()
+        .map(|w| (w.segment, fold_of.get(&series(w)) == Some(&config.fold)))
+        .collect();
+    Box::new(move |w| by_segment.get(&w.segment).copied())
+}
+
+/// The last `fraction` of every segment's rows.
+fn by_time(set: &WindowSet<'_>, fraction: f64) -> Box<dyn Fn(&Window) -> Option<bool>> {
+    let channels = set.dataset().channels.len();
+    let borders: BTreeMap<usize, usize> = set
+        .windows()
+        .iter()
+        .map(|w| {
+            let rows = set.dataset().segments[w.segment].n_rows(channels);
+            (w.segment, ((rows as f64) * (1.0 - fraction)).round() as usize)
+        })
+        .collect();
+    Box::new(move |w| {
+        let border = *borders.get(&w.segment)?;
+        if w.start >= border {
+            Some(true)
+        } else {
+            (w.start + w.len <= border).then_some(false)
+        }
+    })
+}

@@ -1,0 +1,291 @@
+//! Windows: what the model sees, cut from scaled segments.
+
+use anyhow::{Context, ensure};
+use preprocess::{Pipeline, Tail, Windowing};
+use rand::{Rng, RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use rand_distr::{Distribution, StandardNormal};
+
+use crate::data::{Dataset, Segment};
+use crate::job::{AugmentConfig, WindowConfig, WindowLabel};
+
+/// One window: rows `start..start + len` of a segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Window {
+    /// Index into the data set's segments.
+    pub segment: usize,
+    /// First row inside the segment.
+    pub start: usize,
+    /// Number of rows.
+    pub len: usize,
+    /// Its class, where it has one.
+    pub label: Option<u32>,
+}
+
+/// Scaled segments and the windows cut from them.
+#[derive(Debug, Clone)]
+pub struct WindowSet<'a> {
+    dataset: &'a Dataset,
+    pipeline: &'a Pipeline,
+    /// Scaled values of each segment that has windows; empty for the others.
+    scaled: Vec<Vec<f32>>,
+    windows: Vec<Window>,
+}
+
+/// Windows of one batch as the model takes them; reused from batch to batch.
+#[derive(Debug, Default)]
+pub struct WindowBuffer {
+    /// `[Σ lengths, channels]`
+    pub values: Vec<f32>,
+    /// Rows of each window.
+    pub lengths: Vec<usize>,
+    /// Class of each window; only those that have one can be in a training batch.
+    pub targets: Vec<u32>,
+}
+
+/// How windows are cut for one purpose.
+#[derive(Debug, Clone, Copy)]
+pub struct Cut<'a> {
+    /// The job's section.
+    pub window: &'a WindowConfig,
+    /// Most rows the model takes.
+    pub seq_len: usize,
+    /// Whether these rows are trained on: then the training stride counts.
+    pub train: bool,
+}
+
+impl<'a> WindowSet<'a> {
+    /// Scales the chosen segments and cuts them into windows.
+    ///
+    /// # Errors
+    /// If no segment is long enough for a window, a whole-series window is longer than the model
+    /// takes, or a value is still missing after preprocessing.
+    pub fn new(
+        dataset: &'a Dataset,
+        pipeline: &'a Pipeline,
+        segments: &[usize],
+        cut: Cut<'_>,
+    ) -> anyhow::Result<Self> {
+        let channels = dataset.channels.len();
+        let mut set = Self {
+            dataset,
+            pipeline,
+            scaled: vec![Vec::new(); dataset.segments.len()],
+            windows: Vec::new(),
+        };
+        for &index in segments {
+            let segment = &dataset.segments[index];
+            set.cut_segment(index, segment.n_rows(channels), cut)
+                .with_context(|| format!("{}: series {}", segment.source.display(), segment.series))?;
+            if set.windows.last().is_some_and(|w| w.segment == index) {
+                set.scaled[index] = scale(segment, pipeline, &dataset.channels)?;
+            }
+        }
+        if set.windows.is_empty() && !segments.is_empty() {
+            let rows = |&i: &usize| dataset.segments[i].n_rows(channels);
+            let longest = segments.iter().max_by_key(|i| rows(i)).copied().unwrap_or(0);
+            let segment = &dataset.segments[longest];
+            anyhow::bail!(
+                "{}: a window of {} steps is longer than every series (the longest, {}, has {} rows); make [window] len smaller or bring longer series",
+                segment.source.display(),
+                cut.window.len.unwrap_or(cut.seq_len),
+                segment.series,
+                segment.n_rows(channels),
+            );
+        }
+        Ok(set)
+    }
+
+    fn cut_segment(&mut self, index: usize, n_rows: usize, cut: Cut<'_>) -> anyhow::Result<()> {
+        let labels = &self.dataset.segments[index].labels;
+        let mut push = |start: usize, len: usize| {
+            let label = label_of(cut.window.label, start, len, |row| labels.at(row));
+            self.windows.push(Window { segment: index, start, len, label });
+        };
+        match cut.window.len {
+            None => {
+                ensure!(
+                    n_rows <= cut.seq_len,
+                    "{n_rows} rows, but the model takes at most {}; train with a larger [window] max_len",
+                    cut.seq_len
+                );
+                push(0, n_rows);
+            }
+            Some(len) => {
+                let stride = cut.window.stride.unwrap_or(len);
+                let stride = cut.window.train_stride.filter(|_| cut.train).unwrap_or(stride);
+                for range in Windowing::new(len, stride, Tail::Drop)?.starts(n_rows) {
+                    push(range.start, range.len());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The windows.
+    pub fn windows(&self) -> &[Window] {
+        &self.windows
+    }
+
+    /// The data the windows were cut from.
+    pub fn dataset(&self) -> &'a Dataset {
+        self.dataset
+    }
+
+    /// The same data with only the windows that `keep` chooses.
+    #[must_use]
+    pub fn filtered(&self, keep: impl Fn(&Window) -> bool) -> Self {
+        let mut set = self.clone();
+        set.windows.retain(keep);
+        set
+    }
+
+    /// Hands over the scaled values as bytes, to recognise the same data again.
+    pub fn hash_values(&self, mut update: impl FnMut(&[u8])) {
+        for value in self.scaled.iter().flatten() {
+            update(&value.to_le_bytes());
+        }
+    }
+
+    /// Leaves out windows without a class; returns how many.
+    pub fn drop_unlabeled(&mut self) -> usize {
+        let before = self.windows.len();
+        self.windows.retain(|w| w.label.is_some());
+        before - self.windows.len()
+    }
+
+    /// Windows of each class.
+    pub fn class_counts(&self, n_classes: usize) -> Vec<usize> {
+        let mut counts = vec![0; n_classes];
+        for label in self.windows.iter().filter_map(|w| w.label) {
+            counts[label as usize] += 1;
+        }
+        counts
+    }
+
+    /// Copies windows into a buffer, scaled for the model; with `augment` each is changed at
+    /// random, the same way for the same seed.
+    ///
+    /// # Panics
+    /// If an index is not below the number of windows.
+    pub fn fill(
+        &self,
+        indices: impl IntoIterator<Item = usize>,
+        augment: Option<(AugmentConfig, u64)>,
+        buffer: &mut WindowBuffer,
+    ) {
+        let channels = self.dataset.channels.len();
+        buffer.values.clear();
+        buffer.lengths.clear();
+        buffer.targets.clear();
+        let mut random = augment.map(|(config, seed)| (config, ChaCha8Rng::seed_from_u64(seed)));
+        for index in indices {
+            let window = self.windows[index];
+            let scaled = &self.scaled[window.segment];
+            let mut start = window.start;
+            if let Some((config, rng)) = &mut random {
+                start = moved(start, window.len, scaled.len() / channels, config.shift, rng);
+            }
+            let from = buffer.values.len();
+            buffer
+                .values
+                .extend_from_slice(&scaled[start * channels..(start + window.len) * channels]);
+            let values = &mut buffer.values[from..];
+            self.pipeline.apply_window(values);
+            if let Some((config, rng)) = &mut random {
+                disturb(values, channels, *config, rng);
+            }
+            buffer.lengths.push(window.len);
+            buffer.targets.extend(window.label);
+        }
+    }
+}
+
+/// A start moved by at most `shift` rows inside its segment.
+fn moved(start: usize, len: usize, n_rows: usize, shift: usize, rng: &mut impl Rng) -> usize {
+    if shift == 0 {
+        return start;
+    }
+    let (low, high) = (start.saturating_sub(shift), (start + shift).min(n_rows - len));
+    rng.random_range(low..=high)
+}
+
+/// Noise on every value and a random factor for every channel.
+fn disturb(values: &mut [f32], channels: usize, config: AugmentConfig, rng: &mut impl Rng) {
+    let mut normal = || -> f32 { StandardNormal.sample(rng) };
+    if config.scale > 0.0 {
+        for channel in 0..channels {
+            let factor = 1.0 + config.scale * normal();
+            for v in values.iter_mut().skip(channel).step_by(channels) {
+                *v *= factor;
+            }
+        }
+    }
+    if config.jitter > 0.0 {
+        for v in values {
+            *v += config.jitter * normal();
+        }
+    }
+}
+
+/// A segment's values after the row-wise steps of the pipeline.
+fn scale(segment: &Segment, pipeline: &Pipeline, channels: &[String]) -> anyhow::Result<Vec<f32>> {
+    let place = || format!("{}: series {}", segment.source.display(), segment.series);
+    let mut values = segment.values.clone();
+    pipeline.apply_series(&mut values).with_context(place)?;
+    if let Some(at) = values.iter().position(|v| !v.is_finite()) {
+        let (row, channel) = (at / channels.len(), &channels[at % channels.len()]);
+        anyhow::bail!(
+            "{}: row {} of the series: a value of \"{channel}\" is missing; add a step = \"impute\" in front of the other [[preprocess]] steps",
+            place(),
+            row + 1,
+        );
+    }
+    Ok(values)
+}
+
+/// The class of a window by its rows' labels.
+fn label_of(
+    rule: WindowLabel,
+    start: usize,
+    len: usize,
+    at: impl Fn(usize) -> Option<u32>,
+) -> Option<u32> {
+    match rule {
+        WindowLabel::Last => at(start + len - 1),
+        WindowLabel::Middle => at(start + len / 2),
+        WindowLabel::Majority => {
+            let mut counts = std::collections::BTreeMap::new();
+            for label in (start..start + len).filter_map(&at) {
+                *counts.entry(label).or_insert(0_usize) += 1;
+            }
+            let most = counts.values().copied().max()?;
+            counts.into_iter().find(|(_, n)| *n == most).map(|(label, _)| label)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_label_of_a_window_follows_the_rule() {
+        let labels = [Some(2), Some(2), Some(1), None, Some(1), Some(0)];
+        let label = |rule, start, len| label_of(rule, start, len, |row| labels[row]);
+        assert_eq!(label(WindowLabel::Last, 0, 6), Some(0));
+        assert_eq!(label(WindowLabel::Middle, 0, 6), None);
+        assert_eq!(label(WindowLabel::Majority, 0, 3), Some(2));
+        assert_eq!(label(WindowLabel::Majority, 0, 6), Some(1), "of equals the first class");
+        assert_eq!(label(WindowLabel::Majority, 3, 1), None);
+    }
+
+    #[test]
+    fn a_moved_window_stays_in_its_segment() {
+        let mut rng = ChaCha8Rng::seed_from_u64(1);
+        for _ in 0..1000 {
+            assert!(moved(0, 10, 12, 5, &mut rng) <= 2);
+            assert_eq!(moved(3, 10, 13, 0, &mut rng), 3);
+        }
+    }
+}

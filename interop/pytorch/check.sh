@@ -1,0 +1,14 @@
+#!/usr/bin/env bash
+# Trains a small checkpoint with edgectl and checks that PyTorch gives the same logits for it.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+
+python=$(interop/pytorch/venv.sh)
+tmp=$(mktemp -d)
+trap 'rm -rf "$tmp"' EXIT
+
+edgectl() { cargo run --release --quiet -p edgectl -- "$@"; }
+edgectl train --config examples/basicmotions.toml --data data/basicmotions --out "$tmp/m.safetensors"
+edgectl predict --model "$tmp/m.safetensors" --data data/basicmotions \
+    --out "$tmp/p.csv" --tensors "$tmp/w.safetensors"
+"$python" interop/pytorch/check_logits.py --model "$tmp/m.safetensors" --tensors "$tmp/w.safetensors"
