@@ -28,6 +28,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from machine import OthersMeter, cpu
+
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "interop" / "pytorch"))
 from edgectl_model import EdgectlEncoder  # noqa: E402
@@ -48,6 +50,9 @@ class Shape(NamedTuple):
     layers: int
     d_ff: int
 
+    def label(self) -> str:
+        return ",".join(map(str, self))
+
 
 SHAPES = [
     Shape(16, 24, 1, 32, 4, 2, 64),
@@ -64,9 +69,8 @@ class TorchEncoder(nn.Module):
         super().__init__()
         self.embed = nn.Linear(s.channels, s.d_model)
         self.pos_embed = nn.Parameter(torch.randn(s.seq, s.d_model) * 0.02)
-        layer = nn.TransformerEncoderLayer(
-            s.d_model, s.heads, s.d_ff, 0.0, "gelu", batch_first=True, norm_first=True
-        )
+        options = {"dropout": 0.0, "activation": "gelu", "batch_first": True, "norm_first": True}
+        layer = nn.TransformerEncoderLayer(s.d_model, s.heads, s.d_ff, **options)
         norm = nn.LayerNorm(s.d_model)
         self.encoder = nn.TransformerEncoder(layer, s.layers, norm, enable_nested_tensor=False)
         self.head = nn.Linear(s.d_model, N_CLASSES)
@@ -131,27 +135,6 @@ def edgectl_step(edgectl: str, s: Shape, threads: int) -> dict:
     return json.loads(run.stdout)
 
 
-class OthersMeter:
-    """Share of the pinned CPUs that other processes used since the last reading (Linux)."""
-
-    def __init__(self, cpus: set[int]):
-        self.names = {f"cpu{cpu}" for cpu in cpus}
-        self.last = self.now()
-
-    def now(self) -> tuple[float, float]:
-        """CPU seconds of others on the pinned CPUs, and of all wall time on them."""
-        lines = (line.split() for line in Path("/proc/stat").read_text().splitlines())
-        rows = [[int(n) for n in words[1:9]] for words in lines if words and words[0] in self.names]
-        tick = os.sysconf("SC_CLK_TCK")
-        busy = sum(sum(row) - row[3] - row[4] for row in rows) / tick  # all but idle and iowait
-        return busy - sum(os.times()[:4]), sum(map(sum, rows)) / tick
-
-    def read(self) -> float:
-        (others, wall), (others_before, wall_before) = self.now(), self.last
-        self.last = (others, wall)
-        return max(0.0, others - others_before) / max(wall - wall_before, 1e-9)
-
-
 @dataclass
 class Row:
     """What the rounds measured for one shape, in microseconds a step."""
@@ -168,7 +151,7 @@ class Row:
         gflops = median(run["gflops"] for run in self.ours)
         torch_gflops = gflops * median(ours) / median(self.peers[best])  # the same work
         return [
-            ",".join(map(str, self.shape)),
+            self.shape.label(),
             spread(ours),
             *(spread(times) for times in self.peers.values()),
             best,
@@ -200,26 +183,21 @@ def measure(s: Shape, args: argparse.Namespace, cpus: set[int]) -> Row:
             row.peers[name].append(torch_step(make, s, args.slot_s))
             noise.append(meter.read())
         row.matmul.append(torch_matmul_gflops())
+        noise.append(meter.read())
         row.noise = max(row.noise, *noise)
         warning = f", warning: others use {max(noise):.0%}" if max(noise) > NOISE_LIMIT else ""
-        print(f"{s}: round {number + 1} of {args.rounds}{warning}", file=sys.stderr)
+        print(f"{s.label()}: round {number + 1} of {args.rounds}{warning}", file=sys.stderr)
     return row
 
 
-def machine(args: argparse.Namespace, cpus: set[int]) -> list[str]:
-    """Machine, versions and date, one fact a line."""
-    info = dict(
-        (part.strip() for part in line.split(":", 1))
-        for line in Path("/proc/cpuinfo").read_text().splitlines()
-        if ":" in line
-    )
-    flags = info.get("flags", info.get("Features", "")).split()
-    simd = [f for f in flags if f.startswith(("avx", "fma", "asimd", "sve"))]
+def facts(args: argparse.Namespace, cpus: set[int]) -> list[str]:
+    """Machine, versions and date, one string each."""
+    model, simd = cpu()
     run = subprocess.run([args.edgectl, "--version"], stdout=subprocess.PIPE, text=True, check=False)
     return [
-        f"CPU: {info.get('model name', platform.machine())}, {os.cpu_count()} cores; "
+        f"CPU: {model}, {os.cpu_count()} cores; "
         f"pinned to {sorted(cpus)}, {args.threads} threads",
-        f"SIMD: {' '.join(simd)}; avx512: {'yes' if 'avx512f' in flags else 'no'}",
+        f"SIMD: {' '.join(simd)}; avx512: {'yes' if 'avx512f' in simd else 'no'}",
         f"versions: {run.stdout.strip() or 'edgectl'}, PyTorch {torch.__version__}, "
         f"Python {platform.python_version()}, Linux {platform.release()}",
         f"date: {datetime.date.today()}, {args.rounds} rounds, {args.slot_s:g} s a PyTorch slot, "
@@ -227,15 +205,15 @@ def machine(args: argparse.Namespace, cpus: set[int]) -> list[str]:
     ]
 
 
-def markdown(facts: list[str], rows: list[Row]) -> str:
+def markdown(about: list[str], rows: list[Row]) -> str:
     table = [HEAD, ["---"] * len(HEAD), *(row.cells() for row in rows)]
     return "\n".join(
         ["## Training step", "", "Made by `bench/run.sh --write BENCHMARKS.md`.", ""]
-        + [f"- {fact}" for fact in facts]
+        + [f"- {fact}" for fact in about]
         + ["", *(f"| {' | '.join(line)} |" for line in table), ""]
-        + ["Times are the median over rounds of each round's median step, with the least and the"]
-        + ["largest round. The ratio is the faster PyTorch peer over edgectl: above 1, edgectl is"]
-        + ["faster. PyTorch's GFLOP/s count the same operations as edgectl's."]
+        + ["Times: median over rounds of each round's median step, and the least and largest round."]
+        + ["Ratio: the faster PyTorch peer over edgectl; above 1, edgectl is faster."]
+        + ["PyTorch's GFLOP/s count the same operations as edgectl's."]
     )
 
 
@@ -263,9 +241,7 @@ def main() -> None:
     os.sched_setaffinity(0, cpus)  # children inherit it
     torch.set_num_threads(args.threads)
 
-    facts = machine(args, cpus)
-    rows = [measure(s, args, cpus) for s in SHAPES]
-    text = markdown(facts, rows)
+    text = markdown(facts(args, cpus), [measure(s, args, cpus) for s in SHAPES])
     print(text)
     if args.write:
         write_section(args.write, text)

@@ -1,5 +1,7 @@
 //! The `[data]` section of a job file: which column of a table plays which part.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
 /// The `[data]` section of a job file, also stored in the checkpoint.
@@ -10,6 +12,10 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct DataConfig {
+    /// The file or folder to read where the command line names none. In a job file it is relative to that
+    /// file's folder; a checkpoint does not keep it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<PathBuf>,
     /// How the files are laid out.
     pub format: Format,
     /// The column that separates series; `series` if present. Without one, a long table is one
@@ -43,6 +49,7 @@ pub struct DataConfig {
 impl Default for DataConfig {
     fn default() -> Self {
         Self {
+            path: None,
             format: Format::Auto,
             series: None,
             time: None,

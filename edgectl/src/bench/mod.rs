@@ -1,0 +1,121 @@
+//! `edgectl bench`: what this machine sustains, as a share of its own matrix-product rate.
+
+mod model;
+mod products;
+
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use crate::cli::BenchCommand;
+use crate::output::Output;
+
+/// What a benchmark measured; the JSON form is the contract of `edgectl bench --json`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Report {
+    /// Repetitions measured.
+    pub repetitions: usize,
+    /// Median time of one, in microseconds.
+    pub p50_us: f64,
+    /// Nine of ten are faster.
+    pub p90_us: f64,
+    /// Ninety-nine of a hundred are faster.
+    pub p99_us: f64,
+    /// Rate of the matrix products alone, everything else counted as no work.
+    pub gflops: f64,
+    /// Rate of large matrix products on the same threads, measured before and after.
+    pub matmul_gflops: f64,
+    /// The one over the other.
+    pub share: f64,
+    /// Windows (or sequences) per second at the median time.
+    pub per_s: f64,
+    /// Threads used.
+    pub threads: usize,
+    /// Most memory this process has held.
+    pub peak_rss_bytes: Option<u64>,
+}
+
+/// Runs a benchmark.
+///
+/// # Errors
+/// If sizes make no sense.
+pub fn run(command: BenchCommand, threads: usize, output: Output) -> anyhow::Result<()> {
+    let mut case = match command {
+        BenchCommand::Train(shape) => model::train(shape, threads)?,
+        BenchCommand::Infer(shape) => model::infer(shape, threads)?,
+        BenchCommand::Attention(shape) => products::attention(shape, threads)?,
+        BenchCommand::Gemm(shape) => products::gemm(shape, threads)?,
+    };
+    let times = measure(&mut *case.once, case.seconds);
+    // Measured last and small: its buffers shall not count as memory of the benchmark itself.
+    let peak_rss_bytes = crate::system::peak_rss_bytes();
+    let matmul_gflops = products::matmul_gflops(threads);
+    let at = |share: f64| times[((times.len() - 1) as f64 * share).round() as usize] * 1e6;
+    let gflops = case.flops / at(0.5) * 1e-3;
+    let report = Report {
+        repetitions: times.len(),
+        p50_us: at(0.5),
+        p90_us: at(0.9),
+        p99_us: at(0.99),
+        gflops,
+        matmul_gflops,
+        share: gflops / matmul_gflops,
+        per_s: case.windows * 1e6 / at(0.5),
+        threads,
+        peak_rss_bytes,
+    };
+    let text = format!(
+        "{}\np50 {:.1} µs, p90 {:.1} µs, p99 {:.1} µs over {} repetitions on {threads} threads\n{:.0} windows/s; products at {:.1} GFLOP/s, {:.0} % of this machine's {:.1}",
+        case.what,
+        report.p50_us,
+        report.p90_us,
+        report.p99_us,
+        report.repetitions,
+        report.per_s,
+        report.gflops,
+        100.0 * report.share,
+        report.matmul_gflops
+    );
+    output.result(&report, &text)
+}
+
+/// Something to measure.
+struct Case {
+    what: String,
+    once: Box<dyn FnMut()>,
+    /// Operations of the matrix products of one repetition.
+    flops: f64,
+    /// Windows of one repetition.
+    windows: f64,
+    seconds: f64,
+}
+
+/// Sorted times of repetitions, in seconds, after some that warm up.
+fn measure(once: &mut dyn FnMut(), seconds: f64) -> Vec<f64> {
+    let run_for = |once: &mut dyn FnMut(), budget: Duration| {
+        let began = Instant::now();
+        let mut times = Vec::new();
+        while times.len() < 3 || began.elapsed() < budget {
+            let start = Instant::now();
+            once();
+            times.push(start.elapsed().as_secs_f64());
+        }
+        times
+    };
+    let budget = Duration::from_secs_f64(seconds.clamp(0.01, 3600.0));
+    run_for(once, budget / 5);
+    let mut times = run_for(once, budget);
+    times.sort_by(f64::total_cmp);
+    times
+}
+
+/// Numbers in [-0.5, 0.5) that look random.
+fn noise(n: usize, seed: u32) -> Vec<f32> {
+    let mut state = seed.wrapping_mul(2_654_435_761).wrapping_add(12345);
+    (0..n)
+        .map(|_| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 8) as f32 / 16_777_216.0 - 0.5
+        })
+        .collect()
+}

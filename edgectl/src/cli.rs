@@ -1,0 +1,376 @@
+//! The command line; the doc comments are the manual.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Train small attention models where the data is, and merge them at a center.
+#[derive(Debug, Parser)]
+#[command(name = "edgectl", version, propagate_version = true, arg_required_else_help = true)]
+#[command(after_help = "\
+Examples:
+  edgectl simulate                                      the job in examples/watch.toml, all nodes and rounds
+  edgectl init --config job.toml --data D --out global.safetensors
+  edgectl train --init global.safetensors --data mine.csv --out node.safetensors
+  edgectl aggregate node-*.safetensors --base global.safetensors --out global.safetensors")]
+pub struct Cli {
+    /// What every subcommand takes.
+    #[command(flatten)]
+    pub common: Common,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options of every subcommand.
+#[derive(Debug, Clone, Args)]
+pub struct Common {
+    /// Print one JSON object on stdout, and nothing else there
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// No progress on stderr
+    #[arg(long, short, global = true)]
+    pub quiet: bool,
+    /// Threads to use; results do not depend on it [default: all cores]
+    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub threads: Option<u16>,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Make a fresh model that fits the data's channels, classes and windows
+    Init(InitArgs),
+    /// Train on a node's own files
+    Train(TrainArgs),
+    /// Merge weight files into one
+    Aggregate(AggregateArgs),
+    /// Measure a model on held-out data
+    Eval(EvalArgs),
+    /// Write a model's answers for files
+    Predict(PredictArgs),
+    /// Run nodes, center and rounds in one process
+    Simulate(SimulateArgs),
+    /// Write data as a model sees it
+    Preprocess(PreprocessArgs),
+    /// Show what a weight file holds
+    Inspect(InspectArgs),
+    /// Measure what this machine sustains
+    #[command(subcommand)]
+    Bench(BenchCommand),
+}
+
+/// `edgectl init`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  edgectl init --config examples/watch.toml --data data/watch --out global.safetensors")]
+pub struct InitArgs {
+    /// The job file
+    #[arg(long, value_name = "JOB.toml")]
+    pub config: PathBuf,
+    /// Files or folders; preprocessing is fitted on their training rows [default: the job's path]
+    #[arg(long, value_name = "PATH", num_args = 1..)]
+    pub data: Vec<PathBuf>,
+    /// Where to write the model
+    #[arg(long, value_name = "FILE")]
+    pub out: PathBuf,
+    /// Seed of the weights [default: the job's]
+    #[arg(long)]
+    pub seed: Option<u64>,
+}
+
+/// `edgectl train`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  edgectl train --init global.safetensors --data subject_01.csv --out node-01.safetensors
+  edgectl train --config examples/gunpoint.toml --data data/gunpoint --out gunpoint.safetensors
+  edgectl train --init global.safetensors --data mine.csv --out node.safetensors --time-budget 10m
+  edgectl train --init global.safetensors --data mine.csv --out node.safetensors --resume")]
+pub struct TrainArgs {
+    /// Files or folders; rows marked as test are left out [default: the job's path]
+    #[arg(long, value_name = "PATH", num_args = 1..)]
+    pub data: Vec<PathBuf>,
+    /// Where to write the trained weights
+    #[arg(long, value_name = "FILE")]
+    pub out: PathBuf,
+    /// The model to start from; without it, a fresh one
+    #[arg(long, value_name = "FILE", required_unless_present = "config")]
+    pub init: Option<PathBuf>,
+    /// The job file; with --init only its [train] section counts [default: what the model brings]
+    #[arg(long, value_name = "JOB.toml")]
+    pub config: Option<PathBuf>,
+    /// Name of this node in the update [default: that of the data]
+    #[arg(long, value_name = "NAME")]
+    pub node: Option<String>,
+    /// Passes over the training windows
+    #[arg(long, value_name = "N")]
+    pub epochs: Option<u32>,
+    /// Windows in a step
+    #[arg(long, value_name = "N")]
+    pub batch: Option<usize>,
+    /// Learning rate
+    #[arg(long)]
+    pub lr: Option<f32>,
+    /// sgd, adam or adamw, with published defaults; options of its own go into the job file
+    #[arg(long, value_name = "NAME")]
+    pub optimizer: Option<optim::OptimizerConfig>,
+    /// Seed of everything random
+    #[arg(long)]
+    pub seed: Option<u64>,
+    /// Stop after so long, with what was learned saved (for example 90s, 10m)
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub time_budget: Option<Duration>,
+    /// Go on from the state that an earlier run left beside its output
+    #[arg(long)]
+    pub resume: bool,
+}
+
+/// `edgectl aggregate`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  edgectl aggregate node-*.safetensors --base global.safetensors --out global.safetensors
+  edgectl aggregate a.safetensors b.safetensors --weights 3,1 --out merged.safetensors
+  edgectl aggregate node-*.safetensors --base global.safetensors --out global.safetensors \\
+      --strategy sgd --momentum 0.6")]
+pub struct AggregateArgs {
+    /// The weight files to merge
+    #[arg(value_name = "UPDATE", required = true)]
+    pub updates: Vec<PathBuf>,
+    /// Where to write the merged weights; may be the base
+    #[arg(long, value_name = "FILE")]
+    pub out: PathBuf,
+    /// The model that the updates started from; others are refused
+    #[arg(long, value_name = "FILE")]
+    pub base: Option<PathBuf>,
+    /// How the center moves [default: fedavg]
+    #[arg(long, value_enum)]
+    pub strategy: Option<Strategy>,
+    /// One weight per file, in their order [default: the number of examples in each checkpoint]
+    #[arg(long, value_name = "W,W,…", value_delimiter = ',', allow_hyphen_values = true)]
+    pub weights: Option<Vec<f64>>,
+    /// All updates weigh the same
+    #[arg(long, conflicts_with = "weights")]
+    pub uniform: bool,
+    /// Learning rate of the server step [sgd; default: 1]
+    #[arg(long)]
+    pub lr: Option<f32>,
+    /// Momentum of the server step [sgd; default: 0.9]
+    #[arg(long)]
+    pub momentum: Option<f32>,
+    /// Refuse to merge at all if an update holds NaN or infinity
+    #[arg(long)]
+    pub strict: bool,
+    /// Leave out updates that are damaged, of another shape or base, or of a node that sent two
+    #[arg(long, conflicts_with = "strict")]
+    pub keep_going: bool,
+}
+
+/// How the center moves to the mean of the updates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Strategy {
+    /// Mean weighted by the number of examples, which replaces the model
+    Fedavg,
+    /// Mean by the weights of --weights, which replaces the model
+    Weighted,
+    /// A step of SGD with momentum towards the mean; needs --base
+    Sgd,
+    /// What the [federation] section of the job says that made the base
+    Job,
+}
+
+/// `edgectl eval`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  edgectl eval --model global.safetensors --data data/watch --json")]
+pub struct EvalArgs {
+    /// The model
+    #[arg(long, value_name = "FILE")]
+    pub model: PathBuf,
+    /// Files or folders; rows marked as test count, all rows if none is marked
+    #[arg(long, value_name = "PATH", num_args = 1.., required = true)]
+    pub data: Vec<PathBuf>,
+    /// All rows count, whatever their mark
+    #[arg(long)]
+    pub all: bool,
+}
+
+/// `edgectl predict`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  edgectl predict --model global.safetensors --data data/watch/subject_03.csv --out predictions.csv")]
+pub struct PredictArgs {
+    /// The model
+    #[arg(long, value_name = "FILE")]
+    pub model: PathBuf,
+    /// Files or folders; every window is answered
+    #[arg(long, value_name = "PATH", num_args = 1.., required = true)]
+    pub data: Vec<PathBuf>,
+    /// Where to write the answers, as CSV
+    #[arg(long, value_name = "FILE.csv")]
+    pub out: PathBuf,
+    /// Also write windows, lengths and logits, to compare with other frameworks
+    #[arg(long, value_name = "FILE.safetensors")]
+    pub tensors: Option<PathBuf>,
+}
+
+/// `edgectl simulate`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  edgectl simulate
+  edgectl simulate --config examples/watch.toml --centralised
+  edgectl simulate --holdout subject_09,subject_10")]
+pub struct SimulateArgs {
+    /// The job file
+    #[arg(long, value_name = "JOB.toml", default_value = "examples/watch.toml")]
+    pub config: PathBuf,
+    /// Files or folders; each file or each value of the node column is a node [default: the job's path]
+    #[arg(long, value_name = "PATH", num_args = 1..)]
+    pub data: Vec<PathBuf>,
+    /// Folder for the weight files and the report [default: runs/NAME OF THE JOB]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Also train one model on all nodes' rows, and run plain federated averaging, to compare
+    #[arg(long)]
+    pub centralised: bool,
+    /// Nodes that never train; the final model is tested on all their rows
+    #[arg(long, value_name = "NODE,…", value_delimiter = ',')]
+    pub holdout: Option<Vec<String>>,
+    /// Rounds [default: the job's]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub rounds: Option<u32>,
+    /// Seed of everything random [default: the job's]
+    #[arg(long)]
+    pub seed: Option<u64>,
+}
+
+/// `edgectl preprocess`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  edgectl preprocess --model global.safetensors --data data/watch/subject_03.csv --out scaled.csv")]
+pub struct PreprocessArgs {
+    /// The model whose fitted preprocessing to apply
+    #[arg(long, value_name = "FILE")]
+    pub model: PathBuf,
+    /// Files or folders
+    #[arg(long, value_name = "PATH", num_args = 1.., required = true)]
+    pub data: Vec<PathBuf>,
+    /// Where to write the rows, as a long CSV
+    #[arg(long, value_name = "FILE.csv")]
+    pub out: PathBuf,
+}
+
+/// `edgectl inspect`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  edgectl inspect global.safetensors")]
+pub struct InspectArgs {
+    /// Any safetensors file
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+}
+
+/// `edgectl bench`
+#[derive(Debug, Clone, Copy, Subcommand)]
+pub enum BenchCommand {
+    /// A training step: forward, backward, AdamW
+    Train(ModelShape),
+    /// The forward pass of a batch
+    Infer(ModelShape),
+    /// Attention alone
+    Attention(AttentionShape),
+    /// A matrix product
+    Gemm(GemmShape),
+}
+
+/// Shape of a model and its batch.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct ModelShape {
+    /// Windows in a step
+    #[arg(long, default_value_t = 32)]
+    pub batch: usize,
+    /// Time steps of a window
+    #[arg(long, default_value_t = 128)]
+    pub seq: usize,
+    /// Values per time step
+    #[arg(long, default_value_t = 6)]
+    pub channels: usize,
+    /// Width of a token
+    #[arg(long, default_value_t = 64)]
+    pub d_model: usize,
+    /// Attention heads
+    #[arg(long, default_value_t = 4)]
+    pub heads: usize,
+    /// Blocks
+    #[arg(long, default_value_t = 2)]
+    pub layers: usize,
+    /// Width of each block's MLP
+    #[arg(long, default_value_t = 128)]
+    pub d_ff: usize,
+    /// Time steps that form one token
+    #[arg(long, default_value_t = 1)]
+    pub patch: usize,
+    /// Seconds to measure
+    #[arg(long, default_value_t = 3.0)]
+    pub seconds: f64,
+}
+
+/// Shape of an attention.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct AttentionShape {
+    /// Sequences
+    #[arg(long, default_value_t = 8)]
+    pub batch: usize,
+    /// Heads of each
+    #[arg(long, default_value_t = 8)]
+    pub heads: usize,
+    /// Tokens of each
+    #[arg(long, default_value_t = 512)]
+    pub seq: usize,
+    /// Width of a head
+    #[arg(long, default_value_t = 64)]
+    pub head_dim: usize,
+    /// Forward and backward instead of forward alone
+    #[arg(long)]
+    pub backward: bool,
+    /// Seconds to measure
+    #[arg(long, default_value_t = 3.0)]
+    pub seconds: f64,
+}
+
+/// Shape of a matrix product, `[m, k] · [k, n]`.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct GemmShape {
+    /// Rows of the left matrix
+    #[arg(long, default_value_t = 1024)]
+    pub m: usize,
+    /// Columns of the right matrix
+    #[arg(long, default_value_t = 1024)]
+    pub n: usize,
+    /// Columns of the left matrix
+    #[arg(long, default_value_t = 1024)]
+    pub k: usize,
+    /// Seconds to measure
+    #[arg(long, default_value_t = 3.0)]
+    pub seconds: f64,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,24 @@
+//! `edgectl eval`: metrics on held-out data.
+
+use anyhow::ensure;
+
+use crate::checkpoint::Checkpoint;
+use crate::cli::EvalArgs;
+use crate::data::Dataset;
+use crate::output::{Output, metrics_text};
+use crate::training::{evaluate, test_segments};
+
+pub(super) fn run(args: &EvalArgs, threads: usize, output: Output) -> anyhow::Result<()> {
+    let checkpoint = Checkpoint::read(&args.model)?;
+    let dataset =
+        Dataset::read(&args.data, &checkpoint.meta.data, Some(checkpoint.meta.expected()))?;
+    let all: Vec<usize> = (0..dataset.segments.len()).collect();
+    let segments = if args.all { all } else { test_segments(&dataset, &all) };
+    ensure!(
+        !segments.is_empty(),
+        "{}: no row is marked for the test; --all evaluates on every row",
+        args.data[0].display()
+    );
+    let metrics = evaluate(&checkpoint, &dataset, &segments, threads)?;
+    output.result(&metrics, &metrics_text(&metrics))
+}

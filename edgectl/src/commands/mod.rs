@@ -1,0 +1,63 @@
+//! The subcommands, one a file: arguments in, result out.
+
+mod aggregate;
+mod eval;
+mod init;
+mod inspect;
+mod predict;
+mod preprocess;
+mod simulate;
+mod train;
+
+use std::num::NonZero;
+use std::path::Path;
+
+use anyhow::{Context, ensure};
+
+use crate::cli::{Cli, Command};
+use crate::output::Output;
+
+/// Runs a subcommand.
+///
+/// # Errors
+/// If it fails; the message says what, where, and what to do.
+pub fn run(cli: Cli) -> anyhow::Result<()> {
+    let output = Output::new(&cli.common);
+    let cores = || std::thread::available_parallelism().map_or(1, NonZero::get);
+    let threads = cli.common.threads.map_or_else(cores, usize::from);
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .build()
+        .context("cannot start the threads; try a smaller --threads")?;
+    let run = || match cli.command {
+        Command::Init(args) => init::run(&args, output),
+        Command::Train(args) => train::run(&args, threads, output),
+        Command::Aggregate(args) => aggregate::run(&args, output),
+        Command::Eval(args) => eval::run(&args, threads, output),
+        Command::Predict(args) => predict::run(&args, threads, output),
+        Command::Simulate(args) => simulate::run(&args, threads, output),
+        Command::Preprocess(args) => preprocess::run(&args, output),
+        Command::Inspect(args) => inspect::run(&args, output),
+        Command::Bench(args) => crate::bench::run(args, threads, output),
+    };
+    pool.install(run)
+}
+
+/// Checks that the folder of an output exists, before hours of work that end in it.
+fn check_folder(out: &Path) -> anyhow::Result<()> {
+    let folder = match out.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    ensure!(
+        folder.is_dir(),
+        "{}: the folder {} does not exist; create it first",
+        out.display(),
+        folder.display()
+    );
+    ensure!(!out.is_dir(), "{}: this is a folder; name a file in it", out.display());
+    tempfile::tempfile_in(folder).with_context(|| {
+        format!("{}: cannot write into the folder {}", out.display(), folder.display())
+    })?;
+    Ok(())
+}

@@ -1,0 +1,106 @@
+//! `edgectl predict`: a model's answer for every window of files.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use aggregate::{Tensor, TensorData, atomic_write, write_file};
+use anyhow::Context;
+use serde::Serialize;
+
+use super::check_folder;
+use crate::checkpoint::Checkpoint;
+use crate::cli::PredictArgs;
+use crate::data::{Dataset, Split};
+use crate::metrics::{argmax, log_softmax};
+use crate::output::Output;
+use crate::training::logits;
+use crate::windows::{Cut, WindowBuffer, WindowSet};
+
+#[derive(Serialize)]
+struct Report {
+    out: String,
+    windows: usize,
+}
+
+pub(super) fn run(args: &PredictArgs, threads: usize, output: Output) -> anyhow::Result<()> {
+    check_folder(&args.out)?;
+    if let Some(tensors) = &args.tensors {
+        check_folder(tensors)?;
+    }
+    let checkpoint = Checkpoint::read(&args.model)?;
+    let meta = &checkpoint.meta;
+    let dataset = Dataset::read(&args.data, &meta.data, Some(meta.expected()))?;
+    let all: Vec<usize> = (0..dataset.segments.len()).collect();
+    let cut = Cut { window: &meta.window, seq_len: meta.model.seq_len, train: false };
+    let set = WindowSet::new(&dataset, &meta.preprocess, &all, cut)?;
+    let logits = logits(&checkpoint, &set, threads);
+    let csv = csv(&checkpoint, &set, &logits).context("the predictions")?;
+    atomic_write(&args.out, &csv)?;
+    if let Some(path) = &args.tensors {
+        write_tensors(path, &checkpoint, &set, &logits)?;
+    }
+    let report = Report { out: args.out.display().to_string(), windows: set.windows().len() };
+    let text = format!("{}: answers for {} windows", report.out, report.windows);
+    output.result(&report, &text)
+}
+
+/// One row per window: where it is, its label if it has one, the answer, and every class's
+/// probability.
+fn csv(checkpoint: &Checkpoint, set: &WindowSet<'_>, logits: &[f32]) -> anyhow::Result<Vec<u8>> {
+    let classes = &checkpoint.meta.classes;
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    let fixed = ["file", "series", "split", "line", "start", "rows", "label", "predicted", "confidence"];
+    let probabilities = classes.iter().map(|class| format!("p_{class}"));
+    writer.write_record(fixed.into_iter().map(str::to_owned).chain(probabilities))?;
+    for (window, logits) in set.windows().iter().zip(logits.chunks_exact(classes.len())) {
+        let segment = &set.dataset().segments[window.segment];
+        let answer = argmax(logits);
+        let p: Vec<f32> = log_softmax(logits).into_iter().map(f32::exp).collect();
+        let split = match segment.split {
+            Split::Train => "train",
+            Split::Test => "test",
+            Split::Unmarked => "",
+        };
+        let mut record = vec![
+            segment.source.display().to_string(),
+            segment.series.clone(),
+            split.to_owned(),
+            segment.first_line.to_string(),
+            window.start.to_string(),
+            window.len.to_string(),
+            window.label.map(|l| classes[l as usize].clone()).unwrap_or_default(),
+            classes[answer].clone(),
+            format!("{:.6}", p[answer]),
+        ];
+        record.extend(p.iter().map(|p| format!("{p:.6}")));
+        writer.write_record(&record)?;
+    }
+    writer.into_inner().map_err(|e| anyhow::anyhow!("{e}"))
+}
+
+/// `x` `[n, seq_len, channels]` padded with zeros, `lengths` `[n]` and `logits` `[n, classes]`.
+fn write_tensors(
+    path: &Path,
+    checkpoint: &Checkpoint,
+    set: &WindowSet<'_>,
+    logits: &[f32],
+) -> anyhow::Result<()> {
+    let model = &checkpoint.meta.model;
+    let n = set.windows().len();
+    let width = model.seq_len * model.channels;
+    let mut x = vec![0.0; n * width];
+    let mut lengths = Vec::with_capacity(n);
+    let mut buffer = WindowBuffer::default();
+    for (i, row) in x.chunks_exact_mut(width).enumerate() {
+        set.fill([i], None, &mut buffer);
+        row[..buffer.values.len()].copy_from_slice(&buffer.values);
+        lengths.push(buffer.lengths[0] as i64);
+    }
+    let tensors = [
+        Tensor { name: "x", shape: &[n, model.seq_len, model.channels], data: TensorData::F32(&x) },
+        Tensor { name: "lengths", shape: &[n], data: TensorData::I64(&lengths) },
+        Tensor { name: "logits", shape: &[n, model.task.n_outputs()], data: TensorData::F32(logits) },
+    ];
+    write_file(path, &tensors, &BTreeMap::new())?;
+    Ok(())
+}

@@ -1,0 +1,220 @@
+//! `edgectl simulate`: nodes, center and rounds in one process.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use aggregate::{ServerStep, atomic_write};
+use anyhow::{Context, ensure};
+use indicatif::ProgressBar;
+use serde::Serialize;
+
+use crate::checkpoint::Checkpoint;
+use crate::cli::SimulateArgs;
+use crate::data::{Dataset, Node};
+use crate::federation::{Arm, ArmReport, Round, RoundProgress, fresh_model, simulate_arm};
+use crate::interrupt::Stop;
+use crate::job::Job;
+use crate::metrics::Metrics;
+use crate::output::{Output, metrics_text, table};
+use crate::system::peak_rss_bytes;
+use crate::training::{TrainOptions, evaluate, test_segments, train, train_segments};
+
+#[derive(Serialize)]
+struct Report<'a> {
+    out: String,
+    nodes: Vec<&'a str>,
+    rounds: &'a [Round],
+    r#final: &'a Metrics,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fedavg: Option<Metrics>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    centralised: Option<Metrics>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    holdout: Option<Metrics>,
+    wall_s: f64,
+    peak_rss_bytes: Option<u64>,
+}
+
+pub(super) fn run(args: &SimulateArgs, threads: usize, output: Output) -> anyhow::Result<()> {
+    let began = Instant::now();
+    let stop = Stop::new(None);
+    let mut job = Job::read(&args.config)?;
+    job.federation.rounds = args.rounds.unwrap_or(job.federation.rounds);
+    job.train.seed = args.seed.unwrap_or(job.train.seed);
+    if let Some(holdout) = &args.holdout {
+        job.federation.holdout.clone_from(holdout);
+    }
+    let folder = out_folder(args)?;
+    let dataset = Dataset::read(&job.data_paths(&args.data)?, &job.data, None)?;
+    let (nodes, held_out) = choose_nodes(&dataset, &job.federation.holdout)?;
+    let segments: Vec<usize> = nodes.iter().flat_map(|n| n.segments.iter().copied()).collect();
+    let test = test_segments(&dataset, &segments);
+    ensure!(!test.is_empty(), "no row is marked for the test: mark rows in a split column");
+    let start = fresh_model(&job, &dataset, &segments)?;
+    output.note(&format!(
+        "{} nodes, {} parameters, {} rounds of {} epochs",
+        nodes.len(),
+        start.params.len(),
+        job.federation.rounds,
+        job.train.epochs
+    ));
+
+    let arm = Arm { dataset: &dataset, nodes: &nodes, test: &test, folder: &folder, threads, stop };
+    let ArmReport { rounds, model } = run_arm(&start, arm, "federated", output)?;
+    let last = match rounds.last() {
+        Some(round) => round.metrics.clone(),
+        None => evaluate(&model, &dataset, &test, threads)?,
+    };
+    let (mut fedavg, mut centralised) = (None, None);
+    if args.centralised && stop.now().is_none() {
+        let plain = job.federation.server == ServerStep::Replace;
+        fedavg = Some(if plain { last.clone() } else { plain_fedavg(&start, arm, output)? });
+        let model = train_centralised(&start, arm, &segments, output)?;
+        centralised = Some(evaluate(&model, &dataset, &test, threads)?);
+    }
+    let holdout = (!held_out.is_empty())
+        .then(|| evaluate(&model, &dataset, &held_out, threads))
+        .transpose()?;
+    let report = Report {
+        out: folder.display().to_string(),
+        nodes: nodes.iter().map(|n| n.name.as_str()).collect(),
+        rounds: &rounds,
+        r#final: &last,
+        fedavg,
+        centralised,
+        holdout,
+        wall_s: began.elapsed().as_secs_f64(),
+        peak_rss_bytes: peak_rss_bytes(),
+    };
+    let json = serde_json::to_vec_pretty(&report).context("the report")?;
+    atomic_write(&folder.join("report.json"), &json)?;
+    output.result(&report, &text(&report, &job.federation.holdout))
+}
+
+/// The folder of the run: the given one, whose parent must exist, or `runs/JOB`.
+fn out_folder(args: &SimulateArgs) -> anyhow::Result<PathBuf> {
+    let folder = if let Some(folder) = &args.out {
+        super::check_folder(&folder.join(".."))
+            .or_else(|_| super::check_folder(folder))
+            .with_context(|| format!("--out {}", folder.display()))?;
+        folder.clone()
+    } else {
+        Path::new("runs").join(args.config.file_stem().unwrap_or_default())
+    };
+    std::fs::create_dir_all(&folder)
+        .with_context(|| format!("{}: cannot make the folder", folder.display()))?;
+    Ok(folder)
+}
+
+/// The nodes that train, and all segments of those that are held out.
+fn choose_nodes(dataset: &Dataset, holdout: &[String]) -> anyhow::Result<(Vec<Node>, Vec<usize>)> {
+    let all = dataset.nodes();
+    for name in holdout {
+        ensure!(
+            all.iter().any(|node| &node.name == name),
+            "--holdout {name}: there is no such node; the nodes are {}",
+            all.iter().map(|n| n.name.as_str()).collect::<Vec<_>>().join(", ")
+        );
+    }
+    let (held_out, nodes): (Vec<Node>, Vec<Node>) =
+        all.into_iter().partition(|node| holdout.contains(&node.name));
+    // A node whose rows are all for the test has nothing to train on; its rows still test.
+    let trains = |node: &Node| train_segments(dataset, &node.segments).is_ok();
+    let nodes: Vec<Node> = nodes.into_iter().filter(trains).collect();
+    ensure!(!nodes.is_empty(), "no node is left to train");
+    Ok((nodes, held_out.into_iter().flat_map(|n| n.segments).collect()))
+}
+
+/// A bar over all rounds, and a line per round.
+struct Bar {
+    bar: ProgressBar,
+    output: Output,
+    rounds: u32,
+}
+
+impl RoundProgress for Bar {
+    fn step(&self) {
+        self.bar.tick();
+    }
+
+    fn round(&self, round: &Round) {
+        self.bar.inc(1);
+        self.bar.suspend(|| {
+            self.output.note(&format!(
+                "round {:>3}/{}: train loss {:.4}, test loss {:.4}, accuracy {:.4} ({:.1} s)",
+                round.round,
+                self.rounds,
+                round.train_loss,
+                round.metrics.loss,
+                round.metrics.accuracy,
+                round.wall_s
+            ));
+        });
+    }
+}
+
+fn run_arm(start: &Checkpoint, arm: Arm<'_>, what: &str, output: Output) -> anyhow::Result<ArmReport> {
+    let rounds = start.meta.federation.rounds;
+    let bar = output.bar(u64::from(rounds), what);
+    let report = simulate_arm(start, arm, &Bar { bar: bar.clone(), output, rounds })?;
+    bar.finish_and_clear();
+    Ok(report)
+}
+
+/// The same rounds with the mean alone.
+fn plain_fedavg(start: &Checkpoint, arm: Arm<'_>, output: Output) -> anyhow::Result<Metrics> {
+    output.note("plain federated averaging, to compare");
+    let folder = arm.folder.join("fedavg");
+    let mut start = start.clone();
+    start.meta.federation.server = ServerStep::Replace;
+    let report = run_arm(&start, Arm { folder: &folder, ..arm }, "fedavg", output)?;
+    evaluate(&report.model, arm.dataset, arm.test, arm.threads)
+}
+
+/// One model on all nodes' rows, with as many epochs as the federation has in all.
+fn train_centralised(
+    start: &Checkpoint,
+    arm: Arm<'_>,
+    segments: &[usize],
+    output: Output,
+) -> anyhow::Result<Checkpoint> {
+    output.note("one model on all nodes' rows, to compare");
+    let mut start = start.clone();
+    start.meta.train.epochs *= start.meta.federation.rounds;
+    let epochs = start.meta.train.epochs;
+    let options = TrainOptions {
+        node: "centralised",
+        base: None,
+        threads: arm.threads,
+        stop: arm.stop,
+        state: None,
+        resume: false,
+        rounds: 1,
+    };
+    let segments = train_segments(arm.dataset, segments)?;
+    let mut bar = output.training("centralised", epochs);
+    let (model, _) = train(start, arm.dataset, &segments, options, &mut bar)?;
+    drop(bar);
+    model.write(&arm.folder.join("centralised.safetensors"))?;
+    Ok(model)
+}
+
+fn text(report: &Report<'_>, holdout: &[String]) -> String {
+    let mut rows = Vec::new();
+    let mut row = |what: String, metrics: Option<&Metrics>| {
+        rows.extend(metrics.map(|m| {
+            vec![what, m.n.to_string(), format!("{:.4}", m.accuracy), format!("{:.4}", m.macro_f1), format!("{:.4}", m.loss)]
+        }));
+    };
+    row(format!("federated, round {}", report.rounds.len()), Some(report.r#final));
+    row("plain federated averaging".to_owned(), report.fedavg.as_ref());
+    row("one model on all nodes' rows".to_owned(), report.centralised.as_ref());
+    row(format!("never seen in training: {}", holdout.join(", ")), report.holdout.as_ref());
+    format!(
+        "{}\n\n{}\n\nweight files and report.json are in {} ({:.0} s)",
+        metrics_text(report.r#final),
+        table(&["model", "windows", "accuracy", "macro F1", "loss"], &rows),
+        report.out,
+        report.wall_s
+    )
+}

@@ -1,0 +1,116 @@
+//! `edgectl train`: trains on a node's own files.
+
+use std::time::Instant;
+
+use anyhow::{Context, ensure};
+use serde::Serialize;
+
+use super::check_folder;
+use crate::cli::TrainArgs;
+use crate::data::Dataset;
+use crate::federation::fresh_model;
+use crate::interrupt::Stop;
+use crate::job::Job;
+use crate::output::{Output, metrics_text};
+use crate::system::peak_rss_bytes;
+use crate::training::{TrainOptions, TrainReport, read_base, state_path, train, train_segments};
+
+#[derive(Serialize)]
+struct Report<'a> {
+    out: String,
+    node: &'a str,
+    #[serde(flatten)]
+    train: &'a TrainReport,
+    wall_s: f64,
+    peak_rss_bytes: Option<u64>,
+}
+
+pub(super) fn run(args: &TrainArgs, threads: usize, output: Output) -> anyhow::Result<()> {
+    let began = Instant::now();
+    check_folder(&args.out)?;
+    let stop = Stop::new(args.time_budget);
+    let job = args.config.as_deref().map(Job::read).transpose()?;
+    let (mut start, base, dataset, rounds) = if let Some(init) = &args.init {
+        let (mut start, hash) = read_base(init)?;
+        if let Some(job) = &job {
+            start.meta.train = job.train.clone();
+        }
+        let data = match (&job, args.data.as_slice()) {
+            (Some(job), given) => job.data_paths(given)?,
+            (None, given) => {
+                ensure!(!given.is_empty(), "no data: give --data PATH");
+                given.to_vec()
+            }
+        };
+        let dataset = Dataset::read(&data, &start.meta.data, Some(start.meta.expected()))?;
+        let rounds = start.meta.federation.rounds;
+        (start, Some(hash), dataset, rounds)
+    } else {
+        let mut job = job.context("give --init MODEL or --config JOB.toml")?;
+        job.train.seed = args.seed.unwrap_or(job.train.seed);
+        let dataset = Dataset::read(&job.data_paths(&args.data)?, &job.data, None)?;
+        let all: Vec<usize> = (0..dataset.segments.len()).collect();
+        // A run of its own, not a round of a federation: the schedule spans this run.
+        (fresh_model(&job, &dataset, &all)?, None, dataset, 1)
+    };
+    let config = &mut start.meta.train;
+    config.epochs = args.epochs.unwrap_or(config.epochs);
+    config.batch = args.batch.unwrap_or(config.batch);
+    config.lr = args.lr.unwrap_or(config.lr);
+    config.optimizer = args.optimizer.unwrap_or(config.optimizer);
+    config.seed = args.seed.unwrap_or(config.seed);
+    config.validate()?;
+    let epochs = config.epochs;
+
+    let node = args.node.clone().unwrap_or_else(|| node_name(&dataset));
+    let all: Vec<usize> = (0..dataset.segments.len()).collect();
+    let segments = train_segments(&dataset, &all)?;
+    let state = state_path(&args.out);
+    let options = TrainOptions {
+        node: &node,
+        base: base.as_deref(),
+        threads,
+        stop,
+        state: Some(&state),
+        resume: args.resume,
+        rounds,
+    };
+    let mut bar = output.training("train", epochs);
+    let (checkpoint, train) = train(start, &dataset, &segments, options, &mut bar)?;
+    drop(bar);
+    checkpoint.write(&args.out)?;
+
+    let report = Report {
+        out: args.out.display().to_string(),
+        node: &node,
+        train: &train,
+        wall_s: began.elapsed().as_secs_f64(),
+        peak_rss_bytes: peak_rss_bytes(),
+    };
+    output.result(&report, &text(&report))
+}
+
+/// The node's name by its data; of several, all of them.
+fn node_name(dataset: &Dataset) -> String {
+    let names: Vec<String> = dataset.nodes().into_iter().map(|node| node.name).collect();
+    names.join("+")
+}
+
+fn text(report: &Report<'_>) -> String {
+    let train = report.train;
+    let loss = train.loss.map(|l| format!(", loss {l:.4}")).unwrap_or_default();
+    let mut text = format!(
+        "{}: node {}, {} windows, {} epochs, {} steps{loss} ({:.0} windows/s)",
+        report.out, report.node, train.examples, train.epochs, train.steps, train.samples_per_s
+    );
+    if let Some(why) = &train.stopped {
+        text += &format!("\nstopped early: {why}; go on with --resume");
+    }
+    if train.skipped_steps > 0 {
+        text += &format!("\n{} steps were left out: their gradient was not finite", train.skipped_steps);
+    }
+    if let Some(val) = &train.val {
+        text += &format!("\n\nheld-out part of the training rows\n{}", metrics_text(val));
+    }
+    text
+}

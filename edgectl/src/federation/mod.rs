@@ -1,0 +1,60 @@
+//! Rounds: a fresh model, nodes that train, a center that merges.
+
+mod merge;
+mod simulate;
+
+use std::time::Instant;
+
+use anyhow::{Context, ensure};
+use attn_core::Encoder;
+use preprocess::Pipeline;
+
+use crate::checkpoint::{Checkpoint, FORMAT, Meta, Provenance};
+use crate::data::Dataset;
+use crate::job::Job;
+use crate::training::train_segments;
+
+pub use merge::{Merge, Merged, UpdateFile, Weights, merge};
+pub use simulate::{Arm, ArmReport, Round, RoundProgress, simulate_arm};
+
+/// A fresh model for a job: schema and classes from the data, preprocessing fitted on the training
+/// rows of `segments`.
+///
+/// # Errors
+/// If there are no training rows, no labels, or sizes do not fit together.
+pub fn fresh_model(job: &Job, dataset: &Dataset, segments: &[usize]) -> anyhow::Result<Checkpoint> {
+    let channels = dataset.channels.len();
+    let train = train_segments(dataset, segments)?;
+    ensure!(
+        !dataset.classes.is_empty(),
+        "the data has no labels; name the label column in the [data] section of the job file"
+    );
+    let series: Vec<&[f32]> = train.iter().map(|&i| dataset.segments[i].values.as_slice()).collect();
+    let pipeline =
+        Pipeline::fit(&job.preprocess, channels, &series).context("fitting [[preprocess]]")?;
+    let longest = series.iter().map(|values| values.len() / channels).max().unwrap_or(0);
+    let seq_len = job.window.len.or(job.window.max_len).unwrap_or(longest);
+    let config = job.model.encoder(channels, seq_len, dataset.classes.len());
+    let encoder = Encoder::new(config).context("[model]")?;
+    let params = encoder.init(job.train.seed);
+    let mut data = job.data.clone();
+    data.path = None;
+    let meta = Meta {
+        format: FORMAT,
+        model: encoder.config().clone(),
+        classes: dataset.classes.clone(),
+        channels: dataset.channels.clone(),
+        data,
+        window: job.window.clone(),
+        preprocess: pipeline,
+        train: job.train.clone(),
+        federation: job.federation.clone(),
+        provenance: Provenance::default(),
+    };
+    Ok(Checkpoint { meta, encoder, params })
+}
+
+/// Seconds since `began`.
+fn seconds(began: Instant) -> f64 {
+    began.elapsed().as_secs_f64()
+}

@@ -1,0 +1,185 @@
+//! A whole federation in one process: the same files and the same functions as on real machines.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use aggregate::OnRejection;
+use anyhow::Context;
+use rayon::prelude::*;
+use serde::Serialize;
+
+use super::merge::{Merge, Weights, forget_server_state, merge};
+use super::seconds;
+use crate::checkpoint::Checkpoint;
+use crate::data::{Dataset, Node};
+use crate::interrupt::Stop;
+use crate::metrics::Metrics;
+use crate::training::{
+    Epoch, Progress, TrainOptions, TrainReport, evaluate, read_base, train, train_segments,
+};
+
+/// One federated run over given nodes.
+#[derive(Debug, Clone, Copy)]
+pub struct Arm<'a> {
+    /// The data of all nodes.
+    pub dataset: &'a Dataset,
+    /// The nodes that train.
+    pub nodes: &'a [Node],
+    /// What the global model is tested on after each round.
+    pub test: &'a [usize],
+    /// Folder of the weight files: `global.safetensors`, `nodes/`, `rounds/`.
+    pub folder: &'a Path,
+    /// Threads to use; the bits do not depend on it.
+    pub threads: usize,
+    /// When to stop early, after a whole round.
+    pub stop: Stop,
+}
+
+/// One round.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Round {
+    /// Its number, from 1.
+    pub round: u32,
+    /// Mean training loss of the nodes, weighted by their examples.
+    pub train_loss: f64,
+    /// Metrics of the merged model on the test rows.
+    #[serde(flatten)]
+    pub metrics: Metrics,
+    /// Seconds it took.
+    pub wall_s: f64,
+}
+
+/// What a federated run gave.
+#[derive(Debug, Clone)]
+pub struct ArmReport {
+    /// Every round.
+    pub rounds: Vec<Round>,
+    /// The last global model.
+    pub model: Checkpoint,
+}
+
+/// Hears how a federated run goes; called from many threads.
+pub trait RoundProgress: Sync {
+    /// After each step of a node.
+    fn step(&self);
+    /// After each round.
+    fn round(&self, round: &Round);
+}
+
+/// Steps of a node, told to the whole run's progress.
+struct NodeProgress<'a>(&'a dyn RoundProgress);
+
+impl Progress for NodeProgress<'_> {
+    fn begin(&mut self, _: u64, _: u64) {}
+    fn step(&mut self) {
+        self.0.step();
+    }
+    fn epoch(&mut self, _: &Epoch) {}
+}
+
+/// Runs all rounds of a federation from a fresh model.
+///
+/// # Errors
+/// If a node cannot train, or a file cannot be written.
+pub fn simulate_arm(
+    start: &Checkpoint,
+    arm: Arm<'_>,
+    progress: &dyn RoundProgress,
+) -> anyhow::Result<ArmReport> {
+    let (nodes_dir, rounds_dir) = (arm.folder.join("nodes"), arm.folder.join("rounds"));
+    for folder in [&nodes_dir, &rounds_dir] {
+        fresh_folder(folder)?;
+    }
+    let global = arm.folder.join("global.safetensors");
+    start.write(&global)?;
+    forget_server_state(&global)?;
+    let federation = &start.meta.federation;
+    let mut rounds = Vec::new();
+    let mut model = start.clone();
+    for number in 1..=federation.rounds {
+        if arm.stop.now().is_some() {
+            break;
+        }
+        let began = Instant::now();
+        let (base, hash) = read_base(&global)?;
+        let train_node = |node: &Node| -> anyhow::Result<(PathBuf, TrainReport)> {
+            let path = nodes_dir.join(format!("{}.safetensors", node.name));
+            let report = train_node(&base, &hash, node, &path, arm, progress)
+                .with_context(|| format!("node {}", node.name))?;
+            Ok((path, report))
+        };
+        // Nodes side by side, or where there are few of them, threads inside each.
+        let results: Vec<_> = if arm.nodes.len() >= arm.threads {
+            arm.nodes.par_iter().map(train_node).collect::<anyhow::Result<_>>()?
+        } else {
+            arm.nodes.iter().map(train_node).collect::<anyhow::Result<_>>()?
+        };
+        let (updates, reports): (Vec<PathBuf>, Vec<TrainReport>) = results.into_iter().unzip();
+        merge(
+            &updates,
+            &Merge {
+                base: Some(&global),
+                out: &global,
+                server: federation.server,
+                weights: Weights::Rule(federation.weights),
+                on_rejection: OnRejection::default(),
+            },
+        )?;
+        model = Checkpoint::read(&global)?;
+        model.write(&rounds_dir.join(format!("round-{number:03}.safetensors")))?;
+        let metrics = evaluate(&model, arm.dataset, arm.test, arm.threads)?;
+        let round = Round {
+            round: number,
+            train_loss: mean_loss(&reports),
+            metrics,
+            wall_s: seconds(began),
+        };
+        progress.round(&round);
+        rounds.push(round);
+    }
+    Ok(ArmReport { rounds, model })
+}
+
+/// Trains one node from the global model and writes its update.
+fn train_node(
+    base: &Checkpoint,
+    hash: &str,
+    node: &Node,
+    path: &Path,
+    arm: Arm<'_>,
+    progress: &dyn RoundProgress,
+) -> anyhow::Result<TrainReport> {
+    let segments = train_segments(arm.dataset, &node.segments)?;
+    let options = TrainOptions {
+        node: &node.name,
+        base: Some(hash),
+        threads: if arm.nodes.len() >= arm.threads { 1 } else { arm.threads },
+        stop: Stop::never(),
+        state: None,
+        resume: false,
+        rounds: base.meta.federation.rounds,
+    };
+    let (update, report) =
+        train(base.clone(), arm.dataset, &segments, options, &mut NodeProgress(progress))?;
+    update.write(path)?;
+    Ok(report)
+}
+
+fn mean_loss(reports: &[TrainReport]) -> f64 {
+    let examples: usize = reports.iter().map(|r| r.examples).sum();
+    let sum: f64 = reports.iter().map(|r| r.loss.unwrap_or(0.0) * r.examples as f64).sum();
+    sum / examples.max(1) as f64
+}
+
+/// Makes a folder, or empties it of the weight files of an earlier run.
+fn fresh_folder(folder: &Path) -> anyhow::Result<()> {
+    let place = || format!("{}: cannot prepare the folder", folder.display());
+    std::fs::create_dir_all(folder).with_context(place)?;
+    for entry in std::fs::read_dir(folder).with_context(place)? {
+        let path = entry.with_context(place)?.path();
+        if path.extension().is_some_and(|e| e == "safetensors") {
+            std::fs::remove_file(&path).with_context(place)?;
+        }
+    }
+    Ok(())
+}
