@@ -16,6 +16,7 @@ import argparse
 import datetime
 import json
 import platform
+import shutil
 import subprocess
 import sys
 import time
@@ -93,12 +94,10 @@ PEERS = {"module": module_encoder, "nn.TransformerEncoder": TorchEncoder}
 
 def timed(step, slot_s: float) -> float:
     """Median microseconds of a step, after a fifth of the slot as warm-up."""
-    start = time.perf_counter()
-    for warm in range(1_000_000):
+    start, n_warm, times = time.perf_counter(), 0, []
+    while n_warm < 3 or time.perf_counter() - start < slot_s / 5:
         step()
-        if warm >= 2 and time.perf_counter() - start > slot_s / 5:
-            break
-    times = []
+        n_warm += 1
     while len(times) < 5 or time.perf_counter() - start < slot_s:
         begin = time.perf_counter()
         step()
@@ -163,8 +162,7 @@ class Row:
 
 
 HEAD = ["batch,seq,channels,d_model,heads,layers,d_ff", "edgectl µs", *(f"{n} µs" for n in PEERS)]
-HEAD += ["faster peer", "ratio"]
-HEAD += ["edgectl GFLOP/s / matmul", "PyTorch GFLOP/s / matmul", "quiet"]
+HEAD += ["faster peer", "ratio", "edgectl GFLOP/s / matmul", "PyTorch GFLOP/s / matmul", "quiet"]
 
 
 def spread(times: list[float]) -> str:
@@ -212,8 +210,7 @@ def markdown(about: list[str], rows: list[Row]) -> str:
         + [f"- {fact}" for fact in about]
         + ["", *(f"| {' | '.join(line)} |" for line in table), ""]
         + ["Times: median over rounds of each round's median step, and the least and largest round."]
-        + ["Ratio: the faster PyTorch peer over edgectl; above 1, edgectl is faster."]
-        + ["PyTorch's GFLOP/s count the same operations as edgectl's."]
+        + ["Ratio: the faster PyTorch peer over edgectl. GFLOP/s of both count edgectl's operations."]
     )
 
 
@@ -235,6 +232,8 @@ def main() -> None:
     parser.add_argument("--cpus", help="CPUs to pin to, as 0,2; default the first --threads allowed")
     parser.add_argument("--write", type=Path, metavar="BENCHMARKS.md", help="Markdown file to update")
     args = parser.parse_args()
+    if shutil.which(args.edgectl) is None:
+        parser.error(f"no program at {args.edgectl}; build it with cargo build --release -p edgectl")
 
     allowed = sorted(os.sched_getaffinity(0))[: args.threads]
     cpus = {int(cpu) for cpu in args.cpus.split(",")} if args.cpus else set(allowed)

@@ -1,3 +1,4 @@
+//! Transformer encoder for time series: forward, backward, one flat parameter vector.
 #![doc = include_str!("../README.md")]
 
 mod attention;

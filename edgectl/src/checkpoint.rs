@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use aggregate::{Tensor, TensorData, WeightFile};
+use aggregate::{TensorData, TensorRef, WeightFile};
 use anyhow::{Context, bail, ensure};
 use attn_core::{Encoder, EncoderConfig};
 use preprocess::Pipeline;
@@ -60,10 +60,10 @@ pub struct Provenance {
     /// Optimizer steps since `base`.
     pub local_steps: u64,
     /// What was measured, for example `loss` and `accuracy` on the training rows.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub metrics: BTreeMap<String, f64>,
     /// The updates that a merge took, by node or else by hash.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub merged: Vec<String>,
 }
 
@@ -86,7 +86,9 @@ impl Meta {
     pub fn read(file: &WeightFile) -> anyhow::Result<Self> {
         let path = file.path().display();
         let Some(json) = file.metadata().get(METADATA_KEY) else {
-            bail!("{path}: not an edgectl checkpoint: it has no metadata key \"{METADATA_KEY}\"; `edgectl init` or `edgectl train` writes one");
+            bail!(
+                "{path}: not an edgectl checkpoint: it has no metadata key \"{METADATA_KEY}\"; `edgectl init` or `edgectl train` writes one"
+            );
         };
         #[derive(Deserialize)]
         struct Version {
@@ -172,13 +174,18 @@ impl Checkpoint {
             );
             params[spec.range.clone()].copy_from_slice(&file.read_f32(&spec.name)?);
         }
-        if let Some(extra) = file.tensors().iter().find(|t| encoder.layout().get(&t.name).is_none()) {
+        if let Some(extra) = file.tensors().iter().find(|t| encoder.layout().get(&t.name).is_none())
+        {
             bail!("{}: tensor {} is not part of the model", path.display(), extra.name);
         }
         if let Some(spec) =
             specs.iter().find(|s| params[s.range.clone()].iter().any(|v| !v.is_finite()))
         {
-            bail!("{}: tensor {} holds NaN or infinity; train or merge again from a sound file", path.display(), spec.name);
+            bail!(
+                "{}: tensor {} holds NaN or infinity; train or merge again from a sound file",
+                path.display(),
+                spec.name
+            );
         }
         Ok(Self { meta, encoder, params })
     }
@@ -188,12 +195,12 @@ impl Checkpoint {
     /// # Errors
     /// If the folder does not exist or cannot be written.
     pub fn write(&self, path: &Path) -> anyhow::Result<()> {
-        let tensors: Vec<Tensor<'_>> = self
+        let tensors: Vec<TensorRef<'_>> = self
             .encoder
             .layout()
             .tensors()
             .iter()
-            .map(|spec| Tensor {
+            .map(|spec| TensorRef {
                 name: &spec.name,
                 shape: &spec.shape,
                 data: TensorData::F32(&self.params[spec.range.clone()]),

@@ -287,7 +287,9 @@ impl Job {
     /// If neither says.
     pub fn data_paths(&self, given: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
         match (&self.data.path, given) {
-            (None, []) => bail!("no data: give --data PATH, or set path in the [data] section of the job file"),
+            (None, []) => bail!(
+                "no data: give --data PATH, or set path in the [data] section of the job file"
+            ),
             (Some(path), []) => Ok(vec![path.clone()]),
             _ => Ok(given.to_vec()),
         }

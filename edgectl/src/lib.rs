@@ -1,8 +1,7 @@
 //! The library behind the `edgectl` command: data, jobs, checkpoints, training, rounds.
 //!
-//! The command trains attention models on a node's own files and merges the nodes' weight files.
-//! Everything a subcommand does is here as a function that returns values; [`output`] alone
-//! prints.
+//! Everything a subcommand does is here as a function that returns values; [`output`] alone prints.
+#![doc = include_str!("../README.md")]
 
 pub mod bench;
 pub mod checkpoint;

@@ -52,8 +52,11 @@ impl Metrics {
         }
         let n = targets.len();
         let right: usize = (0..k).map(|c| confusion[c][c]).sum();
-        let per_class: Vec<ClassMetrics> =
-            classes.iter().enumerate().map(|(c, name)| class_metrics(name, c, &confusion)).collect();
+        let per_class: Vec<ClassMetrics> = classes
+            .iter()
+            .enumerate()
+            .map(|(c, name)| class_metrics(name, c, &confusion))
+            .collect();
         let f1: Vec<f64> = per_class.iter().filter_map(|c| c.f1).collect();
         Self {
             task: "classification",

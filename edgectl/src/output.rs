@@ -121,7 +121,9 @@ pub fn table(header: &[&str], rows: &[Vec<String>]) -> String {
     }
     for (i, column) in table.column_iter_mut().enumerate() {
         let numeric = |row: &Vec<String>| {
-            row.get(i).is_some_and(|cell| cell == "-" || cell.trim_end_matches('%').parse::<f64>().is_ok())
+            row.get(i).is_some_and(|cell| {
+                cell == "-" || cell.trim_end_matches('%').parse::<f64>().is_ok()
+            })
         };
         if rows.iter().all(numeric) {
             column.set_cell_alignment(CellAlignment::Right);

@@ -75,8 +75,9 @@ impl<'a> WindowSet<'a> {
         };
         for &index in segments {
             let segment = &dataset.segments[index];
-            set.cut_segment(index, segment.n_rows(channels), cut)
-                .with_context(|| format!("{}: series {}", segment.source.display(), segment.series))?;
+            set.cut_segment(index, segment.n_rows(channels), cut).with_context(|| {
+                format!("{}: series {}", segment.source.display(), segment.series)
+            })?;
             if set.windows.last().is_some_and(|w| w.segment == index) {
                 set.scaled[index] = scale(segment, pipeline, &dataset.channels)?;
             }
@@ -191,7 +192,7 @@ impl<'a> WindowSet<'a> {
                 .values
                 .extend_from_slice(&scaled[start * channels..(start + window.len) * channels]);
             let values = &mut buffer.values[from..];
-            self.pipeline.apply_window(values);
+            self.pipeline.apply_window(values).expect("scaled windows are whole and finite");
             if let Some((config, rng)) = &mut random {
                 disturb(values, channels, *config, rng);
             }

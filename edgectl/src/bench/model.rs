@@ -1,9 +1,7 @@
 //! Training steps and forward passes of whole models.
 
 use anyhow::{Context, ensure};
-use attn_core::{
-    Batch, CrossEntropy, Encoder, EncoderConfig, Pooling, Positions, Task, Workspace,
-};
+use attn_core::{Batch, CrossEntropy, Encoder, EncoderConfig, Pooling, Positions, Task, Workspace};
 use optim::AdamWConfig;
 use optim::Optimizer;
 
@@ -26,7 +24,8 @@ pub(super) fn train(shape: ModelShape, threads: usize) -> anyhow::Result<Case> {
         windows: shape.batch as f64,
         seconds: shape.seconds,
         once: Box::new(move || {
-            let batch = Batch::new(encoder.config(), &values, &lengths).expect("the shape was checked");
+            let batch =
+                Batch::new(encoder.config(), &values, &lengths).expect("the shape was checked");
             encoder.gradient(&params, &batch, &targets, &loss, None, &mut workspace, &mut grad);
             optimizer.step(&mut params, &grad, 1e-4);
         }),
@@ -44,7 +43,8 @@ pub(super) fn infer(shape: ModelShape, threads: usize) -> anyhow::Result<Case> {
         windows: shape.batch as f64,
         seconds: shape.seconds,
         once: Box::new(move || {
-            let batch = Batch::new(encoder.config(), &values, &lengths).expect("the shape was checked");
+            let batch =
+                Batch::new(encoder.config(), &values, &lengths).expect("the shape was checked");
             encoder.forward(&params, &batch, &mut workspace, &mut logits);
         }),
     })
@@ -80,12 +80,7 @@ fn setup(shape: ModelShape) -> anyhow::Result<Setup> {
         .filter(|n| *n < 1 << 32)
         .context("--batch times --seq times --channels is too large")?;
     let params = encoder.init(1);
-    Ok(Setup {
-        encoder,
-        values: noise(n_values, 1),
-        lengths: vec![shape.seq; shape.batch],
-        params,
-    })
+    Ok(Setup { encoder, values: noise(n_values, 1), lengths: vec![shape.seq; shape.batch], params })
 }
 
 /// Operations of the forward pass's products, two per multiplication.

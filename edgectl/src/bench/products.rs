@@ -101,9 +101,8 @@ pub(super) fn gemm(shape: GemmShape, threads: usize) -> anyhow::Result<Case> {
 /// What large products reach, one per thread side by side: the median of several tries.
 pub(super) fn matmul_gflops(threads: usize) -> f64 {
     const REPETITIONS: usize = 40;
-    let mut buffers: Vec<[Vec<f32>; 3]> = (0..threads)
-        .map(|t| [1, 2, 3].map(|i| noise(SIDE * SIDE, t as u32 * 3 + i)))
-        .collect();
+    let mut buffers: Vec<[Vec<f32>; 3]> =
+        (0..threads).map(|t| [1, 2, 3].map(|i| noise(SIDE * SIDE, t as u32 * 3 + i))).collect();
     let product = |[a, b, c]: &mut [Vec<f32>; 3]| {
         for _ in 0..REPETITIONS {
             matmul(

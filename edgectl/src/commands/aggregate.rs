@@ -23,7 +23,7 @@ struct Report {
     inputs: usize,
     rejected: Vec<Rejected>,
     strategy: &'static str,
-    tensors: usize,
+    tensors: u64,
     parameters: u64,
     bytes_read: u64,
     wall_s: f64,
@@ -74,6 +74,7 @@ pub(super) fn run(args: &AggregateArgs, output: Output) -> anyhow::Result<()> {
         inputs: args.updates.len(),
         rejected: merged
             .report
+            .summary
             .rejected
             .iter()
             .map(|r| Rejected {
@@ -83,8 +84,8 @@ pub(super) fn run(args: &AggregateArgs, output: Output) -> anyhow::Result<()> {
             })
             .collect(),
         strategy,
-        tensors: merged.report.tensors,
-        parameters: merged.report.parameters,
+        tensors: merged.report.n_tensors,
+        parameters: merged.report.n_parameters,
         bytes_read: merged.report.bytes_read,
         wall_s: began.elapsed().as_secs_f64(),
         peak_rss_bytes: peak_rss_bytes(),
@@ -119,7 +120,10 @@ fn server_step(args: &AggregateArgs) -> anyhow::Result<(&'static str, ServerStep
             ("sgd", ServerStep::Sgd { lr, momentum, nesterov: false })
         }
         Strategy::Job => {
-            let base = args.base.as_deref().context("--strategy job needs --base, whose job it follows")?;
+            let base = args
+                .base
+                .as_deref()
+                .context("--strategy job needs --base, whose job it follows")?;
             let file = WeightFile::open(base)?;
             ensure!(
                 file.metadata().contains_key(METADATA_KEY),

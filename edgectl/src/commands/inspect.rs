@@ -1,6 +1,6 @@
 //! `edgectl inspect`: what a weight file holds.
 
-use aggregate::WeightFile;
+use aggregate::{TensorInfo, WeightFile};
 use anyhow::Context;
 use serde::Serialize;
 
@@ -23,11 +23,11 @@ struct TensorReport {
     name: String,
     dtype: String,
     shape: Vec<usize>,
-    /// Mean, deviation, smallest and largest value; none for integers.
+    /// Mean, deviation, smallest and largest of the finite values.
     mean: Option<f64>,
     std: Option<f64>,
-    min: Option<f32>,
-    max: Option<f32>,
+    min: Option<f64>,
+    max: Option<f64>,
     not_finite: usize,
 }
 
@@ -37,17 +37,13 @@ pub(super) fn run(args: &InspectArgs, output: Output) -> anyhow::Result<()> {
     let tensors = file
         .tensors()
         .iter()
-        .map(|info| {
-            let dtype = format!("{:?}", info.dtype);
-            let values = if dtype.contains('F') { file.read_f32(&info.name)? } else { Vec::new() };
-            Ok(tensor_report(info.name.clone(), dtype, info.shape.clone(), &values))
-        })
+        .map(|info| tensor_report(&file, info))
         .collect::<anyhow::Result<Vec<_>>>()?;
     let report = Report {
         file: args.file.display().to_string(),
         bytes: file.file_len(),
         hash: file.content_hash()?,
-        parameters: tensors.iter().map(|t| t.shape.iter().product::<usize>() as u64).sum(),
+        parameters: file.n_parameters(),
         tensors,
         edgectl: meta,
     };
@@ -55,23 +51,35 @@ pub(super) fn run(args: &InspectArgs, output: Output) -> anyhow::Result<()> {
     output.result(&report, &text)
 }
 
-fn tensor_report(name: String, dtype: String, shape: Vec<usize>, values: &[f32]) -> TensorReport {
-    let finite: Vec<f32> = values.iter().copied().filter(|v| v.is_finite()).collect();
-    let n = finite.len() as f64;
-    let mean = (n > 0.0).then(|| finite.iter().map(|&v| f64::from(v)).sum::<f64>() / n);
-    let std = mean.map(|mean| {
-        (finite.iter().map(|&v| (f64::from(v) - mean).powi(2)).sum::<f64>() / n).sqrt()
-    });
-    TensorReport {
-        name,
-        dtype,
-        shape,
-        mean,
-        std,
-        min: finite.iter().copied().reduce(f32::min),
-        max: finite.iter().copied().reduce(f32::max),
-        not_finite: values.len() - finite.len(),
-    }
+/// Two streamed passes: the deviation needs the mean first, or it loses its digits.
+fn tensor_report(file: &WeightFile, info: &TensorInfo) -> anyhow::Result<TensorReport> {
+    let (mut n, mut sum, mut not_finite) = (0_usize, 0.0, 0);
+    let (mut min, mut max) = (f64::INFINITY, f64::NEG_INFINITY);
+    file.visit_f64(&info.name, |values| {
+        for &v in values {
+            if v.is_finite() {
+                (n, sum, min, max) = (n + 1, sum + v, min.min(v), max.max(v));
+            } else {
+                not_finite += 1;
+            }
+        }
+    })?;
+    let mean = sum / n as f64;
+    let mut squares = 0.0;
+    file.visit_f64(&info.name, |values| {
+        squares += values.iter().filter(|v| v.is_finite()).map(|v| (v - mean).powi(2)).sum::<f64>();
+    })?;
+    let some = |value: f64| (n > 0).then_some(value);
+    Ok(TensorReport {
+        name: info.name.clone(),
+        dtype: info.dtype.to_string(),
+        shape: info.shape.clone(),
+        mean: some(mean),
+        std: some((squares / n as f64).sqrt()),
+        min: some(min),
+        max: some(max),
+        not_finite,
+    })
 }
 
 fn text(report: &Report) -> anyhow::Result<String> {
@@ -86,8 +94,8 @@ fn text(report: &Report) -> anyhow::Result<String> {
                 format!("{:?}", t.shape),
                 number(t.mean),
                 number(t.std),
-                number(t.min.map(f64::from)),
-                number(t.max.map(f64::from)),
+                number(t.min),
+                number(t.max),
                 t.not_finite.to_string(),
             ]
         })

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use aggregate::{Tensor, TensorData, atomic_write, write_file};
+use aggregate::{TensorData, TensorRef, atomic_write, write_file};
 use anyhow::Context;
 use serde::Serialize;
 
@@ -49,7 +49,8 @@ pub(super) fn run(args: &PredictArgs, threads: usize, output: Output) -> anyhow:
 fn csv(checkpoint: &Checkpoint, set: &WindowSet<'_>, logits: &[f32]) -> anyhow::Result<Vec<u8>> {
     let classes = &checkpoint.meta.classes;
     let mut writer = csv::Writer::from_writer(Vec::new());
-    let fixed = ["file", "series", "split", "line", "start", "rows", "label", "predicted", "confidence"];
+    let fixed =
+        ["file", "series", "split", "line", "start", "rows", "label", "predicted", "confidence"];
     let probabilities = classes.iter().map(|class| format!("p_{class}"));
     writer.write_record(fixed.into_iter().map(str::to_owned).chain(probabilities))?;
     for (window, logits) in set.windows().iter().zip(logits.chunks_exact(classes.len())) {
@@ -97,9 +98,17 @@ fn write_tensors(
         lengths.push(buffer.lengths[0] as i64);
     }
     let tensors = [
-        Tensor { name: "x", shape: &[n, model.seq_len, model.channels], data: TensorData::F32(&x) },
-        Tensor { name: "lengths", shape: &[n], data: TensorData::I64(&lengths) },
-        Tensor { name: "logits", shape: &[n, model.task.n_outputs()], data: TensorData::F32(logits) },
+        TensorRef {
+            name: "x",
+            shape: &[n, model.seq_len, model.channels],
+            data: TensorData::F32(&x),
+        },
+        TensorRef { name: "lengths", shape: &[n], data: TensorData::I64(&lengths) },
+        TensorRef {
+            name: "logits",
+            shape: &[n, model.task.n_outputs()],
+            data: TensorData::F32(logits),
+        },
     ];
     write_file(path, &tensors, &BTreeMap::new())?;
     Ok(())

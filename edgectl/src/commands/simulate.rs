@@ -94,9 +94,13 @@ pub(super) fn run(args: &SimulateArgs, threads: usize, output: Output) -> anyhow
 /// The folder of the run: the given one, whose parent must exist, or `runs/JOB`.
 fn out_folder(args: &SimulateArgs) -> anyhow::Result<PathBuf> {
     let folder = if let Some(folder) = &args.out {
-        super::check_folder(&folder.join(".."))
-            .or_else(|_| super::check_folder(folder))
-            .with_context(|| format!("--out {}", folder.display()))?;
+        // A wrong path shall not grow a tree of folders; the last one is made.
+        let parent = folder.parent().filter(|p| !p.as_os_str().is_empty());
+        ensure!(
+            parent.is_none_or(Path::is_dir),
+            "--out {}: the folder above it does not exist; create it first",
+            folder.display()
+        );
         folder.clone()
     } else {
         Path::new("runs").join(args.config.file_stem().unwrap_or_default())
@@ -153,7 +157,12 @@ impl RoundProgress for Bar {
     }
 }
 
-fn run_arm(start: &Checkpoint, arm: Arm<'_>, what: &str, output: Output) -> anyhow::Result<ArmReport> {
+fn run_arm(
+    start: &Checkpoint,
+    arm: Arm<'_>,
+    what: &str,
+    output: Output,
+) -> anyhow::Result<ArmReport> {
     let rounds = start.meta.federation.rounds;
     let bar = output.bar(u64::from(rounds), what);
     let report = simulate_arm(start, arm, &Bar { bar: bar.clone(), output, rounds })?;
@@ -203,7 +212,13 @@ fn text(report: &Report<'_>, holdout: &[String]) -> String {
     let mut rows = Vec::new();
     let mut row = |what: String, metrics: Option<&Metrics>| {
         rows.extend(metrics.map(|m| {
-            vec![what, m.n.to_string(), format!("{:.4}", m.accuracy), format!("{:.4}", m.macro_f1), format!("{:.4}", m.loss)]
+            vec![
+                what,
+                m.n.to_string(),
+                format!("{:.4}", m.accuracy),
+                format!("{:.4}", m.macro_f1),
+                format!("{:.4}", m.loss),
+            ]
         }));
     };
     row(format!("federated, round {}", report.rounds.len()), Some(report.r#final));

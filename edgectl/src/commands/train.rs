@@ -107,7 +107,10 @@ fn text(report: &Report<'_>) -> String {
         text += &format!("\nstopped early: {why}; go on with --resume");
     }
     if train.skipped_steps > 0 {
-        text += &format!("\n{} steps were left out: their gradient was not finite", train.skipped_steps);
+        text += &format!(
+            "\n{} steps were left out: their gradient was not finite",
+            train.skipped_steps
+        );
     }
     if let Some(val) = &train.val {
         text += &format!("\n\nheld-out part of the training rows\n{}", metrics_text(val));

@@ -75,7 +75,8 @@ fn server_state_path(model: &Path) -> PathBuf {
 /// If no update is admitted, one is refused for what `on_rejection` does not forgive, weights make
 /// no sense, or the output cannot be written; the output is then unchanged.
 pub fn merge(paths: &[PathBuf], options: &Merge<'_>) -> anyhow::Result<Merged> {
-    let files = paths.iter().map(|path| UpdateFile::open(path)).collect::<anyhow::Result<Vec<_>>>()?;
+    let files =
+        paths.iter().map(|path| UpdateFile::open(path)).collect::<anyhow::Result<Vec<_>>>()?;
     let weights_unknown = files.iter().all(|file| file.meta.is_none());
     let weights = weights(&files, options.weights)?;
     let updates: Vec<Update> = files
@@ -134,14 +135,16 @@ fn weights(files: &[UpdateFile], weights: Weights<'_>) -> anyhow::Result<Vec<f64
             let known = files.iter().filter(|file| file.meta.is_some()).count();
             // Of a file that cannot be read the merge has its own opinion.
             let readable = |file: &UpdateFile| WeightFile::open(&file.path).is_ok();
-            if let Some(file) = files.iter().find(|f| known > 0 && f.meta.is_none() && readable(f)) {
+            if let Some(file) = files.iter().find(|f| known > 0 && f.meta.is_none() && readable(f))
+            {
                 bail!(
                     "{}: the file does not say how many examples it was trained on, others do; give --weights or --uniform",
                     file.path.display()
                 );
             }
-            let examples =
-                |file: &UpdateFile| file.meta.as_ref().map_or(1.0, |m| m.provenance.examples as f64);
+            let examples = |file: &UpdateFile| {
+                file.meta.as_ref().map_or(1.0, |m| m.provenance.examples as f64)
+            };
             Ok(files.iter().map(examples).collect())
         }
     }
@@ -181,7 +184,8 @@ fn metadata(
 pub(super) fn forget_server_state(model: &Path) -> anyhow::Result<()> {
     let path = server_state_path(model);
     if path.exists() {
-        std::fs::remove_file(&path).with_context(|| format!("{}: cannot remove", path.display()))?;
+        std::fs::remove_file(&path)
+            .with_context(|| format!("{}: cannot remove", path.display()))?;
     }
     Ok(())
 }

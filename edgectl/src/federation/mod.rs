@@ -29,7 +29,8 @@ pub fn fresh_model(job: &Job, dataset: &Dataset, segments: &[usize]) -> anyhow::
         !dataset.classes.is_empty(),
         "the data has no labels; name the label column in the [data] section of the job file"
     );
-    let series: Vec<&[f32]> = train.iter().map(|&i| dataset.segments[i].values.as_slice()).collect();
+    let series: Vec<&[f32]> =
+        train.iter().map(|&i| dataset.segments[i].values.as_slice()).collect();
     let pipeline =
         Pipeline::fit(&job.preprocess, channels, &series).context("fitting [[preprocess]]")?;
     let longest = series.iter().map(|values| values.len() / channels).max().unwrap_or(0);

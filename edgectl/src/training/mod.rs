@@ -81,8 +81,7 @@ pub fn train(
 ) -> anyhow::Result<(Checkpoint, TrainReport)> {
     let config = start.meta.train.clone();
     config.validate()?;
-    let cut =
-        |train| Cut { window: &start.meta.window, seq_len: start.meta.model.seq_len, train };
+    let cut = |train| Cut { window: &start.meta.window, seq_len: start.meta.model.seq_len, train };
     let pipeline = start.meta.preprocess.clone();
     let mut set = WindowSet::new(dataset, &pipeline, segments, cut(true))?;
     set.drop_unlabeled();

@@ -194,8 +194,7 @@ impl<'a> Run<'a> {
                 * self.set.windows().len().div_ceil(self.config.batch) as u64;
             let round = u64::from(self.start.meta.provenance.round);
             let total = per_round * u64::from(self.options.rounds);
-            let factor =
-                self.config.schedule.factor(round * per_round + position.steps, total);
+            let factor = self.config.schedule.factor(round * per_round + position.steps, total);
             let lr = (f64::from(self.config.lr) * factor) as f32;
             self.optimizer.step(params, grad, lr);
             self.skipped_in_a_row = 0;
@@ -264,8 +263,7 @@ impl<'a> Run<'a> {
 
     fn outcome(self, stopped: Option<&'static str>, samples_per_s: f64) -> Outcome {
         let position = &self.state.position;
-        let params =
-            if self.state.best.is_empty() { self.state.params } else { self.state.best };
+        let params = if self.state.best.is_empty() { self.state.params } else { self.state.best };
         let val = self.held_out.map(|set| {
             let mut checkpoint = self.start.clone();
             checkpoint.params.clone_from(&params);
@@ -322,7 +320,8 @@ fn node_seed(seed: u64, node: &str, round: u32) -> u64 {
 
 /// Mixes two numbers into a seed (the finaliser of `SplitMix64`).
 fn mix(a: u64, b: u64) -> u64 {
-    let mut z = a.rotate_left(32).wrapping_add(b.wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15));
+    let mut z =
+        a.rotate_left(32).wrapping_add(b.wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15));
     z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
     z ^ (z >> 31)
@@ -343,7 +342,12 @@ mod tests {
 
     #[test]
     fn seeds_differ_by_node_and_round() {
-        let seeds = [node_seed(1, "a", 0), node_seed(1, "b", 0), node_seed(1, "a", 1), node_seed(2, "a", 0)];
+        let seeds = [
+            node_seed(1, "a", 0),
+            node_seed(1, "b", 0),
+            node_seed(1, "a", 1),
+            node_seed(2, "a", 0),
+        ];
         for (i, a) in seeds.iter().enumerate() {
             assert!(seeds[i + 1..].iter().all(|b| a != b));
         }

@@ -34,9 +34,13 @@ pub fn split_validation<'a>(
 }
 
 /// Every k-th series of each class, counted from the fold's number.
-fn by_series(set: &WindowSet<'_>, config: ValidationConfig) -> Box<dyn Fn(&Window) -> Option<bool>> {
+fn by_series(
+    set: &WindowSet<'_>,
+    config: ValidationConfig,
+) -> Box<dyn Fn(&Window) -> Option<bool>> {
     let segments = &set.dataset().segments;
-    let series = |w: &Window| (segments[w.segment].source.clone(), segments[w.segment].series.clone());
+    let series =
+        |w: &Window| (segments[w.segment].source.clone(), segments[w.segment].series.clone());
     let folds = config.folds();
     let mut fold_of = BTreeMap::new();
     let mut seen_of_class = BTreeMap::new();
@@ -68,10 +72,6 @@ fn by_time(set: &WindowSet<'_>, fraction: f64) -> Box<dyn Fn(&Window) -> Option<
         .collect();
     Box::new(move |w| {
         let border = *borders.get(&w.segment)?;
-        if w.start >= border {
-            Some(true)
-        } else {
-            (w.start + w.len <= border).then_some(false)
-        }
+        if w.start >= border { Some(true) } else { (w.start + w.len <= border).then_some(false) }
     })
 }

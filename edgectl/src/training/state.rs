@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use aggregate::{Tensor, TensorData, WeightFile};
+use aggregate::{TensorData, TensorRef, WeightFile};
 use anyhow::{Context, bail, ensure};
 use optim::Optimizer;
 use serde::{Deserialize, Serialize};
@@ -69,12 +69,19 @@ struct Record {
 
 impl State {
     /// The state before the first step.
-    pub(super) fn fresh(start: &Checkpoint, set: &WindowSet<'_>, options: TrainOptions<'_>) -> Self {
+    pub(super) fn fresh(
+        start: &Checkpoint,
+        set: &WindowSet<'_>,
+        options: TrainOptions<'_>,
+    ) -> Self {
         Self {
             params: start.params.clone(),
             best: Vec::new(),
             position: Position::default(),
-            fingerprint: fingerprint(start, set, options),
+            // Only a run that can be resumed needs to be recognised.
+            fingerprint: options
+                .state
+                .map_or_else(String::new, |_| fingerprint(start, set, options)),
         }
     }
 
@@ -83,13 +90,15 @@ impl State {
         let names: Vec<(String, &Vec<f32>)> = [("params", &self.params), ("best", &self.best)]
             .into_iter()
             .map(|(name, values)| (name.to_owned(), values))
-            .chain(kept.tensors.iter().map(|(n, values)| (format!("{OPTIMIZER_PREFIX}{n}"), values)))
+            .chain(
+                kept.tensors.iter().map(|(n, values)| (format!("{OPTIMIZER_PREFIX}{n}"), values)),
+            )
             .collect();
         let shapes: Vec<[usize; 1]> = names.iter().map(|(_, values)| [values.len()]).collect();
-        let tensors: Vec<Tensor<'_>> = names
+        let tensors: Vec<TensorRef<'_>> = names
             .iter()
             .zip(&shapes)
-            .map(|((name, values), shape)| Tensor { name, shape, data: TensorData::F32(values) })
+            .map(|((name, values), shape)| TensorRef { name, shape, data: TensorData::F32(values) })
             .collect();
         let record = Record {
             format: FORMAT,
@@ -120,7 +129,11 @@ impl State {
         };
         let record: Record =
             serde_json::from_str(json).with_context(|| format!("{shown}: the state is damaged"))?;
-        ensure!(record.format == FORMAT, "{shown}: state format {}, this program reads {FORMAT}", record.format);
+        ensure!(
+            record.format == FORMAT,
+            "{shown}: state format {}, this program reads {FORMAT}",
+            record.format
+        );
         ensure!(
             record.fingerprint == fresh.fingerprint,
             "{shown}: the state is of another run: start model, data, seed or [train] options differ; leave out --resume to start from the beginning"
@@ -153,7 +166,7 @@ fn fingerprint(start: &Checkpoint, set: &WindowSet<'_>, options: TrainOptions<'_
     if config.schedule == optim::Schedule::Constant {
         config.epochs = 0;
     }
-    let mut hasher = aggregate::Hasher::new();
+    let mut hasher = blake3::Hasher::new();
     hasher.update(format!("{config:?} {} {}", options.node, options.rounds).as_bytes());
     hasher.update(format!("{:?} {:?}", start.meta.model, start.meta.provenance.round).as_bytes());
     for value in &start.params {
@@ -162,6 +175,8 @@ fn fingerprint(start: &Checkpoint, set: &WindowSet<'_>, options: TrainOptions<'_
     for window in set.windows() {
         hasher.update(format!("{window:?}").as_bytes());
     }
-    set.hash_values(|bytes| hasher.update(bytes));
-    hasher.finish()
+    set.hash_values(|bytes| {
+        hasher.update(bytes);
+    });
+    hasher.finalize().to_hex().to_string()
 }

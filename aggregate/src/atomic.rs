@@ -1,0 +1,158 @@
+//! Files that appear under their name complete or not at all.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use tempfile::NamedTempFile;
+
+use crate::Error;
+
+/// Writes `bytes` to `path` so that at no moment a torn file has that name.
+///
+/// The bytes go to a temporary file in the same folder, are synced to the disk, and take the name
+/// by renaming, which replaces an older file. If any of it fails, the older file is still there
+/// and nothing else is. The permissions are those of a newly created file.
+///
+/// ```
+/// let folder = tempfile::tempdir()?;
+/// let path = folder.path().join("note.txt");
+/// aggregate::atomic_write(&path, b"all of it")?;
+/// assert_eq!(std::fs::read(&path)?, b"all of it");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+/// [`Error::NoFolder`] if the folder does not exist, [`Error::NotAFileName`] if `path` is a folder,
+/// [`Error::Write`] if writing fails.
+pub fn atomic_write(path: impl AsRef<Path>, bytes: &[u8]) -> Result<(), Error> {
+    let mut file = PendingFile::create(path.as_ref())?;
+    file.write_all(bytes).map_err(|source| file.write_error(source))?;
+    file.persist()
+}
+
+/// Fails if no file can be called `path`: a check before work whose result would be lost.
+pub(crate) fn check_target(path: &Path) -> Result<(), Error> {
+    let folder = folder_of(path)?;
+    if path.is_dir() {
+        return Err(Error::NotAFileName { path: path.to_owned() });
+    }
+    if !folder.is_dir() {
+        return Err(Error::NoFolder { path: path.to_owned(), folder });
+    }
+    Ok(())
+}
+
+fn folder_of(path: &Path) -> Result<PathBuf, Error> {
+    match (path.file_name(), path.parent()) {
+        (Some(_), Some(folder)) if folder.as_os_str().is_empty() => Ok(PathBuf::from(".")),
+        (Some(_), Some(folder)) => Ok(folder.to_owned()),
+        _ => Err(Error::NotAFileName { path: path.to_owned() }),
+    }
+}
+
+/// A temporary file that will be called `path`; dropped before that, it is removed.
+#[derive(Debug)]
+pub(crate) struct PendingFile {
+    path: PathBuf,
+    folder: PathBuf,
+    file: NamedTempFile,
+}
+
+impl PendingFile {
+    /// Creates the temporary file, next to where it will be.
+    pub(crate) fn create(path: &Path) -> Result<Self, Error> {
+        check_target(path)?;
+        let folder = folder_of(path)?;
+        let mut builder = tempfile::Builder::new();
+        builder.prefix(".incomplete-").suffix(".tmp");
+        #[cfg(unix)]
+        {
+            // What any new file asks for; the system takes the umask off.
+            use std::os::unix::fs::PermissionsExt;
+            builder.permissions(fs::Permissions::from_mode(0o666));
+        }
+        let file = builder
+            .tempfile_in(&folder)
+            .map_err(|source| Error::Write { path: path.to_owned(), source })?;
+        Ok(Self { path: path.to_owned(), folder, file })
+    }
+
+    pub(crate) fn write_error(&self, source: io::Error) -> Error {
+        Error::Write { path: self.path.clone(), source }
+    }
+
+    pub(crate) fn file(&mut self) -> &mut File {
+        self.file.as_file_mut()
+    }
+
+    /// Waits until the bytes are on the disk.
+    pub(crate) fn sync(&self) -> Result<(), Error> {
+        self.file.as_file().sync_all().map_err(|source| self.write_error(source))
+    }
+
+    /// Syncs, and gives the file its name.
+    pub(crate) fn persist(self) -> Result<(), Error> {
+        self.sync()?;
+        let Self { path, folder, file } = self;
+        file.persist(&path).map_err(|e| Error::Write { path, source: e.error })?;
+        // The new name outlives a power cut only once the folder is synced. Some systems cannot
+        // sync a folder, and the file is complete either way.
+        if let Ok(folder) = File::open(folder) {
+            let _ = folder.sync_all();
+        }
+        Ok(())
+    }
+}
+
+impl Write for PendingFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_not_finished_leaves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a");
+        fs::write(&path, "old").unwrap();
+        let mut file = PendingFile::create(&path).unwrap();
+        file.write_all(b"new").unwrap();
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
+        drop(file);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+        assert_eq!(fs::read(&path).unwrap(), b"old");
+    }
+
+    #[test]
+    fn targets_that_cannot_be_are_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let missing = folder.path().join("none/out");
+        assert!(matches!(atomic_write(&missing, b""), Err(Error::NoFolder { .. })));
+        assert!(matches!(atomic_write(folder.path(), b""), Err(Error::NotAFileName { .. })));
+        assert!(matches!(atomic_write("..", b""), Err(Error::NotAFileName { .. })));
+        let file = folder.path().join("file");
+        atomic_write(&file, b"x").unwrap();
+        assert!(matches!(atomic_write(file.join("out"), b""), Err(Error::NoFolder { .. })));
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn permissions_are_those_of_any_new_file() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let (ours, plain) = (folder.path().join("ours"), folder.path().join("plain"));
+        atomic_write(&ours, b"x").unwrap();
+        fs::write(&plain, b"x").unwrap();
+        let mode = |path| fs::metadata(path).unwrap().permissions().mode();
+        assert_eq!(mode(&ours), mode(&plain));
+    }
+}

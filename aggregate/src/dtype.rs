@@ -1,0 +1,216 @@
+//! Bytes to numbers and back, for every dtype that can be averaged.
+
+use half::{bf16, f16};
+
+use crate::Dtype;
+
+/// How the elements of a dtype are averaged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Through f64.
+    Float,
+    /// Through i128; booleans are the integers 0 and 1.
+    Integer,
+    /// Not at all.
+    Unsupported,
+}
+
+/// The kind of a dtype.
+pub(crate) fn kind(dtype: Dtype) -> Kind {
+    match dtype {
+        Dtype::F16 | Dtype::BF16 | Dtype::F32 | Dtype::F64 => Kind::Float,
+        Dtype::BOOL
+        | Dtype::U8
+        | Dtype::I8
+        | Dtype::U16
+        | Dtype::I16
+        | Dtype::U32
+        | Dtype::I32
+        | Dtype::U64
+        | Dtype::I64 => Kind::Integer,
+        _ => Kind::Unsupported,
+    }
+}
+
+/// Bytes of one element of a supported dtype.
+pub(crate) fn element_width(dtype: Dtype) -> usize {
+    dtype.bitsize() / 8
+}
+
+/// Fills `out` with the floats in `bytes`, exactly.
+///
+/// # Panics
+/// If `dtype` is not a float.
+pub(crate) fn decode_floats(dtype: Dtype, bytes: &[u8], out: &mut Vec<f64>) {
+    match dtype {
+        Dtype::F16 => decode(bytes, out, |b| f16::from_le_bytes(b).to_f64()),
+        Dtype::BF16 => decode(bytes, out, |b| bf16::from_le_bytes(b).to_f64()),
+        Dtype::F32 => decode(bytes, out, |b| f64::from(f32::from_le_bytes(b))),
+        Dtype::F64 => decode(bytes, out, f64::from_le_bytes),
+        other => panic!("{other} is not a float"),
+    }
+}
+
+/// Appends `values` to `out`, each rounded once to the nearest, ties to even.
+///
+/// # Panics
+/// If `dtype` is not a float.
+pub(crate) fn encode_floats(dtype: Dtype, values: &[f64], out: &mut Vec<u8>) {
+    match dtype {
+        Dtype::F16 => encode(values, out, |v| f16::from_f32(round_to_odd(v)).to_le_bytes()),
+        Dtype::BF16 => encode(values, out, |v| bf16::from_f32(round_to_odd(v)).to_le_bytes()),
+        Dtype::F32 => encode(values, out, |v| (v as f32).to_le_bytes()),
+        Dtype::F64 => encode(values, out, f64::to_le_bytes),
+        other => panic!("{other} is not a float"),
+    }
+}
+
+/// Fills `out` with the integers in `bytes`.
+///
+/// # Panics
+/// If `dtype` is not an integer or boolean.
+pub(crate) fn decode_integers(dtype: Dtype, bytes: &[u8], out: &mut Vec<i128>) {
+    match dtype {
+        Dtype::BOOL | Dtype::U8 => decode(bytes, out, |b| u8::from_le_bytes(b).into()),
+        Dtype::I8 => decode(bytes, out, |b| i8::from_le_bytes(b).into()),
+        Dtype::U16 => decode(bytes, out, |b| u16::from_le_bytes(b).into()),
+        Dtype::I16 => decode(bytes, out, |b| i16::from_le_bytes(b).into()),
+        Dtype::U32 => decode(bytes, out, |b| u32::from_le_bytes(b).into()),
+        Dtype::I32 => decode(bytes, out, |b| i32::from_le_bytes(b).into()),
+        Dtype::U64 => decode(bytes, out, |b| u64::from_le_bytes(b).into()),
+        Dtype::I64 => decode(bytes, out, |b| i64::from_le_bytes(b).into()),
+        other => panic!("{other} is not an integer"),
+    }
+}
+
+/// Appends `values` to `out`; each must be in the dtype's range, as a mean of such values is.
+///
+/// # Panics
+/// If `dtype` is not an integer or boolean.
+pub(crate) fn encode_integers(dtype: Dtype, values: &[i128], out: &mut Vec<u8>) {
+    // Two's complement: the low bytes of the i128 are the bytes of the narrower integer.
+    match element_width(dtype) {
+        _ if kind(dtype) != Kind::Integer => panic!("{dtype} is not an integer"),
+        1 => encode(values, out, |v| (v as u8).to_le_bytes()),
+        2 => encode(values, out, |v| (v as u16).to_le_bytes()),
+        4 => encode(values, out, |v| (v as u32).to_le_bytes()),
+        _ => encode(values, out, |v| (v as u64).to_le_bytes()),
+    }
+}
+
+/// The first element that no update may hold: a float that is not finite, or a boolean that is
+/// neither 0 nor 1; with the value in words.
+pub(crate) fn first_invalid(dtype: Dtype, bytes: &[u8]) -> Option<(usize, String)> {
+    /// A float is NaN or infinite exactly if all bits of its exponent are set.
+    fn find<const N: usize>(bytes: &[u8], bad: impl Fn([u8; N]) -> bool) -> Option<usize> {
+        bytes.as_chunks::<N>().0.iter().position(|&b| bad(b))
+    }
+    let index = match dtype {
+        Dtype::F16 => find(bytes, |b| u16::from_le_bytes(b) & 0x7C00 == 0x7C00),
+        Dtype::BF16 => find(bytes, |b| u16::from_le_bytes(b) & 0x7F80 == 0x7F80),
+        Dtype::F32 => find(bytes, |b| !f32::from_le_bytes(b).is_finite()),
+        Dtype::F64 => find(bytes, |b| !f64::from_le_bytes(b).is_finite()),
+        Dtype::BOOL => find(bytes, |[b]| b > 1),
+        _ => None,
+    }?;
+    let width = element_width(dtype);
+    let element = &bytes[index * width..(index + 1) * width];
+    let found = if dtype == Dtype::BOOL {
+        format!("the byte {}, not a boolean,", element[0])
+    } else {
+        let mut values = Vec::new();
+        decode_floats(dtype, element, &mut values);
+        values[0].to_string()
+    };
+    Some((index, found))
+}
+
+fn decode<const N: usize, T>(bytes: &[u8], out: &mut Vec<T>, one: impl Fn([u8; N]) -> T) {
+    out.clear();
+    out.extend(bytes.as_chunks::<N>().0.iter().map(|&b| one(b)));
+}
+
+fn encode<const N: usize, T: Copy>(values: &[T], out: &mut Vec<u8>, one: impl Fn(T) -> [u8; N]) {
+    out.reserve(values.len() * N);
+    out.extend(values.iter().flat_map(|&v| one(v)));
+}
+
+/// Rounds to f32 so that rounding once more, to 16 bits, gives what one rounding would: an inexact
+/// result takes the neighbour with an odd last bit, which is never a tie.
+///
+/// `f16::from_f64` looks at the upper 32 bits only, and rounds a value just above a tie down.
+fn round_to_odd(value: f64) -> f32 {
+    let nearest = value as f32;
+    let back = f64::from(nearest);
+    if back.to_bits() == value.to_bits() || value.is_nan() {
+        return nearest;
+    }
+    let toward_zero = nearest.to_bits() - u32::from(back.abs() > value.abs());
+    f32::from_bits(toward_zero | 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rounded(dtype: Dtype, value: f64) -> u16 {
+        let mut bytes = Vec::new();
+        encode_floats(dtype, &[value], &mut bytes);
+        u16::from_le_bytes([bytes[0], bytes[1]])
+    }
+
+    /// Every pair of neighbours: the middle goes to the even one, a hair off it to the nearer.
+    #[test]
+    fn sixteen_bits_are_rounded_once() {
+        for (dtype, infinity) in [(Dtype::F16, 0x7C00u16), (Dtype::BF16, 0x7F80)] {
+            for bits in 0..infinity - 1 {
+                let mut pair = Vec::new();
+                let bytes = [bits.to_le_bytes(), (bits + 1).to_le_bytes()].concat();
+                decode_floats(dtype, &bytes, &mut pair);
+                let middle = f64::midpoint(pair[0], pair[1]);
+                assert_eq!(rounded(dtype, pair[0]), bits);
+                assert_eq!(rounded(dtype, middle), bits + bits % 2);
+                assert_eq!(rounded(dtype, middle.next_up()), bits + 1);
+                assert_eq!(rounded(dtype, middle.next_down()), bits);
+                assert_eq!(rounded(dtype, -middle.next_up()), (bits + 1) | 0x8000);
+            }
+        }
+        assert_eq!(rounded(Dtype::F16, -0.0), 0x8000);
+        assert_eq!(rounded(Dtype::F16, 1e300), 0x7C00);
+        assert_eq!(rounded(Dtype::BF16, f64::NEG_INFINITY), 0xFF80);
+        assert_eq!(rounded(Dtype::F16, f64::MIN_POSITIVE), 0);
+    }
+
+    #[test]
+    fn integers_keep_their_bits() {
+        for (dtype, values) in [
+            (Dtype::BOOL, [0, 1, 1]),
+            (Dtype::U8, [0, 7, 255]),
+            (Dtype::I8, [-128, -1, 127]),
+            (Dtype::U16, [0, 1, 65_535]),
+            (Dtype::I16, [-32_768, -1, 32_767]),
+            (Dtype::U32, [0, 1, u32::MAX.into()]),
+            (Dtype::I32, [i32::MIN.into(), -1, i32::MAX.into()]),
+            (Dtype::U64, [0, (1 << 53) + 1, u64::MAX.into()]),
+            (Dtype::I64, [i64::MIN.into(), -1, i64::MAX.into()]),
+        ] {
+            let (mut bytes, mut back) = (Vec::new(), Vec::new());
+            encode_integers(dtype, &values, &mut bytes);
+            assert_eq!(bytes.len(), 3 * element_width(dtype));
+            decode_integers(dtype, &bytes, &mut back);
+            assert_eq!(back, values, "{dtype}");
+        }
+    }
+
+    #[test]
+    fn invalid_values_are_found() {
+        let mut bytes = Vec::new();
+        encode_floats(Dtype::F16, &[65_504.0, 1.0, f64::NAN], &mut bytes);
+        assert_eq!(first_invalid(Dtype::F16, &bytes), Some((2, "NaN".into())));
+        bytes.clear();
+        encode_floats(Dtype::BF16, &[f64::NEG_INFINITY], &mut bytes);
+        assert_eq!(first_invalid(Dtype::BF16, &bytes), Some((0, "-inf".into())));
+        assert_eq!(first_invalid(Dtype::BOOL, &[0, 1, 2]).unwrap().0, 2);
+        assert_eq!(first_invalid(Dtype::U8, &[0, 1, 2]), None);
+    }
+}

@@ -1,0 +1,245 @@
+//! What can go wrong with weight files, with the list of updates and with the server step.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::{Dtype, FormatProblem, Rejected};
+
+/// Why a file could not be read, written or merged; every message names the file or the tensor and
+/// says what to do.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A file cannot be opened or read.
+    #[error("cannot read {}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A file cannot be written; nothing is left under its name that was not there before.
+    #[error(
+        "cannot write {}: {source}; check the folder's permissions and free space", path.display()
+    )]
+    Write {
+        /// The file that was to be written.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The folder of an output file is missing.
+    #[error(
+        "cannot write {}: the folder {} does not exist; create it first",
+        path.display(),
+        folder.display()
+    )]
+    NoFolder {
+        /// The file that was to be written.
+        path: PathBuf,
+        /// Its folder.
+        folder: PathBuf,
+    },
+    /// An output path names a folder, or nothing.
+    #[error("cannot write {}: it is not the name of a file; add a file name", path.display())]
+    NotAFileName {
+        /// The path as given.
+        path: PathBuf,
+    },
+    /// A file is not a valid safetensors file.
+    #[error("{} is not a valid safetensors file: {problem}", path.display())]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: FormatProblem,
+    },
+    /// A file changed between two reads of it.
+    #[error("{} changed while it was being read; run again when it is complete", path.display())]
+    Changed {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A tensor was asked for that the file does not have.
+    #[error("{} has no tensor {tensor:?}", path.display())]
+    NoTensor {
+        /// The file.
+        path: PathBuf,
+        /// The name that was asked for.
+        tensor: String,
+    },
+    /// The values of a tensor cannot be used in its dtype.
+    #[error(
+        "tensor {tensor:?} of {} has dtype {dtype}, expected {expected}; convert the file first",
+        path.display()
+    )]
+    Dtype {
+        /// The file.
+        path: PathBuf,
+        /// The tensor.
+        tensor: String,
+        /// Its dtype.
+        dtype: Dtype,
+        /// The dtypes that would do, in words.
+        expected: &'static str,
+    },
+    /// A tensor to be written does not fit its shape, or its name cannot be used.
+    #[error("cannot write tensor {tensor:?} to {}: {problem}", path.display())]
+    Tensor {
+        /// The file that was to be written.
+        path: PathBuf,
+        /// The tensor.
+        tensor: String,
+        /// What is wrong, with the sizes.
+        problem: String,
+    },
+    /// The header of a file to be written would be larger than the format allows.
+    #[error(
+        "cannot write {}: its header would have {header_len} bytes, the format allows {}; \
+         shorten the metadata",
+        path.display(),
+        crate::header::MAX_HEADER_LEN
+    )]
+    HeaderLen {
+        /// The file that was to be written.
+        path: PathBuf,
+        /// The bytes it would take.
+        header_len: u64,
+    },
+
+    /// There is nothing to merge.
+    #[error("no updates to merge; name at least one weight file")]
+    NoUpdates,
+    /// The same file is in the list twice.
+    #[error("{} and {} are the same file; name each update once", first.display(), second.display())]
+    SameFile {
+        /// One spelling of its path.
+        first: PathBuf,
+        /// The other one.
+        second: PathBuf,
+    },
+    /// A weight is negative or not finite.
+    #[error("the weight of {} is {weight}, expected a finite number of at least 0", path.display())]
+    Weight {
+        /// The update.
+        path: PathBuf,
+        /// Its weight.
+        weight: f64,
+    },
+    /// All weights are zero.
+    #[error(
+        "the weights of all {n_updates} updates that can be merged are 0; give at least one a weight above 0"
+    )]
+    ZeroWeights {
+        /// How many updates could otherwise be merged.
+        n_updates: usize,
+    },
+    /// Not one update passed the checks.
+    #[error("none of the {} updates can be merged:{}", rejected.len(), lines(rejected))]
+    NothingAdmitted {
+        /// Every update with the reason, sorted by path.
+        rejected: Vec<Rejected>,
+    },
+    /// An update was rejected, and `on_rejection` does not leave it out.
+    #[error(
+        "{} of {n_updates} updates rejected, and nothing was merged:{}",
+        rejected.len(),
+        lines(rejected)
+    )]
+    Rejected {
+        /// How many updates there are.
+        n_updates: usize,
+        /// The rejected ones with their reasons, sorted by path.
+        rejected: Vec<Rejected>,
+    },
+
+    /// The server step starts from a base file, and none was given.
+    #[error(
+        "the server step {server_step} moves a base file; name the file the nodes started from"
+    )]
+    BaseNeeded {
+        /// The server step's name.
+        server_step: &'static str,
+    },
+    /// A value of the base file cannot be moved.
+    #[error("tensor {tensor:?} of the base {} is not finite at element {index}", path.display())]
+    BaseValue {
+        /// The base file.
+        path: PathBuf,
+        /// The tensor.
+        tensor: String,
+        /// The first bad element.
+        index: usize,
+    },
+    /// The server step's result does not fit the tensor's dtype.
+    #[error(
+        "the server step takes tensor {tensor:?} out of the range of {dtype} at element {index}; \
+         lower lr or momentum"
+    )]
+    OutOfRange {
+        /// The tensor.
+        tensor: String,
+        /// Its dtype.
+        dtype: Dtype,
+        /// The first such element.
+        index: usize,
+    },
+    /// The server step's learning rate is not usable.
+    #[error("the learning rate of the server step is {lr}, expected a finite number above 0")]
+    LearningRate {
+        /// The value that was given.
+        lr: f32,
+    },
+    /// The server step's options, or its saved state, do not suit its optimizer.
+    #[error("server step: {source}")]
+    Optimizer {
+        /// What the optimizer said.
+        #[from]
+        source: optim::Error,
+    },
+    /// The server step has a memory and no file to keep it in.
+    #[error(
+        "the server step has momentum {momentum}, which must outlive the round; \
+             name a state file to write"
+    )]
+    StateNeeded {
+        /// The momentum that was asked for.
+        momentum: f32,
+    },
+    /// Model and state would be written to the same file.
+    #[error("{} is named for the model and for its state; give the state another name", path.display())]
+    StateIsModel {
+        /// The path.
+        path: PathBuf,
+    },
+    /// The state file belongs to another model than the base file.
+    #[error(
+        "the state {} belongs to the model with hash {found}, but the base has hash {expected}; \
+         pass the base it belongs to, or delete the state to start momentum afresh",
+        path.display()
+    )]
+    StateModel {
+        /// The state file.
+        path: PathBuf,
+        /// Content hash of the base file.
+        expected: String,
+        /// The hash the state names.
+        found: String,
+    },
+    /// The state file is a valid weight file, but not a state of this server step.
+    #[error(
+        "{} is not a state of this server step: {problem}; delete it to start momentum afresh",
+        path.display()
+    )]
+    State {
+        /// The state file.
+        path: PathBuf,
+        /// What does not fit.
+        problem: String,
+    },
+}
+
+/// The rejections, each on a line of its own.
+fn lines(rejected: &[Rejected]) -> String {
+    rejected.iter().flat_map(|r| ["\n  ".to_owned(), r.to_string()]).collect()
+}

@@ -1,0 +1,175 @@
+//! The weighted mean of one block of one tensor, with one input in memory at a time.
+
+use crate::admit::Input;
+use crate::dtype::{decode_floats, decode_integers, element_width};
+use crate::{Dtype, Error};
+
+/// Some consecutive elements of one tensor.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Block {
+    /// Which tensor, in order of names.
+    pub(crate) tensor: usize,
+    /// The first element.
+    pub(crate) start: usize,
+    pub(crate) n_elements: usize,
+}
+
+/// The inputs that have a weight above 0, in the order in which they are summed.
+#[derive(Debug)]
+pub(crate) struct Cohort<'a> {
+    /// Each with its weight times a power of two, so that the largest is in 1 to 2.
+    members: Vec<(&'a Input, f64)>,
+    total: f64,
+}
+
+impl<'a> Cohort<'a> {
+    /// A cohort of inputs that are sorted already; at least one weighs more than 0.
+    pub(crate) fn new(inputs: &'a [Input]) -> Self {
+        let mut members: Vec<_> = inputs
+            .iter()
+            .map(|input| (input, input.update.weight))
+            .filter(|&(_, weight)| weight > 0.0)
+            .collect();
+        // A power of two keeps whole numbers exact, and no sum of weights overflows.
+        let mut largest = members.iter().map(|&(_, weight)| weight).fold(0.0, f64::max);
+        while largest > 0.0 && !(1.0..2.0).contains(&largest) {
+            let factor = if largest < 1.0 { 2.0 } else { 0.5 };
+            largest *= factor;
+            for (_, weight) in &mut members {
+                *weight *= factor;
+            }
+        }
+        let total = members.iter().map(|&(_, weight)| weight).sum();
+        Self { members, total }
+    }
+
+    /// The share `p_i` of every member in the mean; they sum to 1.
+    pub(crate) fn shares(&self) -> impl Iterator<Item = (&'a Input, f64)> {
+        self.members.iter().map(|&(input, weight)| (input, weight / self.total))
+    }
+}
+
+/// Buffers that are used again from block to block.
+#[derive(Debug, Default)]
+pub(crate) struct Scratch {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) floats: Buffers<f64>,
+    pub(crate) integers: Buffers<i128>,
+    halves: Vec<f64>,
+}
+
+/// One number per element of the block: of the input at hand, of the first, and of all so far.
+#[derive(Debug, Default)]
+pub(crate) struct Buffers<T> {
+    pub(crate) values: Vec<T>,
+    first: Vec<T>,
+    low: Vec<T>,
+    high: Vec<T>,
+    /// `Σ w_i (x_i − x_first)`.
+    sum: Vec<f64>,
+    pub(crate) mean: Vec<T>,
+}
+
+impl<T: Copy + PartialOrd> Buffers<T> {
+    /// Takes the first input's values.
+    fn begin(&mut self) {
+        for buffer in [&mut self.first, &mut self.low, &mut self.high] {
+            buffer.clone_from(&self.values);
+        }
+        self.sum.clear();
+        self.sum.resize(self.values.len(), 0.0);
+    }
+
+    /// Adds another input's values.
+    fn add(&mut self, weight: f64, difference: impl Fn(T, T) -> f64) {
+        let extremes = self.low.iter_mut().zip(&mut self.high);
+        let cells = self.values.iter().zip(&self.first).zip(extremes).zip(&mut self.sum);
+        for (((&value, &first), (low, high)), sum) in cells {
+            *sum += weight * difference(value, first);
+            *low = if value < *low { value } else { *low };
+            *high = if value > *high { value } else { *high };
+        }
+    }
+}
+
+/// Leaves the mean of a block of floats in `scratch.floats.mean`, not yet rounded to their dtype.
+///
+/// `x_1 + Σ w_i (x_i − x_1) / Σ w_i`, between the smallest and the largest `x_i`: where all inputs
+/// are equal, it is exactly that value.
+pub(crate) fn mean_of_floats(
+    cohort: &Cohort<'_>,
+    block: Block,
+    dtype: Dtype,
+    scratch: &mut Scratch,
+) -> Result<(), Error> {
+    let Scratch { bytes, floats, halves, .. } = scratch;
+    halves.clear();
+    for (i, &(input, weight)) in cohort.members.iter().enumerate() {
+        read_block(input, block, bytes)?;
+        decode_floats(dtype, bytes, &mut floats.values);
+        if floats.values.iter().any(|value| !value.is_finite()) {
+            // All were finite when the file was checked.
+            return Err(Error::Changed { path: input.update.path.clone() });
+        }
+        if i == 0 {
+            floats.begin();
+            halves.resize(if dtype == Dtype::F64 { block.n_elements } else { 0 }, 0.0);
+            continue;
+        }
+        floats.add(weight, |value, first| value - first);
+        // The differences of huge f64 overflow, those of their halves do not.
+        let share = weight / cohort.total;
+        for ((half, &value), &first) in halves.iter_mut().zip(&floats.values).zip(&floats.first) {
+            *half += share * (0.5 * value - 0.5 * first);
+        }
+    }
+    floats.mean.clear();
+    floats.mean.extend((0..block.n_elements).map(|j| {
+        let (first, low, high) = (floats.first[j], floats.low[j], floats.high[j]);
+        if low >= high {
+            // Not `first + 0`, which would turn -0 into 0.
+            return first;
+        }
+        let mut mean = first + floats.sum[j] / cohort.total;
+        if !mean.is_finite() {
+            mean = 2.0 * (0.5 * first + halves.get(j).copied().unwrap_or(0.0));
+        }
+        mean.clamp(low, high)
+    }));
+    Ok(())
+}
+
+/// Leaves the mean of a block of integers in `scratch.integers.mean`, rounded to the nearest, ties
+/// to even. Equal inputs come back exactly, however large they are.
+pub(crate) fn mean_of_integers(
+    cohort: &Cohort<'_>,
+    block: Block,
+    dtype: Dtype,
+    scratch: &mut Scratch,
+) -> Result<(), Error> {
+    let Scratch { bytes, integers, .. } = scratch;
+    for (i, &(input, weight)) in cohort.members.iter().enumerate() {
+        read_block(input, block, bytes)?;
+        decode_integers(dtype, bytes, &mut integers.values);
+        if i == 0 {
+            integers.begin();
+        } else {
+            integers.add(weight, |value, first| (value - first) as f64);
+        }
+    }
+    integers.mean.clear();
+    integers.mean.extend((0..block.n_elements).map(|j| {
+        let offset = integers.sum[j] / cohort.total;
+        let below = integers.first[j] + offset.floor() as i128;
+        let rest = offset - offset.floor();
+        let up = rest > 0.5 || (rest >= 0.5 && below % 2 != 0);
+        (below + i128::from(up)).clamp(integers.low[j], integers.high[j])
+    }));
+    Ok(())
+}
+
+fn read_block(input: &Input, block: Block, bytes: &mut Vec<u8>) -> Result<(), Error> {
+    let tensor = &input.tensors[block.tensor];
+    bytes.resize(block.n_elements * element_width(tensor.dtype), 0);
+    input.source.read_exact_at(bytes, tensor.offset(block.start))
+}

@@ -1,0 +1,182 @@
+//! Updates that were not merged, and why.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use crate::tensor::{TensorInfo, shape_text};
+use crate::{Dtype, Error, FormatProblem};
+
+/// An update that did not pass a check; the others were merged without it.
+///
+/// Displays as `path (node): reason`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rejected {
+    /// The update's file.
+    pub path: PathBuf,
+    /// The node it came from, if it was stated.
+    pub node: Option<String>,
+    /// Which check it failed.
+    pub reason: Reason,
+}
+
+impl fmt::Display for Rejected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.path.display())?;
+        if let Some(node) = &self.node {
+            write!(f, " (node {node:?})")?;
+        }
+        write!(f, ": {}", self.reason)
+    }
+}
+
+/// The check an update failed. Displays as a phrase that does not repeat the file's path.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Reason {
+    /// The file is missing or cannot be read.
+    #[error("cannot be read: {message}")]
+    Unreadable {
+        /// What the system said.
+        message: String,
+    },
+    /// The file is not a valid safetensors file.
+    #[error("not a valid safetensors file: {problem}")]
+    Malformed {
+        /// What is wrong with it.
+        problem: FormatProblem,
+    },
+    /// The file changed while it was checked.
+    #[error("the file changed while it was being read")]
+    Changed,
+    /// A tensor has a dtype that cannot be averaged.
+    #[error("tensor {tensor:?} has dtype {dtype}, which cannot be averaged")]
+    Unsupported {
+        /// The tensor.
+        tensor: String,
+        /// Its dtype.
+        dtype: Dtype,
+    },
+    /// A tensor that the others have is missing.
+    #[error("tensor {tensor:?} is missing")]
+    Missing {
+        /// The tensor.
+        tensor: String,
+    },
+    /// There is a tensor that the others do not have.
+    #[error("tensor {tensor:?} is not expected")]
+    Unexpected {
+        /// The tensor.
+        tensor: String,
+    },
+    /// A tensor has another shape.
+    #[error("tensor {tensor:?} has shape {}, expected {}", shape_text(found), shape_text(expected))]
+    Shape {
+        /// The tensor.
+        tensor: String,
+        /// The shape of the base or of the majority.
+        expected: Vec<usize>,
+        /// The shape in this update.
+        found: Vec<usize>,
+    },
+    /// A tensor has another dtype.
+    #[error("tensor {tensor:?} has dtype {found}, expected {expected}")]
+    Dtype {
+        /// The tensor.
+        tensor: String,
+        /// The dtype of the base or of the majority.
+        expected: Dtype,
+        /// The dtype in this update.
+        found: Dtype,
+    },
+    /// A float is NaN or infinite, or a boolean is neither 0 nor 1.
+    #[error("tensor {tensor:?} holds {found} at element {index}")]
+    Value {
+        /// The tensor.
+        tensor: String,
+        /// The first bad element.
+        index: usize,
+        /// What is there, in words.
+        found: String,
+    },
+    /// It was trained from another model.
+    #[error("started from the model with hash {found}, expected {expected}")]
+    Base {
+        /// The hash of the base, or the one most updates state.
+        expected: String,
+        /// The hash this update states.
+        found: String,
+    },
+    /// Another update of the same node counts already.
+    #[error("node {node:?} sent two updates, and {} counts", kept.display())]
+    Duplicate {
+        /// The node.
+        node: String,
+        /// The update that counts.
+        kept: PathBuf,
+    },
+}
+
+impl Reason {
+    /// The reason that stands for an error met while checking one update.
+    pub(crate) fn of(error: Error) -> Self {
+        match error {
+            Error::Format { problem, .. } => Self::Malformed { problem },
+            Error::Changed { .. } => Self::Changed,
+            Error::Read { source, .. } => Self::Unreadable { message: source.to_string() },
+            other => Self::Unreadable { message: other.to_string() },
+        }
+    }
+
+    /// The first difference in names, dtypes and shapes, in order of names; both lists are sorted.
+    pub(crate) fn mismatch(expected: &[TensorInfo], found: &[TensorInfo]) -> Option<Self> {
+        for (e, f) in expected.iter().zip(found) {
+            let tensor = f.name.clone();
+            if e.name < f.name {
+                return Some(Self::Missing { tensor: e.name.clone() });
+            } else if e.name > f.name {
+                return Some(Self::Unexpected { tensor });
+            } else if e.dtype != f.dtype {
+                return Some(Self::Dtype { tensor, expected: e.dtype, found: f.dtype });
+            } else if e.shape != f.shape {
+                let (expected, found) = (e.shape.clone(), f.shape.clone());
+                return Some(Self::Shape { tensor, expected, found });
+            }
+        }
+        if let Some(extra) = found.get(expected.len()) {
+            return Some(Self::Unexpected { tensor: extra.name.clone() });
+        }
+        let missing = expected.get(found.len())?;
+        Some(Self::Missing { tensor: missing.name.clone() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn info(name: &str, shape: &[usize]) -> TensorInfo {
+        TensorInfo { name: name.into(), dtype: Dtype::F32, shape: shape.to_vec(), start: 0 }
+    }
+
+    #[test]
+    fn the_first_difference_is_named() {
+        let (a, b, c) = (info("a", &[1]), info("b", &[2, 3]), info("c", &[]));
+        let check = |expected: &[&TensorInfo], found: &[&TensorInfo]| {
+            let list = |tensors: &[&TensorInfo]| tensors.iter().map(|&t| t.clone()).collect();
+            let (expected, found): (Vec<_>, Vec<_>) = (list(expected), list(found));
+            Reason::mismatch(&expected, &found).map(|reason| reason.to_string())
+        };
+        assert_eq!(check(&[&a, &b], &[&a, &b]), None);
+        assert_eq!(check(&[&a, &b, &c], &[&a, &c]).unwrap(), "tensor \"b\" is missing");
+        assert_eq!(check(&[&a, &b], &[&a]).unwrap(), "tensor \"b\" is missing");
+        assert_eq!(check(&[&a], &[&a, &b]).unwrap(), "tensor \"b\" is not expected");
+        assert_eq!(check(&[&b], &[&a, &b]).unwrap(), "tensor \"a\" is not expected");
+        let other = info("b", &[3, 2]);
+        assert_eq!(
+            check(&[&b], &[&other]).unwrap(),
+            "tensor \"b\" has shape [3, 2], expected [2, 3]"
+        );
+        let half = TensorInfo { dtype: Dtype::F16, ..b.clone() };
+        assert_eq!(check(&[&b], &[&half]).unwrap(), "tensor \"b\" has dtype F16, expected F32");
+    }
+}

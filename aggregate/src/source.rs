@@ -1,0 +1,169 @@
+//! Positioned reads from a file that must not change meanwhile.
+
+use std::fs::{self, File, Metadata};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::SystemTime;
+
+use crate::{Error, FormatProblem};
+
+/// Bytes read at a time where the caller does not say.
+const BLOCK_LEN: usize = 1 << 18;
+
+/// A file on disk with the size and time it had when it was opened.
+#[derive(Debug)]
+pub(crate) struct Source {
+    path: PathBuf,
+    /// The open file; without one, every read opens it anew.
+    handle: Option<File>,
+    len: u64,
+    modified: Option<SystemTime>,
+    n_read: AtomicU64,
+}
+
+impl Source {
+    /// Opens a regular file.
+    pub(crate) fn open(path: &Path) -> Result<Self, Error> {
+        let read_error = |source| Error::Read { path: path.to_owned(), source };
+        // Before opening, since opening a pipe would wait for its writer.
+        if !fs::metadata(path).map_err(read_error)?.is_file() {
+            return Err(Error::Format { path: path.to_owned(), problem: FormatProblem::NotAFile });
+        }
+        let file = File::open(path).map_err(read_error)?;
+        let metadata = file.metadata().map_err(read_error)?;
+        Ok(Self {
+            path: path.to_owned(),
+            // Elsewhere a read moves the handle's position, so that threads cannot share one.
+            handle: cfg!(unix).then_some(file),
+            len: metadata.len(),
+            modified: metadata.modified().ok(),
+            n_read: AtomicU64::new(0),
+        })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Bytes read so far.
+    pub(crate) fn n_read(&self) -> u64 {
+        self.n_read.load(Ordering::Relaxed)
+    }
+
+    /// Closes the file; later reads open it for their duration.
+    ///
+    /// A process may hold a thousand files or fewer open at a time, and there can be more updates.
+    pub(crate) fn close(&mut self) {
+        self.handle = None;
+    }
+
+    /// Fills `buffer` from the bytes at `offset`.
+    pub(crate) fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> Result<(), Error> {
+        let result = if let Some(file) = &self.handle {
+            read_exact_at(file, buffer, offset)
+        } else {
+            let file = File::open(&self.path).map_err(|source| self.read_error(source))?;
+            self.compare(&file.metadata().map_err(|source| self.read_error(source))?)?;
+            read_exact_at(&file, buffer, offset)
+        };
+        self.n_read.fetch_add(buffer.len() as u64, Ordering::Relaxed);
+        result.map_err(|source| self.read_error(source))
+    }
+
+    /// Calls `visit` with the bytes from `start` to `end`, block after block.
+    pub(crate) fn visit(
+        &self,
+        start: u64,
+        end: u64,
+        buffer: &mut Vec<u8>,
+        mut visit: impl FnMut(&[u8]),
+    ) -> Result<(), Error> {
+        let mut at = start;
+        while at < end {
+            let n = usize::try_from(end - at).unwrap_or(BLOCK_LEN).min(BLOCK_LEN);
+            buffer.resize(n, 0);
+            self.read_exact_at(buffer, at)?;
+            visit(buffer);
+            at += n as u64;
+        }
+        Ok(())
+    }
+
+    /// Fails if the file has another size or time than when it was opened.
+    pub(crate) fn check_unchanged(&self) -> Result<(), Error> {
+        let metadata = match &self.handle {
+            Some(file) => file.metadata(),
+            None => fs::metadata(&self.path),
+        };
+        self.compare(&metadata.map_err(|source| self.read_error(source))?)
+    }
+
+    fn compare(&self, now: &Metadata) -> Result<(), Error> {
+        if now.len() == self.len && now.modified().ok() == self.modified {
+            Ok(())
+        } else {
+            Err(Error::Changed { path: self.path.clone() })
+        }
+    }
+
+    fn read_error(&self, source: io::Error) -> Error {
+        if source.kind() == io::ErrorKind::UnexpectedEof {
+            // Reads stay within the length seen at opening.
+            Error::Changed { path: self.path.clone() }
+        } else {
+            Error::Read { path: self.path.clone(), source }
+        }
+    }
+}
+
+#[cfg(unix)]
+fn read_exact_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+    std::os::unix::fs::FileExt::read_exact_at(file, buffer, offset)
+}
+
+#[cfg(not(unix))]
+fn read_exact_at(mut file: &File, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+    use std::io::{Read, Seek, SeekFrom};
+    file.seek(SeekFrom::Start(offset))?;
+    file.read_exact(buffer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn closed_files_read_the_same_bytes_until_they_change() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("numbers");
+        fs::write(&path, [0, 1, 2, 3, 4, 5]).unwrap();
+        let mut source = Source::open(&path).unwrap();
+        let mut buffer = [0; 3];
+        source.read_exact_at(&mut buffer, 2).unwrap();
+        assert_eq!(buffer, [2, 3, 4]);
+        source.close();
+        source.read_exact_at(&mut buffer, 3).unwrap();
+        assert_eq!(buffer, [3, 4, 5]);
+        assert_eq!(source.n_read(), 6);
+        source.check_unchanged().unwrap();
+
+        fs::write(&path, [0, 1, 2, 3]).unwrap();
+        assert!(matches!(source.read_exact_at(&mut buffer, 0), Err(Error::Changed { .. })));
+        assert!(matches!(source.check_unchanged(), Err(Error::Changed { .. })));
+    }
+
+    #[test]
+    fn an_open_file_that_shrinks_is_noticed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("numbers");
+        fs::write(&path, [0, 1, 2, 3]).unwrap();
+        let source = Source::open(&path).unwrap();
+        File::options().write(true).open(&path).unwrap().set_len(1).unwrap();
+        assert!(matches!(source.read_exact_at(&mut [0; 4], 0), Err(Error::Changed { .. })));
+    }
+}

@@ -1,0 +1,215 @@
+//! Which updates count, and that their order never matters.
+
+use aggregate::{Dtype, Error, OnRejection, Options, Reason, Update};
+
+use crate::support::{Folder, f32_tensor, from_node, raw_tensor, reasons};
+
+/// Merges the updates in both directions, and returns file name and reason of every rejection.
+fn rejections(folder: &Folder, updates: &[Update], options: &Options) -> Vec<(String, String)> {
+    let forth = folder.merge(updates, options).unwrap();
+    let reversed: Vec<_> = updates.iter().rev().cloned().collect();
+    let back = folder.merge(&reversed, options).unwrap();
+    assert_eq!(forth, back);
+    assert_eq!(forth.summary.admitted.len() + forth.summary.rejected.len(), updates.len());
+    reasons(&forth.summary.rejected)
+}
+
+fn message(result: Result<aggregate::Report, Error>) -> String {
+    result.unwrap_err().to_string()
+}
+
+#[test]
+fn every_kind_of_bad_update_is_left_out_with_its_reason() {
+    let folder = Folder::new();
+    let w = |values| f32_tensor("w", &[2], values);
+    let flag = |byte| raw_tensor("flag", &[1], Dtype::BOOL, byte);
+    let base = folder.save("base", &[w(&[0.0, 0.0]), flag(&[0])]);
+    let good = folder.save("good", &[w(&[1.0, 2.0]), flag(&[1])]);
+    let paths = [
+        folder.save("a-extra", &[w(&[9.0, 9.0]), flag(&[1]), f32_tensor("z", &[], &[1.0])]),
+        folder.save("b-missing", &[w(&[9.0, 9.0])]),
+        folder.save("c-shape", &[f32_tensor("w", &[1, 2], &[9.0, 9.0]), flag(&[1])]),
+        folder.save("d-dtype", &[raw_tensor("w", &[2], Dtype::BF16, &[0; 4]), flag(&[1])]),
+        folder.save("e-nan", &[w(&[1.0, f32::NAN]), flag(&[1])]),
+        folder.save("f-infinite", &[w(&[f32::NEG_INFINITY, 1.0]), flag(&[1])]),
+        folder.save("g-flag", &[w(&[1.0, 2.0]), flag(&[2])]),
+        folder.save("h-f8", &[raw_tensor("w", &[2], Dtype::F8_E4M3, &[0; 2]), flag(&[1])]),
+        folder.save_bytes("i-garbage", b"not weights"),
+        folder.save_bytes("j-empty", b""),
+        folder.path("k-absent"),
+    ];
+    let mut updates: Vec<_> = paths.iter().map(|path| Update::new(path, 1.0)).collect();
+    updates.push(Update::new(&good, 1.0));
+    let other = folder.save("l-base", &[w(&[5.0, 5.0]), flag(&[1])]);
+    updates.push(Update { base: Some("0123".into()), ..Update::new(other, 1.0) });
+
+    let options = Options { base: Some(base.clone()), ..Options::default() };
+    let found = rejections(&folder, &updates, &options);
+    let base_hash = aggregate::hash_file(&base).unwrap();
+    let expected = [
+        ("a-extra", "tensor \"z\" is not expected"),
+        ("b-missing", "tensor \"flag\" is missing"),
+        ("c-shape", "tensor \"w\" has shape [1, 2], expected [2]"),
+        ("d-dtype", "tensor \"w\" has dtype BF16, expected F32"),
+        ("e-nan", "tensor \"w\" holds NaN at element 1"),
+        ("f-infinite", "tensor \"w\" holds -inf at element 0"),
+        ("g-flag", "tensor \"flag\" holds the byte 2, not a boolean, at element 0"),
+        ("h-f8", "tensor \"w\" has dtype F8_E4M3, which cannot be averaged"),
+        ("i-garbage", "not a valid safetensors file: it claims a header of "),
+        ("j-empty", "not a valid safetensors file: the file is empty"),
+        ("k-absent", "cannot be read: "),
+        ("l-base", &format!("started from the model with hash 0123, expected {base_hash}")),
+    ];
+    assert_eq!(found.len(), expected.len());
+    for ((name, reason), (expected_name, expected_reason)) in found.iter().zip(expected) {
+        assert_eq!(name, expected_name);
+        assert!(reason.starts_with(expected_reason), "{name}: {reason}");
+    }
+    assert_eq!(folder.merged(), [1.0, 2.0]);
+
+    // Where rejections fail the merge, the same list is an error that names them all, and nothing is written.
+    std::fs::remove_file(folder.path("out")).unwrap();
+    let text = message(
+        folder.merge(&updates, &Options { on_rejection: OnRejection::Fail, ..options.clone() }),
+    );
+    assert!(text.starts_with("12 of 13 updates rejected, and nothing was merged:\n"), "{text}");
+    assert!(text.contains("e-nan: tensor \"w\" holds NaN at element 1"), "{text}");
+    // And without the good one, there is nothing to merge.
+    updates.retain(|update| update.path != good);
+    let text = message(folder.merge(&updates, &options));
+    assert!(text.starts_with("none of the 12 updates can be merged:\n"), "{text}");
+    assert!(!folder.path("out").exists());
+    assert!(folder.list().iter().all(|name| !name.contains("incomplete")));
+}
+
+#[test]
+fn without_a_base_the_majority_decides() {
+    let folder = Folder::new();
+    let small = |name: &str, v: f32| Update::new(folder.save_f32(name, &[v]), 1.0);
+    let large = |name: &str, v: f32| Update::new(folder.save_f32(name, &[v, v]), 1.0);
+    let found = rejections(
+        &folder,
+        &[large("a", 1.0), small("b", 3.0), small("c", 5.0)],
+        &Options::default(),
+    );
+    assert_eq!(found, [("a".into(), "tensor \"w\" has shape [2], expected [1]".into())]);
+    assert_eq!(folder.merged(), [4.0]);
+
+    // A tie goes to the file with the lowest hash, whatever the order.
+    let pair = [large("a", 1.0), small("b", 3.0)];
+    let found = rejections(&folder, &pair, &Options::default());
+    let hash = |name: &str| aggregate::hash_file(folder.path(name)).unwrap();
+    assert_eq!(found[0].0, if hash("a") < hash("b") { "b" } else { "a" });
+
+    // Weight 0 has no vote.
+    let muted = [Update { weight: 0.0, ..large("a", 1.0) }, small("b", 3.0)];
+    assert_eq!(rejections(&folder, &muted, &Options::default())[0].0, "a");
+
+    // One node has one vote, however many files it sends.
+    let updates: Vec<_> = (0..5)
+        .map(|i| Update { node: Some("loud".into()), ..large(&format!("loud{i}"), i as f32) })
+        .chain([small("b", 3.0), small("c", 5.0)])
+        .collect();
+    assert_eq!(rejections(&folder, &updates, &Options::default()).len(), 5);
+    assert_eq!(folder.merged(), [4.0]);
+}
+
+#[test]
+fn stated_bases_must_agree() {
+    let folder = Folder::new();
+    let update = |name: &str, v: f32, base: Option<&str>| Update {
+        base: base.map(str::to_owned),
+        ..Update::new(folder.save_f32(name, &[v]), 1.0)
+    };
+    let updates = [
+        update("a", 1.0, Some("old")),
+        update("b", 2.0, Some("new")),
+        update("c", 4.0, Some("new")),
+        update("d", 6.0, None),
+    ];
+    let found = rejections(&folder, &updates, &Options::default());
+    let reason = "started from the model with hash old, expected new";
+    assert_eq!(found, [("a".into(), reason.into())]);
+    assert_eq!(folder.merged(), [4.0]);
+    let report = folder.merge(&updates, &Options::default()).unwrap();
+    assert_eq!(report.summary.base_hash.as_deref(), Some("new"));
+}
+
+#[test]
+fn a_node_counts_once() {
+    let folder = Folder::new();
+    let (a, b) = (folder.save_f32("a", &[1.0]), folder.save_f32("b", &[3.0]));
+    let c = folder.save_f32("c", &[8.0]);
+    let updates = [from_node("x", &a, 1.0), from_node("x", &b, 1.0), from_node("y", &c, 1.0)];
+    let report = folder.merge(&updates, &Options::default()).unwrap();
+    assert_eq!(rejections(&folder, &updates, &Options::default()).len(), 1);
+    let [rejected] = &report.summary.rejected[..] else { panic!("{report:?}") };
+    let kept = if rejected.path == a { &b } else { &a };
+    assert_eq!(rejected.reason, Reason::Duplicate { node: "x".into(), kept: kept.clone() });
+    let text = rejected.to_string();
+    assert!(text.contains(a.to_str().unwrap()) && text.contains(b.to_str().unwrap()), "{text}");
+    let expected = if *kept == a { 4.5 } else { 5.5 };
+    assert_eq!(folder.merged(), [expected]);
+
+    // Equal files of one node are duplicates too, of different or unknown nodes they are not.
+    let copy = folder.save_f32("copy", &[1.0]);
+    let same = [from_node("x", &a, 1.0), from_node("x", &copy, 1.0), from_node("y", &c, 1.0)];
+    assert_eq!(rejections(&folder, &same, &Options::default())[0].0, "copy");
+    assert_eq!(folder.merged(), [4.5]);
+    let others = [from_node("x", &a, 1.0), from_node("z", &copy, 1.0), from_node("y", &c, 1.0)];
+    assert!(rejections(&folder, &others, &Options::default()).is_empty());
+    let unknown = [Update::new(&a, 1.0), Update::new(&copy, 1.0), Update::new(&c, 1.0)];
+    assert!(rejections(&folder, &unknown, &Options::default()).is_empty());
+    // Neither a file without weight nor a rejected one takes its node's place.
+    for (silent, heard) in [(&a, &b), (&b, &a)] {
+        let updates = [from_node("x", silent, 0.0), from_node("x", heard, 1.0)];
+        let report = folder.merge(&updates, &Options::default()).unwrap();
+        assert_eq!(report.summary.rejected[0].path, *silent);
+    }
+    let broken = folder.save_f32("broken", &[f32::NAN]);
+    let retry = [from_node("x", &broken, 1.0), from_node("x", &a, 1.0)];
+    assert_eq!(rejections(&folder, &retry, &Options::default())[0].0, "broken");
+}
+
+#[test]
+fn the_operators_mistakes_are_errors() {
+    let folder = Folder::new();
+    let (a, b) = (folder.save_f32("a", &[1.0]), folder.save_f32("b", &[3.0]));
+    let merge = |updates: &[Update]| message(folder.merge(updates, &Options::default()));
+    assert!(merge(&[]).contains("no updates to merge"));
+    for weight in [-1.0, f64::NAN, f64::INFINITY] {
+        let text = merge(&[Update::new(&a, 1.0), Update::new(&b, weight)]);
+        assert!(text.contains(&format!("b is {weight}, expected a finite number")), "{text}");
+    }
+    assert!(merge(&[Update::new(&a, 0.0), Update::new(&b, -0.0)]).contains("of all 2 updates"));
+    let text = merge(&[Update::new(&a, 1.0), Update::new(&a, 1.0)]);
+    assert!(text.contains("are the same file; name each update once"), "{text}");
+    let spelled = folder.path(".").join("a");
+    assert!(merge(&[Update::new(&a, 1.0), Update::new(spelled, 1.0)]).contains("the same file"));
+    let missing = Options { base: Some(folder.path("none")), ..Options::default() };
+    let text = message(folder.merge(&[Update::new(&a, 1.0)], &missing));
+    assert!(text.contains("cannot read") && text.contains("none"), "{text}");
+    let f8 = folder.save_raw("f8", Dtype::F8_E5M2, &[0]);
+    let unsuitable = Options { base: Some(f8), ..Options::default() };
+    assert!(message(folder.merge(&[Update::new(&a, 1.0)], &unsuitable)).contains("dtype F8_E5M2"));
+    // Only updates of weight 0 are left.
+    let broken = folder.save_f32("broken", &[f32::NAN]);
+    assert!(merge(&[Update::new(&a, 0.0), Update::new(broken, 1.0)]).contains("of all 1 updates"));
+    assert!(!folder.path("out").exists());
+}
+
+#[test]
+fn the_output_may_replace_the_base() {
+    let folder = Folder::new();
+    let a = folder.save_f32("a", &[1.0]);
+    let base = folder.save_f32("out", &[0.0]);
+    let base_hash = aggregate::hash_file(&base).unwrap();
+    let update = Update { base: Some(base_hash.clone()), ..Update::new(a, 2.0) };
+    let options = Options { base: Some(base), ..Options::default() };
+    let report = folder.merge(&[update], &options).unwrap();
+    assert_eq!(folder.merged(), [1.0]);
+    assert_eq!(report.summary.base_hash, Some(base_hash));
+    assert_eq!(report.summary.admitted[0].share.to_bits(), 1f64.to_bits());
+    assert_eq!(report.out_hash, aggregate::hash_file(folder.path("out")).unwrap());
+    assert_eq!(folder.list(), ["a", "out"]);
+}

@@ -1,0 +1,15 @@
+//! What the crate promises, seen from outside.
+
+// Helpers: a folder of small weight files, and values of any dtype.
+mod support;
+
+// Reading and writing weight files, and what other readers and writers make of them.
+mod files;
+// Files made to break a reader: every problem by name, mutated files and random bytes.
+mod hostile;
+// Which updates count, and that their order never matters.
+mod admission;
+// The mean: fixed points, bounds, weights, order and threads, in every dtype.
+mod laws;
+// The server step against its formula over many rounds, and its state between them.
+mod server_step;

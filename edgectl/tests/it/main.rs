@@ -1,0 +1,14 @@
+//! Tests of the command as its users run it.
+
+/// The arrows between the crates, and what each leaf may depend on.
+mod arrows;
+/// Every wrong input ends in one clear error, and harms no file.
+mod errors;
+/// The main job by hand: init, train, aggregate, eval, predict, inspect.
+mod flow;
+/// The same seed gives the same bytes: threads, resume, order of files, simulate.
+mod repeat;
+/// Helpers: a small federation on disk, and runs of the command.
+mod support;
+/// Transcripts of `tests/cmd`.
+mod transcripts;
