@@ -99,7 +99,7 @@ pub enum Reason {
         found: String,
     },
     /// It was trained from another model.
-    #[error("started from the model with hash {found}, expected {expected}")]
+    #[error("started from another base: hash {found}, expected {expected}")]
     Base {
         /// The hash of the base, or the one most updates state.
         expected: String,

@@ -49,7 +49,7 @@ impl CrossEntropy {
         let mut loss = 0.0_f64;
         for (c, l) in logits.iter_mut().enumerate() {
             loss += f64::from(share(c)) * f64::from(log_sum - *l);
-            *l = ((total * exp(*l - log_sum) - share(c)) as f64 / normalizer) as f32;
+            *l = (f64::from(total * exp(*l - log_sum) - share(c)) / normalizer) as f32;
         }
         loss
     }

@@ -1,6 +1,11 @@
 //! Random numbers that are a pure function of a key and a counter: dropout masks come again in
 //! the backward pass without being stored, and no number depends on threads or chunks.
 
+#![expect(
+    clippy::inline_always,
+    reason = "what is not inlined into `vectorize` is compiled for the oldest processor"
+)]
+
 /// Mixes 64 bits (the finaliser of `SplitMix64`).
 #[inline(always)]
 pub(crate) fn mix(key: u64, counter: u64) -> u64 {

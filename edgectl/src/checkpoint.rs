@@ -78,6 +78,12 @@ pub struct Checkpoint {
     pub params: Vec<f32>,
 }
 
+/// What is read first: another version may have other keys.
+#[derive(Deserialize)]
+struct Version {
+    format: u32,
+}
+
 impl Meta {
     /// Parses and checks the metadata of an open file.
     ///
@@ -90,10 +96,6 @@ impl Meta {
                 "{path}: not an edgectl checkpoint: it has no metadata key \"{METADATA_KEY}\"; `edgectl init` or `edgectl train` writes one"
             );
         };
-        #[derive(Deserialize)]
-        struct Version {
-            format: u32,
-        }
         let version: Version = serde_json::from_str(json)
             .with_context(|| format!("{path}: the metadata key \"{METADATA_KEY}\" is damaged"))?;
         ensure!(

@@ -97,7 +97,7 @@ pub struct TrainArgs {
     #[arg(long, value_name = "FILE")]
     pub out: PathBuf,
     /// The model to start from; without it, a fresh one
-    #[arg(long, value_name = "FILE", required_unless_present = "config")]
+    #[arg(long, value_name = "FILE")]
     pub init: Option<PathBuf>,
     /// The job file; with --init only its [train] section counts [default: what the model brings]
     #[arg(long, value_name = "JOB.toml")]

@@ -69,9 +69,18 @@ impl Output {
     }
 }
 
-/// Prints an error and its causes, to stderr.
+/// Prints an error and its causes, to stderr. A cause that the text before it already quotes is
+/// not said twice.
 pub fn error(error: &anyhow::Error) {
-    let _ = writeln!(std::io::stderr(), "error: {error:#}");
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if text.is_empty() {
+            text = cause;
+        } else if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    let _ = writeln!(std::io::stderr(), "error: {text}");
 }
 
 /// Shows training on a terminal; without one, prints about ten lines over the whole run.
@@ -100,7 +109,9 @@ impl Progress for TrainingBar {
         let line = format!("loss {:.4}, accuracy {:.4}{val}", epoch.loss, epoch.accuracy);
         self.bar.set_message(line.clone());
         let every = (self.epochs / 10).max(1);
-        if self.bar.is_hidden() && (epoch.number % every == 0 || epoch.number == self.epochs) {
+        if self.bar.is_hidden()
+            && (epoch.number.is_multiple_of(every) || epoch.number == self.epochs)
+        {
             self.output.note(&format!("epoch {}/{}: {line}", epoch.number, self.epochs));
         }
     }

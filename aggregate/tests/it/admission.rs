@@ -58,7 +58,7 @@ fn every_kind_of_bad_update_is_left_out_with_its_reason() {
         ("i-garbage", "not a valid safetensors file: it claims a header of "),
         ("j-empty", "not a valid safetensors file: the file is empty"),
         ("k-absent", "cannot be read: "),
-        ("l-base", &format!("started from the model with hash 0123, expected {base_hash}")),
+        ("l-base", &format!("started from another base: hash 0123, expected {base_hash}")),
     ];
     assert_eq!(found.len(), expected.len());
     for ((name, reason), (expected_name, expected_reason)) in found.iter().zip(expected) {
@@ -128,7 +128,7 @@ fn stated_bases_must_agree() {
         update("d", 6.0, None),
     ];
     let found = rejections(&folder, &updates, &Options::default());
-    let reason = "started from the model with hash old, expected new";
+    let reason = "started from another base: hash old, expected new";
     assert_eq!(found, [("a".into(), reason.into())]);
     assert_eq!(folder.merged(), [4.0]);
     let report = folder.merge(&updates, &Options::default()).unwrap();

@@ -83,7 +83,7 @@ impl Encoder {
             let BlockActivations { attended, middle, norm2, stats2, hidden, activated, .. } = block;
             let dropout = self.dropout(seed, DropSite::Attention(i));
             middle.copy_from_slice(input);
-            self.add_branch(
+            add_branch(
                 params,
                 &slots.proj,
                 attended,
@@ -106,7 +106,7 @@ impl Encoder {
             gelu_forward(activated, hidden);
             let dropout = self.dropout(seed, DropSite::Mlp(i));
             output.copy_from_slice(middle);
-            self.add_branch(
+            add_branch(
                 params,
                 &slots.fc2,
                 activated,
@@ -181,24 +181,23 @@ impl Encoder {
             row += seq;
         }
     }
+}
 
-    /// `out += drop(layer(x))`; without dropout straight into `out`.
-    fn add_branch(
-        &self,
-        params: &[f32],
-        layer: &Affine,
-        x: &[f32],
-        out: &mut [f32],
-        drop: impl Fn(&mut [f32]),
-        buffer: Option<&mut Vec<f32>>,
-    ) {
-        if let Some(branch) = buffer {
-            apply(params, layer, branch, x);
-            drop(branch);
-            add_assign(out, branch);
-        } else {
-            linear_add(out, x, &params[layer.weight.clone()], &params[layer.bias.clone()]);
-        }
+/// `out += drop(layer(x))`; without dropout straight into `out`.
+fn add_branch(
+    params: &[f32],
+    layer: &Affine,
+    x: &[f32],
+    out: &mut [f32],
+    drop: impl Fn(&mut [f32]),
+    buffer: Option<&mut Vec<f32>>,
+) {
+    if let Some(branch) = buffer {
+        apply(params, layer, branch, x);
+        drop(branch);
+        add_assign(out, branch);
+    } else {
+        linear_add(out, x, &params[layer.weight.clone()], &params[layer.bias.clone()]);
     }
 }
 

@@ -95,7 +95,7 @@ fn write_tensors(
     for (i, row) in x.chunks_exact_mut(width).enumerate() {
         set.fill([i], None, &mut buffer);
         row[..buffer.values.len()].copy_from_slice(&buffer.values);
-        lengths.push(buffer.lengths[0] as i64);
+        lengths.push(i64::try_from(buffer.lengths[0])?);
     }
     let tensors = [
         TensorRef {

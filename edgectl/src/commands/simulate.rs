@@ -87,7 +87,7 @@ pub(super) fn run(args: &SimulateArgs, threads: usize, output: Output) -> anyhow
         peak_rss_bytes: peak_rss_bytes(),
     };
     let json = serde_json::to_vec_pretty(&report).context("the report")?;
-    atomic_write(&folder.join("report.json"), &json)?;
+    atomic_write(folder.join("report.json"), &json)?;
     output.result(&report, &text(&report, &job.federation.holdout))
 }
 
@@ -130,20 +130,20 @@ fn choose_nodes(dataset: &Dataset, holdout: &[String]) -> anyhow::Result<(Vec<No
 }
 
 /// A bar over all rounds, and a line per round.
-struct Bar {
-    bar: ProgressBar,
+struct RoundBar {
+    steps: ProgressBar,
     output: Output,
     rounds: u32,
 }
 
-impl RoundProgress for Bar {
+impl RoundProgress for RoundBar {
     fn step(&self) {
-        self.bar.tick();
+        self.steps.tick();
     }
 
     fn round(&self, round: &Round) {
-        self.bar.inc(1);
-        self.bar.suspend(|| {
+        self.steps.inc(1);
+        self.steps.suspend(|| {
             self.output.note(&format!(
                 "round {:>3}/{}: train loss {:.4}, test loss {:.4}, accuracy {:.4} ({:.1} s)",
                 round.round,
@@ -165,7 +165,7 @@ fn run_arm(
 ) -> anyhow::Result<ArmReport> {
     let rounds = start.meta.federation.rounds;
     let bar = output.bar(u64::from(rounds), what);
-    let report = simulate_arm(start, arm, &Bar { bar: bar.clone(), output, rounds })?;
+    let report = simulate_arm(start, arm, &RoundBar { steps: bar.clone(), output, rounds })?;
     bar.finish_and_clear();
     Ok(report)
 }

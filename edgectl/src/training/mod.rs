@@ -95,9 +95,6 @@ pub fn train(
         !set.windows().is_empty(),
         "no labeled training window; the training rows need labels (a column named in [data] label)"
     );
-    let window = start.meta.window.clone();
-    let seq_len = start.meta.model.seq_len;
-    debug_assert!(window.len.is_none_or(|len| len == seq_len));
     let run = Run::new(&start, &set, held_out.as_ref(), options)?;
     let Outcome { params, report, train_metrics } = run.finish(progress)?;
     let mut checkpoint = start;
@@ -140,6 +137,9 @@ pub fn test_segments(dataset: &Dataset, of: &[usize]) -> Vec<usize> {
 }
 
 /// Logits of every window, in order.
+///
+/// # Panics
+/// If the windows were cut for another model.
 pub fn logits(checkpoint: &Checkpoint, set: &WindowSet<'_>, threads: usize) -> Vec<f32> {
     let encoder = &checkpoint.encoder;
     let n_outputs = encoder.config().task.n_outputs();

@@ -7,6 +7,9 @@ use anyhow::ensure;
 use crate::job::{ValidationBy, ValidationConfig};
 use crate::windows::{Window, WindowSet};
 
+/// Whether a window is held out; `None` if it belongs to neither part.
+type Part<'a> = Box<dyn Fn(&Window) -> Option<bool> + 'a>;
+
 /// Splits labeled training windows into those to train on and those held out.
 ///
 /// By series, each class gives every k-th of its series. By time, the last part of every segment
@@ -18,7 +21,7 @@ pub fn split_validation<'a>(
     set: &WindowSet<'a>,
     config: ValidationConfig,
 ) -> anyhow::Result<(WindowSet<'a>, WindowSet<'a>)> {
-    let held_out: Box<dyn Fn(&Window) -> Option<bool>> = match config.by {
+    let held_out: Part<'_> = match config.by {
         ValidationBy::Series => by_series(set, config),
         ValidationBy::Time => by_time(set, config.fraction),
     };
@@ -34,10 +37,7 @@ pub fn split_validation<'a>(
 }
 
 /// Every k-th series of each class, counted from the fold's number.
-fn by_series(
-    set: &WindowSet<'_>,
-    config: ValidationConfig,
-) -> Box<dyn Fn(&Window) -> Option<bool>> {
+fn by_series(set: &WindowSet<'_>, config: ValidationConfig) -> Part<'static> {
     let segments = &set.dataset().segments;
     let series =
         |w: &Window| (segments[w.segment].source.clone(), segments[w.segment].series.clone());
@@ -60,7 +60,7 @@ fn by_series(
 }
 
 /// The last `fraction` of every segment's rows.
-fn by_time(set: &WindowSet<'_>, fraction: f64) -> Box<dyn Fn(&Window) -> Option<bool>> {
+fn by_time(set: &WindowSet<'_>, fraction: f64) -> Part<'static> {
     let channels = set.dataset().channels.len();
     let borders: BTreeMap<usize, usize> = set
         .windows()

@@ -45,7 +45,7 @@ fn bad_tables_name_the_file_the_line_and_the_column() {
     let line = |n: usize| good.lines().nth(n - 1).expect("a line").to_owned();
     let cases: [(&str, String, &[&str]); 9] = [
         ("empty.csv", String::new(), &["empty.csv", "empty"]),
-        ("header.csv", "series,t,label,split,x,y\n".to_owned(), &["header.csv", "no data"]),
+        ("header.csv", "series,t,label,split,x,y\n".to_owned(), &["header.csv", "no rows"]),
         ("ragged.csv", good.replacen(&line(5), "0,3,slow,train,1.0", 1), &["ragged.csv", "line 5"]),
         (
             "text.csv",

@@ -78,7 +78,16 @@ fn the_main_job_by_hand_learns_and_has_the_promised_keys() {
         accuracy = report["accuracy"].as_f64().expect("a number");
     }
     assert!(accuracy >= 0.9, "two easy classes, accuracy {accuracy}");
+}
 
+#[test]
+fn predictions_inspection_and_scaled_rows_of_a_merged_model() {
+    let folder = federation();
+    let at = folder.path();
+    trained(at);
+    let merge = ["aggregate", "n1.safetensors", "n2.safetensors", "n3.safetensors"];
+    let end = ["--base", "global.safetensors", "--out", "global.safetensors"];
+    ok(at, &[&merge[..], &end[..]].concat());
     ok(
         at,
         &[
@@ -97,7 +106,7 @@ fn the_main_job_by_hand_learns_and_has_the_promised_keys() {
     assert!(csv.lines().next().is_some_and(|h| h.ends_with("p_fast,p_slow")), "{csv}");
 
     let text = ok(at, &["inspect", "global.safetensors"]);
-    for part in ["blocks.0.attn.qkv.weight", "fast slow", "\"round\":4", "node_1"] {
+    for part in ["blocks.0.attn.qkv.weight", "fast slow", "\"round\":1", "node_1"] {
         assert!(text.contains(part), "{part} is missing in {text}");
     }
     ok(
@@ -150,7 +159,7 @@ fn weights_of_the_files_and_of_the_command_line_count() {
 fn a_validation_part_is_watched_and_patience_ends_the_run() {
     let folder = federation();
     let job = format!(
-        "{}\n[train.validation]\nfraction = 0.25\nby = \"time\"\n",
+        "{}\n[train.validation]\nfraction = 0.5\nby = \"time\"\n",
         crate::support::JOB
             .replace("epochs = 2", "epochs = 200\npatience = 2")
             .replace("lr = 3e-3", "lr = 0.05")
@@ -161,7 +170,7 @@ fn a_validation_part_is_watched_and_patience_ends_the_run() {
         report["epochs"].as_u64().is_some_and(|e| e < 200),
         "patience did not end it: {report}"
     );
-    assert_eq!(report["val"]["n"], 12, "the last 15 of 60 rows hold no window of 20: {report}");
+    assert_eq!(report["val"]["n"], 24, "two windows in the last 30 of 60 rows: {report}");
 }
 
 #[test]

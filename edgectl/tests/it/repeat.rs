@@ -56,7 +56,7 @@ fn a_resumed_run_gives_the_bytes_of_an_uninterrupted_one() {
     let folder = federation();
     let at = folder.path();
     let job = format!(
-        "{}\n[train.validation]\nfraction = 0.25\nby = \"time\"\n",
+        "{}\n[train.validation]\nfraction = 0.5\nby = \"time\"\n",
         crate::support::JOB.replace("epochs = 2", "epochs = 40")
     );
     std::fs::write(at.join("job.toml"), job).expect("written");
@@ -83,7 +83,7 @@ fn ctrl_c_saves_what_was_learned_and_resume_goes_on() {
     let job = crate::support::JOB.replace("epochs = 2", "epochs = 400");
     std::fs::write(at.join("job.toml"), job).expect("written");
     ok(at, &["train", "--config", "job.toml", "--out", "whole.safetensors"]);
-    let mut child = std::process::Command::new(assert_cmd::cargo::cargo_bin("edgectl"))
+    let child = std::process::Command::new(assert_cmd::cargo::cargo_bin("edgectl"))
         .current_dir(at)
         .args(["train", "--config", "job.toml", "--out", "cut.safetensors", "--json"])
         .stdout(std::process::Stdio::piped())
