@@ -88,14 +88,17 @@ pub fn attention_forward(
                 1.0,
             );
             // 4. out /= sum: head_dim numbers a row instead of seq
-            vectorize(|| {
-                let rows = out.chunks_exact_mut(d_model).skip(first);
-                for (row, &inverse) in rows.zip(&inverse_sums[..n]) {
-                    for o in &mut row[head * head_dim..(head + 1) * head_dim] {
-                        *o *= inverse;
+            vectorize(
+                #[inline(always)]
+                || {
+                    let rows = out.chunks_exact_mut(d_model).skip(first);
+                    for (row, &inverse) in rows.zip(&inverse_sums[..n]) {
+                        for o in &mut row[head * head_dim..(head + 1) * head_dim] {
+                            *o *= inverse;
+                        }
                     }
-                }
-            });
+                },
+            );
         }
     }
 }
@@ -108,19 +111,22 @@ fn exponentials(
     lse: &mut [f32],
     inverse_sums: &mut [f32],
 ) {
-    vectorize(|| {
-        let rows = scores.chunks_exact_mut(stride);
-        for ((row, lse), inverse) in rows.zip(lse.iter_mut()).zip(inverse_sums) {
-            row[seq..].fill(f32::NEG_INFINITY);
-            let top = max(row);
-            for s in row.iter_mut() {
-                *s = exp(*s - top);
+    vectorize(
+        #[inline(always)]
+        || {
+            let rows = scores.chunks_exact_mut(stride);
+            for ((row, lse), inverse) in rows.zip(lse.iter_mut()).zip(inverse_sums) {
+                row[seq..].fill(f32::NEG_INFINITY);
+                let top = max(row);
+                for s in row.iter_mut() {
+                    *s = exp(*s - top);
+                }
+                let sum = sum_by(stride, |j| row[j]);
+                *lse = top + sum.ln();
+                *inverse = 1.0 / sum;
             }
-            let sum = sum_by(stride, |j| row[j]);
-            *lse = top + sum.ln();
-            *inverse = 1.0 / sum;
-        }
-    });
+        },
+    );
 }
 
 /// Backward of [`attention_forward`]; overwrites `d_qkv`.
@@ -217,15 +223,18 @@ pub fn attention_backward(
 
 /// `probs ← exp(score − lse)` and `d ← probs·(d − δ)`, row by row.
 fn softmax_backward(probs: &mut [f32], d: &mut [f32], stride: usize, lse: &[f32], deltas: &[f32]) {
-    vectorize(|| {
-        let rows = probs.chunks_exact_mut(stride).zip(d.chunks_exact_mut(stride));
-        for ((probs, d), (&lse, &delta)) in rows.zip(lse.iter().zip(deltas)) {
-            for (p, d) in probs.iter_mut().zip(d) {
-                *p = exp(*p - lse);
-                *d = *p * (*d - delta);
+    vectorize(
+        #[inline(always)]
+        || {
+            let rows = probs.chunks_exact_mut(stride).zip(d.chunks_exact_mut(stride));
+            for ((probs, d), (&lse, &delta)) in rows.zip(lse.iter().zip(deltas)) {
+                for (p, d) in probs.iter_mut().zip(d) {
+                    *p = exp(*p - lse);
+                    *d = *p * (*d - delta);
+                }
             }
-        }
-    });
+        },
+    );
 }
 
 /// Queries, keys and values of one head, each `[seq, head_dim]`, inside the fused buffer.

@@ -25,15 +25,18 @@ impl Dropout {
     /// # Panics
     /// If `width` is zero.
     pub(crate) fn apply(self, x: &mut [f32], width: usize, first_row: u64) {
-        vectorize(|| {
-            for (i, row) in x.chunks_mut(width).enumerate() {
-                let key = mix(self.key, first_row + i as u64) as u32;
-                for (j, v) in row.iter_mut().enumerate() {
-                    let bits = mix32(key ^ (j as u32).wrapping_mul(0x9E37_79B9));
-                    *v *= if bits < self.threshold { 0.0 } else { self.scale };
+        vectorize(
+            #[inline(always)]
+            || {
+                for (i, row) in x.chunks_mut(width).enumerate() {
+                    let key = mix(self.key, first_row + i as u64) as u32;
+                    for (j, v) in row.iter_mut().enumerate() {
+                        let bits = mix32(key ^ (j as u32).wrapping_mul(0x9E37_79B9));
+                        *v *= if bits < self.threshold { 0.0 } else { self.scale };
+                    }
                 }
-            }
-        });
+            },
+        );
     }
 }
 

@@ -14,11 +14,14 @@ use crate::simd::{normal_cdf_pdf, vectorize};
 /// ```
 pub fn gelu_forward(out: &mut [f32], x: &[f32]) {
     assert_eq!(out.len(), x.len(), "gelu: out and x differ in length");
-    vectorize(|| {
-        for (o, &x) in out.iter_mut().zip(x) {
-            *o = x * normal_cdf_pdf(x).0;
-        }
-    });
+    vectorize(
+        #[inline(always)]
+        || {
+            for (o, &x) in out.iter_mut().zip(x) {
+                *o = x * normal_cdf_pdf(x).0;
+            }
+        },
+    );
 }
 
 /// `d ← d · (Φ(x) + x·φ(x))`: turns the gradient at the output into the one at the input, in place.
@@ -27,12 +30,15 @@ pub fn gelu_forward(out: &mut [f32], x: &[f32]) {
 /// If the lengths differ.
 pub fn gelu_backward(d: &mut [f32], x: &[f32]) {
     assert_eq!(d.len(), x.len(), "gelu: d and x differ in length");
-    vectorize(|| {
-        for (d, &x) in d.iter_mut().zip(x) {
-            let (cdf, pdf) = normal_cdf_pdf(x);
-            *d *= x.mul_add(pdf, cdf);
-        }
-    });
+    vectorize(
+        #[inline(always)]
+        || {
+            for (d, &x) in d.iter_mut().zip(x) {
+                let (cdf, pdf) = normal_cdf_pdf(x);
+                *d *= x.mul_add(pdf, cdf);
+            }
+        },
+    );
 }
 
 #[cfg(test)]

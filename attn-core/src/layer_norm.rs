@@ -23,18 +23,21 @@ pub fn layer_norm_forward(
 ) {
     let width = weight.len();
     check(width, bias.len(), x.len(), out.len(), stats.len());
-    vectorize(|| {
-        let rows = out.chunks_exact_mut(width).zip(x.chunks_exact(width)).zip(stats);
-        for ((out, x), stats) in rows {
-            let mean = sum_by(width, |j| x[j]) / width as f32;
-            let variance = sum_by(width, |j| (x[j] - mean) * (x[j] - mean)) / width as f32;
-            let rstd = 1.0 / (variance + LAYER_NORM_EPS).sqrt();
-            *stats = (mean, rstd);
-            for (((o, &x), &w), &b) in out.iter_mut().zip(x).zip(weight).zip(bias) {
-                *o = ((x - mean) * rstd).mul_add(w, b);
+    vectorize(
+        #[inline(always)]
+        || {
+            let rows = out.chunks_exact_mut(width).zip(x.chunks_exact(width)).zip(stats);
+            for ((out, x), stats) in rows {
+                let mean = sum_by(width, |j| x[j]) / width as f32;
+                let variance = sum_by(width, |j| (x[j] - mean) * (x[j] - mean)) / width as f32;
+                let rstd = 1.0 / (variance + LAYER_NORM_EPS).sqrt();
+                *stats = (mean, rstd);
+                for (((o, &x), &w), &b) in out.iter_mut().zip(x).zip(weight).zip(bias) {
+                    *o = ((x - mean) * rstd).mul_add(w, b);
+                }
             }
-        }
-    });
+        },
+    );
 }
 
 /// Backward of [`layer_norm_forward`]; adds to `d_x`, `d_weight` and `d_bias`.
@@ -59,22 +62,25 @@ pub fn layer_norm_backward(
     let width = weight.len();
     check(width, d_bias.len(), x.len(), d_out.len(), stats.len());
     assert_eq!((d_x.len(), d_weight.len()), (x.len(), width), "layer_norm: gradient lengths");
-    vectorize(|| {
-        let d_bias = &mut d_bias[..width];
-        let d_weight = &mut d_weight[..width];
-        let inputs = d_out.chunks_exact(width).zip(x.chunks_exact(width)).zip(stats);
-        for (d_x, ((d_out, x), &(mean, rstd))) in d_x.chunks_exact_mut(width).zip(inputs) {
-            let mean_g = sum_by(width, |j| d_out[j] * weight[j]) / width as f32;
-            let mean_gx =
-                sum_by(width, |j| d_out[j] * weight[j] * ((x[j] - mean) * rstd)) / width as f32;
-            for j in 0..width {
-                let normal = (x[j] - mean) * rstd;
-                d_x[j] += rstd * (d_out[j] * weight[j] - mean_g - normal * mean_gx);
-                d_weight[j] += d_out[j] * normal;
-                d_bias[j] += d_out[j];
+    vectorize(
+        #[inline(always)]
+        || {
+            let d_bias = &mut d_bias[..width];
+            let d_weight = &mut d_weight[..width];
+            let inputs = d_out.chunks_exact(width).zip(x.chunks_exact(width)).zip(stats);
+            for (d_x, ((d_out, x), &(mean, rstd))) in d_x.chunks_exact_mut(width).zip(inputs) {
+                let mean_g = sum_by(width, |j| d_out[j] * weight[j]) / width as f32;
+                let mean_gx =
+                    sum_by(width, |j| d_out[j] * weight[j] * ((x[j] - mean) * rstd)) / width as f32;
+                for j in 0..width {
+                    let normal = (x[j] - mean) * rstd;
+                    d_x[j] += rstd * (d_out[j] * weight[j] - mean_g - normal * mean_gx);
+                    d_weight[j] += d_out[j] * normal;
+                    d_bias[j] += d_out[j];
+                }
             }
-        }
-    });
+        },
+    );
 }
 
 fn check(width: usize, bias: usize, x: usize, out: usize, rows: usize) {

@@ -58,13 +58,16 @@ pub fn linear_forward(out: &mut [f32], x: &[f32], weight: &[f32], bias: &[f32]) 
 /// `out += x · weightᵀ + bias`: the residual branch of a block, without a second buffer.
 pub(crate) fn linear_add(out: &mut [f32], x: &[f32], weight: &[f32], bias: &[f32]) {
     let (rows, inputs, outputs) = sizes(out.len(), x.len(), weight.len(), bias.len());
-    vectorize(|| {
-        for row in out.chunks_exact_mut(outputs) {
-            for (o, &b) in row.iter_mut().zip(bias) {
-                *o += b;
+    vectorize(
+        #[inline(always)]
+        || {
+            for row in out.chunks_exact_mut(outputs) {
+                for (o, &b) in row.iter_mut().zip(bias) {
+                    *o += b;
+                }
             }
-        }
-    });
+        },
+    );
     product(
         mat_mut(out, rows, outputs),
         Accum::Add,
@@ -83,13 +86,16 @@ pub(crate) fn linear_add(out: &mut [f32], x: &[f32], weight: &[f32], bias: &[f32
 /// If the lengths do not fit together.
 pub fn linear_backward_params(d_weight: &mut [f32], d_bias: &mut [f32], d_out: &[f32], x: &[f32]) {
     let (rows, inputs, outputs) = sizes(d_out.len(), x.len(), d_weight.len(), d_bias.len());
-    vectorize(|| {
-        for row in d_out.chunks_exact(outputs) {
-            for (d, &g) in d_bias.iter_mut().zip(row) {
-                *d += g;
+    vectorize(
+        #[inline(always)]
+        || {
+            for row in d_out.chunks_exact(outputs) {
+                for (d, &g) in d_bias.iter_mut().zip(row) {
+                    *d += g;
+                }
             }
-        }
-    });
+        },
+    );
     product(
         mat_mut(d_weight, outputs, inputs),
         Accum::Add,

@@ -143,14 +143,17 @@ fn unpool(config: &EncoderConfig, tokens: &[usize], d_pooled: &[f32], d_x: &mut 
                 window[..d].copy_from_slice(d_pooled);
                 window[d..].fill(0.0);
             }
-            Pooling::Mean => vectorize(|| {
-                let share = 1.0 / seq as f32;
-                for row in window.chunks_exact_mut(d) {
-                    for (o, &g) in row.iter_mut().zip(d_pooled) {
-                        *o = g * share;
+            Pooling::Mean => vectorize(
+                #[inline(always)]
+                || {
+                    let share = 1.0 / seq as f32;
+                    for row in window.chunks_exact_mut(d) {
+                        for (o, &g) in row.iter_mut().zip(d_pooled) {
+                            *o = g * share;
+                        }
                     }
-                }
-            }),
+                },
+            ),
         }
     }
 }

@@ -231,17 +231,20 @@ fn pool(config: &EncoderConfig, tokens: &[usize], x: &[f32], pooled: &mut [f32])
         rest = others;
         match config.pooling {
             Pooling::ClassToken => pooled.copy_from_slice(&window[..d]),
-            Pooling::Mean => vectorize(|| {
-                pooled.fill(0.0);
-                for row in window.chunks_exact(d) {
-                    for (p, &v) in pooled.iter_mut().zip(row) {
-                        *p += v;
+            Pooling::Mean => vectorize(
+                #[inline(always)]
+                || {
+                    pooled.fill(0.0);
+                    for row in window.chunks_exact(d) {
+                        for (p, &v) in pooled.iter_mut().zip(row) {
+                            *p += v;
+                        }
                     }
-                }
-                for p in pooled {
-                    *p /= seq as f32;
-                }
-            }),
+                    for p in pooled {
+                        *p /= seq as f32;
+                    }
+                },
+            ),
         }
     }
 }
