@@ -415,8 +415,8 @@ mod tests {
             ("[train]\nepoch = 3", "`epochs`"),
             ("[windows]\nlen = 3", "`window`"),
             ("[model]\nd_modle = 3", "`d_model`"),
-            ("[train]\noptimizer = { name = \"adamw\", beta = 0.9 }", "`beta1`"),
-            ("[train]\noptimizer = { name = \"adamv\" }", "`adamw`"),
+            ("[train]\noptimizer = { name = \"adamw\", weight_decy = 0.9 }", "`weight_decay`"),
+            ("[train]\noptimizer = { name = \"adamww\" }", "`adamw`"),
         ] {
             let message = read(text).expect_err(text).to_string();
             assert!(message.contains("job.toml"), "{message}");

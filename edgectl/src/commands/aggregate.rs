@@ -111,6 +111,10 @@ fn server_step(args: &AggregateArgs) -> anyhow::Result<(&'static str, ServerStep
         strategy == Strategy::Sgd || (args.lr.is_none() && args.momentum.is_none()),
         "--lr and --momentum belong to --strategy sgd"
     );
+    ensure!(
+        strategy != Strategy::Sgd || args.base.is_some(),
+        "--strategy sgd moves the model that the updates started from; name it with --base"
+    );
     Ok(match strategy {
         Strategy::Fedavg if args.weights.is_none() => ("fedavg", ServerStep::Replace),
         Strategy::Fedavg | Strategy::Weighted => ("weighted", ServerStep::Replace),
