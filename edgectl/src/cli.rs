@@ -99,7 +99,7 @@ pub struct TrainArgs {
     /// The model to start from; without it, a fresh one
     #[arg(long, value_name = "FILE")]
     pub init: Option<PathBuf>,
-    /// The job file; with --init only its [train] section counts [default: what the model brings]
+    /// The job file; with --init only its train section counts [default: what the model brings]
     #[arg(long, value_name = "JOB.toml")]
     pub config: Option<PathBuf>,
     /// Name of this node in the update [default: that of the data]
@@ -178,7 +178,7 @@ pub enum Strategy {
     Weighted,
     /// A step of SGD with momentum towards the mean; needs --base
     Sgd,
-    /// What the [federation] section of the job says that made the base
+    /// What the federation section of the job says that made the base
     Job,
 }
 

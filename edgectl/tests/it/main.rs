@@ -6,6 +6,8 @@ mod arrows;
 mod errors;
 /// The main job by hand: init, train, aggregate, eval, predict, inspect.
 mod flow;
+/// Random and damaged bytes at the readers of jobs, checkpoints and tables.
+mod readers;
 /// The same seed gives the same bytes: threads, resume, order of files, simulate.
 mod repeat;
 /// Helpers: a small federation on disk, and runs of the command.
