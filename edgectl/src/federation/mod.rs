@@ -27,7 +27,8 @@ pub fn fresh_model(job: &Job, dataset: &Dataset, segments: &[usize]) -> anyhow::
     let train = train_segments(dataset, segments)?;
     ensure!(
         !dataset.classes.is_empty(),
-        "the data has no labels; name the label column in the [data] section of the job file"
+        "{}: the data has no labels; name the label column in the [data] section of the job file",
+        dataset.segments[train[0]].source.display()
     );
     let series: Vec<&[f32]> =
         train.iter().map(|&i| dataset.segments[i].values.as_slice()).collect();

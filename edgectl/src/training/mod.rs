@@ -170,7 +170,12 @@ pub fn evaluate(
     let cut = Cut { window: &meta.window, seq_len: meta.model.seq_len, train: false };
     let mut set = WindowSet::new(dataset, &meta.preprocess, segments, cut)?;
     set.drop_unlabeled();
-    ensure!(!set.windows().is_empty(), "no labeled test window: there is nothing to evaluate on");
+    let source = segments.first().map(|&i| dataset.segments[i].source.display().to_string());
+    ensure!(
+        !set.windows().is_empty(),
+        "{}: no labeled test window; evaluation needs a label column (`predict` does not)",
+        source.unwrap_or_default()
+    );
     Ok(metrics(checkpoint, &set, threads))
 }
 
