@@ -120,6 +120,14 @@ impl Meta {
             self.model.channels,
             self.preprocess.channels()
         );
+        for (what, names) in [("class", &self.classes), ("channel", &self.channels)] {
+            let twice = names.iter().enumerate().find(|(i, name)| names[..*i].contains(name));
+            ensure!(
+                twice.is_none(),
+                "a {what} name stands twice: {:?}",
+                twice.map(|(_, name)| name)
+            );
+        }
         ensure!(
             self.classes.len() == n_outputs,
             "{} class names, {n_outputs} outputs of the model",

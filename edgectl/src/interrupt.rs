@@ -26,7 +26,7 @@ impl Stop {
             })
             .is_ok()
         });
-        Self { deadline: budget.map(|b| Instant::now() + b), watch_signals }
+        Self { deadline: budget.and_then(|b| Instant::now().checked_add(b)), watch_signals }
     }
 
     /// Never stops early.

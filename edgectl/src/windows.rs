@@ -20,6 +20,8 @@ pub struct Window {
     pub len: usize,
     /// Its class, where it has one.
     pub label: Option<u32>,
+    /// The row of the segment before which it must end, also when it is moved at random.
+    pub end: usize,
 }
 
 /// Scaled segments and the windows cut from them.
@@ -30,6 +32,8 @@ pub struct WindowSet<'a> {
     /// Scaled values of each segment that has windows; empty for the others.
     scaled: Vec<Vec<f32>>,
     windows: Vec<Window>,
+    /// Which row's label a window takes.
+    rule: WindowLabel,
 }
 
 /// Windows of one batch as the model takes them; reused from batch to batch.
@@ -72,6 +76,7 @@ impl<'a> WindowSet<'a> {
             pipeline,
             scaled: vec![Vec::new(); dataset.segments.len()],
             windows: Vec::new(),
+            rule: cut.window.label,
         };
         for &index in segments {
             let segment = &dataset.segments[index];
@@ -101,7 +106,7 @@ impl<'a> WindowSet<'a> {
         let labels = &self.dataset.segments[index].labels;
         let mut push = |start: usize, len: usize| {
             let label = label_of(cut.window.label, start, len, |row| labels.at(row));
-            self.windows.push(Window { segment: index, start, len, label });
+            self.windows.push(Window { segment: index, start, len, label, end: n_rows });
         };
         match cut.window.len {
             None => {
@@ -139,6 +144,15 @@ impl<'a> WindowSet<'a> {
         let mut set = self.clone();
         set.windows.retain(keep);
         set
+    }
+
+    /// The same windows, none of which may be moved past the row that `end` gives for it.
+    #[must_use]
+    pub fn bounded(mut self, end: impl Fn(&Window) -> usize) -> Self {
+        for window in &mut self.windows {
+            window.end = end(window).clamp(window.start + window.len, window.end);
+        }
+        self
     }
 
     /// Hands over the scaled values as bytes, to recognise the same data again.
@@ -183,9 +197,13 @@ impl<'a> WindowSet<'a> {
         for index in indices {
             let window = self.windows[index];
             let scaled = &self.scaled[window.segment];
-            let mut start = window.start;
+            let (mut start, mut label) = (window.start, window.label);
             if let Some((config, rng)) = &mut random {
-                start = moved(start, window.len, scaled.len() / channels, config.shift, rng);
+                start = moved(start, window.len, window.end, config.shift, rng);
+                if start != window.start {
+                    let labels = &self.dataset.segments[window.segment].labels;
+                    label = label_of(self.rule, start, window.len, |row| labels.at(row)).or(label);
+                }
             }
             let from = buffer.values.len();
             buffer
@@ -197,12 +215,12 @@ impl<'a> WindowSet<'a> {
                 disturb(values, channels, *config, rng);
             }
             buffer.lengths.push(window.len);
-            buffer.targets.extend(window.label);
+            buffer.targets.extend(label);
         }
     }
 }
 
-/// A start moved by at most `shift` rows inside its segment.
+/// A start moved by at most `shift` rows, so that the window still ends before row `n_rows`.
 fn moved(start: usize, len: usize, n_rows: usize, shift: usize, rng: &mut impl Rng) -> usize {
     if shift == 0 {
         return start;
@@ -237,7 +255,7 @@ fn scale(segment: &Segment, pipeline: &Pipeline, channels: &[String]) -> anyhow:
     if let Some(at) = values.iter().position(|v| !v.is_finite()) {
         let (row, channel) = (at / channels.len(), &channels[at % channels.len()]);
         anyhow::bail!(
-            "{}: row {} of the series: a value of \"{channel}\" is missing; add a step = \"impute\" in front of the other [[preprocess]] steps",
+            "{}: row {} of the series: a value of \"{channel}\" is missing; add step = \"impute\" with method = \"linear\" in front of the other [[preprocess]] steps",
             place(),
             row + 1,
         );

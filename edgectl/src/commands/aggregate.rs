@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::check_folder;
 use crate::checkpoint::{METADATA_KEY, Meta};
 use crate::cli::{AggregateArgs, Strategy};
-use crate::federation::{Merge, Weights, merge};
+use crate::federation::{Merge, Refused, Weights, merge};
 use crate::job::UpdateWeights;
 use crate::output::Output;
 use crate::system::peak_rss_bytes;
@@ -21,20 +21,13 @@ const DEFAULT_MOMENTUM: f32 = 0.9;
 struct Report {
     out: String,
     inputs: usize,
-    rejected: Vec<Rejected>,
+    rejected: Vec<Refused>,
     strategy: &'static str,
     tensors: u64,
     parameters: u64,
     bytes_read: u64,
     wall_s: f64,
     peak_rss_bytes: Option<u64>,
-}
-
-#[derive(Serialize)]
-struct Rejected {
-    path: String,
-    node: Option<String>,
-    reason: String,
 }
 
 pub(super) fn run(args: &AggregateArgs, output: Output) -> anyhow::Result<()> {
@@ -72,17 +65,7 @@ pub(super) fn run(args: &AggregateArgs, output: Output) -> anyhow::Result<()> {
     let report = Report {
         out: args.out.display().to_string(),
         inputs: args.updates.len(),
-        rejected: merged
-            .report
-            .summary
-            .rejected
-            .iter()
-            .map(|r| Rejected {
-                path: r.path.display().to_string(),
-                node: r.node.clone(),
-                reason: r.reason.to_string(),
-            })
-            .collect(),
+        rejected: merged.refused,
         strategy,
         tensors: merged.report.n_tensors,
         parameters: merged.report.n_parameters,

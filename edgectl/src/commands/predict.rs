@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use aggregate::{TensorData, TensorRef, atomic_write, write_file};
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use serde::Serialize;
 
 use super::check_folder;
@@ -34,6 +34,11 @@ pub(super) fn run(args: &PredictArgs, threads: usize, output: Output) -> anyhow:
     let cut = Cut { window: &meta.window, seq_len: meta.model.seq_len, train: false };
     let set = WindowSet::new(&dataset, &meta.preprocess, &all, cut)?;
     let logits = logits(&checkpoint, &set, threads);
+    ensure!(
+        logits.iter().all(|l| l.is_finite()),
+        "{}: the model's answers are not finite: its training diverged",
+        args.model.display()
+    );
     let csv = csv(&checkpoint, &set, &logits).context("the predictions")?;
     atomic_write(&args.out, &csv)?;
     if let Some(path) = &args.tensors {

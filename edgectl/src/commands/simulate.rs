@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::checkpoint::Checkpoint;
 use crate::cli::SimulateArgs;
-use crate::data::{Dataset, Node};
+use crate::data::{Dataset, Node, Split};
 use crate::federation::{Arm, ArmReport, Round, RoundProgress, fresh_model, simulate_arm};
 use crate::interrupt::Stop;
 use crate::job::Job;
@@ -48,6 +48,11 @@ pub(super) fn run(args: &SimulateArgs, threads: usize, output: Output) -> anyhow
     let dataset = Dataset::read(&job.data_paths(&args.data)?, &job.data, None)?;
     let (nodes, held_out) = choose_nodes(&dataset, &job.federation.holdout)?;
     let segments: Vec<usize> = nodes.iter().flat_map(|n| n.segments.iter().copied()).collect();
+    // Without a mark `test_segments` takes every row, which here would test on training rows.
+    ensure!(
+        segments.iter().any(|&i| dataset.segments[i].split != Split::Unmarked),
+        "no row is marked train or test, so accuracy would be that of the training rows; add a split column"
+    );
     let test = test_segments(&dataset, &segments);
     ensure!(!test.is_empty(), "no row is marked for the test: mark rows in a split column");
     let start = fresh_model(&job, &dataset, &segments)?;
@@ -153,6 +158,9 @@ impl RoundProgress for RoundBar {
                 round.metrics.accuracy,
                 round.wall_s
             ));
+            for refused in &round.rejected {
+                self.output.note(&format!("left out: {}: {}", refused.path, refused.reason));
+            }
         });
     }
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use aggregate::{OnRejection, Options, Reducer, Report, ServerStep, Summary, Update, WeightFile};
 use anyhow::{Context, bail, ensure};
+use serde::Serialize;
 
 use crate::checkpoint::{METADATA_KEY, Meta, Provenance};
 use crate::job::UpdateWeights;
@@ -39,26 +40,63 @@ pub enum Weights<'a> {
 pub struct Merged {
     /// What the merge itself says.
     pub report: Report,
+    /// The updates that were left out, sorted by path.
+    pub refused: Vec<Refused>,
     /// Whether no file said how many examples it was trained on, so that all weighed the same.
     pub weights_unknown: bool,
 }
 
-/// An update file with its metadata, if it has any that can be read.
+/// An update that was left out.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Refused {
+    /// Its file.
+    pub path: String,
+    /// The node it came from, if it says so.
+    pub node: Option<String>,
+    /// Why.
+    pub reason: String,
+}
+
+/// An update file with its metadata.
 #[derive(Debug)]
-pub struct UpdateFile {
+struct UpdateFile {
     path: PathBuf,
-    meta: Option<Meta>,
+    weight: f64,
+    origin: Origin,
+}
+
+/// Who wrote an update, by its metadata.
+#[derive(Debug)]
+enum Origin {
+    /// edgectl.
+    Ours(Box<Meta>),
+    /// Another program: there is no metadata of edgectl.
+    Foreign,
+    /// The metadata of edgectl cannot be used, for this reason.
+    Damaged(String),
+    /// The file is no weight file; the merge itself says what is wrong with it.
+    Unreadable,
 }
 
 impl UpdateFile {
-    /// Looks at a file. A file that exists but is damaged is left to the merge to refuse.
-    ///
-    /// # Errors
-    /// If there is no such file.
-    pub fn open(path: &Path) -> anyhow::Result<Self> {
+    fn open(path: &Path) -> anyhow::Result<Self> {
         ensure!(path.exists(), "{}: there is no such update file", path.display());
-        let meta = WeightFile::open(path).ok().and_then(|file| Meta::read(&file).ok());
-        Ok(Self { path: path.to_owned(), meta })
+        let origin = match WeightFile::open(path) {
+            Err(_) => Origin::Unreadable,
+            Ok(file) if !file.metadata().contains_key(METADATA_KEY) => Origin::Foreign,
+            Ok(file) => match Meta::read(&file) {
+                Ok(meta) => Origin::Ours(Box::new(meta)),
+                Err(error) => Origin::Damaged(format!("{error:#}")),
+            },
+        };
+        Ok(Self { path: path.to_owned(), weight: 1.0, origin })
+    }
+
+    fn meta(&self) -> Option<&Meta> {
+        match &self.origin {
+            Origin::Ours(meta) => Some(meta),
+            _ => None,
+        }
     }
 }
 
@@ -75,23 +113,8 @@ fn server_state_path(model: &Path) -> PathBuf {
 /// If no update is admitted, one is refused for what `on_rejection` does not forgive, weights make
 /// no sense, or the output cannot be written; the output is then unchanged.
 pub fn merge(paths: &[PathBuf], options: &Merge<'_>) -> anyhow::Result<Merged> {
-    let files =
+    let mut files =
         paths.iter().map(|path| UpdateFile::open(path)).collect::<anyhow::Result<Vec<_>>>()?;
-    let weights_unknown = files.iter().all(|file| file.meta.is_none());
-    let weights = weights(&files, options.weights)?;
-    let updates: Vec<Update> = files
-        .iter()
-        .zip(weights)
-        .map(|(file, weight)| {
-            let provenance = file.meta.as_ref().map(|meta| &meta.provenance);
-            Update {
-                path: file.path.clone(),
-                node: provenance.and_then(|p| p.node.clone()),
-                base: provenance.and_then(|p| p.base.clone()),
-                weight,
-            }
-        })
-        .collect();
     let base_meta = match options.base {
         None => None,
         Some(path) => {
@@ -100,8 +123,45 @@ pub fn merge(paths: &[PathBuf], options: &Merge<'_>) -> anyhow::Result<Merged> {
             is_ours.then(|| Meta::read(&file)).transpose()?
         }
     };
-    let first_meta = files.iter().find_map(|file| file.meta.as_ref());
-    let metadata = |summary: &Summary| metadata(base_meta.as_ref(), first_meta, &files, summary);
+    if let Weights::Given(given) = options.weights {
+        ensure!(
+            given.len() == files.len(),
+            "--weights has {} numbers for {} files; give one per file, in their order",
+            given.len(),
+            files.len()
+        );
+        for (file, weight) in files.iter_mut().zip(given) {
+            file.weight = *weight;
+        }
+    }
+    let mut refused = refuse_other_schemas(&mut files, base_meta.as_ref())?;
+    if let Some(first) = refused.first().filter(|_| options.on_rejection != OnRejection::Skip) {
+        bail!(
+            "{}: {}; nothing was merged; leave such updates out with --keep-going",
+            first.path,
+            first.reason
+        );
+    }
+    if let Some(first) = refused.first().filter(|_| files.is_empty()) {
+        bail!("{}: {}; no update is left to merge", first.path, first.reason);
+    }
+    let weights_unknown = files.iter().all(|file| file.meta().is_none());
+    if let Weights::Rule(UpdateWeights::Examples) = options.weights {
+        weigh_by_examples(&mut files)?;
+    }
+    let updates: Vec<Update> = files
+        .iter()
+        .map(|file| {
+            let provenance = file.meta().map(|meta| &meta.provenance);
+            Update {
+                path: file.path.clone(),
+                node: provenance.and_then(|p| p.node.clone()),
+                base: provenance.and_then(|p| p.base.clone()),
+                weight: file.weight,
+            }
+        })
+        .collect();
+    let metadata = |summary: &Summary| metadata(base_meta.as_ref(), &files, summary);
     let report = aggregate::aggregate(
         &updates,
         &Options {
@@ -115,57 +175,120 @@ pub fn merge(paths: &[PathBuf], options: &Merge<'_>) -> anyhow::Result<Merged> {
         options.out,
         &metadata,
     )?;
-    Ok(Merged { report, weights_unknown })
+    refused.extend(report.summary.rejected.iter().map(|r| Refused {
+        path: r.path.display().to_string(),
+        node: r.node.clone(),
+        reason: r.reason.to_string(),
+    }));
+    refused.sort();
+    Ok(Merged { report, refused, weights_unknown })
 }
 
-/// One weight per file.
-fn weights(files: &[UpdateFile], weights: Weights<'_>) -> anyhow::Result<Vec<f64>> {
-    match weights {
-        Weights::Given(given) => {
-            ensure!(
-                given.len() == files.len(),
-                "--weights has {} numbers for {} files; give one per file, in their order",
-                given.len(),
-                files.len()
-            );
-            Ok(given.to_vec())
-        }
-        Weights::Rule(UpdateWeights::Uniform) => Ok(vec![1.0; files.len()]),
-        Weights::Rule(UpdateWeights::Examples) => {
-            let known = files.iter().filter(|file| file.meta.is_some()).count();
-            // Of a file that cannot be read the merge has its own opinion.
-            let readable = |file: &UpdateFile| WeightFile::open(&file.path).is_ok();
-            if let Some(file) = files.iter().find(|f| known > 0 && f.meta.is_none() && readable(f))
-            {
-                bail!(
-                    "{}: the file does not say how many examples it was trained on, others do; give --weights or --uniform",
-                    file.path.display()
-                );
+/// Names of the parts of a schema.
+const SCHEMA: [&str; 5] = ["model", "classes", "channels", "window", "preprocess"];
+
+/// What must be the same in all updates for a mean of their weights to mean something, as JSON.
+fn schema(meta: &Meta) -> anyhow::Result<[String; SCHEMA.len()]> {
+    fn json(part: &impl Serialize) -> anyhow::Result<String> {
+        serde_json::to_string(part).context("the metadata")
+    }
+    let Meta { model, classes, channels, window, preprocess, .. } = meta;
+    Ok([json(model)?, json(classes)?, json(channels)?, json(window)?, json(preprocess)?])
+}
+
+/// The parts in which an update's schema is not the expected one.
+fn differences(
+    meta: &Meta,
+    expected: &[String; SCHEMA.len()],
+) -> anyhow::Result<Vec<&'static str>> {
+    let found = schema(meta)?;
+    let parts = SCHEMA.into_iter().zip(found.iter().zip(expected));
+    Ok(parts.filter(|(_, (found, expected))| found != expected).map(|(name, _)| name).collect())
+}
+
+/// Takes out updates with damaged metadata, and those whose classes, channels, model, windows or
+/// preprocessing are not the base's; without a base, not those of the most updates, in a tie the
+/// first in alphabetical order, so that the order of the files does not matter.
+fn refuse_other_schemas(
+    files: &mut Vec<UpdateFile>,
+    base: Option<&Meta>,
+) -> anyhow::Result<Vec<Refused>> {
+    let mut votes: BTreeMap<[String; SCHEMA.len()], usize> = BTreeMap::new();
+    for meta in files.iter().filter_map(UpdateFile::meta) {
+        *votes.entry(schema(meta)?).or_default() += 1;
+    }
+    let most = votes.values().copied().max();
+    let expected = match base {
+        Some(base) => Some(schema(base)?),
+        None => votes.into_iter().find(|(_, n)| Some(*n) == most).map(|(schema, _)| schema),
+    };
+    let mut refused = Vec::new();
+    let mut kept = Vec::new();
+    for file in files.drain(..) {
+        let reason = match (&file.origin, &expected) {
+            (Origin::Damaged(reason), _) => Some(reason.clone()),
+            (Origin::Ours(meta), Some(expected)) => {
+                let parts = differences(meta, expected)?;
+                (!parts.is_empty()).then(|| {
+                    format!(
+                        "another {} than the others; train it from the same global model (edgectl train --init)",
+                        parts.join(", ")
+                    )
+                })
             }
-            let examples = |file: &UpdateFile| {
-                file.meta.as_ref().map_or(1.0, |m| m.provenance.examples as f64)
-            };
-            Ok(files.iter().map(examples).collect())
+            _ => None,
+        };
+        match reason {
+            None => kept.push(file),
+            Some(reason) => refused.push(Refused {
+                path: file.path.display().to_string(),
+                node: file.meta().and_then(|meta| meta.provenance.node.clone()),
+                reason,
+            }),
         }
     }
+    *files = kept;
+    refused.sort();
+    Ok(refused)
+}
+
+/// Each update weighs as many as its training windows; if no file says, all weigh the same.
+fn weigh_by_examples(files: &mut [UpdateFile]) -> anyhow::Result<()> {
+    let known = files.iter().any(|file| file.meta().is_some());
+    for file in files.iter_mut() {
+        match &file.origin {
+            Origin::Ours(meta) => file.weight = meta.provenance.examples as f64,
+            Origin::Foreign if known => bail!(
+                "{}: the file does not say how many examples it was trained on, others do; give --weights or --uniform",
+                file.path.display()
+            ),
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// The metadata of the merged file: the base's, or without one that of the updates, one round on.
 fn metadata(
     base: Option<&Meta>,
-    first: Option<&Meta>,
     files: &[UpdateFile],
     summary: &Summary,
 ) -> BTreeMap<String, String> {
-    let Some(mut meta) = base.or(first).cloned() else { return BTreeMap::new() };
-    let of = |path: &Path| files.iter().find(|f| f.path == path).and_then(|f| f.meta.as_ref());
+    let of = |path: &Path| files.iter().find(|f| f.path == path).and_then(UpdateFile::meta);
+    // Sorted by content: the first does not depend on the order in which files were given.
     let admitted: Vec<&Meta> = summary.admitted.iter().filter_map(|a| of(&a.path)).collect();
+    let Some(mut meta) = base.or(admitted.first().copied()).cloned() else {
+        return BTreeMap::new();
+    };
+    let sum = |count: fn(&Provenance) -> u64| {
+        admitted.iter().fold(0_u64, |sum, meta| sum.saturating_add(count(&meta.provenance)))
+    };
     meta.provenance = Provenance {
         node: None,
-        round: meta.provenance.round + 1,
+        round: meta.provenance.round.saturating_add(1),
         base: summary.base_hash.clone(),
-        examples: admitted.iter().map(|m| m.provenance.examples).sum(),
-        local_steps: admitted.iter().map(|m| m.provenance.local_steps).sum(),
+        examples: sum(|p| p.examples),
+        local_steps: sum(|p| p.local_steps),
         metrics: BTreeMap::new(),
         merged: summary
             .admitted

@@ -13,8 +13,9 @@ use crate::checkpoint::{Checkpoint, FORMAT, Meta, Provenance};
 use crate::data::Dataset;
 use crate::job::Job;
 use crate::training::train_segments;
+use crate::windows::{Cut, WindowSet};
 
-pub use merge::{Merge, Merged, UpdateFile, Weights, merge};
+pub use merge::{Merge, Merged, Refused, Weights, merge};
 pub use simulate::{Arm, ArmReport, Round, RoundProgress, simulate_arm};
 
 /// A fresh model for a job: schema and classes from the data, preprocessing fitted on the training
@@ -38,6 +39,9 @@ pub fn fresh_model(job: &Job, dataset: &Dataset, segments: &[usize]) -> anyhow::
     let seq_len = job.window.len.or(job.window.max_len).unwrap_or(longest);
     let config = job.model.encoder(channels, seq_len, dataset.classes.len());
     let encoder = Encoder::new(config).context("[model]")?;
+    // What could never train shall fail here, not on the nodes.
+    let cut = Cut { window: &job.window, seq_len, train: true };
+    WindowSet::new(dataset, &pipeline, &train, cut)?;
     let params = encoder.init(job.train.seed);
     let mut data = job.data.clone();
     data.path = None;

@@ -8,7 +8,7 @@ use anyhow::Context;
 use rayon::prelude::*;
 use serde::Serialize;
 
-use super::merge::{Merge, Weights, forget_server_state, merge};
+use super::merge::{Merge, Refused, Weights, forget_server_state, merge};
 use super::seconds;
 use crate::checkpoint::Checkpoint;
 use crate::data::{Dataset, Node};
@@ -42,6 +42,8 @@ pub struct Round {
     pub round: u32,
     /// Mean training loss of the nodes, weighted by their examples.
     pub train_loss: f64,
+    /// Updates that were left out.
+    pub rejected: Vec<Refused>,
     /// Metrics of the merged model on the test rows.
     #[serde(flatten)]
     pub metrics: Metrics,
@@ -115,7 +117,7 @@ pub fn simulate_arm(
             arm.nodes.iter().map(train_node).collect::<anyhow::Result<_>>()?
         };
         let (updates, reports): (Vec<PathBuf>, Vec<TrainReport>) = results.into_iter().unzip();
-        merge(
+        let merged = merge(
             &updates,
             &Merge {
                 base: Some(&global),
@@ -131,6 +133,7 @@ pub fn simulate_arm(
         let round = Round {
             round: number,
             train_loss: mean_loss(&reports),
+            rejected: merged.refused,
             metrics,
             wall_s: seconds(began),
         };

@@ -176,7 +176,9 @@ pub fn evaluate(
         "{}: no labeled test window; evaluation needs a label column (`predict` does not)",
         source.unwrap_or_default()
     );
-    Ok(metrics(checkpoint, &set, threads))
+    let metrics = metrics(checkpoint, &set, threads);
+    ensure!(metrics.loss.is_finite(), "the model's answers are not finite: its training diverged");
+    Ok(metrics)
 }
 
 /// Metrics on windows that all have a label.

@@ -153,6 +153,7 @@ impl<'a> Run<'a> {
                 saved = Instant::now();
             }
         }
+        self.check_sound()?;
         self.save_state()?;
         let seconds = began.elapsed().as_secs_f64();
         Ok(self.outcome(stopped, handled as f64 / seconds.max(1e-9)))
@@ -212,9 +213,11 @@ impl<'a> Run<'a> {
         let n = buffer.lengths.len();
         position.steps += 1;
         position.batch += 1;
-        position.seen += n;
-        position.correct += stats.correct;
-        position.loss_sum += if stats.loss.is_finite() { stats.loss * n as f64 } else { 0.0 };
+        if stats.loss.is_finite() {
+            position.seen += n;
+            position.correct += stats.correct;
+            position.loss_sum += stats.loss * n as f64;
+        }
         Ok(())
     }
 
@@ -238,7 +241,8 @@ impl<'a> Run<'a> {
             let mut checkpoint = self.start.clone();
             checkpoint.params.clone_from(&self.state.params);
             let val = metrics(&checkpoint, set, self.options.threads);
-            if self.state.position.best_val_loss.is_none_or(|best| val.loss < best) {
+            let better = self.state.position.best_val_loss.is_none_or(|best| val.loss < best);
+            if val.loss.is_finite() && better {
                 self.state.position.best_val_loss = Some(val.loss);
                 self.state.position.best_epoch = number;
                 self.state.best.clone_from(&self.state.params);
@@ -252,6 +256,23 @@ impl<'a> Run<'a> {
         let position = &self.state.position;
         let since_best = position.epoch - position.best_epoch;
         self.config.patience.is_some_and(|patience| since_best > patience)
+    }
+
+    /// A run that diverged is an error, so that it does not replace a sound file.
+    fn check_sound(&self) -> anyhow::Result<()> {
+        let params = [&self.state.params, &self.state.best];
+        let finite = params.iter().all(|params| params.iter().all(|p| p.is_finite()));
+        let hopeless = self.held_out.is_some()
+            && self.state.position.epoch > 0
+            && self.state.position.best_val_loss.is_none();
+        if finite && !hopeless && self.skipped_in_a_row == 0 {
+            return Ok(());
+        }
+        bail!(
+            "training diverged after {} steps: weights, gradient or validation loss are not finite; try a smaller [train] lr (now {}), clip_norm = 1.0, or a z-score step in [[preprocess]]",
+            self.state.position.steps,
+            self.config.lr
+        )
     }
 
     fn save_state(&self) -> anyhow::Result<()> {
@@ -276,7 +297,8 @@ impl<'a> Run<'a> {
             ("val_loss", val.as_ref().map(|v| v.loss)),
             ("val_accuracy", val.as_ref().map(|v| v.accuracy)),
         ] {
-            train_metrics.extend(value.map(|v| (name.to_owned(), v)));
+            // JSON has no NaN.
+            train_metrics.extend(value.filter(|v| v.is_finite()).map(|v| (name.to_owned(), v)));
         }
         let report = TrainReport {
             epochs: position.epoch,

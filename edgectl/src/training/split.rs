@@ -23,9 +23,13 @@ pub fn split_validation<'a>(
 ) -> anyhow::Result<(WindowSet<'a>, WindowSet<'a>)> {
     let held_out: Part<'_> = match config.by {
         ValidationBy::Series => by_series(set, config),
-        ValidationBy::Time => by_time(set, config.fraction),
+        ValidationBy::Time => by_time(config.fraction),
     };
-    let train = set.filtered(|w| held_out(w) == Some(false));
+    let mut train = set.filtered(|w| held_out(w) == Some(false));
+    if config.by == ValidationBy::Time {
+        // A window that is moved at random must not reach held-out rows either.
+        train = train.bounded(|w| time_border(w, config.fraction));
+    }
     let val = set.filtered(|w| held_out(w) == Some(true));
     ensure!(
         !train.windows().is_empty() && !val.windows().is_empty(),
@@ -60,18 +64,14 @@ fn by_series(set: &WindowSet<'_>, config: ValidationConfig) -> Part<'static> {
 }
 
 /// The last `fraction` of every segment's rows.
-fn by_time(set: &WindowSet<'_>, fraction: f64) -> Part<'static> {
-    let channels = set.dataset().channels.len();
-    let borders: BTreeMap<usize, usize> = set
-        .windows()
-        .iter()
-        .map(|w| {
-            let rows = set.dataset().segments[w.segment].n_rows(channels);
-            (w.segment, ((rows as f64) * (1.0 - fraction)).round() as usize)
-        })
-        .collect();
+fn by_time(fraction: f64) -> Part<'static> {
     Box::new(move |w| {
-        let border = *borders.get(&w.segment)?;
+        let border = time_border(w, fraction);
         if w.start >= border { Some(true) } else { (w.start + w.len <= border).then_some(false) }
     })
+}
+
+/// The first held-out row of a window's segment.
+fn time_border(window: &Window, fraction: f64) -> usize {
+    ((window.end as f64) * (1.0 - fraction)).round() as usize
 }

@@ -313,7 +313,7 @@ fn updates_that_do_not_belong_together_are_refused() {
     merge(
         &["n1.safetensors", "n2.safetensors", "wide.safetensors"],
         &[],
-        &["wide.safetensors", "mlp.fc1"],
+        &["wide.safetensors", "another model"],
     );
     // weights
     let two = ["n1.safetensors", "n2.safetensors"];
@@ -349,4 +349,92 @@ fn a_failed_command_leaves_an_existing_output_as_it_was() {
         &["aggregate", "n1.safetensors", "job.toml", "--out", "global.safetensors"],
         &["job.toml"],
     );
+}
+
+/// Rewrites the header of a weight file.
+fn edited(folder: &Path, from: &str, to: &str, edit: impl Fn(&str) -> String) {
+    let file = bytes(folder, from);
+    let header_len = u64::from_le_bytes(file[..8].try_into().expect("8 bytes")) as usize;
+    let header = edit(std::str::from_utf8(&file[8..8 + header_len]).expect("text"));
+    let mut new = (header.len() as u64).to_le_bytes().to_vec();
+    new.extend(header.as_bytes());
+    new.extend(&file[8 + header_len..]);
+    std::fs::write(folder.join(to), new).expect("written");
+}
+
+#[test]
+fn updates_of_another_schema_or_with_damaged_metadata_are_refused() {
+    let folder = federation();
+    let at = folder.path();
+    trained(at);
+    let escaped = |text: &str| text.replace('"', "\\\"");
+    let classes = |h: &str| h.replace(&escaped(r#""fast","slow""#), &escaped(r#""left","slow""#));
+    let version = |h: &str| h.replace(&escaped(r#""format":1"#), &escaped(r#""format":2"#));
+    edited(at, "n3.safetensors", "classes.safetensors", classes);
+    edited(at, "n3.safetensors", "version.safetensors", version);
+    for (bad, reason) in [("classes.safetensors", "classes"), ("version.safetensors", "format 2")] {
+        assert_ne!(bytes(at, bad), bytes(at, "n3.safetensors"), "{bad} was not edited");
+        for base in [&["--base", "global.safetensors"][..], &[]] {
+            for weights in [&["--uniform"][..], &[]] {
+                let files = [
+                    "aggregate",
+                    bad,
+                    "n1.safetensors",
+                    "n2.safetensors",
+                    "--out",
+                    "x.safetensors",
+                ];
+                let args = [&files[..], base, weights].concat();
+                fails(at, &args, &[bad, reason, "--keep-going"]);
+                let report = json(at, &[&args[..], &["--keep-going"]].concat());
+                assert_eq!(report["rejected"].as_array().map(Vec::len), Some(1), "{report}");
+                std::fs::remove_file(at.join("x.safetensors")).expect("written");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_run_that_diverges_is_an_error_and_keeps_the_old_output() {
+    let folder = federation();
+    let at = folder.path();
+    trained(at);
+    let train = [
+        "train",
+        "--init",
+        "global.safetensors",
+        "--data",
+        "data/node_1.csv",
+        "--out",
+        "n1.safetensors",
+    ];
+    for lr in ["1e38", "1e20"] {
+        fails(at, &[&train[..], &["--epochs", "1", "--lr", lr]].concat(), &["diverged", "lr"]);
+    }
+    // A budget beyond the clock's range is no limit, and no panic.
+    ok(at, &[&train[..], &["--time-budget", "500000000000y"]].concat());
+}
+
+#[test]
+fn data_that_can_never_train_or_test_is_refused_at_the_start() {
+    let folder = federation();
+    let at = folder.path();
+    let init = ["init", "--config", "job.toml", "--out", "m.safetensors", "--data"];
+    let short = table(1).lines().take(6).collect::<Vec<_>>().join("\n");
+    std::fs::write(at.join("short.csv"), short).expect("written");
+    fails(at, &[&init[..], &["short.csv"]].concat(), &["short.csv", "window of 20 steps"]);
+    let text = table(1);
+    let fourth = text.lines().nth(4).expect("a line");
+    let gap = text.replacen(fourth, "0,3,slow,train,,1.0", 1);
+    std::fs::write(at.join("gap.csv"), gap).expect("written");
+    fails(at, &[&init[..], &["gap.csv"]].concat(), &["gap.csv", "missing", "impute"]);
+    let unmarked: String = table(1)
+        .lines()
+        .map(|l| l.replace(",split", "").replace(",train", "").replace(",test", "") + "\n")
+        .collect();
+    std::fs::write(at.join("unmarked.csv"), unmarked).expect("written");
+    let args = ["simulate", "--config", "job.toml", "--data", "unmarked.csv", "--out", "run"];
+    let output = edgectl(at, &args).output().expect("it runs");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("add a split column"));
 }

@@ -155,3 +155,52 @@ fn the_order_of_files_does_not_matter_and_equal_files_come_back() {
         testkit::assert_same_bits(&one.0, &one.1, &own.1);
     }
 }
+
+#[test]
+fn without_a_base_the_order_of_different_updates_does_not_matter() {
+    let folder = federation();
+    let at = folder.path();
+    trained(at);
+    // Other options, so that the files' metadata differ.
+    let args = [
+        "train",
+        "--init",
+        "global.safetensors",
+        "--data",
+        "data/node_2.csv",
+        "--out",
+        "n2.safetensors",
+    ];
+    ok(at, &[&args[..], &["--epochs", "3"]].concat());
+    ok(at, &["aggregate", "n1.safetensors", "n2.safetensors", "--out", "a.safetensors"]);
+    ok(at, &["aggregate", "n2.safetensors", "n1.safetensors", "--out", "b.safetensors"]);
+    assert_eq!(bytes(at, "a.safetensors"), bytes(at, "b.safetensors"));
+}
+
+#[test]
+#[cfg(unix)]
+fn a_termination_signal_saves_what_was_learned() {
+    let folder = federation();
+    let at = folder.path();
+    let child = std::process::Command::new(assert_cmd::cargo::cargo_bin("edgectl"))
+        .current_dir(at)
+        .args([
+            "train",
+            "--config",
+            "job.toml",
+            "--out",
+            "m.safetensors",
+            "--epochs",
+            "1000000",
+            "-q",
+        ])
+        .spawn()
+        .expect("it starts");
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    let id = child.id().to_string();
+    assert!(
+        std::process::Command::new("kill").args(["-TERM", &id]).status().expect("runs").success()
+    );
+    assert!(child.wait_with_output().expect("it ends").status.success());
+    json(at, &["eval", "--model", "m.safetensors", "--data", "data"]);
+}
