@@ -11,7 +11,7 @@ use crate::{Dtype, FormatProblem, Rejected};
 #[non_exhaustive]
 pub enum Error {
     /// A file cannot be opened or read.
-    #[error("cannot read {}: {source}", path.display())]
+    #[error("cannot read {}: {source}; check the path and its permissions", path.display())]
     Read {
         /// The file.
         path: PathBuf,
@@ -47,7 +47,7 @@ pub enum Error {
         path: PathBuf,
     },
     /// A file is not a valid safetensors file.
-    #[error("{} is not a valid safetensors file: {problem}", path.display())]
+    #[error("{} is not a valid safetensors file: {problem}; copy or write it again", path.display())]
     Format {
         /// The file.
         path: PathBuf,

@@ -174,7 +174,13 @@ pub fn merge(paths: &[PathBuf], options: &Merge<'_>) -> anyhow::Result<Merged> {
         },
         options.out,
         &metadata,
-    )?;
+    )
+    .map_err(|error| match error {
+        aggregate::Error::Rejected { .. } => anyhow::anyhow!(
+            "{error}\nsend them again from the right model, or leave them out with --keep-going (of NaN: without --strict)"
+        ),
+        other => other.into(),
+    })?;
     refused.extend(report.summary.rejected.iter().map(|r| Refused {
         path: r.path.display().to_string(),
         node: r.node.clone(),
