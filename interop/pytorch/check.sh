@@ -12,3 +12,13 @@ edgectl train --config examples/basicmotions.toml --data data/basicmotions --out
 edgectl predict --model "$tmp/m.safetensors" --data data/basicmotions \
     --out "$tmp/p.csv" --tensors "$tmp/w.safetensors"
 "$python" interop/pytorch/check_logits.py --model "$tmp/m.safetensors" --tensors "$tmp/w.safetensors"
+
+# And back: an update that PyTorch saved is merged with one of edgectl.
+PYTHONPATH=interop/pytorch "$python" - "$tmp" <<'PY'
+import sys
+from edgectl_model import load, save
+model, meta = load(f"{sys.argv[1]}/m.safetensors")
+save(model, f"{sys.argv[1]}/torch.safetensors", meta, node="torch", examples=40)
+PY
+edgectl aggregate "$tmp/m.safetensors" "$tmp/torch.safetensors" --out "$tmp/merged.safetensors"
+edgectl eval --model "$tmp/merged.safetensors" --data data/basicmotions | head -1

@@ -6,7 +6,7 @@ vision transformer, so a `state_dict` and a checkpoint hold the same names and s
     model, meta = load("global.safetensors")
     logits = model(x, lengths)                      # [batch, n_classes]
     ...train...
-    save(model, "update.safetensors", meta)         # `edgectl aggregate` takes it
+    save(model, "update.safetensors", meta, node="torch", examples=512)
 
 Shapes are written `[outer, ..., inner]`. `tokens` counts the class token where there is one.
 """
@@ -197,18 +197,28 @@ def load(path: str | Path) -> tuple[EdgectlEncoder, dict]:
     return model.eval(), meta
 
 
-def save(model: EdgectlEncoder, path: str | Path, meta: dict) -> None:
-    """Writes a checkpoint under the same names and metadata key, whole or not at all.
+def save(
+    model: EdgectlEncoder, path: str | Path, meta: dict, *, node: str, examples: int, steps: int = 0
+) -> None:
+    """Writes an update under the same names and metadata key, whole or not at all.
 
-    `meta` is what `load` gave. Bring its provenance up to date first, for example the number of
-    examples, by which `edgectl aggregate` weighs updates.
+    `meta` is what `load` gave, `node` this node's name, `examples` the number of training windows,
+    by which `edgectl aggregate` weighs updates, and `steps` the optimizer steps since `load`. The
+    update names no base, so `aggregate` cannot check that it started from the right global model.
     """
+    provenance = {
+        "node": node,
+        "round": meta["provenance"]["round"],
+        "examples": examples,
+        "local_steps": steps,
+    }
+    meta = {**meta, "model": model.config, "provenance": provenance}
     path = Path(path)
     tensors = {
         name: value.detach().to("cpu", torch.float32).contiguous()
         for name, value in model.state_dict().items()
     }
-    text = json.dumps({**meta, "model": model.config}, ensure_ascii=False, separators=(",", ":"))
+    text = json.dumps(meta, ensure_ascii=False, separators=(",", ":"))
     content = safetensors.torch.save(tensors, metadata={METADATA_KEY: text})
     partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:

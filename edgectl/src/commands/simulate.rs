@@ -197,7 +197,8 @@ fn train_centralised(
 ) -> anyhow::Result<Checkpoint> {
     output.note("one model on all nodes' rows, to compare");
     let mut start = start.clone();
-    start.meta.train.epochs *= start.meta.federation.rounds;
+    let rounds = start.meta.federation.rounds;
+    start.meta.train.epochs = start.meta.train.epochs.saturating_mul(rounds);
     let epochs = start.meta.train.epochs;
     let options = TrainOptions {
         node: "centralised",

@@ -169,6 +169,16 @@ impl<'a> Run<'a> {
         mix(mix(self.seed, purpose), at)
     }
 
+    /// The learning rate at the current position in the run, which a federation's rounds share.
+    fn learning_rate(&self) -> f32 {
+        // The round stands in a file: it may be any number.
+        let per_round = u64::from(self.config.epochs).saturating_mul(self.steps_per_epoch() as u64);
+        let before = u64::from(self.start.meta.provenance.round).saturating_mul(per_round);
+        let total = u64::from(self.options.rounds).saturating_mul(per_round);
+        let step = before.saturating_add(self.state.position.steps);
+        (f64::from(self.config.lr) * self.config.schedule.factor(step, total)) as f32
+    }
+
     /// One step of the optimizer; a gradient that is not finite is left out and counted.
     fn step(
         &mut self,
@@ -179,6 +189,7 @@ impl<'a> Run<'a> {
         let encoder = &self.start.encoder;
         let batch = Batch::new(encoder.config(), &buffer.values, &buffer.lengths)?;
         let dropout_seed = self.draw(2);
+        let lr = self.learning_rate();
         let State { params, position, .. } = &mut self.state;
         let stats = encoder.gradient(
             params,
@@ -191,12 +202,6 @@ impl<'a> Run<'a> {
         );
         let norm = clip_by_global_norm(grad, self.config.clip_norm.unwrap_or(f32::INFINITY));
         if norm.is_finite() && stats.loss.is_finite() {
-            let per_round = u64::from(self.config.epochs)
-                * self.set.windows().len().div_ceil(self.config.batch) as u64;
-            let round = u64::from(self.start.meta.provenance.round);
-            let total = per_round * u64::from(self.options.rounds);
-            let factor = self.config.schedule.factor(round * per_round + position.steps, total);
-            let lr = (f64::from(self.config.lr) * factor) as f32;
             self.optimizer.step(params, grad, lr);
             self.skipped_in_a_row = 0;
         } else {
@@ -265,7 +270,13 @@ impl<'a> Run<'a> {
         let hopeless = self.held_out.is_some()
             && self.state.position.epoch > 0
             && self.state.position.best_val_loss.is_none();
-        if finite && !hopeless && self.skipped_in_a_row == 0 {
+        // One bad step at the end harms nothing, if the weights still give finite answers.
+        let answers = || {
+            let mut checkpoint = self.start.clone();
+            checkpoint.params.clone_from(&self.state.params);
+            metrics(&checkpoint, self.set, self.options.threads).loss.is_finite()
+        };
+        if finite && !hopeless && (self.skipped_in_a_row == 0 || answers()) {
             return Ok(());
         }
         bail!(
