@@ -15,7 +15,10 @@ pub mod reference;
 mod rng;
 mod simd;
 
-pub use attention::{attention_backward, attention_forward, attention_scratch};
+pub use attention::{
+    AttnDropout, AttnOptions, Mask, Rows, alibi_slopes, attention_backward,
+    attention_backward_scratch, attention_forward, attention_forward_scratch,
+};
 pub use config::{EncoderConfig, Pooling, Positions, Task};
 pub use dims::{AttnDims, DimsError};
 pub use encoder::{Batch, Encoder, StepStats, Workspace};

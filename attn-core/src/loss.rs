@@ -1,6 +1,6 @@
 //! Softmax cross-entropy with class weights and label smoothing, and its gradient.
 
-use crate::simd::{exp, max, sum_by};
+use crate::simd::{exp, sum_by};
 
 /// Options of the cross-entropy loss; the defaults are `PyTorch`'s.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -39,7 +39,8 @@ impl CrossEntropy {
         if let Some(weights) = &self.class_weights {
             assert_eq!(weights.len(), n_classes, "cross-entropy: class weights and logits");
         }
-        let top = max(logits);
+        // A NaN is no maximum, but its exponential makes the sum NaN.
+        let top = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         let log_sum = sum_by(n_classes, |c| exp(logits[c] - top)).ln() + top;
         let spread = self.label_smoothing / n_classes as f32;
         let share = |c: usize| {

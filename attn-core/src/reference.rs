@@ -1,6 +1,6 @@
 //! Plain versions of the kernels in f64 loops: the oracle of the tests, never optimized.
 
-use crate::dims::AttnDims;
+pub use crate::attention::reference::{attention, attention_backward};
 use crate::layer_norm::LAYER_NORM_EPS;
 
 fn round(values: &[f64]) -> Vec<f32> {
@@ -94,75 +94,4 @@ pub fn layer_norm_backward(
         }
     }
     (d_x, round(&d_w), round(&d_b))
-}
-
-/// Probabilities of one head, `[seq, seq]`.
-fn probabilities(qkv: &[f32], dims: AttnDims, head: usize) -> Vec<f64> {
-    let seq = dims.seq;
-    let at = |part, t, j| element(qkv, dims, part, t, head, j);
-    let mut probs = vec![0.0; seq * seq];
-    for (t, row) in probs.chunks_mut(seq).enumerate() {
-        for (s, score) in row.iter_mut().enumerate() {
-            let dot: f64 = (0..dims.head_dim).map(|j| at(0, t, j) * at(1, s, j)).sum();
-            *score = dot / (dims.head_dim as f64).sqrt();
-        }
-        let top = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        let sum: f64 = row.iter().map(|s| (s - top).exp()).sum();
-        for score in row {
-            *score = (*score - top).exp() / sum;
-        }
-    }
-    probs
-}
-
-/// Element `j` of the query (part 0), key (1) or value (2) of token `t` in one head.
-fn element(qkv: &[f32], dims: AttnDims, part: usize, t: usize, head: usize, j: usize) -> f64 {
-    f64::from(qkv[(3 * t + part) * dims.d_model() + head * dims.head_dim + j])
-}
-
-/// Shapes as in [`attention_forward`](crate::attention_forward).
-pub fn attention(qkv: &[f32], dims: AttnDims) -> Vec<f32> {
-    let (seq, d_model, head_dim) = (dims.seq, dims.d_model(), dims.head_dim);
-    let mut out = vec![0.0; seq * d_model];
-    for head in 0..dims.n_heads {
-        let probs = probabilities(qkv, dims, head);
-        for t in 0..seq {
-            for j in 0..head_dim {
-                let sum: f64 =
-                    (0..seq).map(|s| probs[t * seq + s] * element(qkv, dims, 2, s, head, j)).sum();
-                out[t * d_model + head * head_dim + j] = sum as f32;
-            }
-        }
-    }
-    out
-}
-
-/// `d_qkv` of [`attention`].
-pub fn attention_backward(d_out: &[f32], qkv: &[f32], dims: AttnDims) -> Vec<f32> {
-    let (seq, d_model, head_dim) = (dims.seq, dims.d_model(), dims.head_dim);
-    let mut d_qkv = vec![0.0_f64; qkv.len()];
-    let place = |part: usize, t: usize, head: usize, j: usize| {
-        (3 * t + part) * d_model + head * head_dim + j
-    };
-    let scale = 1.0 / (head_dim as f64).sqrt();
-    for head in 0..dims.n_heads {
-        let probs = probabilities(qkv, dims, head);
-        for t in 0..seq {
-            let d = |j: usize| f64::from(d_out[t * d_model + head * head_dim + j]);
-            let d_probs: Vec<f64> = (0..seq)
-                .map(|s| (0..head_dim).map(|j| d(j) * element(qkv, dims, 2, s, head, j)).sum())
-                .collect();
-            let mean: f64 = (0..seq).map(|s| d_probs[s] * probs[t * seq + s]).sum();
-            for s in 0..seq {
-                let p = probs[t * seq + s];
-                let d_score = p * (d_probs[s] - mean) * scale;
-                for j in 0..head_dim {
-                    d_qkv[place(0, t, head, j)] += d_score * element(qkv, dims, 1, s, head, j);
-                    d_qkv[place(1, s, head, j)] += d_score * element(qkv, dims, 0, t, head, j);
-                    d_qkv[place(2, s, head, j)] += p * d(j);
-                }
-            }
-        }
-    }
-    round(&d_qkv)
 }

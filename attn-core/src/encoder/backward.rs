@@ -1,15 +1,15 @@
 //! The backward pass over one chunk: the steps of the forward pass, undone in reverse.
 
 use super::Encoder;
-use super::forward::DropSite;
+use super::forward::{DropSite, fused};
 use super::lanes::Lane;
 use super::workspace::{Activations, attn_dims};
-use crate::attention::attention_backward;
+use crate::attention::{AttnOptions, Rows, attention_backward};
 use crate::config::{EncoderConfig, Pooling};
 use crate::gelu::gelu_backward;
 use crate::layer_norm::layer_norm_backward;
 use crate::layout::Affine;
-use crate::linear::{linear_backward_input, linear_backward_params};
+use crate::linear::{linear_backward_input, linear_backward_params, mat_mut};
 use crate::simd::{add_assign, vectorize};
 
 impl Encoder {
@@ -70,13 +70,17 @@ impl Encoder {
             let mut row = 0;
             for &seq in tokens.iter() {
                 let (narrow, wide) = (row * d..(row + seq) * d, row * 3 * d..(row + seq) * 3 * d);
+                let (d_q, d_kv) = mat_mut(&mut d_qkv[wide.clone()], seq, 3 * d).split_at_col_mut(d);
+                let (d_k, d_v) = d_kv.split_at_col_mut(d);
                 attention_backward(
-                    &mut d_qkv[wide.clone()],
-                    &d_normed[narrow.clone()],
-                    &block.attended[narrow],
-                    &block.lse[row * n_heads..(row + seq) * n_heads],
-                    &block.qkv[wide],
+                    [d_q, d_k, d_v],
+                    Rows::new(&d_normed[narrow.clone()], d),
+                    Rows::new(&block.attended[narrow], d),
+                    &block.softmax[2 * row * n_heads..2 * (row + seq) * n_heads],
+                    fused(&block.qkv[wide], d),
                     attn_dims(config, seq),
+                    &AttnOptions::default(),
+                    1,
                     &mut acts.scratch,
                 );
                 row += seq;

@@ -3,13 +3,13 @@
 use super::Encoder;
 use super::lanes::Lane;
 use super::workspace::{Activations, BlockActivations, attn_dims};
-use crate::attention::attention_forward;
+use crate::attention::{AttnOptions, Rows, attention_forward};
 use crate::config::{EncoderConfig, Pooling};
 use crate::dropout::Dropout;
 use crate::gelu::gelu_forward;
 use crate::layer_norm::layer_norm_forward;
 use crate::layout::{Affine, BlockSlots};
-use crate::linear::{linear_add, linear_forward};
+use crate::linear::{linear_add, linear_forward, mat_mut};
 use crate::simd::{add_assign, vectorize};
 
 /// Where values are dropped: after the embedding, and after the two branches of each block.
@@ -159,7 +159,7 @@ impl Encoder {
         scratch: &mut [f32],
     ) {
         let (d, n_heads) = (self.config.d_model, self.config.n_heads);
-        let BlockActivations { norm1, stats1, qkv, lse, attended, .. } = block;
+        let BlockActivations { norm1, stats1, qkv, softmax, attended, .. } = block;
         let norm = &slots.norm1;
         layer_norm_forward(
             norm1,
@@ -171,16 +171,24 @@ impl Encoder {
         apply(params, &slots.qkv, qkv, norm1);
         let mut row = 0;
         for &seq in tokens {
+            let qkv = &qkv[row * 3 * d..(row + seq) * 3 * d];
             attention_forward(
-                &mut attended[row * d..(row + seq) * d],
-                &mut lse[row * n_heads..(row + seq) * n_heads],
-                &qkv[row * 3 * d..(row + seq) * 3 * d],
+                mat_mut(&mut attended[row * d..(row + seq) * d], seq, d),
+                &mut softmax[2 * row * n_heads..2 * (row + seq) * n_heads],
+                fused(qkv, d),
                 attn_dims(&self.config, seq),
+                &AttnOptions::default(),
+                1,
                 scratch,
             );
             row += seq;
         }
     }
+}
+
+/// Queries, keys and values inside one fused buffer of `[seq, 3 * d_model]`.
+pub(crate) fn fused(qkv: &[f32], d_model: usize) -> [Rows<'_>; 3] {
+    [0, 1, 2].map(|part| Rows::new(&qkv[part * d_model..], 3 * d_model))
 }
 
 /// `out += drop(layer(x))`; without dropout straight into `out`.

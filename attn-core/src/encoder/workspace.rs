@@ -1,7 +1,7 @@
 //! Buffers of the passes; they grow to the largest chunk and are kept.
 
 use super::lanes::Lane;
-use crate::attention::attention_scratch;
+use crate::attention::{attention_backward_scratch, attention_forward_scratch};
 use crate::config::EncoderConfig;
 use crate::dims::AttnDims;
 
@@ -29,7 +29,7 @@ pub(crate) struct BlockActivations {
     pub(crate) norm1: Vec<f32>,         // (rows, d_model)
     pub(crate) stats1: Vec<(f32, f32)>, // (rows)
     pub(crate) qkv: Vec<f32>,           // (rows, 3 d_model)
-    pub(crate) lse: Vec<f32>,           // per window (n_heads, tokens)
+    pub(crate) softmax: Vec<f32>,       // per window (2, n_heads, tokens)
     pub(crate) attended: Vec<f32>,      // (rows, d_model)
     pub(crate) middle: Vec<f32>,        // (rows, d_model), after the attention branch
     pub(crate) norm2: Vec<f32>,         // (rows, d_model)
@@ -68,7 +68,8 @@ impl Activations {
         let rows: usize = self.tokens.iter().sum();
         let windows = self.tokens.len();
         let (d, d_ff) = (config.d_model, config.d_ff);
-        let scratch = self.tokens.iter().map(|&seq| scratch(config, seq)).max().unwrap_or(0);
+        let scratch =
+            self.tokens.iter().map(|&seq| scratch(config, seq, backward)).max().unwrap_or(0);
         set(&mut self.patches, rows * config.patch_width());
         self.x.resize_with(if backward { config.n_layers + 1 } else { 2 }, Vec::new);
         for x in &mut self.x {
@@ -82,7 +83,7 @@ impl Activations {
                 set(buffer, rows * d);
             }
             set(&mut block.qkv, rows * 3 * d);
-            set(&mut block.lse, rows * config.n_heads);
+            set(&mut block.softmax, 2 * rows * config.n_heads);
             set(&mut block.hidden, rows * d_ff);
             set(&mut block.activated, rows * d_ff);
             set(&mut block.stats1, rows);
@@ -106,11 +107,19 @@ impl Activations {
 
 /// Sizes of one window's attention; the configuration was validated.
 pub(crate) fn attn_dims(config: &EncoderConfig, seq: usize) -> AttnDims {
-    AttnDims { seq, n_heads: config.n_heads, head_dim: config.head_dim() }
+    AttnDims {
+        seq_q: seq,
+        seq_kv: seq,
+        n_heads: config.n_heads,
+        n_kv_heads: config.n_heads,
+        head_dim: config.head_dim(),
+    }
 }
 
-fn scratch(config: &EncoderConfig, seq: usize) -> usize {
-    attention_scratch(attn_dims(config, seq))
+fn scratch(config: &EncoderConfig, seq: usize, backward: bool) -> usize {
+    let dims = attn_dims(config, seq);
+    let forward = attention_forward_scratch(dims, 1);
+    if backward { forward.max(attention_backward_scratch(dims, 1)) } else { forward }
 }
 
 fn set<T: Clone + Default>(buffer: &mut Vec<T>, len: usize) {

@@ -3,7 +3,10 @@
 use std::time::Instant;
 
 use anyhow::{Context, ensure};
-use attn_core::{AttnDims, attention_backward, attention_forward, attention_scratch};
+use attn_core::{
+    AttnDims, AttnOptions, Rows, attention_backward, attention_backward_scratch, attention_forward,
+    attention_forward_scratch,
+};
 use faer::linalg::matmul::matmul;
 use faer::{Accum, MatMut, MatRef, Par};
 use rayon::prelude::*;
@@ -18,42 +21,40 @@ const SIDE: usize = 384;
 struct Sequence {
     qkv: Vec<f32>,
     out: Vec<f32>,
-    lse: Vec<f32>,
+    stats: Vec<f32>,
     d_out: Vec<f32>,
     d_qkv: Vec<f32>,
     scratch: Vec<f32>,
 }
 
-/// Attention of a batch, sequences side by side on the threads.
+/// Attention of a batch: sequences side by side on the threads, or the heads of each where there
+/// are fewer sequences than threads.
 pub(super) fn attention(shape: AttentionShape, threads: usize) -> anyhow::Result<Case> {
     ensure!(shape.batch >= 1, "--batch must be at least 1");
     let dims = AttnDims::new(shape.seq, shape.heads, shape.head_dim).context("the shape")?;
-    let n = shape.seq * dims.d_model();
+    let n = shape.seq * dims.q_width();
     n.checked_mul(8 * shape.batch).filter(|n| *n < 1 << 32).context("the shape is too large")?;
+    let inner_threads = if shape.batch >= threads { 1 } else { threads };
+    let forward_scratch = attention_forward_scratch(dims, inner_threads);
+    let backward_scratch = attention_backward_scratch(dims, inner_threads);
     let mut sequences: Vec<Sequence> = (0..shape.batch)
         .map(|b| Sequence {
             qkv: noise(3 * n, b as u32),
             out: vec![0.0; n],
-            lse: vec![0.0; shape.seq * shape.heads],
-            d_out: noise(n, b as u32 + 77),
+            stats: vec![0.0; 2 * shape.seq * shape.heads],
+            d_out: if shape.backward { noise(n, b as u32 + 77) } else { Vec::new() },
             d_qkv: if shape.backward { vec![0.0; 3 * n] } else { Vec::new() },
-            scratch: vec![0.0; attention_scratch(dims)],
+            scratch: vec![
+                0.0;
+                if shape.backward {
+                    forward_scratch.max(backward_scratch)
+                } else {
+                    forward_scratch
+                }
+            ],
         })
         .collect();
-    let once = move |s: &mut Sequence| {
-        attention_forward(&mut s.out, &mut s.lse, &s.qkv, dims, &mut s.scratch);
-        if shape.backward {
-            attention_backward(
-                &mut s.d_qkv,
-                &s.d_out,
-                &s.out,
-                &s.lse,
-                &s.qkv,
-                dims,
-                &mut s.scratch,
-            );
-        }
-    };
+    let once = move |s: &mut Sequence| s.run(dims, inner_threads);
     // Two products forward, four backward; computing the scores again is not counted.
     let products = if shape.backward { 6.0 } else { 2.0 };
     Ok(Case {
@@ -62,13 +63,34 @@ pub(super) fn attention(shape: AttentionShape, threads: usize) -> anyhow::Result
         windows: shape.batch as f64,
         seconds: shape.seconds,
         once: Box::new(move || {
-            if threads == 1 {
+            if threads == 1 || inner_threads > 1 {
                 sequences.iter_mut().for_each(once);
             } else {
                 sequences.par_iter_mut().for_each(once);
             }
         }),
     })
+}
+
+impl Sequence {
+    /// Forward, and backward where there is an output gradient.
+    fn run(&mut self, dims: AttnDims, threads: usize) {
+        let Self { qkv, out, stats, d_out, d_qkv, scratch } = self;
+        let (seq, width) = (dims.seq_q, dims.q_width());
+        let qkv = [0, 1, 2].map(|part| Rows::new(&qkv[part * width..], 3 * width));
+        let options = AttnOptions::default();
+        let view = MatMut::from_row_major_slice_mut(out, seq, width);
+        attention_forward(view, stats, qkv, dims, &options, threads, scratch);
+        if d_out.is_empty() {
+            return;
+        }
+        let (d_q, d_kv) =
+            MatMut::from_row_major_slice_mut(d_qkv, seq, 3 * width).split_at_col_mut(width);
+        let (d_k, d_v) = d_kv.split_at_col_mut(width);
+        let (d_out, out) = (Rows::new(d_out, width), Rows::new(out, width));
+        let gradients = [d_q, d_k, d_v];
+        attention_backward(gradients, d_out, out, stats, qkv, dims, &options, threads, scratch);
+    }
 }
 
 /// One matrix product on all threads.

@@ -1,0 +1,252 @@
+//! What both passes share: inputs as strided rows, panels of queries, masks of one tile.
+
+use std::ops::Range;
+
+use super::options::{AttnDropout, AttnOptions};
+use super::tile::{LANES, Strided, transpose};
+use crate::dims::AttnDims;
+use crate::simd::vectorize;
+
+/// Queries of one panel: they are the vector lanes of a tile, 4 AVX-512 registers wide.
+pub(crate) const PANEL: usize = 64;
+
+/// Keys of one tile: scores of `TILE × PANEL` take 16 KiB and stay in a first-level cache, beside
+/// the keys or values they are multiplied with.
+pub(crate) const TILE: usize = 64;
+
+/// Token rows of queries, keys, values or an output gradient: row `t` starts at
+/// `values[t * stride]`, its heads side by side.
+///
+/// One fused buffer serves as all three without a copy:
+///
+/// ```
+/// use attn_core::Rows;
+/// let (seq, d_model) = (5, 8);
+/// let qkv = vec![0.0; seq * 3 * d_model];
+/// let q = Rows::new(&qkv, 3 * d_model);
+/// let k = Rows::new(&qkv[d_model..], 3 * d_model);
+/// let v = Rows::new(&qkv[2 * d_model..], 3 * d_model);
+/// # let _ = (q, k, v);
+/// ```
+#[derive(Debug, Clone, Copy)]
+pub struct Rows<'a> {
+    values: &'a [f32],
+    stride: usize,
+}
+
+impl<'a> Rows<'a> {
+    /// Rows that start `stride` values apart.
+    ///
+    /// # Panics
+    /// If `stride` is zero.
+    pub fn new(values: &'a [f32], stride: usize) -> Self {
+        assert!(stride > 0, "rows: stride is zero");
+        Self { values, stride }
+    }
+
+    /// # Panics
+    /// If the buffer does not hold `rows` rows of `width` values.
+    pub(crate) fn check(&self, name: &str, rows: usize, width: usize) {
+        let (found, stride) = (self.values.len(), self.stride);
+        assert!(
+            width <= stride && (rows - 1) * stride + width <= found,
+            "attention: {name} has {found} values with stride {stride}, {rows} rows of {width} are needed"
+        );
+    }
+
+    /// `width` values of one row.
+    pub(crate) fn get(&self, row: usize, column: usize, width: usize) -> &'a [f32] {
+        &self.values[row * self.stride + column..][..width]
+    }
+
+    /// The buffer from one element on, as scalars of a product.
+    pub(crate) fn from(&self, row: usize, column: usize) -> Strided<'a> {
+        Strided { values: &self.values[row * self.stride + column..], stride: self.stride }
+    }
+}
+
+/// Everything that a call passes down unchanged.
+#[derive(Clone, Copy)]
+pub(crate) struct Problem<'a> {
+    pub(crate) q: Rows<'a>,
+    pub(crate) k: Rows<'a>,
+    pub(crate) v: Rows<'a>,
+    pub(crate) dims: AttnDims,
+    pub(crate) options: &'a AttnOptions<'a>,
+}
+
+impl<'a> Problem<'a> {
+    /// # Panics
+    /// If a buffer or an option does not fit.
+    pub(crate) fn new(
+        [q, k, v]: [Rows<'a>; 3],
+        dims: AttnDims,
+        options: &'a AttnOptions<'a>,
+    ) -> Self {
+        q.check("q", dims.seq_q, dims.q_width());
+        k.check("k", dims.seq_kv, dims.kv_width());
+        v.check("v", dims.seq_kv, dims.kv_width());
+        options.check(dims);
+        Self { q, k, v, dims, options }
+    }
+
+    /// First column of the key and value head that a query head reads.
+    pub(crate) fn kv_column(&self, head: usize) -> usize {
+        head / self.dims.group() * self.dims.head_dim
+    }
+
+    /// Keys that at least one of these queries sees, as tiles.
+    pub(crate) fn tiles(&self, queries: Range<usize>) -> impl Iterator<Item = Range<usize>> {
+        let first = self.options.mask.keys(queries.start, self.dims);
+        let last = self.options.mask.keys(queries.end - 1, self.dims);
+        let end = last.end;
+        // Neither end moves back from query to query; the first query may see nothing.
+        let start = if first.is_empty() { 0 } else { first.start.min(last.start) };
+        let start = start / TILE * TILE;
+        (start..end).step_by(TILE).map(move |t| t..(t + TILE).min(end))
+    }
+
+    /// Puts `−∞` where a query must not see a key, after adding biases.
+    ///
+    /// `scores`: `[keys, width]`, not yet multiplied with the scale.
+    pub(crate) fn mask_tile(
+        &self,
+        scores: &mut [f32],
+        width: usize,
+        head: usize,
+        queries: Range<usize>,
+        keys: Range<usize>,
+    ) {
+        let n = queries.len();
+        if let Some(slopes) = self.options.alibi {
+            let slope = slopes[head] / self.options.scale(self.dims);
+            self.add_alibi(scores, width, slope, queries.start, keys.start);
+        }
+        let (first, last) = (
+            self.options.mask.keys(queries.start, self.dims),
+            self.options.mask.keys(queries.end - 1, self.dims),
+        );
+        let all_seen = first.end >= keys.end && last.start <= keys.start && !first.is_empty();
+        if !all_seen {
+            let mut from = [0_i32; PANEL];
+            let mut to = [0_i32; PANEL];
+            for (lane, i) in queries.enumerate() {
+                let seen = self.options.mask.keys(i, self.dims);
+                (from[lane], to[lane]) = (seen.start as i32, seen.end as i32);
+            }
+            let (from, to) = (&from[..n], &to[..n]);
+            vectorize(
+                #[inline(always)]
+                || {
+                    for (row, key) in scores.chunks_exact_mut(width).zip(keys.start as i32..) {
+                        for ((s, &from), &to) in row.iter_mut().zip(from).zip(to) {
+                            *s = if from <= key && key < to { *s } else { f32::NEG_INFINITY };
+                        }
+                    }
+                },
+            );
+        }
+        if let Some(mask) = self.options.key_mask {
+            for (row, &seen) in scores.chunks_exact_mut(width).zip(&mask[keys]) {
+                if !seen {
+                    row.fill(f32::NEG_INFINITY);
+                }
+            }
+        }
+    }
+
+    fn add_alibi(&self, scores: &mut [f32], width: usize, slope: f32, query: usize, key: usize) {
+        let offset = query as f32 + self.dims.seq_kv as f32 - self.dims.seq_q as f32;
+        vectorize(
+            #[inline(always)]
+            || {
+                for (j, row) in scores.chunks_exact_mut(width).enumerate() {
+                    let distance = offset - (key + j) as f32;
+                    for (lane, s) in row.iter_mut().enumerate() {
+                        *s -= slope * (distance + lane as f32).abs();
+                    }
+                }
+            },
+        );
+    }
+}
+
+/// Length of panel rows for so many queries.
+pub(crate) fn panel_width(queries: usize) -> usize {
+    queries.next_multiple_of(LANES)
+}
+
+/// Rows of `natural` are this long: whole vectors.
+pub(crate) fn padded(head_dim: usize) -> usize {
+    head_dim.next_multiple_of(LANES)
+}
+
+/// Copies the rows of some queries to `natural` (`[width, padded(head_dim)]`), zeros around them.
+pub(crate) fn load_panel(
+    natural: &mut [f32],
+    rows: Rows<'_>,
+    queries: Range<usize>,
+    column: usize,
+    head_dim: usize,
+) {
+    let stride = padded(head_dim);
+    let n = queries.len();
+    for (to, i) in natural.chunks_exact_mut(stride).zip(queries) {
+        to[..head_dim].copy_from_slice(rows.get(i, column, head_dim));
+        to[head_dim..].fill(0.0);
+    }
+    natural[n * stride..].fill(0.0);
+}
+
+/// `[width, padded(head_dim)]` to `[head_dim, width]`, in which queries are lanes.
+pub(crate) fn to_lanes(lanes: &mut [f32], natural: &[f32], width: usize, head_dim: usize) {
+    let columns = head_dim.next_multiple_of(4);
+    transpose(lanes, width, natural, padded(head_dim), [width, columns]);
+}
+
+/// `[head_dim, width]` back to `[width, padded(head_dim)]`; what pads a row is left as it is.
+pub(crate) fn from_lanes(natural: &mut [f32], lanes: &[f32], width: usize, head_dim: usize) {
+    let rows = head_dim.next_multiple_of(4);
+    transpose(natural, padded(head_dim), lanes, width, [rows, width]);
+}
+
+/// Keys of the random bits of a panel of queries.
+pub(crate) fn dropout_keys(
+    dropout: AttnDropout,
+    head: usize,
+    queries: Range<usize>,
+) -> [u32; PANEL] {
+    let mut keys = [0; PANEL];
+    for (key, i) in keys.iter_mut().zip(queries) {
+        *key = dropout.query_key(head, i);
+    }
+    keys
+}
+
+/// A workspace cut into parts that start at cache lines, since vectors that cross a line cost two
+/// loads.
+pub(crate) struct Carver<'a> {
+    rest: &'a mut [f32],
+}
+
+/// f32 values in a cache line.
+const LINE: usize = 16;
+
+impl<'a> Carver<'a> {
+    pub(crate) fn new(scratch: &'a mut [f32]) -> Self {
+        // A slice that cannot be aligned (never on real machines) is used as it is.
+        let skip = scratch.as_ptr().align_offset(4 * LINE).min(LINE - 1);
+        Self { rest: &mut scratch[skip..] }
+    }
+
+    pub(crate) fn take(&mut self, n: usize) -> &'a mut [f32] {
+        let (part, rest) = std::mem::take(&mut self.rest).split_at_mut(n.next_multiple_of(LINE));
+        self.rest = rest;
+        &mut part[..n]
+    }
+
+    /// Values needed for parts of these sizes.
+    pub(crate) fn needed<const N: usize>(parts: [usize; N]) -> usize {
+        LINE + parts.iter().map(|n| n.next_multiple_of(LINE)).sum::<usize>()
+    }
+}
