@@ -1,12 +1,32 @@
 #!/usr/bin/env bash
-# Builds edgectl and compares its training step with PyTorch's; arguments go to train_step.py.
+# Builds edgectl and compares it with other libraries; `bench/run.sh --help` lists the arguments.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 unset OPENBLAS_CORETYPE OPENBLAS_L2_SIZE
 
-python=$(interop/pytorch/venv.sh)
+venv=${EDGECTL_VENV:-${XDG_CACHE_HOME:-$HOME/.cache}/edgectl-bench-venv}
+python=$venv/bin/python
+if ! "$python" -c 'import jax, numpy, onnx, onnxruntime, onnxscript, optax, safetensors, torch' 2>/dev/null; then
+    echo "installing the Python libraries into $venv" >&2
+    [ -x "$python" ] || python3 -m venv "$venv" >&2
+    "$python" -m pip install --quiet -r bench/requirements.txt >&2
+fi
+
+build=yes
+for argument in "$@"; do
+    case "$argument" in
+        --edgectl* | -h | --help) build=no ;; # the caller brings a binary
+    esac
+done
+if [ "$build" = yes ]; then
+    cargo build --release -p edgectl
+fi
 case " $* " in
-    *" --edgectl"*) ;; # the caller brings a binary
-    *) cargo build --release -p edgectl ;;
+    *" --candle"* | *" -h "* | *" --help "*) ;;
+    *)
+        cargo build --release --locked --manifest-path bench/candle/Cargo.toml \
+            --target-dir "${CARGO_TARGET_DIR:-target}/candle-peer" ||
+            echo "candle does not build here: it will be n/a" >&2
+        ;;
 esac
-exec "$python" bench/train_step.py "$@"
+exec "$python" bench/compare.py "$@"

@@ -9,6 +9,8 @@
     reason = "what is not inlined into `vectorize` is compiled for the oldest processor"
 )]
 
+use pulp::Simd;
+
 /// Partial sums kept by a reduction: one AVX-512 register of f32, fixed so that the order of
 /// additions is the same on every machine type.
 pub(crate) const LANES: usize = 16;
@@ -30,22 +32,41 @@ fn power_of_two(rounded: f32) -> f32 {
     f32::from_bits(rounded.to_bits().wrapping_add(127) << 23)
 }
 
+/// Coefficients of [`exp2`], the highest power first.
+const EXP2: [f32; 6] =
+    [0.001_326_463_9, 0.009_671_533, 0.055_507_343, 0.240_222_42, 0.693_147, 1.0];
+
 /// `2^x` for `x ≤ 0` within 2e-7 relative; exactly 0 below -126, NaN for NaN.
 ///
 /// `x = n + r` with `|r| ≤ ½`, and a polynomial of degree 5 in `r`, fitted for the smallest
 /// relative error (9.2e-8 before rounding).
 #[inline(always)]
+#[cfg(test)]
 pub(crate) fn exp2(x: f32) -> f32 {
     let rounded = x + ROUND;
     let r = x - (rounded - ROUND);
-    let mut p = 0.001_326_463_9_f32;
-    p = p.mul_add(r, 0.009_671_533);
-    p = p.mul_add(r, 0.055_507_343);
-    p = p.mul_add(r, 0.240_222_42);
-    p = p.mul_add(r, 0.693_147);
-    p = p.mul_add(r, 1.0);
+    let mut p = EXP2[0];
+    for &c in &EXP2[1..] {
+        p = p.mul_add(r, c);
+    }
     let y = p * power_of_two(rounded);
     if x < -126.0 { 0.0 } else { y }
+}
+
+/// [`exp2`] of every lane, for loops whose sums must stay in registers.
+#[inline(always)]
+pub(crate) fn exp2_lanes<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
+    let round = simd.splat_f32s(ROUND);
+    let rounded = simd.add_f32s(x, round);
+    let r = simd.sub_f32s(x, simd.sub_f32s(rounded, round));
+    let mut p = simd.splat_f32s(EXP2[0]);
+    for &c in &EXP2[1..] {
+        p = simd.mul_add_f32s(p, r, simd.splat_f32s(c));
+    }
+    let bits = simd.add_u32s(simd.transmute_u32s_f32s(rounded), simd.splat_u32s(127));
+    let power = simd.transmute_f32s_u32s(simd.wrapping_dyn_shl_u32s(bits, simd.splat_u32s(23)));
+    let tiny = simd.less_than_f32s(x, simd.splat_f32s(-126.0));
+    simd.select_f32s(tiny, simd.splat_f32s(0.0), simd.mul_f32s(p, power))
 }
 
 /// `exp(x)` for `x ≤ 0` within 2 ulp; exactly 0 below -87.3, NaN for NaN.
@@ -139,6 +160,20 @@ pub(crate) fn add_assign(a: &mut [f32], b: &[f32]) {
     );
 }
 
+/// `a *= b`.
+#[inline]
+pub(crate) fn multiply_by(a: &mut [f32], b: &[f32]) {
+    assert_eq!(a.len(), b.len(), "multiply_by: lengths differ");
+    vectorize(
+        #[inline(always)]
+        || {
+            for (a, &b) in a.iter_mut().zip(b) {
+                *a *= b;
+            }
+        },
+    );
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -158,6 +193,27 @@ mod tests {
         // 2 ulp of numbers between 1 and 2, where an ulp means least.
         check_range(-87.3, exp, f64::exp, 1.2e-7);
         check_range(-126.0, exp2, f64::exp2, 2e-7);
+    }
+
+    #[test]
+    fn lanes_equal_the_scalar_exponential() {
+        struct Lanes<'a>(&'a mut [f32]);
+        impl pulp::WithSimd for Lanes<'_> {
+            type Output = ();
+            #[inline(always)]
+            fn with_simd<S: Simd>(self, simd: S) {
+                for x in S::as_mut_simd_f32s(self.0).0 {
+                    *x = exp2_lanes(simd, *x);
+                }
+            }
+        }
+        let mut values: Vec<f32> = (0..16_000).map(|i| -0.009 * i as f32).collect();
+        values.extend([f32::NEG_INFINITY; 15]);
+        values.push(f32::NAN);
+        let expected: Vec<f32> = values.iter().map(|&x| exp2(x)).collect();
+        pulp::Arch::new().dispatch(Lanes(&mut values));
+        assert!(values.pop().is_some_and(f32::is_nan));
+        testkit::assert_same_bits("exp2", &values, &expected[..16_015]);
     }
 
     #[test]

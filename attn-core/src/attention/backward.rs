@@ -4,26 +4,28 @@ use std::ops::Range;
 
 use faer::MatMut;
 
-use super::forward::{lanes, lanes_mut, row_mut};
-use super::options::AttnDropout;
+use super::forward::{keep_factors, row_mut};
 use super::panel::{
-    Carver, PANEL, Problem, Rows, TILE, dropout_keys, from_lanes, load_panel, padded, panel_width,
-    to_lanes,
+    Carver, GROUP, PANEL, Problem, Rows, TILE, TileRows, dropout_keys, from_lanes, load_panel,
+    padded, panel_width, to_lanes,
 };
-use super::tile::{LANES, Scalars, Start, Strided, multiply};
-use crate::simd::{exp2, sum_by, vectorize};
+use super::softmax::{PerQuery, softmax_backward};
+use super::tile::{Scalars, Start, Strided, multiply};
+use crate::simd::{sum_by, vectorize};
 
 /// f32 values of workspace for one key and value head.
 pub(crate) fn scratch(seq_kv: usize, head_dim: usize) -> usize {
     Carver::needed(parts(seq_kv, head_dim))
 }
 
-/// Queries and output gradients as rows and as lanes, probabilities, gradients of scores, of
-/// queries, of keys, of values.
-fn parts(seq_kv: usize, head_dim: usize) -> [usize; 9] {
-    let panel = PANEL * padded(head_dim);
+/// Of each panel queries and output gradients as rows and as lanes, gradient of the queries;
+/// probabilities, factors of a dropout, gradients of scores; keys and values of a tile; gradients
+/// of all keys and values.
+fn parts(seq_kv: usize, head_dim: usize) -> [usize; 11] {
+    let panels = GROUP * padded(head_dim);
     let (tile, whole) = (TILE * PANEL, seq_kv * padded(head_dim));
-    [panel, panel, panel, panel, tile, tile, panel, whole, whole]
+    let tile_rows = 2 * TILE * padded(head_dim);
+    [panels, panels, panels, panels, panels, tile, tile, tile, tile_rows, whole, whole]
 }
 
 /// What the forward pass left: output and statistics of one query head after the other.
@@ -59,24 +61,43 @@ pub(crate) fn backward_kv_head(
     let (head_dim, stride) = (dims.head_dim, padded(dims.head_dim));
     let mut carver = Carver::new(scratch);
     let buffers = parts(dims.seq_kv, head_dim).map(|n| carver.take(n));
-    let [q_rows, q, d_out_rows, d_out, probs, d_scores, d_q, d_k, d_v] = buffers;
-    let mut panel = Panel { q_rows, q, d_out_rows, d_out, probs, d_scores, d_q };
-    d_k.fill(0.0);
-    d_v.fill(0.0);
+    let [q_rows, q, d_out_rows, d_out, d_q, probs, keep, d_scores, tile_rows, d_k, d_v] = buffers;
+    let mut shared = Shared { probs, keep, d_scores, tile_rows, d_k, d_v };
+    shared.d_k.fill(0.0);
+    shared.d_v.fill(0.0);
     for member in 0..dims.group() {
         let head = kv_head * dims.group() + member;
-        let mut d_q = gradients.q.as_mut().subcols_mut(member * head_dim, head_dim);
-        for first in (0..dims.seq_q).step_by(PANEL) {
-            let queries = first..(first + PANEL).min(dims.seq_q);
-            panel.run(problem, saved, head, queries.clone(), d_k, d_v);
-            let rows = panel.q_rows.chunks_exact(stride);
-            for (row, i) in rows.zip(queries) {
-                row_mut(d_q.as_mut(), i).copy_from_slice(&row[..head_dim]);
+        let mut gradient = gradients.q.as_mut().subcols_mut(member * head_dim, head_dim);
+        for first in (0..dims.seq_q).step_by(GROUP) {
+            let queries = first..(first + GROUP).min(dims.seq_q);
+            let size = PANEL * stride;
+            let mut panels: [Option<Panel<'_>>; GROUP / PANEL] = [const { None }; GROUP / PANEL];
+            let buffers = q_rows
+                .chunks_exact_mut(size)
+                .zip(q.chunks_exact_mut(size))
+                .zip(d_out_rows.chunks_exact_mut(size).zip(d_out.chunks_exact_mut(size)))
+                .zip(d_q.chunks_exact_mut(size));
+            let starts = queries.clone().step_by(PANEL);
+            for ((panel, first), (((q_rows, q), (d_out_rows, d_out)), d_q)) in
+                panels.iter_mut().zip(starts).zip(buffers)
+            {
+                let queries = first..(first + PANEL).min(queries.end);
+                let buffers = PanelBuffers { q_rows, q, d_out_rows, d_out, d_q };
+                *panel = Some(Panel::load(problem, saved, head, queries, buffers));
+            }
+            shared.add_group(problem, head, queries, &mut panels);
+            for mut panel in panels.into_iter().flatten() {
+                panel.finish(problem);
+                let rows = panel.buffers.q_rows.chunks_exact(stride);
+                for (row, i) in rows.zip(panel.queries) {
+                    row_mut(gradient.as_mut(), i).copy_from_slice(&row[..head_dim]);
+                }
             }
         }
     }
     let scale = problem.options.scale(dims);
-    for (i, (d_k, d_v)) in d_k.chunks_exact(stride).zip(d_v.chunks_exact(stride)).enumerate() {
+    let rows = shared.d_k.chunks_exact(stride).zip(shared.d_v.chunks_exact(stride));
+    for (i, (d_k, d_v)) in rows.enumerate() {
         row_mut(gradients.v.as_mut(), i).copy_from_slice(&d_v[..head_dim]);
         for (to, &d) in row_mut(gradients.k.as_mut(), i).iter_mut().zip(d_k) {
             *to = d * scale;
@@ -84,215 +105,214 @@ pub(crate) fn backward_kv_head(
     }
 }
 
-/// Buffers of one panel of queries.
-struct Panel<'a> {
-    q_rows: &'a mut [f32],
-    q: &'a mut [f32],
-    d_out_rows: &'a mut [f32],
-    d_out: &'a mut [f32],
+/// Buffers that all panels share.
+struct Shared<'a> {
     probs: &'a mut [f32],
+    keep: &'a mut [f32],
     d_scores: &'a mut [f32],
+    tile_rows: &'a mut [f32],
+    /// `[seq_kv, padded(head_dim)]`, still without the scale
+    d_k: &'a mut [f32],
+    /// `[seq_kv, padded(head_dim)]`
+    d_v: &'a mut [f32],
+}
+
+impl Shared<'_> {
+    /// Walks over the keys that a group of panels sees.
+    fn add_group(
+        &mut self,
+        problem: &Problem<'_>,
+        head: usize,
+        queries: Range<usize>,
+        panels: &mut [Option<Panel<'_>>],
+    ) {
+        let stride = padded(problem.dims.head_dim);
+        let (kv_column, n_panels) = (problem.kv_column(head), queries.len().div_ceil(PANEL));
+        for keys in problem.tiles(queries) {
+            let tile_rows = &mut *self.tile_rows;
+            let rows = TileRows::new(problem, keys.clone(), kv_column, n_panels, tile_rows);
+            let whole = keys.start * stride..keys.end * stride;
+            let mut tile = Tile {
+                rows,
+                probs: &mut *self.probs,
+                keep: &mut *self.keep,
+                d_scores: &mut *self.d_scores,
+                d_k: &mut self.d_k[whole.clone()],
+                d_v: &mut self.d_v[whole],
+                keys: keys.clone(),
+            };
+            for panel in panels.iter_mut().flatten() {
+                if problem.sees(panel.queries.clone(), &keys) {
+                    panel.add_tile(problem, head, &mut tile);
+                }
+            }
+        }
+    }
+}
+
+/// One tile of keys.
+struct Tile<'a> {
+    keys: Range<usize>,
+    rows: TileRows<'a>,
+    probs: &'a mut [f32],
+    keep: &'a mut [f32],
+    d_scores: &'a mut [f32],
+    d_k: &'a mut [f32],
+    d_v: &'a mut [f32],
+}
+
+/// One panel of queries.
+struct Panel<'a> {
+    queries: Range<usize>,
+    width: usize,
+    per_query: PerQuery,
+    buffers: PanelBuffers<'a>,
+}
+
+struct PanelBuffers<'a> {
+    /// `[width, padded(head_dim)]`
+    q_rows: &'a mut [f32],
+    /// `[head_dim, width]`
+    q: &'a mut [f32],
+    /// `[width, padded(head_dim)]`
+    d_out_rows: &'a mut [f32],
+    /// `[head_dim, width]`
+    d_out: &'a mut [f32],
+    /// `[head_dim, width]`
     d_q: &'a mut [f32],
 }
 
-/// Numbers of each query of a panel, one a lane.
-struct PerQuery {
-    max: [f32; PANEL],
-    inverse_sum: [f32; PANEL],
-    /// `Σ d_out·out`
-    delta: [f32; PANEL],
-}
-
-impl Panel<'_> {
-    /// Adds to `d_k` (still without the scale) and `d_v`, and leaves the queries' gradient in
-    /// `q_rows`.
-    fn run(
-        &mut self,
+impl<'a> Panel<'a> {
+    fn load(
         problem: &Problem<'_>,
         saved: &Saved<'_>,
         head: usize,
         queries: Range<usize>,
-        d_k: &mut [f32],
-        d_v: &mut [f32],
-    ) {
-        let (head_dim, stride) = (problem.dims.head_dim, padded(problem.dims.head_dim));
-        let (n, width) = (queries.len(), panel_width(queries.len()));
-        let (column, kv_column) = (head * head_dim, problem.kv_column(head));
-        let rows = width * stride;
-        load_panel(&mut self.q_rows[..rows], problem.q, queries.clone(), column, head_dim);
-        to_lanes(self.q, self.q_rows, width, head_dim);
-        load_panel(&mut self.d_out_rows[..rows], saved.d_out, queries.clone(), column, head_dim);
-        to_lanes(self.d_out, self.d_out_rows, width, head_dim);
-        let per_query = PerQuery::new(problem, saved, head, queries.clone(), self.d_out_rows);
-        let factor = problem.options.scale(problem.dims) * std::f32::consts::LOG2_E;
-        let dropout = problem.options.dropout.filter(|d| d.rate > 0.0);
-        let drop_keys = dropout.map(|d| (d, dropout_keys(d, head, queries.clone())));
+        buffers: PanelBuffers<'a>,
+    ) -> Self {
+        let head_dim = problem.dims.head_dim;
+        let (width, column) = (panel_width(queries.len()), head * head_dim);
+        let rows = width * padded(head_dim);
+        let PanelBuffers { q_rows, q, d_out_rows, d_out, d_q } = buffers;
+        load_panel(&mut q_rows[..rows], problem.q, queries.clone(), column, head_dim);
+        to_lanes(q, q_rows, width, head_dim);
+        load_panel(&mut d_out_rows[..rows], saved.d_out, queries.clone(), column, head_dim);
+        to_lanes(d_out, d_out_rows, width, head_dim);
+        d_q[..head_dim * width].fill(0.0);
+        let per_query = per_query(problem, saved, head, queries.clone(), d_out_rows);
+        let buffers = PanelBuffers { q_rows, q, d_out_rows, d_out, d_q };
+        Self { queries, width, per_query, buffers }
+    }
 
-        let d_q = &mut self.d_q[..head_dim.next_multiple_of(4) * width];
-        d_q.fill(0.0);
-        for keys in problem.tiles(queries.clone()) {
-            let probs = &mut self.probs[..keys.len() * width];
-            let d_scores = &mut self.d_scores[..keys.len() * width];
-            // 1. scores = k·qᵀ, again
-            multiply(
-                probs,
-                width,
-                Start::Zero,
-                Strided { values: self.q, stride: width },
-                problem.k.from(keys.start, kv_column),
-                Scalars::RowPerOutput,
-                [keys.len(), head_dim, width],
-            );
-            problem.mask_tile(probs, width, head, queries.clone(), keys.clone());
-            // 3. the gradient at the probabilities, v·d_outᵀ
-            multiply(
-                d_scores,
-                width,
-                Start::Zero,
-                Strided { values: self.d_out, stride: width },
-                problem.v.from(keys.start, kv_column),
-                Scalars::RowPerOutput,
-                [keys.len(), head_dim, width],
-            );
-            // 2. probabilities, and through the softmax
-            match &drop_keys {
-                None => softmax_backward(probs, d_scores, width, factor, &per_query),
-                Some((dropout, query_keys)) => {
-                    let drop = Drop { dropout: *dropout, query_keys, first_key: keys.start };
-                    softmax_dropout_backward(probs, d_scores, width, factor, &per_query, &drop);
-                }
-            }
-            // 3. d_v += pᵀ·d_out
-            let tile = keys.start * stride..keys.end * stride;
-            multiply(
-                &mut d_v[tile.clone()],
-                stride,
-                Start::Add,
-                Strided { values: self.d_out_rows, stride },
-                Strided { values: probs, stride: width },
-                Scalars::RowPerOutput,
-                [keys.len(), n, stride],
-            );
-            // 1. d_q += kᵀ·d_score, d_k += d_scoreᵀ·q
-            multiply(
-                d_q,
-                width,
-                Start::Add,
-                Strided { values: d_scores, stride: width },
-                problem.k.from(keys.start, kv_column),
-                Scalars::RowPerTerm,
-                [head_dim, keys.len(), width],
-            );
-            multiply(
-                &mut d_k[tile],
-                stride,
-                Start::Add,
-                Strided { values: self.q_rows, stride },
-                Strided { values: d_scores, stride: width },
-                Scalars::RowPerOutput,
-                [keys.len(), n, stride],
-            );
-        }
+    /// Adds what one tile of keys contributes to the gradients.
+    fn add_tile(&mut self, problem: &Problem<'_>, head: usize, tile: &mut Tile<'_>) {
+        let (head_dim, stride) = (problem.dims.head_dim, padded(problem.dims.head_dim));
+        let (n, width, n_keys) = (self.queries.len(), self.width, tile.keys.len());
+        let PanelBuffers { q_rows, q, d_out_rows, d_out, d_q } = &mut self.buffers;
+        let probs = &mut tile.probs[..n_keys * width];
+        let d_scores = &mut tile.d_scores[..n_keys * width];
+        // 1. scores = k·qᵀ, again
+        multiply(
+            probs,
+            width,
+            Start::Zero,
+            Strided { values: q, stride: width },
+            tile.rows.k,
+            Scalars::RowPerOutput,
+            [n_keys, head_dim, width],
+        );
+        problem.mask_tile(probs, width, head, self.queries.clone(), tile.keys.clone());
+        // 3. the gradient at the probabilities, v·d_outᵀ
+        multiply(
+            d_scores,
+            width,
+            Start::Zero,
+            Strided { values: d_out, stride: width },
+            tile.rows.v,
+            Scalars::RowPerOutput,
+            [n_keys, head_dim, width],
+        );
+        // 2. probabilities, and through the softmax
+        let factor = problem.options.scale(problem.dims) * std::f32::consts::LOG2_E;
+        let keep = problem.options.dropout.filter(|d| d.rate > 0.0).map(|dropout| {
+            let query_keys = dropout_keys(dropout, head, self.queries.clone());
+            let keep = &mut tile.keep[..probs.len()];
+            keep_factors(keep, width, dropout, &query_keys, tile.keys.start);
+            &*keep
+        });
+        softmax_backward(probs, d_scores, keep, &self.per_query, width, factor);
+        // 3. d_v += pᵀ·d_out
+        multiply(
+            tile.d_v,
+            stride,
+            Start::Add,
+            Strided { values: d_out_rows, stride },
+            Strided { values: probs, stride: width },
+            Scalars::RowPerOutput,
+            [n_keys, n, stride],
+        );
+        // 1. d_q += kᵀ·d_score, d_k += d_scoreᵀ·q
+        multiply(
+            d_q,
+            width,
+            Start::Add,
+            Strided { values: d_scores, stride: width },
+            tile.rows.k,
+            Scalars::RowPerTerm,
+            [head_dim, n_keys, width],
+        );
+        multiply(
+            tile.d_k,
+            stride,
+            Start::Add,
+            Strided { values: q_rows, stride },
+            Strided { values: d_scores, stride: width },
+            Scalars::RowPerOutput,
+            [n_keys, n, stride],
+        );
+    }
+
+    /// Leaves the gradient of the queries in `q_rows`.
+    fn finish(&mut self, problem: &Problem<'_>) {
+        let (head_dim, width) = (problem.dims.head_dim, self.width);
         let scale = problem.options.scale(problem.dims);
+        let PanelBuffers { q_rows, d_q, .. } = &mut self.buffers;
         vectorize(
             #[inline(always)]
             || {
-                for d in d_q.iter_mut() {
+                for d in &mut d_q[..head_dim * width] {
                     *d *= scale;
                 }
             },
         );
-        from_lanes(self.q_rows, d_q, width, head_dim);
+        from_lanes(q_rows, d_q, width, head_dim);
     }
 }
 
-impl PerQuery {
-    fn new(
-        problem: &Problem<'_>,
-        saved: &Saved<'_>,
-        head: usize,
-        queries: Range<usize>,
-        d_out_rows: &[f32],
-    ) -> Self {
-        let head_dim = problem.dims.head_dim;
-        // Lanes without a query have probability 0.
-        let mut this = Self { max: [0.0; PANEL], inverse_sum: [0.0; PANEL], delta: [0.0; PANEL] };
-        let n = queries.len();
-        let of_head = head * problem.dims.seq_q + queries.start;
-        this.max[..n].copy_from_slice(&saved.max[of_head..][..n]);
-        this.inverse_sum[..n].copy_from_slice(&saved.inverse_sum[of_head..][..n]);
-        vectorize(
-            #[inline(always)]
-            || {
-                let d_outs = d_out_rows.chunks_exact(padded(head_dim));
-                for ((delta, i), d_out) in this.delta.iter_mut().zip(queries).zip(d_outs) {
-                    let out = saved.out.get(i, head * head_dim, head_dim);
-                    let d_out = &d_out[..head_dim];
-                    *delta = sum_by(head_dim, |j| d_out[j] * out[j]);
-                }
-            },
-        );
-        this
-    }
-}
-
-/// `probs ← exp(scale·(score − max))/sum` and `d ← probs·(d − δ)`.
-fn softmax_backward(
-    probs: &mut [f32],
-    d: &mut [f32],
-    width: usize,
-    factor: f32,
-    per_query: &PerQuery,
-) {
-    let PerQuery { max, inverse_sum, delta } = per_query;
+/// Statistics and `δ` of each query; lanes without a query have probability 0.
+fn per_query(
+    problem: &Problem<'_>,
+    saved: &Saved<'_>,
+    head: usize,
+    queries: Range<usize>,
+    d_out_rows: &[f32],
+) -> PerQuery {
+    let head_dim = problem.dims.head_dim;
+    let mut found = PerQuery { max: [0.0; PANEL], inverse_sum: [0.0; PANEL], delta: [0.0; PANEL] };
+    let n = queries.len();
+    let of_head = head * problem.dims.seq_q + queries.start;
+    found.max[..n].copy_from_slice(&saved.max[of_head..][..n]);
+    found.inverse_sum[..n].copy_from_slice(&saved.inverse_sum[of_head..][..n]);
     vectorize(
         #[inline(always)]
         || {
-            for (probs, d) in probs.chunks_exact_mut(width).zip(d.chunks_exact_mut(width)) {
-                let rows = lanes_mut(probs).zip(lanes_mut(d));
-                let per_query = lanes(max).zip(lanes(inverse_sum)).zip(lanes(delta));
-                for ((p, d), ((max, inverse_sum), delta)) in rows.zip(per_query) {
-                    for lane in 0..LANES {
-                        p[lane] = exp2((p[lane] - max[lane]) * factor) * inverse_sum[lane];
-                        d[lane] = p[lane] * (d[lane] - delta[lane]);
-                    }
-                }
+            let d_outs = d_out_rows.chunks_exact(padded(head_dim));
+            for ((delta, i), d_out) in found.delta.iter_mut().zip(queries).zip(d_outs) {
+                let out = saved.out.get(i, head * head_dim, head_dim);
+                let d_out = &d_out[..head_dim];
+                *delta = sum_by(head_dim, |j| d_out[j] * out[j]);
             }
         },
     );
-}
-
-/// Which probabilities of a tile were dropped.
-struct Drop<'a> {
-    dropout: AttnDropout,
-    query_keys: &'a [u32; PANEL],
-    first_key: usize,
-}
-
-/// As [`softmax_backward`]; `probs` become those after the dropout.
-fn softmax_dropout_backward(
-    probs: &mut [f32],
-    d: &mut [f32],
-    width: usize,
-    factor: f32,
-    per_query: &PerQuery,
-    drop: &Drop<'_>,
-) {
-    let PerQuery { max, inverse_sum, delta } = per_query;
-    let (threshold, scale) = (drop.dropout.threshold(), drop.dropout.scale());
-    vectorize(
-        #[inline(always)]
-        || {
-            let rows = probs.chunks_exact_mut(width).zip(d.chunks_exact_mut(width));
-            for ((probs, d), key) in rows.zip(drop.first_key as u32..) {
-                for (lane, (p, d)) in probs.iter_mut().zip(d).enumerate() {
-                    let kept = AttnDropout::bits(drop.query_keys[lane], key) >= threshold;
-                    let keep = if kept { scale } else { 0.0 };
-                    let prob = exp2((*p - max[lane]) * factor) * inverse_sum[lane];
-                    *p = prob * keep;
-                    *d = prob * (*d * keep - delta[lane]);
-                }
-            }
-        },
-    );
+    found
 }

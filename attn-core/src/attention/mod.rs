@@ -9,6 +9,7 @@ mod forward;
 mod options;
 mod panel;
 pub(crate) mod reference;
+mod softmax;
 mod tile;
 
 #[cfg(test)]
@@ -20,8 +21,8 @@ use faer::MatMut;
 
 use crate::dims::AttnDims;
 use backward::{Gradients, Saved, backward_kv_head};
-use forward::{Stats, forward_panel, row_mut};
-use panel::{PANEL, Problem};
+use forward::{Stats, forward_group, row_mut};
+use panel::{GROUP, PANEL, Problem};
 
 pub use options::{AttnDropout, AttnOptions, Mask, alibi_slopes};
 pub use panel::Rows;
@@ -208,13 +209,13 @@ impl ForwardPart<'_> {
         for (h, head) in self.heads.enumerate() {
             let max = row_mut(self.max.as_mut(), h);
             let inverse_sum = row_mut(self.inverse_sum.as_mut(), h);
-            let panels = max.chunks_mut(PANEL).zip(inverse_sum.chunks_mut(PANEL));
-            for (p, (max, inverse_sum)) in panels.enumerate() {
-                let (first, n) = (p * PANEL, max.len());
+            let groups = max.chunks_mut(GROUP).zip(inverse_sum.chunks_mut(GROUP));
+            for (g, (max, inverse_sum)) in groups.enumerate() {
+                let (first, n) = (g * GROUP, max.len());
                 let queries = self.queries.start + first..self.queries.start + first + n;
                 let out = self.out.as_mut().submatrix_mut(first, h * head_dim, n, head_dim);
                 let stats = Stats { max, inverse_sum };
-                forward_panel(problem, head, queries, out, stats, self.scratch);
+                forward_group(problem, head, queries, out, stats, self.scratch);
             }
         }
     }

@@ -14,6 +14,10 @@ pub(crate) const PANEL: usize = 64;
 /// the keys or values they are multiplied with.
 pub(crate) const TILE: usize = 64;
 
+/// Most queries whose panels share a tile of keys and values: a tile that was copied together
+/// serves several panels, which matters where rows are far apart and keys are many.
+pub(crate) const GROUP: usize = 4 * PANEL;
+
 /// Token rows of queries, keys, values or an output gradient: row `t` starts at
 /// `values[t * stride]`, its heads side by side.
 ///
@@ -106,6 +110,14 @@ impl<'a> Problem<'a> {
         (start..end).step_by(TILE).map(move |t| t..(t + TILE).min(end))
     }
 
+    /// Whether at least one of these queries may see one of these keys.
+    pub(crate) fn sees(&self, queries: Range<usize>, keys: &Range<usize>) -> bool {
+        let first = self.options.mask.keys(queries.start, self.dims);
+        let last = self.options.mask.keys(queries.end - 1, self.dims);
+        let start = if first.is_empty() { 0 } else { first.start.min(last.start) };
+        start < keys.end && keys.start < last.end
+    }
+
     /// Puts `−∞` where a query must not see a key, after adding biases.
     ///
     /// `scores`: `[keys, width]`, not yet multiplied with the scale.
@@ -190,12 +202,67 @@ pub(crate) fn load_panel(
     head_dim: usize,
 ) {
     let stride = padded(head_dim);
-    let n = queries.len();
-    for (to, i) in natural.chunks_exact_mut(stride).zip(queries) {
-        to[..head_dim].copy_from_slice(rows.get(i, column, head_dim));
-        to[head_dim..].fill(0.0);
+    let (filled, rest) = natural.split_at_mut(queries.len() * stride);
+    copy_rows(filled, stride, rows, queries, column, head_dim);
+    rest.fill(0.0);
+}
+
+/// Copies some columns of some rows, `stride` values apart, with zeros between them.
+fn copy_rows(
+    to: &mut [f32],
+    stride: usize,
+    from: Rows<'_>,
+    rows: Range<usize>,
+    column: usize,
+    width: usize,
+) {
+    vectorize(
+        #[inline(always)]
+        || {
+            for (to, row) in to.chunks_exact_mut(stride).zip(rows) {
+                let from = from.get(row, column, width);
+                let (to_vectors, _) = to.as_chunks_mut::<LANES>();
+                let (from_vectors, from_rest) = from.as_chunks::<LANES>();
+                for (to, from) in to_vectors.iter_mut().zip(from_vectors) {
+                    *to = *from;
+                }
+                let to_rest = &mut to[width - from_rest.len()..];
+                for (i, to) in to_rest.iter_mut().enumerate() {
+                    *to = if i < from_rest.len() { from_rest[i] } else { 0.0 };
+                }
+            }
+        },
+    );
+}
+
+/// Keys and values of one tile: copied together where more than two panels read them (fewer do not
+/// pay for the copy), else in place.
+pub(crate) struct TileRows<'a> {
+    pub(crate) k: Strided<'a>,
+    pub(crate) v: Strided<'a>,
+}
+
+impl<'a> TileRows<'a> {
+    /// `buffer`: two tiles of `TILE * padded(head_dim)`.
+    pub(crate) fn new(
+        problem: &Problem<'a>,
+        keys: Range<usize>,
+        kv_column: usize,
+        n_panels: usize,
+        buffer: &'a mut [f32],
+    ) -> Self {
+        if n_panels <= 2 {
+            let (k, v) = (problem.k, problem.v);
+            return Self { k: k.from(keys.start, kv_column), v: v.from(keys.start, kv_column) };
+        }
+        let head_dim = problem.dims.head_dim;
+        let stride = padded(head_dim);
+        let (k, v) = buffer.split_at_mut(TILE * stride);
+        let n = keys.len() * stride;
+        copy_rows(&mut k[..n], stride, problem.k, keys.clone(), kv_column, head_dim);
+        copy_rows(&mut v[..n], stride, problem.v, keys, kv_column, head_dim);
+        Self { k: Strided { values: k, stride }, v: Strided { values: v, stride } }
     }
-    natural[n * stride..].fill(0.0);
 }
 
 /// `[width, padded(head_dim)]` to `[head_dim, width]`, in which queries are lanes.

@@ -1,0 +1,1 @@
+"""The sections of BENCHMARKS.md: each module has `TITLE` and `run(suite)`, which gives its lines."""
