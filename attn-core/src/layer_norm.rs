@@ -1,6 +1,11 @@
 //! Layer normalisation over the last axis, forward and backward.
 
-use crate::simd::{sum_by, vectorize};
+#![expect(
+    clippy::inline_always,
+    reason = "what is not inlined into `with_simd` is compiled for the oldest processor"
+)]
+
+use pulp::{Simd, WithSimd};
 
 /// Added to the variance; `PyTorch`'s default.
 pub const LAYER_NORM_EPS: f32 = 1e-5;
@@ -23,21 +28,56 @@ pub fn layer_norm_forward(
 ) {
     let width = weight.len();
     check(width, bias.len(), x.len(), out.len(), stats.len());
-    vectorize(
-        #[inline(always)]
-        || {
-            let rows = out.chunks_exact_mut(width).zip(x.chunks_exact(width)).zip(stats);
-            for ((out, x), stats) in rows {
-                let mean = sum_by(width, |j| x[j]) / width as f32;
-                let variance = sum_by(width, |j| (x[j] - mean) * (x[j] - mean)) / width as f32;
-                let rstd = 1.0 / (variance + LAYER_NORM_EPS).sqrt();
-                *stats = (mean, rstd);
-                for (((o, &x), &w), &b) in out.iter_mut().zip(x).zip(weight).zip(bias) {
-                    *o = ((x - mean) * rstd).mul_add(w, b);
-                }
+    pulp::Arch::new().dispatch(Forward { out, stats, x, weight, bias });
+}
+
+struct Forward<'a> {
+    out: &'a mut [f32],
+    stats: &'a mut [(f32, f32)],
+    x: &'a [f32],
+    weight: &'a [f32],
+    bias: &'a [f32],
+}
+
+impl WithSimd for Forward<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { out, stats, x, weight, bias } = self;
+        let width = weight.len();
+        let (weights, weight_rest) = S::as_simd_f32s(weight);
+        let (biases, bias_rest) = S::as_simd_f32s(bias);
+        let rows = out.chunks_exact_mut(width).zip(x.chunks_exact(width)).zip(stats);
+        for ((out, x), stats) in rows {
+            let (vectors, rest) = S::as_simd_f32s(x);
+            let mut sum = simd.splat_f32s(0.0);
+            for &v in vectors {
+                sum = simd.add_f32s(sum, v);
             }
-        },
-    );
+            let mean = (simd.reduce_sum_f32s(sum) + rest.iter().sum::<f32>()) / width as f32;
+            let means = simd.splat_f32s(mean);
+            let mut sum = simd.splat_f32s(0.0);
+            for &v in vectors {
+                let centred = simd.sub_f32s(v, means);
+                sum = simd.mul_add_f32s(centred, centred, sum);
+            }
+            let of_rest: f32 = rest.iter().map(|v| (v - mean) * (v - mean)).sum();
+            let variance = (simd.reduce_sum_f32s(sum) + of_rest) / width as f32;
+            let rstd = 1.0 / (variance + LAYER_NORM_EPS).sqrt();
+            *stats = (mean, rstd);
+            let rstds = simd.splat_f32s(rstd);
+            let (outs, out_rest) = S::as_mut_simd_f32s(out);
+            for (((o, &v), &w), &b) in outs.iter_mut().zip(vectors).zip(weights).zip(biases) {
+                let normal = simd.mul_f32s(simd.sub_f32s(v, means), rstds);
+                *o = simd.mul_add_f32s(normal, w, b);
+            }
+            for (((o, &v), &w), &b) in out_rest.iter_mut().zip(rest).zip(weight_rest).zip(bias_rest)
+            {
+                *o = ((v - mean) * rstd).mul_add(w, b);
+            }
+        }
+    }
 }
 
 /// Backward of [`layer_norm_forward`]; adds to `d_x`, `d_weight` and `d_bias`.
@@ -62,25 +102,73 @@ pub fn layer_norm_backward(
     let width = weight.len();
     check(width, d_bias.len(), x.len(), d_out.len(), stats.len());
     assert_eq!((d_x.len(), d_weight.len()), (x.len(), width), "layer_norm: gradient lengths");
-    vectorize(
-        #[inline(always)]
-        || {
-            let d_bias = &mut d_bias[..width];
-            let d_weight = &mut d_weight[..width];
-            let inputs = d_out.chunks_exact(width).zip(x.chunks_exact(width)).zip(stats);
-            for (d_x, ((d_out, x), &(mean, rstd))) in d_x.chunks_exact_mut(width).zip(inputs) {
-                let mean_g = sum_by(width, |j| d_out[j] * weight[j]) / width as f32;
-                let mean_gx =
-                    sum_by(width, |j| d_out[j] * weight[j] * ((x[j] - mean) * rstd)) / width as f32;
-                for j in 0..width {
-                    let normal = (x[j] - mean) * rstd;
-                    d_x[j] += rstd * (d_out[j] * weight[j] - mean_g - normal * mean_gx);
-                    d_weight[j] += d_out[j] * normal;
-                    d_bias[j] += d_out[j];
-                }
+    pulp::Arch::new().dispatch(Backward { d_x, d_weight, d_bias, d_out, x, stats, weight });
+}
+
+struct Backward<'a> {
+    d_x: &'a mut [f32],
+    d_weight: &'a mut [f32],
+    d_bias: &'a mut [f32],
+    d_out: &'a [f32],
+    x: &'a [f32],
+    stats: &'a [(f32, f32)],
+    weight: &'a [f32],
+}
+
+impl WithSimd for Backward<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { d_x, d_weight, d_bias, d_out, x, stats, weight } = self;
+        let width = weight.len();
+        let (weights, weight_rest) = S::as_simd_f32s(weight);
+        let (d_weights, d_weight_rest) = S::as_mut_simd_f32s(d_weight);
+        let (d_biases, d_bias_rest) = S::as_mut_simd_f32s(d_bias);
+        let n = weights.len();
+        let (d_weights, d_biases) = (&mut d_weights[..n], &mut d_biases[..n]);
+        let inputs = d_out.chunks_exact(width).zip(x.chunks_exact(width)).zip(stats);
+        for (d_x, ((d_out, x), &(mean, rstd))) in d_x.chunks_exact_mut(width).zip(inputs) {
+            let (means, rstds) = (simd.splat_f32s(mean), simd.splat_f32s(rstd));
+            let (xs, x_rest) = S::as_simd_f32s(x);
+            let (d_outs, d_out_rest) = S::as_simd_f32s(d_out);
+            let (d_xs, d_x_rest) = S::as_mut_simd_f32s(d_x);
+            let (xs, d_outs, d_xs) = (&xs[..n], &d_outs[..n], &mut d_xs[..n]);
+            let mut sum_g = simd.splat_f32s(0.0);
+            let mut sum_gx = simd.splat_f32s(0.0);
+            for i in 0..n {
+                let normal = simd.mul_f32s(simd.sub_f32s(xs[i], means), rstds);
+                let g = simd.mul_f32s(d_outs[i], weights[i]);
+                sum_g = simd.add_f32s(sum_g, g);
+                sum_gx = simd.mul_add_f32s(g, normal, sum_gx);
+                d_weights[i] = simd.mul_add_f32s(d_outs[i], normal, d_weights[i]);
+                d_biases[i] = simd.add_f32s(d_biases[i], d_outs[i]);
             }
-        },
-    );
+            let (mut sum_g, mut sum_gx) =
+                (simd.reduce_sum_f32s(sum_g), simd.reduce_sum_f32s(sum_gx));
+            for i in 0..x_rest.len() {
+                let normal = (x_rest[i] - mean) * rstd;
+                let g = d_out_rest[i] * weight_rest[i];
+                sum_g += g;
+                sum_gx += g * normal;
+                d_weight_rest[i] += d_out_rest[i] * normal;
+                d_bias_rest[i] += d_out_rest[i];
+            }
+            let (mean_g, mean_gx) = (sum_g / width as f32, sum_gx / width as f32);
+            let (mean_gs, mean_gxs) = (simd.splat_f32s(mean_g), simd.splat_f32s(mean_gx));
+            for i in 0..n {
+                let normal = simd.mul_f32s(simd.sub_f32s(xs[i], means), rstds);
+                let centred = simd.sub_f32s(simd.mul_f32s(d_outs[i], weights[i]), mean_gs);
+                let along = simd.sub_f32s(centred, simd.mul_f32s(normal, mean_gxs));
+                d_xs[i] = simd.mul_add_f32s(rstds, along, d_xs[i]);
+            }
+            for i in 0..x_rest.len() {
+                let normal = (x_rest[i] - mean) * rstd;
+                let along = d_out_rest[i] * weight_rest[i] - mean_g - normal * mean_gx;
+                d_x_rest[i] += rstd * along;
+            }
+        }
+    }
 }
 
 fn check(width: usize, bias: usize, x: usize, out: usize, rows: usize) {

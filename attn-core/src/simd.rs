@@ -160,6 +160,19 @@ pub(crate) fn add_assign(a: &mut [f32], b: &[f32]) {
     );
 }
 
+/// `a *= factor`.
+#[inline]
+pub(crate) fn scale_by(a: &mut [f32], factor: f32) {
+    vectorize(
+        #[inline(always)]
+        || {
+            for a in a {
+                *a *= factor;
+            }
+        },
+    );
+}
+
 /// `a *= b`.
 #[inline]
 pub(crate) fn multiply_by(a: &mut [f32], b: &[f32]) {

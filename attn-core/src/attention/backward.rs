@@ -4,14 +4,14 @@ use std::ops::Range;
 
 use faer::MatMut;
 
-use super::forward::{keep_factors, row_mut};
+use super::forward::keep_factors;
 use super::panel::{
     Carver, GROUP, PANEL, Problem, Rows, TILE, TileRows, dropout_keys, from_lanes, load_panel,
-    padded, panel_width, to_lanes,
+    padded, panel_width, store_rows, to_lanes,
 };
 use super::softmax::{PerQuery, softmax_backward};
 use super::tile::{Scalars, Start, Strided, multiply};
-use crate::simd::{sum_by, vectorize};
+use crate::simd::{scale_by, sum_by, vectorize};
 
 /// f32 values of workspace for one key and value head.
 pub(crate) fn scratch(seq_kv: usize, head_dim: usize) -> usize {
@@ -88,21 +88,15 @@ pub(crate) fn backward_kv_head(
             shared.add_group(problem, head, queries, &mut panels);
             for mut panel in panels.into_iter().flatten() {
                 panel.finish(problem);
-                let rows = panel.buffers.q_rows.chunks_exact(stride);
-                for (row, i) in rows.zip(panel.queries) {
-                    row_mut(gradient.as_mut(), i).copy_from_slice(&row[..head_dim]);
-                }
+                let (first, n) = (panel.queries.start, panel.queries.len());
+                store_rows(&mut gradient, first, panel.buffers.q_rows, n, head_dim);
             }
         }
     }
     let scale = problem.options.scale(dims);
-    let rows = shared.d_k.chunks_exact(stride).zip(shared.d_v.chunks_exact(stride));
-    for (i, (d_k, d_v)) in rows.enumerate() {
-        row_mut(gradients.v.as_mut(), i).copy_from_slice(&d_v[..head_dim]);
-        for (to, &d) in row_mut(gradients.k.as_mut(), i).iter_mut().zip(d_k) {
-            *to = d * scale;
-        }
-    }
+    scale_by(shared.d_k, scale);
+    store_rows(&mut gradients.k, 0, shared.d_k, dims.seq_kv, head_dim);
+    store_rows(&mut gradients.v, 0, shared.d_v, dims.seq_kv, head_dim);
 }
 
 /// Buffers that all panels share.
@@ -277,14 +271,7 @@ impl<'a> Panel<'a> {
         let (head_dim, width) = (problem.dims.head_dim, self.width);
         let scale = problem.options.scale(problem.dims);
         let PanelBuffers { q_rows, d_q, .. } = &mut self.buffers;
-        vectorize(
-            #[inline(always)]
-            || {
-                for d in &mut d_q[..head_dim * width] {
-                    *d *= scale;
-                }
-            },
-        );
+        scale_by(&mut d_q[..head_dim * width], scale);
         from_lanes(q_rows, d_q, width, head_dim);
     }
 }

@@ -7,7 +7,7 @@ use faer::MatMut;
 use super::options::AttnDropout;
 use super::panel::{
     Carver, GROUP, PANEL, Problem, TILE, TileRows, dropout_keys, from_lanes, load_panel, padded,
-    panel_width, to_lanes,
+    panel_width, store_rows, to_lanes,
 };
 use super::softmax::OnlineSoftmax;
 use super::tile::{Scalars, Start, Strided, multiply};
@@ -82,10 +82,7 @@ pub(crate) fn forward_group(
     for panel in panels {
         panel.finish(rows, head_dim);
         let first = panel.queries.start - queries.start;
-        let written = rows.chunks_exact(padded(head_dim)).take(panel.queries.len());
-        for (i, row) in written.enumerate() {
-            row_mut(out.as_mut(), first + i).copy_from_slice(&row[..head_dim]);
-        }
+        store_rows(&mut out, first, rows, panel.queries.len(), head_dim);
         let n = panel.queries.len();
         stats.max[first..][..n].copy_from_slice(&panel.softmax.max[..n]);
         stats.inverse_sum[first..][..n].copy_from_slice(&panel.softmax.sum[..n]);
@@ -156,18 +153,6 @@ impl Panel<'_> {
         self.softmax.finish(&mut self.sums[..head_dim * self.width]);
         from_lanes(rows, self.sums, self.width, head_dim);
     }
-}
-
-/// One row of a matrix as a slice.
-///
-/// # Panics
-/// If the matrix is not row-major.
-pub(crate) fn row_mut(matrix: MatMut<'_, f32>, row: usize) -> &mut [f32] {
-    matrix
-        .row_mut(row)
-        .try_as_row_major_mut()
-        .expect("attention: outputs must be row-major matrices")
-        .as_slice_mut()
 }
 
 /// What a dropout multiplies the probabilities of a tile with: 0 or `1/(1 − rate)`.

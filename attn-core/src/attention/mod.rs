@@ -21,8 +21,8 @@ use faer::MatMut;
 
 use crate::dims::AttnDims;
 use backward::{Gradients, Saved, backward_kv_head};
-use forward::{Stats, forward_group, row_mut};
-use panel::{GROUP, PANEL, Problem};
+use forward::{Stats, forward_group};
+use panel::{GROUP, PANEL, Problem, row_mut};
 
 pub use options::{AttnDropout, AttnOptions, Mask, alibi_slopes};
 pub use panel::Rows;

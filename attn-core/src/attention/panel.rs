@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use faer::MatMut;
+
 use super::options::{AttnDropout, AttnOptions};
 use super::tile::{LANES, Strided, transpose};
 use crate::dims::AttnDims;
@@ -193,7 +195,8 @@ pub(crate) fn padded(head_dim: usize) -> usize {
     head_dim.next_multiple_of(LANES)
 }
 
-/// Copies the rows of some queries to `natural` (`[width, padded(head_dim)]`), zeros around them.
+/// Copies the rows of some queries to `natural` (`[width, padded(head_dim)]`), rows of zeros below.
+/// What pads a row stays as it is: no product that is read depends on it.
 pub(crate) fn load_panel(
     natural: &mut [f32],
     rows: Rows<'_>,
@@ -207,7 +210,7 @@ pub(crate) fn load_panel(
     rest.fill(0.0);
 }
 
-/// Copies some columns of some rows, `stride` values apart, with zeros between them.
+/// Copies some columns of some rows to rows that start `stride` values apart.
 fn copy_rows(
     to: &mut [f32],
     stride: usize,
@@ -220,19 +223,60 @@ fn copy_rows(
         #[inline(always)]
         || {
             for (to, row) in to.chunks_exact_mut(stride).zip(rows) {
-                let from = from.get(row, column, width);
-                let (to_vectors, _) = to.as_chunks_mut::<LANES>();
-                let (from_vectors, from_rest) = from.as_chunks::<LANES>();
-                for (to, from) in to_vectors.iter_mut().zip(from_vectors) {
-                    *to = *from;
-                }
-                let to_rest = &mut to[width - from_rest.len()..];
-                for (i, to) in to_rest.iter_mut().enumerate() {
-                    *to = if i < from_rest.len() { from_rest[i] } else { 0.0 };
-                }
+                copy_short(&mut to[..width], from.get(row, column, width));
             }
         },
     );
+}
+
+/// Copies the rows of a panel (`padded(head_dim)` apart) to rows `first..` of a matrix.
+pub(crate) fn store_rows(
+    to: &mut MatMut<'_, f32>,
+    first: usize,
+    from: &[f32],
+    n: usize,
+    head_dim: usize,
+) {
+    vectorize(
+        #[inline(always)]
+        || {
+            for (i, from) in from.chunks_exact(padded(head_dim)).take(n).enumerate() {
+                copy_short(row_mut(to.as_mut(), first + i), &from[..head_dim]);
+            }
+        },
+    );
+}
+
+/// One row of a matrix as a slice.
+///
+/// # Panics
+/// If the matrix is not row-major.
+#[inline]
+pub(crate) fn row_mut(matrix: MatMut<'_, f32>, row: usize) -> &mut [f32] {
+    matrix
+        .row_mut(row)
+        .try_as_row_major_mut()
+        .expect("attention: outputs must be row-major matrices")
+        .as_slice_mut()
+}
+
+/// Copies a row of a head: too short for the library's copy to pay.
+#[expect(clippy::inline_always, reason = "it runs in vectors")]
+#[inline(always)]
+fn copy_short(to: &mut [f32], from: &[f32]) {
+    let (to_vectors, to_rest) = to.as_chunks_mut::<LANES>();
+    let (from_vectors, from_rest) = from.as_chunks::<LANES>();
+    for (to, from) in to_vectors.iter_mut().zip(from_vectors) {
+        *to = *from;
+    }
+    let (to_quads, to_rest) = to_rest.as_chunks_mut::<4>();
+    let (from_quads, from_rest) = from_rest.as_chunks::<4>();
+    for (to, from) in to_quads.iter_mut().zip(from_quads) {
+        *to = *from;
+    }
+    for (to, from) in to_rest.iter_mut().zip(from_rest) {
+        *to = *from;
+    }
 }
 
 /// Keys and values of one tile: copied together where more than two panels read them (fewer do not
