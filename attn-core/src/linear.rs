@@ -43,9 +43,16 @@ pub(crate) fn product(
 /// ```
 pub fn linear_forward(out: &mut [f32], x: &[f32], weight: &[f32], bias: &[f32]) {
     let (rows, inputs, outputs) = sizes(out.len(), x.len(), weight.len(), bias.len());
-    for row in out.chunks_exact_mut(outputs) {
-        row.copy_from_slice(bias);
-    }
+    vectorize(
+        #[inline(always)]
+        || {
+            for row in out.chunks_exact_mut(outputs) {
+                for (o, &b) in row.iter_mut().zip(bias) {
+                    *o = b;
+                }
+            }
+        },
+    );
     product(
         mat_mut(out, rows, outputs),
         Accum::Add,
@@ -55,15 +62,23 @@ pub fn linear_forward(out: &mut [f32], x: &[f32], weight: &[f32], bias: &[f32]) 
     );
 }
 
-/// `out += x · weightᵀ + bias`: the residual branch of a block, without a second buffer.
-pub(crate) fn linear_add(out: &mut [f32], x: &[f32], weight: &[f32], bias: &[f32]) {
+/// `out = residual + x · weightᵀ + bias`: the end of a branch, without a second buffer.
+pub(crate) fn linear_residual(
+    out: &mut [f32],
+    residual: &[f32],
+    x: &[f32],
+    weight: &[f32],
+    bias: &[f32],
+) {
     let (rows, inputs, outputs) = sizes(out.len(), x.len(), weight.len(), bias.len());
+    assert_eq!(out.len(), residual.len(), "linear: out and residual differ in length");
     vectorize(
         #[inline(always)]
         || {
-            for row in out.chunks_exact_mut(outputs) {
-                for (o, &b) in row.iter_mut().zip(bias) {
-                    *o += b;
+            let residuals = residual.chunks_exact(outputs);
+            for (row, residual) in out.chunks_exact_mut(outputs).zip(residuals) {
+                for ((o, &r), &b) in row.iter_mut().zip(residual).zip(bias) {
+                    *o = r + b;
                 }
             }
         },
@@ -152,7 +167,7 @@ mod tests {
             linear_forward(&mut out, &x, &w, &b);
             let expected = reference::linear(&x, &w, &b);
             assert_close("out", &out, &expected, 1e-5, 1e-5);
-            linear_add(&mut out, &x, &w, &b);
+            linear_residual(&mut out, &expected, &x, &w, &b);
             let doubled: Vec<f32> = expected.iter().map(|v| 2.0 * v).collect();
             assert_close("added", &out, &doubled, 1e-5, 1e-5);
 

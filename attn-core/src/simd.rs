@@ -160,6 +160,20 @@ pub(crate) fn add_assign(a: &mut [f32], b: &[f32]) {
     );
 }
 
+/// `out = a + b`.
+#[inline]
+pub(crate) fn add(out: &mut [f32], a: &[f32], b: &[f32]) {
+    assert!(out.len() == a.len() && out.len() == b.len(), "add: lengths differ");
+    vectorize(
+        #[inline(always)]
+        || {
+            for ((o, &a), &b) in out.iter_mut().zip(a).zip(b) {
+                *o = a + b;
+            }
+        },
+    );
+}
+
 /// `a *= factor`.
 #[inline]
 pub(crate) fn scale_by(a: &mut [f32], factor: f32) {

@@ -6,6 +6,7 @@ use super::lanes::Lane;
 use super::workspace::{Activations, attn_dims};
 use crate::attention::{AttnOptions, Rows, attention_backward};
 use crate::config::{EncoderConfig, Pooling};
+use crate::dropout::Dropout;
 use crate::gelu::gelu_backward;
 use crate::layer_norm::layer_norm_backward;
 use crate::layout::Affine;
@@ -42,11 +43,8 @@ impl Encoder {
         );
         for (i, (slots, block)) in self.slots.blocks.iter().zip(blocks).enumerate().rev() {
             // 2. the MLP branch
-            let d_branch = {
-                branch.copy_from_slice(d_x);
-                self.drop(self.dropout(seed, DropSite::Mlp(i)), chunk, tokens, branch);
-                &*branch
-            };
+            let dropout = self.dropout(seed, DropSite::Mlp(i));
+            let d_branch = self.dropped(dropout, chunk, tokens, d_x, branch);
             layer_params(&slots.fc2, grad, d_branch, &block.activated);
             layer_input(params, &slots.fc2, d_hidden, d_branch);
             gelu_backward(d_hidden, &block.hidden);
@@ -61,11 +59,11 @@ impl Encoder {
                 (&block.middle, &block.stats2),
             );
             // 1. the attention branch
-            branch.copy_from_slice(d_x);
-            self.drop(self.dropout(seed, DropSite::Attention(i)), chunk, tokens, branch);
-            layer_params(&slots.proj, grad, branch, &block.attended);
-            // d_normed holds the gradient at the attention's output until the next line but one
-            layer_input(params, &slots.proj, d_normed, branch);
+            let dropout = self.dropout(seed, DropSite::Attention(i));
+            let d_branch = self.dropped(dropout, chunk, tokens, d_x, branch);
+            layer_params(&slots.proj, grad, d_branch, &block.attended);
+            // d_normed holds the gradient at the attention's output until its backward is done
+            layer_input(params, &slots.proj, d_normed, d_branch);
             let (d, n_heads) = (config.d_model, config.n_heads);
             let mut row = 0;
             for &seq in tokens.iter() {
@@ -91,6 +89,23 @@ impl Encoder {
         }
         self.drop(self.dropout(seed, DropSite::Embedding), chunk, tokens, d_x);
         self.embed_backward(grad, tokens, patches, d_x);
+    }
+
+    /// The gradient behind a dropout: `d_x` itself where nothing is dropped.
+    fn dropped<'b>(
+        &self,
+        dropout: Option<Dropout>,
+        chunk: &Lane<'_>,
+        tokens: &[usize],
+        d_x: &'b [f32],
+        branch: &'b mut Vec<f32>,
+    ) -> &'b [f32] {
+        if dropout.is_none() {
+            return d_x;
+        }
+        branch.copy_from_slice(d_x);
+        self.drop(dropout, chunk, tokens, branch);
+        branch
     }
 
     fn embed_backward(&self, grad: &mut [f32], tokens: &[usize], patches: &[f32], d_x: &mut [f32]) {

@@ -9,8 +9,8 @@ use crate::dropout::Dropout;
 use crate::gelu::gelu_forward;
 use crate::layer_norm::layer_norm_forward;
 use crate::layout::{Affine, BlockSlots};
-use crate::linear::{linear_add, linear_forward, mat_mut};
-use crate::simd::{add_assign, vectorize};
+use crate::linear::{linear_forward, linear_residual, mat_mut};
+use crate::simd::{add, add_assign, vectorize};
 
 /// Where values are dropped: after the embedding, and after the two branches of each block.
 #[derive(Clone, Copy)]
@@ -82,11 +82,11 @@ impl Encoder {
             self.attend(params, slots, tokens, input, block, scratch);
             let BlockActivations { attended, middle, norm2, stats2, hidden, activated, .. } = block;
             let dropout = self.dropout(seed, DropSite::Attention(i));
-            middle.copy_from_slice(input);
             add_branch(
                 params,
                 &slots.proj,
                 attended,
+                input,
                 middle,
                 |branch| {
                     self.drop(dropout, chunk, tokens, branch);
@@ -105,11 +105,11 @@ impl Encoder {
             apply(params, &slots.fc1, hidden, norm2);
             gelu_forward(activated, hidden);
             let dropout = self.dropout(seed, DropSite::Mlp(i));
-            output.copy_from_slice(middle);
             add_branch(
                 params,
                 &slots.fc2,
                 activated,
+                middle,
                 output,
                 |branch| {
                     self.drop(dropout, chunk, tokens, branch);
@@ -191,11 +191,12 @@ pub(crate) fn fused(qkv: &[f32], d_model: usize) -> [Rows<'_>; 3] {
     [0, 1, 2].map(|part| Rows::new(&qkv[part * d_model..], 3 * d_model))
 }
 
-/// `out += drop(layer(x))`; without dropout straight into `out`.
+/// `out = residual + drop(layer(x))`; without dropout straight into `out`.
 fn add_branch(
     params: &[f32],
     layer: &Affine,
     x: &[f32],
+    residual: &[f32],
     out: &mut [f32],
     drop: impl Fn(&mut [f32]),
     buffer: Option<&mut Vec<f32>>,
@@ -203,9 +204,10 @@ fn add_branch(
     if let Some(branch) = buffer {
         apply(params, layer, branch, x);
         drop(branch);
-        add_assign(out, branch);
+        add(out, residual, branch);
     } else {
-        linear_add(out, x, &params[layer.weight.clone()], &params[layer.bias.clone()]);
+        let (weight, bias) = (&params[layer.weight.clone()], &params[layer.bias.clone()]);
+        linear_residual(out, residual, x, weight, bias);
     }
 }
 

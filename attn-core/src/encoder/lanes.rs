@@ -16,7 +16,7 @@ const LANE_TOKENS: usize = 128;
 
 /// Tokens of a chunk, unless one window has more: enough for full-speed products, few enough for
 /// activations of some megabytes.
-const CHUNK_TOKENS: usize = 512;
+const CHUNK_TOKENS: usize = 128;
 
 /// Consecutive windows of a batch.
 #[derive(Debug, Clone, Copy)]
