@@ -1,5 +1,6 @@
 //! What a model looks like: sizes, positions, pooling, task.
 
+use crate::attention::Mask;
 use crate::dims::DimsError;
 
 /// Most parameters a configuration may ask for (4 GiB of f32): a file that asks for more is wrong.
@@ -14,6 +15,10 @@ pub enum Positions {
     Learned,
     /// `sin(pos / 10000^(2i/d))` at even and `cos` at odd columns (arXiv 1706.03762, section 3.5).
     Sinusoidal,
+    /// Queries and keys turn with their position (arXiv 2104.09864); needs an even head width.
+    Rotary,
+    /// Scores fall with the distance (arXiv 2108.12409).
+    Alibi,
 }
 
 /// How the tokens of a window become one vector.
@@ -25,6 +30,8 @@ pub enum Pooling {
     Mean,
     /// A trained token in front of the others (`cls_token`), read after the last block.
     ClassToken,
+    /// The last token: under a causal mask the one that has seen the whole window.
+    Last,
 }
 
 /// What the head answers. Regression, forecasting and detection will join.
@@ -46,6 +53,29 @@ impl Task {
         match *self {
             Self::Classification { n_classes } => n_classes,
         }
+    }
+}
+
+/// Which tokens see which, and how heads share keys; the default is plain attention.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(deny_unknown_fields, default))]
+pub struct AttentionConfig {
+    /// Which keys a query sees.
+    pub mask: Mask,
+    /// Key and value heads, which divide `n_heads` (grouped queries, arXiv 2305.13245); `None` for
+    /// as many as query heads.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
+    pub n_kv_heads: Option<usize>,
+    /// Share of attention probabilities dropped in training.
+    pub dropout: f32,
+}
+
+#[cfg(feature = "serde")]
+impl AttentionConfig {
+    /// Plain attention is not written, so that files stay as they were before there was a choice.
+    fn is_plain(&self) -> bool {
+        *self == Self::default()
     }
 }
 
@@ -76,6 +106,12 @@ pub struct EncoderConfig {
     pub positions: Positions,
     /// How tokens become one vector.
     pub pooling: Pooling,
+    /// Which tokens see which.
+    #[cfg_attr(
+        feature = "serde",
+        serde(default, skip_serializing_if = "AttentionConfig::is_plain")
+    )]
+    pub attention: AttentionConfig,
     /// What the head answers.
     pub task: Task,
 }
@@ -118,6 +154,30 @@ impl EncoderConfig {
                 self.dropout
             )));
         }
+        if !(0.0..1.0).contains(&self.attention.dropout) {
+            return Err(DimsError::new(format!(
+                "dropout of attention must be at least 0 and below 1, found {}",
+                self.attention.dropout
+            )));
+        }
+        let n_kv_heads = self.n_kv_heads();
+        if n_kv_heads == 0 || !self.n_heads.is_multiple_of(n_kv_heads) {
+            return Err(DimsError::new(format!(
+                "n_kv_heads must divide n_heads, found n_kv_heads {n_kv_heads} and n_heads {}",
+                self.n_heads
+            )));
+        }
+        if self.positions == Positions::Rotary && !self.head_dim().is_multiple_of(2) {
+            return Err(DimsError::new(format!(
+                "rotary positions need an even width of a head, found {} (d_model / n_heads)",
+                self.head_dim()
+            )));
+        }
+        if self.pooling == Pooling::ClassToken && self.attention.mask.is_causal() {
+            return Err(DimsError::new(
+                "a class token stands in front and sees nothing under a causal mask; use pooling mean or last",
+            ));
+        }
         match self.parameters() {
             Some(n) if n <= MAX_PARAMETERS => Ok(()),
             _ => Err(DimsError::new(format!(
@@ -139,6 +199,21 @@ impl EncoderConfig {
     /// Width of one head.
     pub fn head_dim(&self) -> usize {
         self.d_model / self.n_heads
+    }
+
+    /// Number of key and value heads.
+    pub fn n_kv_heads(&self) -> usize {
+        self.attention.n_kv_heads.unwrap_or(self.n_heads)
+    }
+
+    /// Width of the keys, and of the values, of a token.
+    pub fn kv_width(&self) -> usize {
+        self.n_kv_heads() * self.head_dim()
+    }
+
+    /// Width of queries, keys and values of a token together.
+    pub fn qkv_width(&self) -> usize {
+        self.d_model + 2 * self.kv_width()
     }
 
     /// Values in one patch, `patch_len * channels`.
@@ -183,6 +258,7 @@ pub(crate) mod tests {
             dropout: 0.0,
             positions: Positions::Learned,
             pooling: Pooling::Mean,
+            attention: AttentionConfig::default(),
             task: Task::Classification { n_classes: 3 },
         }
     }
@@ -198,6 +274,11 @@ pub(crate) mod tests {
         assert!(message(|c| c.n_heads = 3).contains("n_heads must divide"));
         assert!(message(|c| c.dropout = f32::NAN).contains("dropout"));
         assert!(message(|c| c.dropout = 1.0).contains("dropout"));
+        assert!(message(|c| c.attention.n_kv_heads = Some(3)).contains("n_kv_heads"));
+        assert!(message(|c| c.attention.n_kv_heads = Some(0)).contains("n_kv_heads"));
+        assert!(message(|c| c.attention.dropout = -0.1).contains("attention"));
+        let rotary = |c: &mut EncoderConfig| (c.positions, c.n_heads) = (Positions::Rotary, 8);
+        assert!(message(rotary).contains("even"));
         assert!(message(|c| c.patch_len = 8).contains("patch_len"));
         assert!(message(|c| c.d_ff = usize::MAX / 2).contains("parameters"));
         assert!(message(|c| c.task = Task::Classification { n_classes: 0 }).contains("outputs"));

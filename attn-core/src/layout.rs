@@ -107,7 +107,7 @@ pub(crate) fn lay_out(config: &EncoderConfig) -> (Layout, Slots) {
     let blocks = (0..config.n_layers)
         .map(|i| BlockSlots {
             norm1: b.norm(&format!("blocks.{i}.norm1"), d),
-            qkv: b.linear(&format!("blocks.{i}.attn.qkv"), 3 * d, d),
+            qkv: b.linear(&format!("blocks.{i}.attn.qkv"), config.qkv_width(), d),
             proj: b.linear(&format!("blocks.{i}.attn.proj"), d, d),
             norm2: b.norm(&format!("blocks.{i}.norm2"), d),
             fc1: b.linear(&format!("blocks.{i}.mlp.fc1"), config.d_ff, d),

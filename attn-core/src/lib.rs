@@ -16,10 +16,10 @@ mod rng;
 mod simd;
 
 pub use attention::{
-    AttnDropout, AttnOptions, Mask, Rows, alibi_slopes, attention_backward,
+    AttnDropout, AttnOptions, Mask, Rotary, Rows, alibi_slopes, attention_backward,
     attention_backward_scratch, attention_forward, attention_forward_scratch,
 };
-pub use config::{EncoderConfig, Pooling, Positions, Task};
+pub use config::{AttentionConfig, EncoderConfig, Pooling, Positions, Task};
 pub use dims::{AttnDims, DimsError};
 pub use encoder::{Batch, Encoder, StepStats, Workspace};
 pub use gelu::{gelu_backward, gelu_forward};

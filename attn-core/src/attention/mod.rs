@@ -9,6 +9,7 @@ mod forward;
 mod options;
 mod panel;
 pub(crate) mod reference;
+mod rotary;
 mod softmax;
 mod tile;
 
@@ -26,6 +27,7 @@ use panel::{GROUP, PANEL, Problem, row_mut};
 
 pub use options::{AttnDropout, AttnOptions, Mask, alibi_slopes};
 pub use panel::Rows;
+pub use rotary::Rotary;
 
 /// f32 values of workspace that [`attention_forward`] needs on so many threads.
 ///

@@ -11,6 +11,8 @@ use crate::rng::{mix, mix32};
 /// as many keys as queries that is position `i`; `PyTorch`'s `is_causal` differs where there are
 /// more keys.)
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "kebab-case", deny_unknown_fields))]
 pub enum Mask {
     /// Every key.
     #[default]
@@ -27,6 +29,11 @@ pub enum Mask {
 }
 
 impl Mask {
+    /// Whether no query sees a later key: then an answer never changes once it is given.
+    pub fn is_causal(self) -> bool {
+        matches!(self, Self::Causal | Self::SlidingWindow { right: 0, .. })
+    }
+
     /// Keys that query `i` sees.
     pub fn keys(self, i: usize, dims: AttnDims) -> Range<usize> {
         let end = |right: usize| {

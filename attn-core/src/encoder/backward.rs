@@ -3,8 +3,8 @@
 use super::Encoder;
 use super::forward::{DropSite, fused};
 use super::lanes::Lane;
-use super::workspace::{Activations, attn_dims};
-use crate::attention::{AttnOptions, Rows, attention_backward};
+use super::workspace::{Activations, BlockActivations, attn_dims};
+use crate::attention::{Rows, attention_backward};
 use crate::config::{EncoderConfig, Pooling};
 use crate::dropout::Dropout;
 use crate::gelu::gelu_backward;
@@ -64,31 +64,58 @@ impl Encoder {
             layer_params(&slots.proj, grad, d_branch, &block.attended);
             // d_normed holds the gradient at the attention's output until its backward is done
             layer_input(params, &slots.proj, d_normed, d_branch);
-            let (d, n_heads) = (config.d_model, config.n_heads);
-            let mut row = 0;
-            for &seq in tokens.iter() {
-                let (narrow, wide) = (row * d..(row + seq) * d, row * 3 * d..(row + seq) * 3 * d);
-                let (d_q, d_kv) = mat_mut(&mut d_qkv[wide.clone()], seq, 3 * d).split_at_col_mut(d);
-                let (d_k, d_v) = d_kv.split_at_col_mut(d);
-                attention_backward(
-                    [d_q, d_k, d_v],
-                    Rows::new(&d_normed[narrow.clone()], d),
-                    Rows::new(&block.attended[narrow], d),
-                    &block.softmax[2 * row * n_heads..2 * (row + seq) * n_heads],
-                    fused(&block.qkv[wide], d),
-                    attn_dims(config, seq),
-                    &AttnOptions::default(),
-                    1,
-                    &mut acts.scratch,
-                );
-                row += seq;
-            }
+            self.attend_backward(
+                i,
+                tokens,
+                chunk,
+                seed,
+                block,
+                (d_normed, d_qkv),
+                &mut acts.scratch,
+            );
             layer_params(&slots.qkv, grad, d_qkv, &block.norm1);
             layer_input(params, &slots.qkv, d_normed, d_qkv);
             norm_backward(params, &slots.norm1, grad, d_x, d_normed, (&x[i], &block.stats1));
         }
         self.drop(self.dropout(seed, DropSite::Embedding), chunk, tokens, d_x);
         self.embed_backward(grad, tokens, patches, d_x);
+    }
+
+    /// `d_qkv` from the gradient at the attention's output, window by window.
+    #[expect(clippy::too_many_arguments, reason = "the parts of one block")]
+    fn attend_backward(
+        &self,
+        index: usize,
+        tokens: &[usize],
+        chunk: &Lane<'_>,
+        seed: Option<u64>,
+        block: &BlockActivations,
+        (d_attended, d_qkv): (&[f32], &mut [f32]),
+        scratch: &mut [f32],
+    ) {
+        let config = &self.config;
+        let (d, n_heads, width) = (config.d_model, config.n_heads, config.qkv_width());
+        let mut row = 0;
+        for (window, &seq) in (chunk.first_window..).zip(tokens) {
+            let (narrow, wide) = (row * d..(row + seq) * d, row * width..(row + seq) * width);
+            let (d_q, d_kv) = mat_mut(&mut d_qkv[wide.clone()], seq, width).split_at_col_mut(d);
+            let (d_k, d_v) = d_kv.split_at_col_mut(config.kv_width());
+            attention_backward(
+                [d_q, d_k, d_v],
+                Rows::new(&d_attended[narrow.clone()], d),
+                Rows::new(&block.attended[narrow], d),
+                &block.softmax[2 * row * n_heads..2 * (row + seq) * n_heads],
+                fused(&block.qkv[wide.clone()], config),
+                attn_dims(config, seq),
+                &self.attn_options(seed, index, window),
+                1,
+                scratch,
+            );
+            if let Some(rotary) = &self.rotary {
+                rotary.rotate_back(&mut d_qkv[wide], width, n_heads + config.n_kv_heads(), 0);
+            }
+            row += seq;
+        }
     }
 
     /// The gradient behind a dropout: `d_x` itself where nothing is dropped.
@@ -161,6 +188,11 @@ fn unpool(config: &EncoderConfig, tokens: &[usize], d_pooled: &[f32], d_x: &mut 
             Pooling::ClassToken => {
                 window[..d].copy_from_slice(d_pooled);
                 window[d..].fill(0.0);
+            }
+            Pooling::Last => {
+                let (before, last) = window.split_at_mut((seq - 1) * d);
+                before.fill(0.0);
+                last.copy_from_slice(d_pooled);
             }
             Pooling::Mean => vectorize(
                 #[inline(always)]

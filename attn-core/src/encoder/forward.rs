@@ -3,13 +3,14 @@
 use super::Encoder;
 use super::lanes::Lane;
 use super::workspace::{Activations, BlockActivations, attn_dims};
-use crate::attention::{AttnOptions, Rows, attention_forward};
+use crate::attention::{AttnDropout, AttnOptions, Rows, attention_forward};
 use crate::config::{EncoderConfig, Pooling};
 use crate::dropout::Dropout;
 use crate::gelu::gelu_forward;
 use crate::layer_norm::layer_norm_forward;
-use crate::layout::{Affine, BlockSlots};
+use crate::layout::Affine;
 use crate::linear::{linear_forward, linear_residual, mat_mut};
+use crate::rng::mix;
 use crate::simd::{add, add_assign, vectorize};
 
 /// Where values are dropped: after the embedding, and after the two branches of each block.
@@ -28,7 +29,29 @@ impl Encoder {
             DropSite::Attention(block) => 2 * block as u64 + 1,
             DropSite::Mlp(block) => 2 * block as u64 + 2,
         };
-        seed.map(|seed| Dropout::new(self.config.dropout, seed, number))
+        let rate = self.config.dropout;
+        seed.filter(|_| rate > 0.0).map(|seed| Dropout::new(rate, seed, number))
+    }
+
+    /// The options of one window's attention in one block; `window` counts through the batch.
+    pub(crate) fn attn_options(
+        &self,
+        seed: Option<u64>,
+        block: usize,
+        window: usize,
+    ) -> AttnOptions<'_> {
+        let rate = self.config.attention.dropout;
+        // Beside the sites of `dropout`, which count from 0.
+        let site = u64::MAX - block as u64;
+        AttnOptions {
+            scale: None,
+            mask: self.config.attention.mask,
+            key_mask: None,
+            alibi: self.slopes.as_deref(),
+            dropout: seed
+                .filter(|_| rate > 0.0)
+                .map(|seed| AttnDropout { rate, seed: mix(mix(seed, site), window as u64) }),
+        }
     }
 
     /// Number of the chunk's first token row for the dropout masks: windows have numbers of their
@@ -79,7 +102,7 @@ impl Encoder {
             };
             let block = &mut blocks[i % n_blocks];
             // 1. the attention branch
-            self.attend(params, slots, tokens, input, block, scratch);
+            self.attend(params, i, tokens, chunk.first_window, seed, input, block, scratch);
             let BlockActivations { attended, middle, norm2, stats2, hidden, activated, .. } = block;
             let dropout = self.dropout(seed, DropSite::Attention(i));
             add_branch(
@@ -137,28 +160,36 @@ impl Encoder {
         apply(params, &self.slots.patch, x, patches);
         let positions =
             self.slots.pos_embed.clone().map_or(self.sinusoids.as_slice(), |r| &params[r]);
+        let added = !positions.is_empty();
         let mut rest = x;
         for &seq in tokens {
             let (window, others) = rest.split_at_mut(seq * d);
             if let Some(cls) = &self.slots.cls_token {
                 window[..d].copy_from_slice(&params[cls.clone()]);
             }
-            add_assign(window, &positions[..seq * d]);
+            if added {
+                add_assign(window, &positions[..seq * d]);
+            }
             rest = others;
         }
     }
 
     /// `attended = attention(qkv(norm1(input)))`, window by window.
+    #[expect(clippy::too_many_arguments, reason = "the parts of one block")]
     fn attend(
         &self,
         params: &[f32],
-        slots: &BlockSlots,
+        index: usize,
         tokens: &[usize],
+        first_window: usize,
+        seed: Option<u64>,
         input: &[f32],
         block: &mut BlockActivations,
         scratch: &mut [f32],
     ) {
-        let (d, n_heads) = (self.config.d_model, self.config.n_heads);
+        let slots = &self.slots.blocks[index];
+        let (d, n_heads, width) =
+            (self.config.d_model, self.config.n_heads, self.config.qkv_width());
         let BlockActivations { norm1, stats1, qkv, softmax, attended, .. } = block;
         let norm = &slots.norm1;
         layer_norm_forward(
@@ -170,14 +201,18 @@ impl Encoder {
         );
         apply(params, &slots.qkv, qkv, norm1);
         let mut row = 0;
-        for &seq in tokens {
-            let qkv = &qkv[row * 3 * d..(row + seq) * 3 * d];
+        for (window, &seq) in (first_window..).zip(tokens) {
+            let qkv = &mut qkv[row * width..(row + seq) * width];
+            if let Some(rotary) = &self.rotary {
+                // Queries and keys lie side by side, so they turn as the heads of one row.
+                rotary.rotate(qkv, width, n_heads + self.config.n_kv_heads(), 0);
+            }
             attention_forward(
                 mat_mut(&mut attended[row * d..(row + seq) * d], seq, d),
                 &mut softmax[2 * row * n_heads..2 * (row + seq) * n_heads],
-                fused(qkv, d),
+                fused(qkv, &self.config),
                 attn_dims(&self.config, seq),
-                &AttnOptions::default(),
+                &self.attn_options(seed, index, window),
                 1,
                 scratch,
             );
@@ -186,9 +221,10 @@ impl Encoder {
     }
 }
 
-/// Queries, keys and values inside one fused buffer of `[seq, 3 * d_model]`.
-pub(crate) fn fused(qkv: &[f32], d_model: usize) -> [Rows<'_>; 3] {
-    [0, 1, 2].map(|part| Rows::new(&qkv[part * d_model..], 3 * d_model))
+/// Queries, keys and values inside one fused buffer of `[seq, qkv_width]`.
+pub(crate) fn fused<'a>(qkv: &'a [f32], config: &EncoderConfig) -> [Rows<'a>; 3] {
+    let (d, kv) = (config.d_model, config.kv_width());
+    [0, d, d + kv].map(|column| Rows::new(&qkv[column..], config.qkv_width()))
 }
 
 /// `out = residual + drop(layer(x))`; without dropout straight into `out`.
@@ -232,7 +268,7 @@ fn cut_patches(config: &EncoderConfig, chunk: &Lane<'_>, patches: &mut [f32]) {
     }
 }
 
-/// The mean of each window's tokens, or its first.
+/// The mean of each window's tokens, its first, or its last.
 fn pool(config: &EncoderConfig, tokens: &[usize], x: &[f32], pooled: &mut [f32]) {
     let d = config.d_model;
     let mut rest = x;
@@ -241,6 +277,7 @@ fn pool(config: &EncoderConfig, tokens: &[usize], x: &[f32], pooled: &mut [f32])
         rest = others;
         match config.pooling {
             Pooling::ClassToken => pooled.copy_from_slice(&window[..d]),
+            Pooling::Last => pooled.copy_from_slice(&window[(seq - 1) * d..]),
             Pooling::Mean => vectorize(
                 #[inline(always)]
                 || {

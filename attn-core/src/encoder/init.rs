@@ -22,8 +22,9 @@ fn fill(tensor: &TensorSpec, key: u64, values: &mut [f32]) {
             *v = (EMBEDDING_DEVIATION * normal(key, i as u64)) as f32;
         }
     } else if name.ends_with("weight") && tensor.shape.len() == 2 {
-        // Queries, keys and values are three square layers in one tensor.
-        let outputs = tensor.shape[0] / if name.ends_with("qkv.weight") { 3 } else { 1 };
+        // Queries, keys and values are layers of their own in one tensor, drawn as square ones.
+        let square = name.ends_with("qkv.weight");
+        let outputs = if square { tensor.shape[1] } else { tensor.shape[0] };
         let bound = (6.0 / (outputs + tensor.shape[1]) as f64).sqrt();
         for (i, v) in values.iter_mut().enumerate() {
             *v = (bound * (2.0 * uniform(key, i as u64) - 1.0)) as f32;

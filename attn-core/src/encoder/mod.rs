@@ -8,6 +8,7 @@ mod workspace;
 
 use rayon::prelude::*;
 
+use crate::attention::{Rotary, alibi_slopes};
 use crate::config::{EncoderConfig, Positions};
 use crate::dims::DimsError;
 use crate::layout::{Layout, Slots, lay_out};
@@ -92,11 +93,14 @@ pub struct StepStats {
 /// [arXiv 2002.04745](https://arxiv.org/abs/2002.04745)).
 ///
 /// ```
-/// use attn_core::{Batch, Encoder, EncoderConfig, Pooling, Positions, Task, Workspace};
+/// use attn_core::{
+///     AttentionConfig, Batch, Encoder, EncoderConfig, Pooling, Positions, Task, Workspace,
+/// };
 ///
 /// let encoder = Encoder::new(EncoderConfig {
 ///     channels: 3, seq_len: 20, patch_len: 4, d_model: 16, n_heads: 2, n_layers: 1, d_ff: 32,
 ///     dropout: 0.0, positions: Positions::Learned, pooling: Pooling::Mean,
+///     attention: AttentionConfig::default(),
 ///     task: Task::Classification { n_classes: 5 },
 /// })?;
 /// let params = encoder.init(42);
@@ -114,6 +118,10 @@ pub struct Encoder {
     slots: Slots,
     /// `[tokens(seq_len), d_model]` for sinusoidal positions, else empty.
     sinusoids: Vec<f32>,
+    /// For rotary positions.
+    rotary: Option<Rotary>,
+    /// `[n_heads]` for ALiBi.
+    slopes: Option<Vec<f32>>,
 }
 
 impl Encoder {
@@ -124,11 +132,15 @@ impl Encoder {
     pub fn new(config: EncoderConfig) -> Result<Self, DimsError> {
         config.validate()?;
         let (layout, slots) = lay_out(&config);
-        let sinusoids = match config.positions {
-            Positions::Learned => Vec::new(),
-            Positions::Sinusoidal => sinusoids(config.tokens(config.seq_len), config.d_model),
-        };
-        Ok(Self { config, layout, slots, sinusoids })
+        let n_positions = config.tokens(config.seq_len);
+        let (mut table, mut rotary, mut slopes) = (Vec::new(), None, None);
+        match config.positions {
+            Positions::Learned => {}
+            Positions::Sinusoidal => table = sinusoids(n_positions, config.d_model),
+            Positions::Rotary => rotary = Some(Rotary::new(n_positions, config.head_dim())),
+            Positions::Alibi => slopes = Some(alibi_slopes(config.n_heads)),
+        }
+        Ok(Self { config, layout, slots, sinusoids: table, rotary, slopes })
     }
 
     /// The sizes.
@@ -210,7 +222,8 @@ impl Encoder {
         self.check(params, self.n_params(), grad.len());
         assert_eq!(batch.len(), targets.len(), "encoder: windows and targets differ in number");
         let normalizer = loss.normalizer(targets);
-        let dropout_seed = dropout_seed.filter(|_| self.config.dropout > 0.0);
+        let dropout_seed = dropout_seed
+            .filter(|_| self.config.dropout > 0.0 || self.config.attention.dropout > 0.0);
         let windows = split(&self.config, batch);
         let Workspace { workers, lane_grads } = workspace;
         lane_grads.resize_with(windows.len().max(lane_grads.len()), Vec::new);

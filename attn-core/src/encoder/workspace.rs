@@ -28,7 +28,7 @@ impl Workspace {
 pub(crate) struct BlockActivations {
     pub(crate) norm1: Vec<f32>,         // (rows, d_model)
     pub(crate) stats1: Vec<(f32, f32)>, // (rows)
-    pub(crate) qkv: Vec<f32>,           // (rows, 3 d_model)
+    pub(crate) qkv: Vec<f32>,           // (rows, qkv_width)
     pub(crate) softmax: Vec<f32>,       // per window (2, n_heads, tokens)
     pub(crate) attended: Vec<f32>,      // (rows, d_model)
     pub(crate) middle: Vec<f32>,        // (rows, d_model), after the attention branch
@@ -56,7 +56,7 @@ pub(crate) struct Activations {
     pub(crate) d_x: Vec<f32>,      // (rows, d_model)
     pub(crate) d_normed: Vec<f32>, // (rows, d_model)
     pub(crate) d_hidden: Vec<f32>, // (rows, d_ff)
-    pub(crate) d_qkv: Vec<f32>,    // (rows, 3 d_model)
+    pub(crate) d_qkv: Vec<f32>,    // (rows, qkv_width)
     pub(crate) d_pooled: Vec<f32>, // (windows, d_model)
 }
 
@@ -82,7 +82,7 @@ impl Activations {
             {
                 set(buffer, rows * d);
             }
-            set(&mut block.qkv, rows * 3 * d);
+            set(&mut block.qkv, rows * config.qkv_width());
             set(&mut block.softmax, 2 * rows * config.n_heads);
             set(&mut block.hidden, rows * d_ff);
             set(&mut block.activated, rows * d_ff);
@@ -99,7 +99,7 @@ impl Activations {
             set(&mut self.d_x, rows * d);
             set(&mut self.d_normed, rows * d);
             set(&mut self.d_hidden, rows * d_ff);
-            set(&mut self.d_qkv, rows * 3 * d);
+            set(&mut self.d_qkv, rows * config.qkv_width());
             set(&mut self.d_pooled, windows * d);
         }
     }
@@ -111,7 +111,7 @@ pub(crate) fn attn_dims(config: &EncoderConfig, seq: usize) -> AttnDims {
         seq_q: seq,
         seq_kv: seq,
         n_heads: config.n_heads,
-        n_kv_heads: config.n_heads,
+        n_kv_heads: config.n_kv_heads(),
         head_dim: config.head_dim(),
     }
 }

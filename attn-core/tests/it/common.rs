@@ -1,6 +1,6 @@
 //! Helpers: configurations and batches.
 
-use attn_core::{EncoderConfig, Pooling, Positions, Task};
+use attn_core::{AttentionConfig, EncoderConfig, Mask, Pooling, Positions, Task};
 use testkit::sequence;
 
 /// A small model; tests change what they are about.
@@ -16,6 +16,7 @@ pub(crate) fn config(positions: Positions, pooling: Pooling) -> EncoderConfig {
         dropout: 0.0,
         positions,
         pooling,
+        attention: AttentionConfig::default(),
         task: Task::Classification { n_classes: 4 },
     }
 }
@@ -29,6 +30,24 @@ pub(crate) fn configs() -> Vec<EncoderConfig> {
         (Positions::Sinusoidal, Pooling::ClassToken),
     ]
     .map(|(positions, pooling)| config(positions, pooling))
+    .into_iter()
+    .chain(causal_configs())
+    .collect()
+}
+
+/// Models whose answers never change once given: masks, rotary positions, biases, shared heads.
+pub(crate) fn causal_configs() -> Vec<EncoderConfig> {
+    let window = |left| Mask::SlidingWindow { left, right: 0 };
+    [
+        (Positions::Rotary, Pooling::Last, Mask::Causal, Some(1)),
+        (Positions::Alibi, Pooling::Mean, window(2), None),
+        (Positions::Learned, Pooling::Last, window(1), Some(3)),
+        (Positions::Sinusoidal, Pooling::Mean, Mask::Causal, None),
+    ]
+    .map(|(positions, pooling, mask, n_kv_heads)| EncoderConfig {
+        attention: AttentionConfig { mask, n_kv_heads, dropout: 0.0 },
+        ..config(positions, pooling)
+    })
     .to_vec()
 }
 

@@ -1,11 +1,20 @@
 //! Logits, loss and every gradient against `PyTorch`'s; `golden/make_golden.py` made the files.
 
-use attn_core::{Batch, CrossEntropy, Encoder, EncoderConfig, Pooling, Positions, Task, Workspace};
+use attn_core::{
+    AttentionConfig, Batch, CrossEntropy, Encoder, EncoderConfig, Mask, Pooling, Positions, Task,
+    Workspace,
+};
 use testkit::{assert_close, golden};
 
 fn check(file: &str) {
     let tensors = golden(format!("tests/golden/{file}"));
     let size = |i: usize| tensors["config"].values[i] as usize;
+    let mut attention = AttentionConfig::default();
+    if tensors["config"].values.len() > 10 {
+        let window = Mask::SlidingWindow { left: size(11), right: size(12) };
+        attention.mask = [Mask::None, Mask::Causal, window][size(10)];
+        attention.n_kv_heads = Some(size(13));
+    }
     let encoder = Encoder::new(EncoderConfig {
         channels: size(0),
         seq_len: size(1),
@@ -15,8 +24,10 @@ fn check(file: &str) {
         n_layers: size(5),
         d_ff: size(6),
         dropout: 0.0,
-        positions: [Positions::Learned, Positions::Sinusoidal][size(8)],
-        pooling: [Pooling::Mean, Pooling::ClassToken][size(9)],
+        positions: [Positions::Learned, Positions::Sinusoidal, Positions::Rotary, Positions::Alibi]
+            [size(8)],
+        pooling: [Pooling::Mean, Pooling::ClassToken, Pooling::Last][size(9)],
+        attention,
         task: Task::Classification { n_classes: size(7) },
     })
     .expect("valid");

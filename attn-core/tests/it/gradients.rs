@@ -8,6 +8,7 @@ use crate::common::{configs, windows};
 /// Checks the gradient of every tensor of a model at several places.
 fn check(mut config: attn_core::EncoderConfig, dropout: f32) {
     config.dropout = dropout;
+    config.attention.dropout = dropout;
     let encoder = Encoder::new(config).expect("valid");
     // Norms and biases away from one and zero, so that no term vanishes.
     let mut params: Vec<f32> = encoder
