@@ -28,7 +28,7 @@ fn check(mut config: attn_core::EncoderConfig, dropout: f32) {
     for tensor in encoder.layout().tensors() {
         let step = (tensor.range.len() / 7).max(1);
         let indices: Vec<usize> = tensor.range.clone().step_by(step).collect();
-        let expected = finite_difference(&mut params, &indices, 4e-3, |p| {
+        let expected = finite_difference(&mut params, &indices, 2e-3, |p| {
             encoder.gradient(p, &batch, &targets, &loss, seed, &mut workspace, &mut unused).loss
         });
         let found: Vec<f32> = indices.iter().map(|&i| grad[i]).collect();
