@@ -24,6 +24,18 @@ pub fn gelu_forward(out: &mut [f32], x: &[f32]) {
     );
 }
 
+/// [`gelu_forward`] in place.
+pub(crate) fn gelu_in_place(x: &mut [f32]) {
+    vectorize(
+        #[inline(always)]
+        || {
+            for x in x {
+                *x *= normal_cdf_pdf(*x).0;
+            }
+        },
+    );
+}
+
 /// `d ← d · (Φ(x) + x·φ(x))`: turns the gradient at the output into the one at the input, in place.
 ///
 /// # Panics

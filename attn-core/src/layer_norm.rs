@@ -51,22 +51,9 @@ impl WithSimd for Forward<'_> {
         let rows = out.chunks_exact_mut(width).zip(x.chunks_exact(width)).zip(stats);
         for ((out, x), stats) in rows {
             let (vectors, rest) = S::as_simd_f32s(x);
-            let mut sum = simd.splat_f32s(0.0);
-            for &v in vectors {
-                sum = simd.add_f32s(sum, v);
-            }
-            let mean = (simd.reduce_sum_f32s(sum) + rest.iter().sum::<f32>()) / width as f32;
-            let means = simd.splat_f32s(mean);
-            let mut sum = simd.splat_f32s(0.0);
-            for &v in vectors {
-                let centred = simd.sub_f32s(v, means);
-                sum = simd.mul_add_f32s(centred, centred, sum);
-            }
-            let of_rest: f32 = rest.iter().map(|v| (v - mean) * (v - mean)).sum();
-            let variance = (simd.reduce_sum_f32s(sum) + of_rest) / width as f32;
-            let rstd = 1.0 / (variance + LAYER_NORM_EPS).sqrt();
+            let (mean, rstd) = moments(simd, x);
             *stats = (mean, rstd);
-            let rstds = simd.splat_f32s(rstd);
+            let (means, rstds) = (simd.splat_f32s(mean), simd.splat_f32s(rstd));
             let (outs, out_rest) = S::as_mut_simd_f32s(out);
             for (((o, &v), &w), &b) in outs.iter_mut().zip(vectors).zip(weights).zip(biases) {
                 let normal = simd.mul_f32s(simd.sub_f32s(v, means), rstds);
@@ -75,6 +62,63 @@ impl WithSimd for Forward<'_> {
             for (((o, &v), &w), &b) in out_rest.iter_mut().zip(rest).zip(weight_rest).zip(bias_rest)
             {
                 *o = ((v - mean) * rstd).mul_add(w, b);
+            }
+        }
+    }
+}
+
+/// Mean and 1/√(var + eps) of a row.
+#[inline(always)]
+fn moments<S: Simd>(simd: S, x: &[f32]) -> (f32, f32) {
+    let (vectors, rest) = S::as_simd_f32s(x);
+    let mut sum = simd.splat_f32s(0.0);
+    for &v in vectors {
+        sum = simd.add_f32s(sum, v);
+    }
+    let width = x.len() as f32;
+    let mean = (simd.reduce_sum_f32s(sum) + rest.iter().sum::<f32>()) / width;
+    let means = simd.splat_f32s(mean);
+    let mut sum = simd.splat_f32s(0.0);
+    for &v in vectors {
+        let centred = simd.sub_f32s(v, means);
+        sum = simd.mul_add_f32s(centred, centred, sum);
+    }
+    let of_rest: f32 = rest.iter().map(|v| (v - mean) * (v - mean)).sum();
+    let variance = (simd.reduce_sum_f32s(sum) + of_rest) / width;
+    (mean, 1.0 / (variance + LAYER_NORM_EPS).sqrt())
+}
+
+/// `out = (x − mean) · rstd` for rows of `width` values that start `stride` values apart: the norm
+/// without gain and shift, where those are folded into the layer behind it.
+pub(crate) fn normalize(out: &mut [f32], x: &[f32], width: usize, stride: usize) {
+    assert_eq!(out.len(), x.len(), "normalize: out and x differ in length");
+    pulp::Arch::new().dispatch(Normalize { out, x, width, stride });
+}
+
+struct Normalize<'a> {
+    out: &'a mut [f32],
+    x: &'a [f32],
+    width: usize,
+    stride: usize,
+}
+
+impl WithSimd for Normalize<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { out, x, width, stride } = self;
+        for (out, x) in out.chunks_exact_mut(stride).zip(x.chunks_exact(stride)) {
+            let (out, x) = (&mut out[..width], &x[..width]);
+            let (mean, rstd) = moments(simd, x);
+            let (means, rstds) = (simd.splat_f32s(mean), simd.splat_f32s(rstd));
+            let (vectors, rest) = S::as_simd_f32s(x);
+            let (outs, out_rest) = S::as_mut_simd_f32s(out);
+            for (o, &v) in outs.iter_mut().zip(vectors) {
+                *o = simd.mul_f32s(simd.sub_f32s(v, means), rstds);
+            }
+            for (o, &v) in out_rest.iter_mut().zip(rest) {
+                *o = (v - mean) * rstd;
             }
         }
     }

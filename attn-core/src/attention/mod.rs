@@ -23,7 +23,10 @@ use faer::MatMut;
 use crate::dims::AttnDims;
 use backward::{Gradients, Saved, backward_kv_head};
 use forward::{Stats, forward_group};
-use panel::{GROUP, PANEL, Problem, row_mut};
+use panel::{GROUP, PANEL, row_mut};
+
+pub(crate) use panel::Problem;
+pub(crate) use tile::{Scalars, Start, Strided, multiply};
 
 pub use options::{AttnDropout, AttnOptions, Mask, alibi_slopes};
 pub use panel::Rows;
@@ -219,6 +222,31 @@ impl ForwardPart<'_> {
                 let stats = Stats { max, inverse_sum };
                 forward_group(problem, head, queries, out, stats, self.scratch);
             }
+        }
+    }
+}
+
+/// f32 values of workspace that [`forward_rows`] needs.
+pub(crate) fn forward_rows_scratch(dims: AttnDims) -> usize {
+    forward::scratch(dims.head_dim)
+}
+
+/// Some query rows of the forward pass, all heads, without what a backward pass needs.
+pub(crate) fn forward_rows(
+    problem: &Problem<'_>,
+    queries: Range<usize>,
+    mut out: MatMut<'_, f32>,
+    scratch: &mut [f32],
+) {
+    let head_dim = problem.dims.head_dim;
+    let (mut max, mut inverse_sum) = ([0.0; GROUP], [0.0; GROUP]);
+    for head in 0..problem.dims.n_heads {
+        for start in queries.clone().step_by(GROUP) {
+            let group = start..(start + GROUP).min(queries.end);
+            let (first, n) = (start - queries.start, group.len());
+            let out = out.as_mut().submatrix_mut(first, head * head_dim, n, head_dim);
+            let stats = Stats { max: &mut max[..n], inverse_sum: &mut inverse_sum[..n] };
+            forward_group(problem, head, group, out, stats, scratch);
         }
     }
 }

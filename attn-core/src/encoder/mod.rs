@@ -16,6 +16,7 @@ use crate::loss::CrossEntropy;
 use lanes::{Lane, run_lanes, split};
 
 pub use workspace::Workspace;
+pub(crate) use workspace::attn_dims;
 
 /// Windows of one batch, one after the other: what padding would add is never stored or computed.
 ///
@@ -151,6 +152,20 @@ impl Encoder {
     /// Names and places of the tensors in the flat vector.
     pub fn layout(&self) -> &Layout {
         &self.layout
+    }
+
+    pub(crate) fn slots(&self) -> &Slots {
+        &self.slots
+    }
+
+    /// `[positions, d_model]`, empty unless positions are sinusoidal.
+    pub(crate) fn sinusoids(&self) -> &[f32] {
+        &self.sinusoids
+    }
+
+    /// Angles of rotary positions, slopes of ALiBi.
+    pub(crate) fn tables(&self) -> (Option<Rotary>, Option<Vec<f32>>) {
+        (self.rotary.clone(), self.slopes.clone())
     }
 
     /// Length of the flat vector.

@@ -8,3 +8,5 @@ mod golden;
 mod gradients;
 /// Laws: threads, padding, order of windows, dropout, wrong shapes.
 mod laws;
+/// Answers for one window at a time.
+mod predict;

@@ -1,0 +1,434 @@
+//! Answers for one window at a time, as fast as the processor gives them.
+
+mod packed;
+
+use faer::MatMut;
+
+use crate::attention::{
+    AttnOptions, Problem, Rotary, Rows, Strided, forward_rows, forward_rows_scratch,
+};
+use crate::config::{EncoderConfig, Pooling};
+use crate::dims::DimsError;
+use crate::encoder::{Encoder, attn_dims};
+use crate::gelu::gelu_in_place;
+use crate::layer_norm::normalize;
+use crate::layout::Affine;
+use crate::simd::{LANES, add_assign, scale_by, vectorize};
+
+pub(crate) use packed::PackedLinear;
+pub use packed::Precision;
+
+/// Rows of a block of work: what a worker keeps of them fits a second-level cache.
+const BLOCK: usize = 256;
+
+/// Fewest operations of a window for each thread that takes part: with less, waking a thread
+/// costs more than it brings.
+const FLOPS_PER_THREAD: f64 = 4e6;
+
+/// A model prepared for answers: weights packed once, norms and positions folded into them,
+/// every buffer its own. [`Predictor::predict`] allocates nothing.
+///
+/// ```
+/// use attn_core::{
+///     AttentionConfig, Encoder, EncoderConfig, Pooling, Positions, Precision, Predictor, Task,
+/// };
+///
+/// let encoder = Encoder::new(EncoderConfig {
+///     channels: 3, seq_len: 20, patch_len: 4, d_model: 16, n_heads: 2, n_layers: 1, d_ff: 32,
+///     dropout: 0.0, positions: Positions::Learned, pooling: Pooling::Mean,
+///     attention: AttentionConfig::default(), task: Task::Classification { n_classes: 5 },
+/// })?;
+/// let mut predictor = Predictor::new(&encoder, &encoder.init(42), Precision::F32, 1);
+/// let logits = predictor.predict(&[0.5; 17 * 3])?;
+/// assert!(logits.len() == 5 && logits.iter().all(|l| l.is_finite()));
+/// # Ok::<(), attn_core::DimsError>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Predictor {
+    model: Prepared,
+    /// `[tokens, d_stride]`
+    x: Vec<f32>,
+    /// `[tokens, qkv stride]`, of one block and of the next
+    qkv: [Vec<f32>; 2],
+    workers: Vec<Worker>,
+    /// The last patch of a window that ends inside it.
+    last_patch: Vec<f32>,
+    pooled: Vec<f32>,
+    logits: Vec<f32>,
+}
+
+/// Weights and tables, which do not change.
+#[derive(Debug, Clone)]
+pub(crate) struct Prepared {
+    pub(crate) config: EncoderConfig,
+    pub(crate) patch: PackedLinear,
+    pub(crate) cls_token: Option<Vec<f32>>,
+    /// `[positions, d_stride]`, with the bias of the patch embedding; one row without positions.
+    positions: Vec<f32>,
+    pub(crate) blocks: Vec<PreparedBlock>,
+    pub(crate) head: PackedLinear,
+    pub(crate) rotary: Option<Rotary>,
+    pub(crate) slopes: Option<Vec<f32>>,
+    /// Rows of tokens are this long: whole vectors.
+    pub(crate) d_stride: usize,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct PreparedBlock {
+    pub(crate) qkv: PackedLinear,
+    pub(crate) proj: PackedLinear,
+    pub(crate) fc1: PackedLinear,
+    pub(crate) fc2: PackedLinear,
+}
+
+/// Buffers of one thread, for [`BLOCK`] rows.
+#[derive(Debug, Clone)]
+struct Worker {
+    normed: Vec<f32>,
+    attended: Vec<f32>,
+    hidden: Vec<f32>,
+    attention: Vec<f32>,
+    weights: Vec<f32>,
+}
+
+impl Prepared {
+    pub(crate) fn new(encoder: &Encoder, params: &[f32], precision: Precision) -> Self {
+        let config = encoder.config().clone();
+        assert_eq!(params.len(), encoder.n_params(), "predictor: parameters found and expected");
+        let (slots, d) = (encoder.slots(), config.d_model);
+        let d_stride = d.next_multiple_of(LANES);
+        let part = |range: &std::ops::Range<usize>| &params[range.clone()];
+        let layer = |layer: &Affine, norm: Option<&Affine>, precision| {
+            let norm = norm.map(|n| (part(&n.weight), part(&n.bias)));
+            PackedLinear::new(part(&layer.weight), part(&layer.bias), norm, precision)
+        };
+        // Patch embedding and head are small, and every answer passes through them: they stay exact.
+        let mut patch = layer(&slots.patch, None, Precision::F32);
+        let mut cls_token = slots.cls_token.as_ref().map(|cls| part(cls).to_vec());
+        let table = slots.pos_embed.as_ref().map_or(encoder.sinusoids(), part);
+        let n_rows = (table.len() / d).max(1);
+        let mut positions = vec![0.0; n_rows * d_stride];
+        for (t, row) in positions.chunks_exact_mut(d_stride).enumerate() {
+            if !table.is_empty() {
+                row[..d].copy_from_slice(&table[t * d..(t + 1) * d]);
+            }
+            match &mut cls_token {
+                // The class token takes the place of a patch, and of its bias.
+                Some(cls) if t == 0 && !table.is_empty() => add_assign(cls, &row[..d]),
+                _ => add_assign(row, &patch.bias),
+            }
+        }
+        patch.bias.fill(0.0);
+        let blocks = slots
+            .blocks
+            .iter()
+            .map(|b| PreparedBlock {
+                qkv: layer(&b.qkv, Some(&b.norm1), precision),
+                proj: layer(&b.proj, None, precision),
+                fc1: layer(&b.fc1, Some(&b.norm2), precision),
+                fc2: layer(&b.fc2, None, precision),
+            })
+            .collect();
+        let head = layer(&slots.head, Some(&slots.norm), Precision::F32);
+        let (rotary, slopes) = encoder.tables();
+        Self { config, patch, cls_token, positions, blocks, head, rotary, slopes, d_stride }
+    }
+
+    pub(crate) fn layers(&self) -> impl Iterator<Item = &PackedLinear> {
+        let blocks = self.blocks.iter().flat_map(|b| [&b.qkv, &b.proj, &b.fc1, &b.fc2]);
+        [&self.patch, &self.head].into_iter().chain(blocks)
+    }
+
+    /// What is added to the patch embedding of a token.
+    pub(crate) fn position(&self, token: usize) -> &[f32] {
+        let n_rows = self.positions.len() / self.d_stride;
+        let row = if n_rows == 1 { 0 } else { token };
+        &self.positions[row * self.d_stride..][..self.d_stride]
+    }
+
+    /// Queries, keys and values inside rows of the packed layer's outputs.
+    pub(crate) fn fused<'a>(&self, qkv: &'a [f32]) -> [Rows<'a>; 3] {
+        let (d, kv) = (self.config.d_model, self.config.kv_width());
+        [0, d, d + kv].map(|column| Rows::new(&qkv[column..], self.blocks[0].qkv.stride))
+    }
+
+    pub(crate) fn options(&self) -> AttnOptions<'_> {
+        AttnOptions {
+            mask: self.config.attention.mask,
+            alibi: self.slopes.as_deref(),
+            ..AttnOptions::default()
+        }
+    }
+
+    /// `2 · multiplications` of a window of so many tokens.
+    fn flops(&self, tokens: usize) -> f64 {
+        let c = &self.config;
+        let linear = c.d_model * (c.qkv_width() + c.d_model + 2 * c.d_ff);
+        2.0 * (c.n_layers * tokens) as f64 * (linear + 2 * tokens * c.d_model) as f64
+    }
+
+    /// `out += mlp(norm(out))`.
+    pub(crate) fn mlp(
+        &self,
+        block: &PreparedBlock,
+        x: &mut [f32],
+        normed: &mut [f32],
+        hidden: &mut [f32],
+        weights: &mut [f32],
+    ) {
+        let (d, stride) = (self.config.d_model, self.d_stride);
+        let rows = x.len() / stride;
+        normalize(&mut normed[..rows * stride], x, d, stride);
+        block.fc1.forward(hidden, Strided { values: normed, stride }, rows, weights);
+        let hidden = &mut hidden[..rows * block.fc1.stride];
+        gelu_in_place(hidden);
+        block.fc2.add(x, Strided { values: hidden, stride: block.fc1.stride }, rows, weights);
+    }
+}
+
+impl Predictor {
+    /// Packs the parameters of a model. With more than one thread a window that is large enough
+    /// is shared out in the calling rayon pool; the bits are the same.
+    ///
+    /// # Panics
+    /// If `params` has the wrong length.
+    pub fn new(encoder: &Encoder, params: &[f32], precision: Precision, threads: usize) -> Self {
+        let model = Prepared::new(encoder, params, precision);
+        let config = &model.config;
+        let (tokens, d_stride) = (config.tokens(config.seq_len), model.d_stride);
+        let (block, qkv_stride) = (BLOCK.min(tokens), model.blocks[0].qkv.stride);
+        let worker = Worker {
+            normed: vec![0.0; block * d_stride],
+            attended: vec![0.0; block * d_stride],
+            hidden: vec![0.0; block * model.blocks[0].fc1.stride],
+            attention: vec![0.0; forward_rows_scratch(attn_dims(config, tokens))],
+            weights: vec![0.0; model.layers().map(PackedLinear::scratch).max().unwrap_or(0)],
+        };
+        Self {
+            x: vec![0.0; tokens * d_stride],
+            qkv: [(); 2].map(|()| vec![0.0; tokens * qkv_stride]),
+            workers: vec![worker; threads.max(1)],
+            last_patch: vec![0.0; config.patch_width()],
+            pooled: vec![0.0; d_stride],
+            logits: vec![0.0; model.head.stride],
+            model,
+        }
+    }
+
+    /// The model's sizes.
+    pub fn config(&self) -> &EncoderConfig {
+        &self.model.config
+    }
+
+    /// Bytes of the weights as they are kept.
+    pub fn weight_bytes(&self) -> usize {
+        self.model.layers().map(PackedLinear::bytes).sum()
+    }
+
+    /// Logits of one window (`[steps, channels]`), as [`Encoder::forward`] gives them up to
+    /// rounding. Nothing is allocated.
+    ///
+    /// # Errors
+    /// If the window is empty, longer than the model's `seq_len`, or has a part of a step.
+    pub fn predict(&mut self, window: &[f32]) -> Result<&[f32], DimsError> {
+        let Self { model, x, qkv, workers, last_patch, pooled, logits } = self;
+        let config = &model.config;
+        let steps = window.len() / config.channels;
+        if steps == 0 || steps > config.seq_len || steps * config.channels != window.len() {
+            return Err(DimsError::new(format!(
+                "the window has {} values, the model takes 1 to {} steps of {} channels",
+                window.len(),
+                config.seq_len,
+                config.channels
+            )));
+        }
+        let tokens = config.tokens(steps);
+        let x = &mut x[..tokens * model.d_stride];
+        let qkv_stride = model.blocks[0].qkv.stride;
+        let [now, next] = qkv.each_mut().map(|qkv| &mut qkv[..tokens * qkv_stride]);
+        let wanted = (model.flops(tokens) / FLOPS_PER_THREAD) as usize;
+        let n_workers = wanted.clamp(1, workers.len()).min(tokens.div_ceil(LANES));
+        let workers = &mut workers[..n_workers];
+        cut_last_patch(config, window, last_patch);
+        let share = Share { first: 0, x: &mut *x, qkv: &mut *now };
+        in_parallel(workers, model, share, &|worker, share| {
+            model.embed(window, last_patch, share.first, share.x);
+            model.queries(0, share, worker);
+        });
+        let (mut now, mut next) = (now, next);
+        for i in 0..config.n_layers {
+            let share = Share { first: 0, x: &mut *x, qkv: &mut *next };
+            in_parallel(workers, model, share, &|worker, share| {
+                model.block(i, tokens, now, share.first, share.x, worker);
+                if i + 1 < config.n_layers {
+                    model.queries(i + 1, share, worker);
+                }
+            });
+            std::mem::swap(&mut now, &mut next);
+        }
+        model.answer(x, tokens, &mut workers[0].normed, pooled, logits);
+        Ok(&logits[..config.task.n_outputs()])
+    }
+}
+
+/// Token rows of one worker.
+struct Share<'a> {
+    first: usize,
+    x: &'a mut [f32],
+    qkv: &'a mut [f32],
+}
+
+/// Cuts rows among the workers, in whole vectors of queries, and runs them side by side.
+fn in_parallel(
+    workers: &mut [Worker],
+    model: &Prepared,
+    share: Share<'_>,
+    job: &(impl Fn(&mut Worker, Share<'_>) + Sync),
+) {
+    let (d_stride, qkv_stride) = (model.d_stride, model.blocks[0].qkv.stride);
+    let rows = share.x.len() / d_stride;
+    let n = workers.len();
+    if n == 1 || rows <= LANES {
+        return job(&mut workers[0], share);
+    }
+    let half = n / 2;
+    let left = (rows * half / n).next_multiple_of(LANES).min(rows);
+    let (workers, right_workers) = workers.split_at_mut(half);
+    let Share { first, x, qkv } = share;
+    let (x, right_x) = x.split_at_mut(left * d_stride);
+    let (qkv, right_qkv) = qkv.split_at_mut(left * qkv_stride);
+    let right = Share { first: first + left, x: right_x, qkv: right_qkv };
+    if right.x.is_empty() {
+        return in_parallel(workers, model, Share { first, x, qkv }, job);
+    }
+    rayon::join(
+        || in_parallel(workers, model, Share { first, x, qkv }, job),
+        || in_parallel(right_workers, model, right, job),
+    );
+}
+
+impl Prepared {
+    /// Token rows from `first` on: patch embedding and positions, or the class token.
+    fn embed(&self, window: &[f32], last_patch: &[f32], first: usize, x: &mut [f32]) {
+        let (d_stride, width) = (self.d_stride, self.config.patch_width());
+        for (t, row) in (first..).zip(x.chunks_exact_mut(d_stride)) {
+            row.copy_from_slice(self.position(t));
+        }
+        let mut rows = x;
+        let mut first_patch = first;
+        if let Some(cls) = &self.cls_token {
+            if first == 0 {
+                let (row, rest) = rows.split_at_mut(d_stride);
+                row.fill(0.0);
+                row[..cls.len()].copy_from_slice(cls);
+                rows = rest;
+            } else {
+                first_patch -= 1;
+            }
+        }
+        let whole = window.len() / width;
+        let last = first_patch + rows.len() / d_stride;
+        let n = last.min(whole).saturating_sub(first_patch);
+        let (of_whole, of_last) = rows.split_at_mut(n * d_stride);
+        if n > 0 {
+            let patches = Strided { values: &window[first_patch * width..], stride: width };
+            self.patch.multiply(of_whole, patches, n, &mut []);
+        }
+        if !of_last.is_empty() {
+            let patch = Strided { values: last_patch, stride: width };
+            self.patch.multiply(of_last, patch, 1, &mut []);
+        }
+    }
+
+    /// Queries, keys and values of a block for some token rows.
+    fn queries(&self, block: usize, share: Share<'_>, worker: &mut Worker) {
+        let (d, stride) = (self.config.d_model, self.d_stride);
+        let layer = &self.blocks[block].qkv;
+        let Share { first, x, qkv } = share;
+        for (b, (x, qkv)) in
+            x.chunks_mut(BLOCK * stride).zip(qkv.chunks_mut(BLOCK * layer.stride)).enumerate()
+        {
+            let rows = x.len() / stride;
+            let normed = &mut worker.normed[..rows * stride];
+            normalize(normed, x, d, stride);
+            layer.forward(qkv, Strided { values: normed, stride }, rows, &mut worker.weights);
+            if let Some(rotary) = &self.rotary {
+                let heads = self.config.n_heads + self.config.n_kv_heads();
+                rotary.rotate(qkv, layer.stride, heads, first + b * BLOCK);
+            }
+        }
+    }
+
+    /// One block for some token rows; `qkv` holds those of the whole window.
+    fn block(
+        &self,
+        index: usize,
+        tokens: usize,
+        qkv: &[f32],
+        first: usize,
+        x: &mut [f32],
+        worker: &mut Worker,
+    ) {
+        let (d, stride, block) = (self.config.d_model, self.d_stride, &self.blocks[index]);
+        let options = self.options();
+        let dims = attn_dims(&self.config, tokens);
+        let problem = Problem::new(self.fused(qkv), dims, &options);
+        for (b, x) in x.chunks_mut(BLOCK * stride).enumerate() {
+            let (first, rows) = (first + b * BLOCK, x.len() / stride);
+            let attended = &mut worker.attended[..rows * stride];
+            let out = MatMut::from_row_major_slice_mut(&mut *attended, rows, stride);
+            let out = out.subcols_mut(0, d);
+            forward_rows(&problem, first..first + rows, out, &mut worker.attention);
+            block.proj.add(x, Strided { values: attended, stride }, rows, &mut worker.weights);
+            let Worker { normed, hidden, weights, .. } = worker;
+            self.mlp(block, x, normed, hidden, weights);
+        }
+    }
+
+    /// Pools the tokens of the last block and applies the head.
+    fn answer(
+        &self,
+        x: &[f32],
+        tokens: usize,
+        normed: &mut [f32],
+        pooled: &mut [f32],
+        logits: &mut [f32],
+    ) {
+        let (d, stride) = (self.config.d_model, self.d_stride);
+        match self.config.pooling {
+            Pooling::ClassToken => normalize(pooled, &x[..stride], d, stride),
+            Pooling::Last => normalize(pooled, &x[(tokens - 1) * stride..], d, stride),
+            Pooling::Mean => {
+                pooled.fill(0.0);
+                for x in x.chunks(BLOCK.min(normed.len() / stride) * stride) {
+                    let normed = &mut normed[..x.len()];
+                    normalize(normed, x, d, stride);
+                    add_rows(pooled, normed);
+                }
+                scale_by(pooled, 1.0 / tokens as f32);
+            }
+        }
+        self.head.forward(logits, Strided { values: pooled, stride }, 1, &mut []);
+    }
+}
+
+/// `sum += Σ rows`.
+pub(crate) fn add_rows(sum: &mut [f32], rows: &[f32]) {
+    vectorize(
+        #[inline(always)]
+        || {
+            for row in rows.chunks_exact(sum.len()) {
+                for (s, &v) in sum.iter_mut().zip(row) {
+                    *s += v;
+                }
+            }
+        },
+    );
+}
+
+/// The steps after the last whole patch, with zeros behind.
+fn cut_last_patch(config: &EncoderConfig, window: &[f32], last: &mut [f32]) {
+    let rest = &window[window.len() / config.patch_width() * config.patch_width()..];
+    last[..rest.len()].copy_from_slice(rest);
+    last[rest.len()..].fill(0.0);
+}
