@@ -121,6 +121,24 @@ mod tests {
     }
 
     #[test]
+    fn equals_pytorch() {
+        let file = testkit::golden("tests/golden/rotary.safetensors");
+        for case in ["a", "b", "c"] {
+            let tensor = |name: &str| file[&format!("{case}/{name}")].values.clone();
+            let dims: Vec<usize> = tensor("dims").iter().map(|&v| v as usize).collect();
+            let (seq, n_heads, head_dim) = (dims[0], dims[1], dims[2]);
+            let first = file.get(&format!("{case}/start")).map_or(0, |t| t.values[0] as usize);
+            let table = Rotary::new(first + seq, head_dim);
+            let mut x = tensor("x");
+            table.rotate(&mut x, n_heads * head_dim, n_heads, first);
+            assert_close("y", &x, &tensor("y"), 1e-6, 1e-6);
+            let mut d = tensor("d_y");
+            table.rotate_back(&mut d, n_heads * head_dim, n_heads, first);
+            assert_close("d_x", &d, &tensor("d_x"), 1e-6, 1e-6);
+        }
+    }
+
+    #[test]
     fn back_is_the_inverse_and_other_columns_stay() {
         let table = Rotary::new(9, 6);
         let before = sequence(3, 9 * 20);

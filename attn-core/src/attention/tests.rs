@@ -272,3 +272,60 @@ fn equals_pytorch() {
         }
     }
 }
+
+/// Masks, padding, grouped heads, biases and large scores against `PyTorch`'s numbers.
+#[test]
+fn every_option_equals_pytorch() {
+    let file = golden("tests/golden/attention_options.safetensors");
+    let cases: Vec<&str> = file.keys().filter_map(|name| name.strip_suffix("/dims")).collect();
+    assert!(cases.len() >= 8, "cases are missing: {cases:?}");
+    for name in cases {
+        let tensor = |part: &str| file[&format!("{name}/{part}")].values.clone();
+        let sizes: Vec<usize> = tensor("dims").iter().map(|&v| v as usize).collect();
+        let dims = AttnDims {
+            seq_q: sizes[0],
+            seq_kv: sizes[1],
+            n_heads: sizes[2],
+            n_kv_heads: sizes[3],
+            head_dim: sizes[4],
+        };
+        let mask: Vec<usize> = tensor("mask").iter().map(|&v| v as usize).collect();
+        let window = Mask::SlidingWindow { left: mask[1], right: mask[2] };
+        let optional = |part: &str| file.get(&format!("{name}/{part}")).map(|t| t.values.clone());
+        let seen: Option<Vec<bool>> =
+            optional("key_mask").map(|mask| mask.iter().map(|&m| m > 0.5).collect());
+        let slopes = optional("alibi");
+        let options = AttnOptions {
+            mask: [Mask::None, Mask::Causal, window][mask[0]],
+            key_mask: seen.as_deref(),
+            alibi: slopes.as_deref(),
+            ..AttnOptions::default()
+        };
+        let with_gap = |part: &str, width: usize| -> Vec<f32> {
+            let values = tensor(part);
+            let rows = values.chunks(width);
+            rows.flat_map(|row| row.iter().copied().chain([f32::NAN; GAP])).collect()
+        };
+        let (q_width, kv_width) = (dims.q_width(), dims.kv_width());
+        let case = Case {
+            dims,
+            q: with_gap("q", q_width),
+            k: with_gap("k", kv_width),
+            v: with_gap("v", kv_width),
+            d_out: with_gap("d_out", q_width),
+        };
+        let (out, gradients) = case.run(&options, 1);
+        // Rounding of scores near 1000 is 5e-5, and shows in every exponential.
+        let tolerance = if name == "large" { 2e-4 } else { 1e-5 };
+        let check = |part: &str, found: &[f32], scale: f64| {
+            let name = format!("{name}/{part}");
+            assert_close(&name, found, &tensor(part), tolerance, tolerance * scale);
+        };
+        check("out", &out, largest(&tensor("out")));
+        let scale = ["d_q", "d_k", "d_v"].map(|part| largest(&tensor(part)));
+        let scale = scale.into_iter().fold(0.0, f64::max);
+        for (part, found) in ["d_q", "d_k", "d_v"].iter().zip(&gradients) {
+            check(part, found, scale);
+        }
+    }
+}

@@ -2,6 +2,8 @@
 
 mod packed;
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use faer::MatMut;
 
 use crate::attention::{
@@ -245,30 +247,54 @@ impl Predictor {
         let tokens = config.tokens(steps);
         let x = &mut x[..tokens * model.d_stride];
         let qkv_stride = model.blocks[0].qkv.stride;
-        let [now, next] = qkv.each_mut().map(|qkv| &mut qkv[..tokens * qkv_stride]);
+        let mut qkv = qkv.each_mut().map(|qkv| &mut qkv[..tokens * qkv_stride]);
         let wanted = (model.flops(tokens) / FLOPS_PER_THREAD) as usize;
         let n_workers = wanted.clamp(1, workers.len()).min(tokens.div_ceil(LANES));
-        let workers = &mut workers[..n_workers];
         cut_last_patch(config, window, last_patch);
-        let share = Share { first: 0, x: &mut *x, qkv: &mut *now };
-        in_parallel(workers, model, share, &|worker, share| {
-            model.embed(window, last_patch, share.first, share.x);
-            model.queries(0, share, worker);
+        awake(n_workers - 1, || {
+            let [now, next] = &mut qkv;
+            model.tokens(window, last_patch, x, [now, next], &mut workers[..n_workers]);
         });
-        let (mut now, mut next) = (now, next);
-        for i in 0..config.n_layers {
-            let share = Share { first: 0, x: &mut *x, qkv: &mut *next };
-            in_parallel(workers, model, share, &|worker, share| {
-                model.block(i, tokens, now, share.first, share.x, worker);
-                if i + 1 < config.n_layers {
-                    model.queries(i + 1, share, worker);
-                }
-            });
-            std::mem::swap(&mut now, &mut next);
-        }
         model.answer(x, tokens, &mut workers[0].normed, pooled, logits);
         Ok(&logits[..config.task.n_outputs()])
     }
+}
+
+/// Runs `f` while so many other threads of the pool stay awake and take what it shares out: to
+/// wake a sleeping thread may take longer than the work of one block. A thread that is busy
+/// elsewhere comes late or never, and `f` does without it.
+fn awake(others: usize, mut f: impl FnMut() + Send) {
+    /// Lets the others go, also when `f` panics.
+    struct Release<'a>(&'a AtomicBool);
+    impl Drop for Release<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Release);
+        }
+    }
+    fn nested(others: usize, done: &AtomicBool, f: &mut (dyn FnMut() + Send)) {
+        if others == 0 {
+            let _release = Release(done);
+            return f();
+        }
+        rayon::join(
+            || nested(others - 1, done, f),
+            || {
+                while !done.load(Ordering::Acquire) {
+                    if rayon::yield_now() != Some(rayon::Yield::Executed) {
+                        std::hint::spin_loop();
+                    }
+                }
+            },
+        );
+    }
+    nested(others, &AtomicBool::new(false), &mut f);
+}
+
+/// Brings what other cores wrote into this core's cache, one value a cache line: loads that do not
+/// wait for each other, where the attention's would.
+fn fetch(values: &[f32]) {
+    let sum: f32 = values.iter().step_by(LANES).sum();
+    std::hint::black_box(sum);
 }
 
 /// Token rows of one worker.
@@ -308,6 +334,36 @@ fn in_parallel(
 }
 
 impl Prepared {
+    /// All blocks: fills `x` with the tokens behind the last one.
+    fn tokens(
+        &self,
+        window: &[f32],
+        last_patch: &[f32],
+        x: &mut [f32],
+        [mut now, mut next]: [&mut [f32]; 2],
+        workers: &mut [Worker],
+    ) {
+        let (tokens, threaded) = (x.len() / self.d_stride, workers.len() > 1);
+        let share = Share { first: 0, x: &mut *x, qkv: &mut *now };
+        in_parallel(workers, self, share, &|worker, share| {
+            self.embed(window, last_patch, share.first, share.x);
+            self.queries(0, share, worker);
+        });
+        for i in 0..self.config.n_layers {
+            let share = Share { first: 0, x: &mut *x, qkv: &mut *next };
+            in_parallel(workers, self, share, &|worker, share| {
+                if threaded {
+                    fetch(now);
+                }
+                self.block(i, tokens, now, share.first, share.x, worker);
+                if i + 1 < self.config.n_layers {
+                    self.queries(i + 1, share, worker);
+                }
+            });
+            std::mem::swap(&mut now, &mut next);
+        }
+    }
+
     /// Token rows from `first` on: patch embedding and positions, or the class token.
     fn embed(&self, window: &[f32], last_patch: &[f32], first: usize, x: &mut [f32]) {
         let (d_stride, width) = (self.d_stride, self.config.patch_width());

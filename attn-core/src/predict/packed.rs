@@ -1,6 +1,8 @@
 //! Linear layers made ready for answers: weights in the order the product reads them, the gain and
 //! shift of the norm before them folded in, in the precision asked for.
 
+use std::ops::Range;
+
 use crate::attention::{Scalars, Start, Strided, multiply};
 use crate::simd::{LANES, vectorize};
 
@@ -17,9 +19,12 @@ pub enum Precision {
     Int8,
 }
 
-/// Terms of a product that are summed before the next part: weights of 64 outputs then take
-/// 64 KiB and stay in a second-level cache while rows pass by.
-const TERMS: usize = 256;
+/// Outputs of one panel of weights: 4 AVX-512 registers.
+const PANEL: usize = 64;
+
+/// Terms of a product that are summed before the next part: a panel's weights then take 32 KiB and
+/// stay in a first-level cache while rows pass by.
+const TERMS: usize = 128;
 
 #[derive(Debug, Clone)]
 enum Weights {
@@ -31,7 +36,8 @@ enum Weights {
 /// `x · weightᵀ + bias` with packed weights.
 #[derive(Debug, Clone)]
 pub(crate) struct PackedLinear {
-    /// `[inputs, stride]`
+    /// `[inputs, 64]` for each 64 outputs, the last panel narrower: what a product reads next lies
+    /// next, and no two rows fall on the same cache lines.
     weights: Weights,
     /// `[stride]`
     pub(crate) bias: Vec<f32>,
@@ -57,7 +63,7 @@ impl PackedLinear {
             let mut sum = f64::from(bias[o]);
             for (i, &w) in row.iter().enumerate() {
                 let (gain, shift) = norm.map_or((1.0, 0.0), |(gain, shift)| (gain[i], shift[i]));
-                packed[i * stride + o] = w * gain;
+                packed[place(i, o, inputs, stride)] = w * gain;
                 sum += f64::from(w) * f64::from(shift);
             }
             biases[o] = sum as f32;
@@ -65,7 +71,7 @@ impl PackedLinear {
         let weights = match precision {
             Precision::F32 => Weights::F32(packed),
             Precision::Bf16 => Weights::Bf16(packed.iter().map(|&w| to_bf16(w)).collect()),
-            Precision::Int8 => quantize(&packed, stride),
+            Precision::Int8 => quantize(&packed, inputs, stride),
         };
         Self { weights, bias: biases, inputs, stride }
     }
@@ -133,17 +139,21 @@ impl PackedLinear {
         scratch: &mut [f32],
     ) {
         let weights = self.widened(scratch);
-        for first in (0..self.inputs).step_by(TERMS) {
-            let terms = TERMS.min(self.inputs - first);
-            multiply(
-                out,
-                self.stride,
-                Start::Add,
-                Strided { values: &weights[first * self.stride..], stride: self.stride },
-                Strided { values: &x.values[first..], stride: x.stride },
-                Scalars::RowPerOutput,
-                [rows, terms, self.stride],
-            );
+        for (column, panel) in panels(self.inputs, self.stride) {
+            let width = panel.len() / self.inputs;
+            let panel = &weights[panel];
+            for first in (0..self.inputs).step_by(TERMS) {
+                let terms = TERMS.min(self.inputs - first);
+                multiply(
+                    &mut out[column..],
+                    self.stride,
+                    Start::Add,
+                    Strided { values: &panel[first * width..], stride: width },
+                    Strided { values: &x.values[first..], stride: x.stride },
+                    Scalars::RowPerOutput,
+                    [rows, terms, width],
+                );
+            }
         }
     }
 
@@ -168,10 +178,14 @@ impl PackedLinear {
                 vectorize(
                     #[inline(always)]
                     || {
-                        let rows = wide.chunks_exact_mut(self.stride);
-                        for (wide, values) in rows.zip(values.chunks_exact(self.stride)) {
-                            for ((w, &v), &scale) in wide.iter_mut().zip(values).zip(scales) {
-                                *w = f32::from(v) * scale;
+                        for (column, panel) in panels(self.inputs, self.stride) {
+                            let width = panel.len() / self.inputs;
+                            let scales = &scales[column..column + width];
+                            let rows = wide[panel.clone()].chunks_exact_mut(width);
+                            for (wide, values) in rows.zip(values[panel].chunks_exact(width)) {
+                                for ((w, &v), &scale) in wide.iter_mut().zip(values).zip(scales) {
+                                    *w = f32::from(v) * scale;
+                                }
                             }
                         }
                     },
@@ -191,19 +205,32 @@ fn to_bf16(value: f32) -> u16 {
     (bits.wrapping_add(0x7FFF + (bits >> 16 & 1)) >> 16) as u16
 }
 
+/// First output of each panel, and where its weights lie.
+fn panels(inputs: usize, stride: usize) -> impl Iterator<Item = (usize, Range<usize>)> {
+    (0..stride).step_by(PANEL).map(move |column| {
+        let end = (column + PANEL).min(stride);
+        (column, column * inputs..end * inputs)
+    })
+}
+
+/// Place of one weight.
+fn place(input: usize, output: usize, inputs: usize, stride: usize) -> usize {
+    let column = output / PANEL * PANEL;
+    let width = PANEL.min(stride - column);
+    column * inputs + input * width + (output - column)
+}
+
 /// Symmetric, each output with its own scale.
-fn quantize(packed: &[f32], stride: usize) -> Weights {
+fn quantize(packed: &[f32], inputs: usize, stride: usize) -> Weights {
     let mut scales = vec![0.0_f32; stride];
-    for row in packed.chunks_exact(stride) {
-        for (scale, w) in scales.iter_mut().zip(row) {
-            *scale = scale.max(w.abs() / 127.0);
+    let mut values = vec![0_i8; packed.len()];
+    for (output, scale) in scales.iter_mut().enumerate() {
+        let places = (0..inputs).map(|input| place(input, output, inputs, stride));
+        *scale = places.clone().map(|p| packed[p].abs()).fold(0.0, f32::max) / 127.0;
+        for p in places {
+            values[p] = if *scale > 0.0 { (packed[p] / *scale).round() as i8 } else { 0 };
         }
     }
-    let quantized = |w: f32, scale: f32| if scale > 0.0 { (w / scale).round() as i8 } else { 0 };
-    let values = packed
-        .chunks_exact(stride)
-        .flat_map(|row| row.iter().zip(&scales).map(|(&w, &scale)| quantized(w, scale)))
-        .collect();
     Weights::Int8 { values, scales }
 }
 
@@ -216,7 +243,9 @@ mod tests {
 
     #[test]
     fn equals_the_layer_behind_a_norm() {
-        for (rows, inputs, outputs) in [(1, 1, 1), (3, 7, 5), (9, 300, 33), (17, 16, 64)] {
+        for (rows, inputs, outputs) in
+            [(1, 1, 1), (3, 7, 5), (9, 300, 33), (17, 16, 64), (5, 20, 150)]
+        {
             let x = sequence(1, rows * inputs);
             let (weight, bias) = (sequence(2, outputs * inputs), sequence(3, outputs));
             let (gain, shift) = (sequence(4, inputs), sequence(5, inputs));
