@@ -28,4 +28,4 @@ pub use layer_norm::{LAYER_NORM_EPS, layer_norm_backward, layer_norm_forward};
 pub use layout::{Layout, TensorSpec};
 pub use linear::{linear_backward_input, linear_backward_params, linear_forward};
 pub use loss::CrossEntropy;
-pub use predict::{Precision, Predictor};
+pub use predict::{Precision, Predictor, StreamPredictor};

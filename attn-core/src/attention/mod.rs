@@ -25,7 +25,7 @@ use backward::{Gradients, Saved, backward_kv_head};
 use forward::{Stats, forward_group};
 use panel::{GROUP, PANEL, row_mut};
 
-pub(crate) use panel::Problem;
+pub(crate) use panel::{Problem, padded};
 pub(crate) use tile::{Scalars, Start, Strided, multiply};
 
 pub use options::{AttnDropout, AttnOptions, Mask, alibi_slopes};

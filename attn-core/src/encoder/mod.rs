@@ -314,13 +314,13 @@ fn sum_lanes(grad: &mut [f32], lanes: &[Vec<f32>], parallel: bool) {
 }
 
 /// `sin(pos / 10000^(2i/d))` at column 2i, `cos` of the same at 2i + 1.
+pub(crate) fn sinusoid(position: usize, column: usize, d_model: usize) -> f32 {
+    let exponent = (column - column % 2) as f64 / d_model as f64;
+    let angle = position as f64 / 10_000_f64.powf(exponent);
+    (if column.is_multiple_of(2) { angle.sin() } else { angle.cos() }) as f32
+}
+
+/// [`sinusoid`] of every position and column.
 fn sinusoids(positions: usize, d_model: usize) -> Vec<f32> {
-    (0..positions * d_model)
-        .map(|i| {
-            let (pos, column) = (i / d_model, i % d_model);
-            let exponent = (column - column % 2) as f64 / d_model as f64;
-            let angle = pos as f64 / 10_000_f64.powf(exponent);
-            (if column % 2 == 0 { angle.sin() } else { angle.cos() }) as f32
-        })
-        .collect()
+    (0..positions * d_model).map(|i| sinusoid(i / d_model, i % d_model, d_model)).collect()
 }

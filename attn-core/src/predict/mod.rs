@@ -1,6 +1,7 @@
 //! Answers for one window at a time, as fast as the processor gives them.
 
 mod packed;
+mod stream;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -17,8 +18,9 @@ use crate::layer_norm::normalize;
 use crate::layout::Affine;
 use crate::simd::{LANES, add_assign, scale_by, vectorize};
 
-pub(crate) use packed::PackedLinear;
+use packed::PackedLinear;
 pub use packed::Precision;
+pub use stream::StreamPredictor;
 
 /// Rows of a block of work: what a worker keeps of them fits a second-level cache.
 const BLOCK: usize = 256;
@@ -61,26 +63,28 @@ pub struct Predictor {
 
 /// Weights and tables, which do not change.
 #[derive(Debug, Clone)]
-pub(crate) struct Prepared {
-    pub(crate) config: EncoderConfig,
-    pub(crate) patch: PackedLinear,
-    pub(crate) cls_token: Option<Vec<f32>>,
+struct Prepared {
+    config: EncoderConfig,
+    patch: PackedLinear,
+    cls_token: Option<Vec<f32>>,
     /// `[positions, d_stride]`, with the bias of the patch embedding; one row without positions.
     positions: Vec<f32>,
-    pub(crate) blocks: Vec<PreparedBlock>,
-    pub(crate) head: PackedLinear,
-    pub(crate) rotary: Option<Rotary>,
-    pub(crate) slopes: Option<Vec<f32>>,
+    /// `[d_stride]`
+    patch_bias: Vec<f32>,
+    blocks: Vec<PreparedBlock>,
+    head: PackedLinear,
+    rotary: Option<Rotary>,
+    slopes: Option<Vec<f32>>,
     /// Rows of tokens are this long: whole vectors.
-    pub(crate) d_stride: usize,
+    d_stride: usize,
 }
 
 #[derive(Debug, Clone)]
-pub(crate) struct PreparedBlock {
-    pub(crate) qkv: PackedLinear,
-    pub(crate) proj: PackedLinear,
-    pub(crate) fc1: PackedLinear,
-    pub(crate) fc2: PackedLinear,
+struct PreparedBlock {
+    qkv: PackedLinear,
+    proj: PackedLinear,
+    fc1: PackedLinear,
+    fc2: PackedLinear,
 }
 
 /// Buffers of one thread, for [`BLOCK`] rows.
@@ -94,7 +98,7 @@ struct Worker {
 }
 
 impl Prepared {
-    pub(crate) fn new(encoder: &Encoder, params: &[f32], precision: Precision) -> Self {
+    fn new(encoder: &Encoder, params: &[f32], precision: Precision) -> Self {
         let config = encoder.config().clone();
         assert_eq!(params.len(), encoder.n_params(), "predictor: parameters found and expected");
         let (slots, d) = (encoder.slots(), config.d_model);
@@ -120,7 +124,7 @@ impl Prepared {
                 _ => add_assign(row, &patch.bias),
             }
         }
-        patch.bias.fill(0.0);
+        let patch_bias = std::mem::replace(&mut patch.bias, vec![0.0; d_stride]);
         let blocks = slots
             .blocks
             .iter()
@@ -133,28 +137,43 @@ impl Prepared {
             .collect();
         let head = layer(&slots.head, Some(&slots.norm), Precision::F32);
         let (rotary, slopes) = encoder.tables();
-        Self { config, patch, cls_token, positions, blocks, head, rotary, slopes, d_stride }
+        Self {
+            config,
+            patch,
+            cls_token,
+            positions,
+            patch_bias,
+            blocks,
+            head,
+            rotary,
+            slopes,
+            d_stride,
+        }
     }
 
-    pub(crate) fn layers(&self) -> impl Iterator<Item = &PackedLinear> {
+    fn layers(&self) -> impl Iterator<Item = &PackedLinear> {
         let blocks = self.blocks.iter().flat_map(|b| [&b.qkv, &b.proj, &b.fc1, &b.fc2]);
         [&self.patch, &self.head].into_iter().chain(blocks)
     }
 
+    /// Rows of the table of positions; one where there are none.
+    fn n_positions(&self) -> usize {
+        self.positions.len() / self.d_stride
+    }
+
     /// What is added to the patch embedding of a token.
-    pub(crate) fn position(&self, token: usize) -> &[f32] {
-        let n_rows = self.positions.len() / self.d_stride;
-        let row = if n_rows == 1 { 0 } else { token };
+    fn position(&self, token: usize) -> &[f32] {
+        let row = if self.n_positions() == 1 { 0 } else { token };
         &self.positions[row * self.d_stride..][..self.d_stride]
     }
 
     /// Queries, keys and values inside rows of the packed layer's outputs.
-    pub(crate) fn fused<'a>(&self, qkv: &'a [f32]) -> [Rows<'a>; 3] {
+    fn fused<'a>(&self, qkv: &'a [f32]) -> [Rows<'a>; 3] {
         let (d, kv) = (self.config.d_model, self.config.kv_width());
         [0, d, d + kv].map(|column| Rows::new(&qkv[column..], self.blocks[0].qkv.stride))
     }
 
-    pub(crate) fn options(&self) -> AttnOptions<'_> {
+    fn options(&self) -> AttnOptions<'_> {
         AttnOptions {
             mask: self.config.attention.mask,
             alibi: self.slopes.as_deref(),
@@ -170,7 +189,7 @@ impl Prepared {
     }
 
     /// `out += mlp(norm(out))`.
-    pub(crate) fn mlp(
+    fn mlp(
         &self,
         block: &PreparedBlock,
         x: &mut [f32],
@@ -469,7 +488,7 @@ impl Prepared {
 }
 
 /// `sum += Σ rows`.
-pub(crate) fn add_rows(sum: &mut [f32], rows: &[f32]) {
+fn add_rows(sum: &mut [f32], rows: &[f32]) {
     vectorize(
         #[inline(always)]
         || {

@@ -35,21 +35,21 @@ enum Weights {
 
 /// `x · weightᵀ + bias` with packed weights.
 #[derive(Debug, Clone)]
-pub(crate) struct PackedLinear {
+pub(super) struct PackedLinear {
     /// `[inputs, 64]` for each 64 outputs, the last panel narrower: what a product reads next lies
     /// next, and no two rows fall on the same cache lines.
     weights: Weights,
     /// `[stride]`
-    pub(crate) bias: Vec<f32>,
+    pub(super) bias: Vec<f32>,
     inputs: usize,
     /// Outputs, padded to whole vectors.
-    pub(crate) stride: usize,
+    pub(super) stride: usize,
 }
 
 impl PackedLinear {
     /// Packs `weight` (`[outputs, inputs]`); with a norm's `(gain, shift)` in front the layer
     /// becomes `(weight·diag(gain))·x̂ + (bias + weight·shift)`.
-    pub(crate) fn new(
+    pub(super) fn new(
         weight: &[f32],
         bias: &[f32],
         norm: Option<(&[f32], &[f32])>,
@@ -77,7 +77,7 @@ impl PackedLinear {
     }
 
     /// f32 values of workspace for [`PackedLinear::add`].
-    pub(crate) fn scratch(&self) -> usize {
+    pub(super) fn scratch(&self) -> usize {
         match self.weights {
             Weights::F32(_) => 0,
             Weights::Bf16(_) | Weights::Int8 { .. } => self.inputs * self.stride,
@@ -85,7 +85,7 @@ impl PackedLinear {
     }
 
     /// Bytes of the weights and the bias.
-    pub(crate) fn bytes(&self) -> usize {
+    pub(super) fn bytes(&self) -> usize {
         let weights = match &self.weights {
             Weights::F32(values) => 4 * values.len(),
             Weights::Bf16(values) => 2 * values.len(),
@@ -95,7 +95,7 @@ impl PackedLinear {
     }
 
     /// `out = bias + x · weightᵀ`, `rows` rows of [`stride`](Self::stride).
-    pub(crate) fn forward(
+    pub(super) fn forward(
         &self,
         out: &mut [f32],
         x: Strided<'_>,
@@ -116,7 +116,7 @@ impl PackedLinear {
     }
 
     /// `out += bias + x · weightᵀ`.
-    pub(crate) fn add(&self, out: &mut [f32], x: Strided<'_>, rows: usize, scratch: &mut [f32]) {
+    pub(super) fn add(&self, out: &mut [f32], x: Strided<'_>, rows: usize, scratch: &mut [f32]) {
         vectorize(
             #[inline(always)]
             || {
@@ -131,7 +131,7 @@ impl PackedLinear {
     }
 
     /// `out += x · weightᵀ`.
-    pub(crate) fn multiply(
+    pub(super) fn multiply(
         &self,
         out: &mut [f32],
         x: Strided<'_>,

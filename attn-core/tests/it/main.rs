@@ -10,3 +10,5 @@ mod gradients;
 mod laws;
 /// Answers for one window at a time.
 mod predict;
+/// Answers while a window grows.
+mod stream;
