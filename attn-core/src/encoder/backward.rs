@@ -24,9 +24,7 @@ impl Encoder {
         grad: &mut [f32],
     ) {
         let config = &self.config;
-        let Activations {
-            tokens, patches, x, blocks, branch, d_x, d_normed, d_hidden, d_qkv, ..
-        } = acts;
+        let Activations { tokens, x, d_x, d_normed, .. } = acts;
         // 3. head, pooling, last norm
         let head = &self.slots.head;
         layer_params(head, grad, &acts.logits, &acts.pooled);
@@ -41,7 +39,24 @@ impl Encoder {
             d_normed,
             (&x[config.n_layers], &acts.stats),
         );
-        for (i, (slots, block)) in self.slots.blocks.iter().zip(blocks).enumerate().rev() {
+        for (i, slots) in self.slots.blocks.iter().enumerate().rev() {
+            if acts.blocks.len() == 1 && i + 1 < config.n_layers {
+                // Its activations were not kept.
+                self.forward_block(params, i, chunk, acts, seed);
+            }
+            let Activations {
+                tokens,
+                x,
+                blocks,
+                branch,
+                d_x,
+                d_normed,
+                d_hidden,
+                d_qkv,
+                scratch,
+                ..
+            } = acts;
+            let block = &blocks[i % blocks.len()];
             // 2. the MLP branch
             let dropout = self.dropout(seed, DropSite::Mlp(i));
             let d_branch = self.dropped(dropout, chunk, tokens, d_x, branch);
@@ -64,19 +79,12 @@ impl Encoder {
             layer_params(&slots.proj, grad, d_branch, &block.attended);
             // d_normed holds the gradient at the attention's output until its backward is done
             layer_input(params, &slots.proj, d_normed, d_branch);
-            self.attend_backward(
-                i,
-                tokens,
-                chunk,
-                seed,
-                block,
-                (d_normed, d_qkv),
-                &mut acts.scratch,
-            );
+            self.attend_backward(i, tokens, chunk, seed, block, (d_normed, d_qkv), scratch);
             layer_params(&slots.qkv, grad, d_qkv, &block.norm1);
             layer_input(params, &slots.qkv, d_normed, d_qkv);
             norm_backward(params, &slots.norm1, grad, d_x, d_normed, (&x[i], &block.stats1));
         }
+        let Activations { tokens, patches, d_x, .. } = acts;
         self.drop(self.dropout(seed, DropSite::Embedding), chunk, tokens, d_x);
         self.embed_backward(grad, tokens, patches, d_x);
     }

@@ -88,60 +88,16 @@ impl Encoder {
         acts: &mut Activations,
         seed: Option<u64>,
     ) {
-        let Activations { tokens, patches, x, blocks, normed, stats, branch, scratch, .. } = acts;
+        let Activations { tokens, patches, x, .. } = acts;
         cut_patches(&self.config, chunk, patches);
         self.embed(params, tokens, patches, &mut x[0]);
         self.drop(self.dropout(seed, DropSite::Embedding), chunk, tokens, &mut x[0]);
-        let (n_x, n_blocks) = (x.len(), blocks.len());
-        for (i, slots) in self.slots.blocks.iter().enumerate() {
-            let (before, after) = x.split_at_mut((i % n_x).max((i + 1) % n_x));
-            let (input, output) = if i % n_x < (i + 1) % n_x {
-                (&before[i % n_x], &mut after[0])
-            } else {
-                (&after[0], &mut before[(i + 1) % n_x])
-            };
-            let block = &mut blocks[i % n_blocks];
-            // 1. the attention branch
-            self.attend(params, i, tokens, chunk.first_window, seed, input, block, scratch);
-            let BlockActivations { attended, middle, norm2, stats2, hidden, activated, .. } = block;
-            let dropout = self.dropout(seed, DropSite::Attention(i));
-            add_branch(
-                params,
-                &slots.proj,
-                attended,
-                input,
-                middle,
-                |branch| {
-                    self.drop(dropout, chunk, tokens, branch);
-                },
-                dropout.is_some().then_some(&mut *branch),
-            );
-            // 2. the MLP branch
-            let norm = &slots.norm2;
-            layer_norm_forward(
-                norm2,
-                stats2,
-                middle,
-                &params[norm.weight.clone()],
-                &params[norm.bias.clone()],
-            );
-            apply(params, &slots.fc1, hidden, norm2);
-            gelu_forward(activated, hidden);
-            let dropout = self.dropout(seed, DropSite::Mlp(i));
-            add_branch(
-                params,
-                &slots.fc2,
-                activated,
-                middle,
-                output,
-                |branch| {
-                    self.drop(dropout, chunk, tokens, branch);
-                },
-                dropout.is_some().then_some(&mut *branch),
-            );
+        for i in 0..self.config.n_layers {
+            self.forward_block(params, i, chunk, acts, seed);
         }
+        let Activations { tokens, x, normed, stats, .. } = acts;
         // 3. pool and answer
-        let last = &x[self.config.n_layers % n_x];
+        let last = &x[self.config.n_layers % x.len()];
         let norm = &self.slots.norm;
         layer_norm_forward(
             normed,
@@ -152,6 +108,64 @@ impl Encoder {
         );
         pool(&self.config, tokens, normed, &mut acts.pooled);
         apply(params, &self.slots.head, &mut acts.logits, &acts.pooled);
+    }
+
+    /// One block: from `x[i]` to `x[i + 1]`, and what its backward pass needs.
+    pub(crate) fn forward_block(
+        &self,
+        params: &[f32],
+        i: usize,
+        chunk: &Lane<'_>,
+        acts: &mut Activations,
+        seed: Option<u64>,
+    ) {
+        let Activations { tokens, x, blocks, branch, scratch, .. } = acts;
+        let (n_x, n_blocks, slots) = (x.len(), blocks.len(), &self.slots.blocks[i]);
+        let (before, after) = x.split_at_mut((i % n_x).max((i + 1) % n_x));
+        let (input, output) = if i % n_x < (i + 1) % n_x {
+            (&before[i % n_x], &mut after[0])
+        } else {
+            (&after[0], &mut before[(i + 1) % n_x])
+        };
+        let block = &mut blocks[i % n_blocks];
+        // 1. the attention branch
+        self.attend(params, i, tokens, chunk.first_window, seed, input, block, scratch);
+        let BlockActivations { attended, middle, norm2, stats2, hidden, activated, .. } = block;
+        let dropout = self.dropout(seed, DropSite::Attention(i));
+        add_branch(
+            params,
+            &slots.proj,
+            attended,
+            input,
+            middle,
+            |branch| {
+                self.drop(dropout, chunk, tokens, branch);
+            },
+            dropout.is_some().then_some(&mut *branch),
+        );
+        // 2. the MLP branch
+        let norm = &slots.norm2;
+        layer_norm_forward(
+            norm2,
+            stats2,
+            middle,
+            &params[norm.weight.clone()],
+            &params[norm.bias.clone()],
+        );
+        apply(params, &slots.fc1, hidden, norm2);
+        gelu_forward(activated, hidden);
+        let dropout = self.dropout(seed, DropSite::Mlp(i));
+        add_branch(
+            params,
+            &slots.fc2,
+            activated,
+            middle,
+            output,
+            |branch| {
+                self.drop(dropout, chunk, tokens, branch);
+            },
+            dropout.is_some().then_some(&mut *branch),
+        );
     }
 
     /// `x = patches·W + b + positions`, the class token in front of each window.

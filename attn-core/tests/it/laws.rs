@@ -148,3 +148,25 @@ proptest! {
         assert_close("logits", &logits(&moved), &expected, 1e-5, 1e-6);
     }
 }
+
+#[test]
+fn blocks_computed_again_give_the_same_gradient_in_less_memory() {
+    for mut config in configs() {
+        (config.dropout, config.attention.dropout, config.n_layers) = (0.2, 0.1, 9);
+        let encoder = Encoder::new(config).expect("valid");
+        let params = encoder.init(1);
+        let (values, lengths, targets) = windows(encoder.config(), 300, 2);
+        let batch = Batch::new(encoder.config(), &values, &lengths).expect("valid");
+        let run = |mut workspace: Workspace| {
+            let mut grad = vec![f32::NAN; encoder.n_params()];
+            let loss = CrossEntropy::default();
+            let seed = Some(5);
+            encoder.gradient(&params, &batch, &targets, &loss, seed, &mut workspace, &mut grad);
+            (grad, workspace.bytes())
+        };
+        let (kept, much) = run(Workspace::new(2));
+        let (again, little) = run(Workspace::new(2).recompute());
+        assert_same_bits("gradient", &again, &kept);
+        assert!(4 * little < 3 * much, "{little} bytes instead of {much}");
+    }
+}
