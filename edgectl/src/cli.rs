@@ -282,9 +282,9 @@ pub struct InspectArgs {
 #[derive(Debug, Clone, Copy, Subcommand)]
 pub enum BenchCommand {
     /// A training step: forward, backward, AdamW
-    Train(ModelShape),
+    Train(TrainShape),
     /// The forward pass of a batch
-    Infer(ModelShape),
+    Infer(InferShape),
     /// Attention alone
     Attention(AttentionShape),
     /// A matrix product
@@ -321,6 +321,39 @@ pub struct ModelShape {
     /// Seconds to measure
     #[arg(long, default_value_t = 3.0)]
     pub seconds: f64,
+}
+
+/// A training step.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct TrainShape {
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "clap would take them for a heading")]
+    pub model: ModelShape,
+    /// Compute blocks again in the backward pass: less memory, more time
+    #[arg(long)]
+    pub recompute: bool,
+}
+
+/// Answers.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct InferShape {
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "clap would take them for a heading")]
+    pub model: ModelShape,
+    /// How weights are kept, with --batch 1
+    #[arg(long, value_enum, default_value_t = PrecisionArg::F32)]
+    pub precision: PrecisionArg,
+}
+
+/// How weights are kept for answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum PrecisionArg {
+    /// 4 bytes a weight, exact
+    F32,
+    /// 2 bytes a weight
+    Bf16,
+    /// 1 byte a weight
+    Int8,
 }
 
 /// Shape of an attention.

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use aggregate::ServerStep;
 use anyhow::{Context, bail, ensure};
-use attn_core::{EncoderConfig, Pooling, Positions, Task};
+use attn_core::{AttentionConfig, EncoderConfig, Pooling, Positions, Task};
 use optim::{AdamWConfig, OptimizerConfig, Schedule};
 use preprocess::StepConfig;
 use serde::{Deserialize, Serialize};
@@ -84,10 +84,19 @@ pub struct ModelConfig {
     pub d_ff: usize,
     /// Share of values dropped in training.
     pub dropout: f32,
-    /// `learned` or `sinusoidal`.
+    /// `learned`, `sinusoidal`, `rotary` or `alibi`.
     pub positions: Positions,
-    /// `mean` or `class-token`.
+    /// `mean`, `class-token` or `last`.
     pub pooling: Pooling,
+    /// Which tokens see which: `{ mask = "causal" }`, `{ mask = { sliding-window = { left = 31,
+    /// right = 0 } } }`; `n_kv_heads` for heads that share keys; `dropout` of probabilities.
+    #[serde(skip_serializing_if = "is_plain")]
+    pub attention: AttentionConfig,
+}
+
+/// Plain attention is not written, so that files stay as they were before there was a choice.
+fn is_plain(attention: &AttentionConfig) -> bool {
+    *attention == AttentionConfig::default()
 }
 
 impl Default for ModelConfig {
@@ -102,6 +111,7 @@ impl Default for ModelConfig {
             dropout: 0.1,
             positions: Positions::Learned,
             pooling: Pooling::Mean,
+            attention: AttentionConfig::default(),
         }
     }
 }
@@ -120,6 +130,7 @@ impl ModelConfig {
             dropout: self.dropout,
             positions: self.positions,
             pooling: self.pooling,
+            attention: self.attention,
             task: Task::Classification { n_classes },
         }
     }
@@ -410,6 +421,17 @@ mod tests {
     }
 
     #[test]
+    fn attention_has_masks_and_shared_heads() {
+        let text = "[model]\npositions = \"rotary\"\npooling = \"last\"\nattention = { mask = { sliding-window = { left = 31, right = 0 } }, n_kv_heads = 2 }";
+        let model = read(text).expect("valid").model;
+        assert_eq!(model.attention.mask, Mask::SlidingWindow { left: 31, right: 0 });
+        assert_eq!(model.encoder(3, 64, 2).validate(), Ok(()));
+        assert_eq!(model.attention.n_kv_heads, Some(2));
+        let plain = serde_json::to_string(&ModelConfig::default()).expect("valid");
+        assert!(!plain.contains("attention"), "{plain}");
+    }
+
+    #[test]
     fn unknown_keys_are_errors_with_the_nearest_one() {
         for (text, hint) in [
             ("[train]\nepoch = 3", "`epochs`"),
@@ -437,6 +459,8 @@ mod tests {
             ("[train]\nvalidation = { fraction = 0.2, fold = 5 }", "fold"),
             ("[model]\nn_heads = 5", "n_heads"),
             ("[model]\ndropout = 1.5", "dropout"),
+            ("[model]\nattention = { n_kv_heads = 3 }", "n_kv_heads"),
+            ("[model]\nattention = { mask = \"casual\" }", "casual"),
             ("[federation]\nrounds = 0", "rounds"),
         ] {
             let message = format!("{:#}", read(text).expect_err(text));

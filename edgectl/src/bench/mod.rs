@@ -1,6 +1,7 @@
 //! `edgectl bench`: what this machine sustains, as a share of its own matrix-product rate.
 
 mod model;
+mod parts;
 mod products;
 
 use std::time::{Duration, Instant};
@@ -33,6 +34,18 @@ pub struct Report {
     pub threads: usize,
     /// Most memory this process has held.
     pub peak_rss_bytes: Option<u64>,
+    /// Where the time of a training step goes.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<Part>,
+}
+
+/// One part of a training step.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Part {
+    /// What it is.
+    pub part: &'static str,
+    /// Its share of the step's time on one thread, 0 to 1.
+    pub share: f64,
 }
 
 /// Runs a benchmark.
@@ -63,8 +76,9 @@ pub fn run(command: BenchCommand, threads: usize, output: Output) -> anyhow::Res
         per_s: case.windows * 1e6 / at(0.5),
         threads,
         peak_rss_bytes,
+        parts: case.parts.map_or_else(Vec::new, |parts| parts()),
     };
-    let text = format!(
+    let mut text = format!(
         "{}\np50 {:.1} µs, p90 {:.1} µs, p99 {:.1} µs over {} repetitions on {threads} threads\n{:.0} windows/s; products at {:.1} GFLOP/s, {:.0} % of this machine's {:.1}",
         case.what,
         report.p50_us,
@@ -76,6 +90,9 @@ pub fn run(command: BenchCommand, threads: usize, output: Output) -> anyhow::Res
         100.0 * report.share,
         report.matmul_gflops
     );
+    for Part { part, share } in &report.parts {
+        text += &format!("\n{part:>24} {:5.1} %", 100.0 * share);
+    }
     output.result(&report, &text)
 }
 
@@ -88,6 +105,8 @@ struct Case {
     /// Windows of one repetition.
     windows: f64,
     seconds: f64,
+    /// Measures the parts, after the whole.
+    parts: Option<Box<dyn FnOnce() -> Vec<Part>>>,
 }
 
 /// Sorted times of repetitions, in seconds, after some that warm up.

@@ -1,25 +1,35 @@
 //! Training steps and forward passes of whole models.
 
 use anyhow::{Context, ensure};
-use attn_core::{Batch, CrossEntropy, Encoder, EncoderConfig, Pooling, Positions, Task, Workspace};
+use attn_core::{
+    AttentionConfig, Batch, CrossEntropy, Encoder, EncoderConfig, Pooling, Positions, Precision,
+    Predictor, Task, Workspace,
+};
 use optim::AdamWConfig;
 use optim::Optimizer;
 
+use super::parts;
 use super::{Case, noise};
-use crate::cli::ModelShape;
+use crate::cli::{InferShape, ModelShape, PrecisionArg, TrainShape};
 
 const N_CLASSES: usize = 4;
 
 /// Forward, backward and a step of AdamW, over the same batch again and again.
-pub(super) fn train(shape: ModelShape, threads: usize) -> anyhow::Result<Case> {
+pub(super) fn train(args: TrainShape, threads: usize) -> anyhow::Result<Case> {
+    let shape = args.model;
     let Setup { encoder, values, lengths, mut params } = setup(shape)?;
     let targets: Vec<u32> = (0..shape.batch as u32).map(|i| i % N_CLASSES as u32).collect();
     let mut optimizer = AdamWConfig::default().build(params.len())?;
     let mut grad = vec![0.0; params.len()];
     let mut workspace = Workspace::new(threads);
+    if args.recompute {
+        workspace = workspace.recompute();
+    }
     let loss = CrossEntropy::default();
+    let config = encoder.config().clone();
     Ok(Case {
         what: format!("training step of {} parameters", params.len()),
+        parts: Some(Box::new(move || parts::of_step(&config, shape.batch))),
         flops: 3.0 * forward_flops(shape) - patch_flops(shape),
         windows: shape.batch as f64,
         seconds: shape.seconds,
@@ -32,20 +42,41 @@ pub(super) fn train(shape: ModelShape, threads: usize) -> anyhow::Result<Case> {
     })
 }
 
-/// The forward pass of a batch.
-pub(super) fn infer(shape: ModelShape, threads: usize) -> anyhow::Result<Case> {
+/// Answers: one window by the prepared model, or the forward pass of a batch.
+pub(super) fn infer(args: InferShape, threads: usize) -> anyhow::Result<Case> {
+    let shape = args.model;
     let Setup { encoder, values, lengths, params } = setup(shape)?;
+    let precision = match args.precision {
+        PrecisionArg::F32 => Precision::F32,
+        PrecisionArg::Bf16 => Precision::Bf16,
+        PrecisionArg::Int8 => Precision::Int8,
+    };
+    ensure!(
+        shape.batch == 1 || precision == Precision::F32,
+        "--precision {precision:?} is for single windows; add --batch 1"
+    );
+    let mut predictor = Predictor::new(&encoder, &params, precision, threads);
     let mut logits = vec![0.0; shape.batch * N_CLASSES];
     let mut workspace = Workspace::new(threads);
+    let what = if shape.batch == 1 {
+        format!("one window, {} bytes of weights", predictor.weight_bytes())
+    } else {
+        format!("forward pass of {} parameters", params.len())
+    };
     Ok(Case {
-        what: format!("forward pass of {} parameters", params.len()),
+        what,
         flops: forward_flops(shape),
         windows: shape.batch as f64,
         seconds: shape.seconds,
+        parts: None,
         once: Box::new(move || {
-            let batch =
-                Batch::new(encoder.config(), &values, &lengths).expect("the shape was checked");
-            encoder.forward(&params, &batch, &mut workspace, &mut logits);
+            if shape.batch == 1 {
+                predictor.predict(&values).expect("the shape was checked");
+            } else {
+                let batch =
+                    Batch::new(encoder.config(), &values, &lengths).expect("the shape was checked");
+                encoder.forward(&params, &batch, &mut workspace, &mut logits);
+            }
         }),
     })
 }
@@ -70,6 +101,7 @@ fn setup(shape: ModelShape) -> anyhow::Result<Setup> {
         dropout: 0.0,
         positions: Positions::Learned,
         pooling: Pooling::Mean,
+        attention: AttentionConfig::default(),
         task: Task::Classification { n_classes: N_CLASSES },
     })
     .context("the model")?;

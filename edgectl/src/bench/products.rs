@@ -62,6 +62,7 @@ pub(super) fn attention(shape: AttentionShape, threads: usize) -> anyhow::Result
         flops: products * 2.0 * (shape.batch * shape.seq * n) as f64,
         windows: shape.batch as f64,
         seconds: shape.seconds,
+        parts: None,
         once: Box::new(move || {
             if threads == 1 || inner_threads > 1 {
                 sequences.iter_mut().for_each(once);
@@ -107,6 +108,7 @@ pub(super) fn gemm(shape: GemmShape, threads: usize) -> anyhow::Result<Case> {
         flops: 2.0 * m as f64 * n as f64 * k as f64,
         windows: 1.0,
         seconds,
+        parts: None,
         once: Box::new(move || {
             matmul(
                 MatMut::from_row_major_slice_mut(&mut c, m, n),
