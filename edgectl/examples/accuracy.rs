@@ -8,6 +8,7 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use attn_core::Precision;
 use edgectl::data::Dataset;
 use edgectl::federation::fresh_model;
 use edgectl::interrupt::Stop;
@@ -81,7 +82,7 @@ fn accuracy(job: &Job, seed: u64, fold: Option<usize>) -> anyhow::Result<f64> {
         rounds: 1,
     };
     let (model, _) = train(start, &dataset, &train_on, options, &mut Silent)?;
-    Ok(evaluate(&model, &dataset, &test_on, 1)?.accuracy)
+    Ok(evaluate(&model, &dataset, &test_on, Precision::F32, 1)?.accuracy)
 }
 
 /// Every fifth series of each class, and the others.

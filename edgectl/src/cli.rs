@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use attn_core::Precision;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Train small attention models where the data is, and merge them at a center.
@@ -197,6 +198,9 @@ pub struct EvalArgs {
     /// All rows count, whatever their mark
     #[arg(long)]
     pub all: bool,
+    /// How weights are kept: what a smaller model costs in accuracy
+    #[arg(long, value_enum, default_value_t = PrecisionArg::F32)]
+    pub precision: PrecisionArg,
 }
 
 /// `edgectl predict`
@@ -354,6 +358,16 @@ pub enum PrecisionArg {
     Bf16,
     /// 1 byte a weight
     Int8,
+}
+
+impl From<PrecisionArg> for Precision {
+    fn from(arg: PrecisionArg) -> Self {
+        match arg {
+            PrecisionArg::F32 => Self::F32,
+            PrecisionArg::Bf16 => Self::Bf16,
+            PrecisionArg::Int8 => Self::Int8,
+        }
+    }
 }
 
 /// Shape of an attention.

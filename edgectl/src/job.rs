@@ -424,7 +424,7 @@ mod tests {
     fn attention_has_masks_and_shared_heads() {
         let text = "[model]\npositions = \"rotary\"\npooling = \"last\"\nattention = { mask = { sliding-window = { left = 31, right = 0 } }, n_kv_heads = 2 }";
         let model = read(text).expect("valid").model;
-        assert_eq!(model.attention.mask, Mask::SlidingWindow { left: 31, right: 0 });
+        assert_eq!(model.attention.mask, attn_core::Mask::SlidingWindow { left: 31, right: 0 });
         assert_eq!(model.encoder(3, 64, 2).validate(), Ok(()));
         assert_eq!(model.attention.n_kv_heads, Some(2));
         let plain = serde_json::to_string(&ModelConfig::default()).expect("valid");

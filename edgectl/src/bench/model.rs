@@ -10,7 +10,7 @@ use optim::Optimizer;
 
 use super::parts;
 use super::{Case, noise};
-use crate::cli::{InferShape, ModelShape, PrecisionArg, TrainShape};
+use crate::cli::{InferShape, ModelShape, TrainShape};
 
 const N_CLASSES: usize = 4;
 
@@ -46,11 +46,7 @@ pub(super) fn train(args: TrainShape, threads: usize) -> anyhow::Result<Case> {
 pub(super) fn infer(args: InferShape, threads: usize) -> anyhow::Result<Case> {
     let shape = args.model;
     let Setup { encoder, values, lengths, params } = setup(shape)?;
-    let precision = match args.precision {
-        PrecisionArg::F32 => Precision::F32,
-        PrecisionArg::Bf16 => Precision::Bf16,
-        PrecisionArg::Int8 => Precision::Int8,
-    };
+    let precision = Precision::from(args.precision);
     ensure!(
         shape.batch == 1 || precision == Precision::F32,
         "--precision {precision:?} is for single windows; add --batch 1"

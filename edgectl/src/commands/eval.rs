@@ -19,6 +19,6 @@ pub(super) fn run(args: &EvalArgs, threads: usize, output: Output) -> anyhow::Re
         "{}: no row is marked for the test; --all evaluates on every row",
         args.data[0].display()
     );
-    let metrics = evaluate(&checkpoint, &dataset, &segments, threads)?;
+    let metrics = evaluate(&checkpoint, &dataset, &segments, args.precision.into(), threads)?;
     output.result(&metrics, &metrics_text(&metrics))
 }

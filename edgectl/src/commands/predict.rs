@@ -5,6 +5,7 @@ use std::path::Path;
 
 use aggregate::{TensorData, TensorRef, atomic_write, write_file};
 use anyhow::{Context, ensure};
+use attn_core::Precision;
 use serde::Serialize;
 
 use super::check_folder;
@@ -33,7 +34,7 @@ pub(super) fn run(args: &PredictArgs, threads: usize, output: Output) -> anyhow:
     let all: Vec<usize> = (0..dataset.segments.len()).collect();
     let cut = Cut { window: &meta.window, seq_len: meta.model.seq_len, train: false };
     let set = WindowSet::new(&dataset, &meta.preprocess, &all, cut)?;
-    let logits = logits(&checkpoint, &set, threads);
+    let logits = logits(&checkpoint, &set, Precision::F32, threads);
     ensure!(
         logits.iter().all(|l| l.is_finite()),
         "{}: the model's answers are not finite: its training diverged",

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use aggregate::{ServerStep, atomic_write};
 use anyhow::{Context, ensure};
+use attn_core::Precision;
 use indicatif::ProgressBar;
 use serde::Serialize;
 
@@ -68,17 +69,17 @@ pub(super) fn run(args: &SimulateArgs, threads: usize, output: Output) -> anyhow
     let ArmReport { rounds, model } = run_arm(&start, arm, "federated", output)?;
     let last = match rounds.last() {
         Some(round) => round.metrics.clone(),
-        None => evaluate(&model, &dataset, &test, threads)?,
+        None => evaluate(&model, &dataset, &test, Precision::F32, threads)?,
     };
     let (mut fedavg, mut centralised) = (None, None);
     if args.centralised && stop.now().is_none() {
         let plain = job.federation.server == ServerStep::Replace;
         fedavg = Some(if plain { last.clone() } else { plain_fedavg(&start, arm, output)? });
         let model = train_centralised(&start, arm, &segments, output)?;
-        centralised = Some(evaluate(&model, &dataset, &test, threads)?);
+        centralised = Some(evaluate(&model, &dataset, &test, Precision::F32, threads)?);
     }
     let holdout = (!held_out.is_empty())
-        .then(|| evaluate(&model, &dataset, &held_out, threads))
+        .then(|| evaluate(&model, &dataset, &held_out, Precision::F32, threads))
         .transpose()?;
     let report = Report {
         out: folder.display().to_string(),
@@ -185,7 +186,7 @@ fn plain_fedavg(start: &Checkpoint, arm: Arm<'_>, output: Output) -> anyhow::Res
     let mut start = start.clone();
     start.meta.federation.server = ServerStep::Replace;
     let report = run_arm(&start, Arm { folder: &folder, ..arm }, "fedavg", output)?;
-    evaluate(&report.model, arm.dataset, arm.test, arm.threads)
+    evaluate(&report.model, arm.dataset, arm.test, Precision::F32, arm.threads)
 }
 
 /// One model on all nodes' rows, with as many epochs as the federation has in all.

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use aggregate::OnRejection;
 use anyhow::Context;
+use attn_core::Precision;
 use rayon::prelude::*;
 use serde::Serialize;
 
@@ -129,7 +130,7 @@ pub fn simulate_arm(
         )?;
         model = Checkpoint::read(&global)?;
         model.write(&rounds_dir.join(format!("round-{number:03}.safetensors")))?;
-        let metrics = evaluate(&model, arm.dataset, arm.test, arm.threads)?;
+        let metrics = evaluate(&model, arm.dataset, arm.test, Precision::F32, arm.threads)?;
         let round = Round {
             round: number,
             train_loss: mean_loss(&reports),

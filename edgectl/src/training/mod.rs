@@ -8,7 +8,8 @@ use std::path::Path;
 
 use aggregate::hash_file;
 use anyhow::{Context, ensure};
-use attn_core::{Batch, Workspace};
+use attn_core::{Batch, Precision, Predictor, Workspace};
+use rayon::prelude::*;
 use serde::Serialize;
 
 use crate::checkpoint::{Checkpoint, Provenance};
@@ -136,24 +137,54 @@ pub fn test_segments(dataset: &Dataset, of: &[usize]) -> Vec<usize> {
     of.iter().filter(|i| split(i) == Split::Test).copied().collect()
 }
 
-/// Logits of every window, in order.
+/// Logits of every window, in order; in a smaller precision by the prepared model, as a device
+/// would run it.
 ///
 /// # Panics
 /// If the windows were cut for another model.
-pub fn logits(checkpoint: &Checkpoint, set: &WindowSet<'_>, threads: usize) -> Vec<f32> {
+pub fn logits(
+    checkpoint: &Checkpoint,
+    set: &WindowSet<'_>,
+    precision: Precision,
+    threads: usize,
+) -> Vec<f32> {
     let encoder = &checkpoint.encoder;
     let n_outputs = encoder.config().task.n_outputs();
     let mut all = vec![0.0; set.windows().len() * n_outputs];
     let mut workspace = Workspace::new(threads);
+    let predictor = (precision != Precision::F32)
+        .then(|| Predictor::new(encoder, &checkpoint.params, precision, 1));
     let mut buffer = WindowBuffer::default();
     for (batch, out) in all.chunks_mut(EVAL_BATCH * n_outputs).enumerate() {
         let first = batch * EVAL_BATCH;
         set.fill(first..first + out.len() / n_outputs, None, &mut buffer);
         let windows = Batch::new(encoder.config(), &buffer.values, &buffer.lengths)
             .expect("windows were cut for this model");
-        encoder.forward(&checkpoint.params, &windows, &mut workspace, out);
+        match &predictor {
+            None => encoder.forward(&checkpoint.params, &windows, &mut workspace, out),
+            Some(predictor) => predict_each(predictor, &buffer, out, n_outputs),
+        }
     }
     all
+}
+
+/// One window after the other, shared out among the threads.
+fn predict_each(predictor: &Predictor, windows: &WindowBuffer, out: &mut [f32], n_outputs: usize) {
+    let channels = predictor.config().channels;
+    let mut rest = windows.values.as_slice();
+    let mut jobs = Vec::new();
+    for (&steps, out) in windows.lengths.iter().zip(out.chunks_mut(n_outputs)) {
+        let (window, others) = rest.split_at(steps * channels);
+        jobs.push((window, out));
+        rest = others;
+    }
+    jobs.into_par_iter().for_each_init(
+        || predictor.clone(),
+        |predictor, (window, out)| {
+            let logits = predictor.predict(window).expect("windows were cut for this model");
+            out.copy_from_slice(logits);
+        },
+    );
 }
 
 /// Metrics of a checkpoint on segments, in windows with the stride of the test.
@@ -164,6 +195,7 @@ pub fn evaluate(
     checkpoint: &Checkpoint,
     dataset: &Dataset,
     segments: &[usize],
+    precision: Precision,
     threads: usize,
 ) -> anyhow::Result<Metrics> {
     let meta = &checkpoint.meta;
@@ -176,15 +208,20 @@ pub fn evaluate(
         "{}: no labeled test window; evaluation needs a label column (`predict` does not)",
         source.unwrap_or_default()
     );
-    let metrics = metrics(checkpoint, &set, threads);
+    let metrics = metrics(checkpoint, &set, precision, threads);
     ensure!(metrics.loss.is_finite(), "the model's answers are not finite: its training diverged");
     Ok(metrics)
 }
 
 /// Metrics on windows that all have a label.
-pub(crate) fn metrics(checkpoint: &Checkpoint, set: &WindowSet<'_>, threads: usize) -> Metrics {
+pub(crate) fn metrics(
+    checkpoint: &Checkpoint,
+    set: &WindowSet<'_>,
+    precision: Precision,
+    threads: usize,
+) -> Metrics {
     let targets: Vec<u32> = set.windows().iter().filter_map(|w| w.label).collect();
-    Metrics::new(&checkpoint.meta.classes, &logits(checkpoint, set, threads), &targets)
+    Metrics::new(&checkpoint.meta.classes, &logits(checkpoint, set, precision, threads), &targets)
 }
 
 /// Reads a checkpoint together with the hash that an update trained from it states as its base.

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use anyhow::{Context, bail};
-use attn_core::{Batch, CrossEntropy, Workspace};
+use attn_core::{Batch, CrossEntropy, Precision, Workspace};
 use optim::{Optimizer, clip_by_global_norm};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
@@ -245,7 +245,7 @@ impl<'a> Run<'a> {
         let val = self.held_out.map(|set| {
             let mut checkpoint = self.start.clone();
             checkpoint.params.clone_from(&self.state.params);
-            let val = metrics(&checkpoint, set, self.options.threads);
+            let val = metrics(&checkpoint, set, Precision::F32, self.options.threads);
             let better = self.state.position.best_val_loss.is_none_or(|best| val.loss < best);
             if val.loss.is_finite() && better {
                 self.state.position.best_val_loss = Some(val.loss);
@@ -274,7 +274,7 @@ impl<'a> Run<'a> {
         let answers = || {
             let mut checkpoint = self.start.clone();
             checkpoint.params.clone_from(&self.state.params);
-            metrics(&checkpoint, self.set, self.options.threads).loss.is_finite()
+            metrics(&checkpoint, self.set, Precision::F32, self.options.threads).loss.is_finite()
         };
         if finite && !hopeless && (self.skipped_in_a_row == 0 || answers()) {
             return Ok(());
@@ -299,7 +299,7 @@ impl<'a> Run<'a> {
         let val = self.held_out.map(|set| {
             let mut checkpoint = self.start.clone();
             checkpoint.params.clone_from(&params);
-            metrics(&checkpoint, set, self.options.threads)
+            metrics(&checkpoint, set, Precision::F32, self.options.threads)
         });
         let mut train_metrics = BTreeMap::new();
         for (name, value) in [
