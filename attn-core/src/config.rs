@@ -120,8 +120,9 @@ impl EncoderConfig {
     /// Checks every size against the others and against what a machine can hold.
     ///
     /// # Errors
-    /// If a size is zero, `n_heads` does not divide `d_model`, `dropout` is outside `[0, 1)`, or
-    /// the parameters would not fit.
+    /// If a size is zero, `n_heads` does not divide `d_model` or `n_kv_heads` not `n_heads`,
+    /// `patch_len` exceeds `seq_len`, a dropout is outside `[0, 1)`, rotary positions meet heads of
+    /// odd width, a class token a causal mask, or the parameters would not fit.
     pub fn validate(&self) -> Result<(), DimsError> {
         let sizes = [
             ("channels", self.channels),

@@ -52,7 +52,8 @@ impl AttnDims {
     /// Checks the sizes.
     ///
     /// # Errors
-    /// If a size is zero, `n_kv_heads` does not divide `n_heads`, or a product of them overflows.
+    /// If a size is zero, `n_kv_heads` does not divide `n_heads`, a sequence has 2³¹ tokens or more,
+    /// or a product of sizes overflows.
     pub fn validate(self) -> Result<Self, DimsError> {
         let Self { seq_q, seq_kv, n_heads, n_kv_heads, head_dim } = self;
         if [seq_q, seq_kv, n_heads, n_kv_heads, head_dim].contains(&0) {
@@ -64,6 +65,9 @@ impl AttnDims {
             return Err(DimsError::new(format!(
                 "n_kv_heads must divide n_heads, found n_kv_heads {n_kv_heads} and n_heads {n_heads}"
             )));
+        }
+        if seq_q.max(seq_kv) > i32::MAX as usize {
+            return Err(DimsError::new("a sequence is longer than 2^31 - 1 tokens"));
         }
         n_heads
             .checked_mul(head_dim)

@@ -33,6 +33,7 @@ fn power_of_two(rounded: f32) -> f32 {
 }
 
 /// Coefficients of [`exp2`], the highest power first.
+#[expect(clippy::approx_constant, reason = "fitted, not ln 2")]
 const EXP2: [f32; 6] =
     [0.001_326_463_9, 0.009_671_533, 0.055_507_343, 0.240_222_42, 0.693_147, 1.0];
 

@@ -215,7 +215,8 @@ impl<'a> Panel<'a> {
             Scalars::RowPerOutput,
             [n_keys, head_dim, width],
         );
-        problem.mask_tile(probs, width, head, self.queries.clone(), tile.keys.clone());
+        let queries = self.queries.clone();
+        problem.mask_tile(probs, width, head, queries, tile.keys.clone(), &tile.rows);
         // 3. the gradient at the probabilities, v·d_outᵀ
         multiply(
             d_scores,

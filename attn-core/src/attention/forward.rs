@@ -40,7 +40,7 @@ pub(crate) fn forward_group(
     head: usize,
     queries: Range<usize>,
     mut out: MatMut<'_, f32>,
-    stats: Stats<'_>,
+    stats: &mut Stats<'_>,
     scratch: &mut [f32],
 ) {
     let head_dim = problem.dims.head_dim;
@@ -123,7 +123,7 @@ impl Panel<'_> {
             Scalars::RowPerOutput,
             [keys.len(), head_dim, width],
         );
-        problem.mask_tile(scores, width, head, self.queries.clone(), keys.clone());
+        problem.mask_tile(scores, width, head, self.queries.clone(), keys.clone(), tile);
         // 2. exp(score − max), and what is summed so far shrinks to the new maximum
         self.softmax.add(scores, &mut self.sums[..head_dim * width], self.start);
         if let Some(dropout) = problem.options.dropout.filter(|d| d.rate > 0.0) {

@@ -34,7 +34,9 @@ pub use rotary::Rotary;
 
 /// f32 values of workspace that [`attention_forward`] needs on so many threads.
 ///
-/// It does not grow with the sequence: a panel of queries and a tile of scores for each thread.
+/// It hardly grows with the sequence: up to four panels of queries and a tile of scores for each
+/// part of the work, of which there are as many as threads, or four times as many where there is
+/// much to do.
 pub fn attention_forward_scratch(dims: AttnDims, threads: usize) -> usize {
     forward_leaves(dims, threads) * forward::scratch(dims.head_dim)
 }
@@ -67,7 +69,9 @@ fn backward_leaves(dims: AttnDims, threads: usize) -> usize {
 /// `out = softmax(scale·q·kᵀ + bias)·v` for every head, where masked scores count as `−∞`
 /// ([arXiv 1706.03762](https://arxiv.org/abs/1706.03762)).
 ///
-/// A query that may see no key gets zeros. NaN and infinities in the input show in the output.
+/// A query that may see no key gets zeros. A NaN shows in the output of every query that sees it and
+/// of no other; so does an infinity, as NaN where there is a mask. (In the backward pass a query that
+/// came out as NaN may spoil the gradients of keys it does not see.)
 ///
 /// # Shapes
 /// - `q`: `[seq_q, n_heads * head_dim]`, `k`, `v`: `[seq_kv, n_kv_heads * head_dim]`
@@ -82,7 +86,7 @@ fn backward_leaves(dims: AttnDims, threads: usize) -> usize {
 /// same. Nothing is allocated.
 ///
 /// # Panics
-/// If a length or an option does not fit `dims`.
+/// If the sizes, a length or an option do not fit, or `out` is not row-major.
 ///
 /// ```
 /// use attn_core::{AttnDims, AttnOptions, Rows, attention_forward, attention_forward_scratch};
@@ -114,7 +118,7 @@ pub fn attention_forward(
     scratch: &mut [f32],
 ) {
     let problem = Problem::new(qkv, dims, options);
-    check_matrix("out", out.nrows(), out.ncols(), dims.seq_q, dims.q_width());
+    check_matrix("out", &out, dims.seq_q, dims.q_width());
     let n_stats = dims.n_heads * dims.seq_q;
     check_length("stats", stats.len(), 2 * n_stats);
     let leaves = forward_leaves(dims, threads);
@@ -219,8 +223,8 @@ impl ForwardPart<'_> {
                 let (first, n) = (g * GROUP, max.len());
                 let queries = self.queries.start + first..self.queries.start + first + n;
                 let out = self.out.as_mut().submatrix_mut(first, h * head_dim, n, head_dim);
-                let stats = Stats { max, inverse_sum };
-                forward_group(problem, head, queries, out, stats, self.scratch);
+                let mut stats = Stats { max, inverse_sum };
+                forward_group(problem, head, queries, out, &mut stats, self.scratch);
             }
         }
     }
@@ -245,8 +249,8 @@ pub(crate) fn forward_rows(
             let group = start..(start + GROUP).min(queries.end);
             let (first, n) = (start - queries.start, group.len());
             let out = out.as_mut().submatrix_mut(first, head * head_dim, n, head_dim);
-            let stats = Stats { max: &mut max[..n], inverse_sum: &mut inverse_sum[..n] };
-            forward_group(problem, head, group, out, stats, scratch);
+            let mut stats = Stats { max: &mut max[..n], inverse_sum: &mut inverse_sum[..n] };
+            forward_group(problem, head, group, out, &mut stats, scratch);
         }
     }
 }
@@ -265,7 +269,7 @@ pub(crate) fn forward_rows(
 /// As in the forward pass, over key and value heads.
 ///
 /// # Panics
-/// If a length or an option does not fit `dims`.
+/// If the sizes, a length or an option do not fit, or a gradient is not row-major.
 #[expect(clippy::too_many_arguments, reason = "each is a different array of the formula")]
 pub fn attention_backward(
     [d_q, d_k, d_v]: [MatMut<'_, f32>; 3],
@@ -281,9 +285,9 @@ pub fn attention_backward(
     let problem = Problem::new(qkv, dims, options);
     d_out.check("d_out", dims.seq_q, dims.q_width());
     out.check("out", dims.seq_q, dims.q_width());
-    check_matrix("d_q", d_q.nrows(), d_q.ncols(), dims.seq_q, dims.q_width());
-    check_matrix("d_k", d_k.nrows(), d_k.ncols(), dims.seq_kv, dims.kv_width());
-    check_matrix("d_v", d_v.nrows(), d_v.ncols(), dims.seq_kv, dims.kv_width());
+    check_matrix("d_q", &d_q, dims.seq_q, dims.q_width());
+    check_matrix("d_k", &d_k, dims.seq_kv, dims.kv_width());
+    check_matrix("d_v", &d_v, dims.seq_kv, dims.kv_width());
     let n_stats = dims.n_heads * dims.seq_q;
     check_length("stats", stats.len(), 2 * n_stats);
     let leaves = backward_leaves(dims, threads);
@@ -345,10 +349,15 @@ fn check_length(name: &str, found: usize, expected: usize) {
     assert_eq!(found, expected, "attention: {name} has {found} values, expected {expected}");
 }
 
-fn check_matrix(name: &str, rows: usize, columns: usize, seq: usize, width: usize) {
+fn check_matrix(name: &str, matrix: &MatMut<'_, f32>, seq: usize, width: usize) {
+    let (rows, columns) = (matrix.nrows(), matrix.ncols());
     assert_eq!(
         (rows, columns),
         (seq, width),
         "attention: {name} is {rows} x {columns}, expected {seq} x {width}"
+    );
+    assert!(
+        columns == 1 || matrix.col_stride() == 1,
+        "attention: {name} must be a row-major matrix"
     );
 }

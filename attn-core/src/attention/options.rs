@@ -34,7 +34,7 @@ impl Mask {
         matches!(self, Self::Causal | Self::SlidingWindow { right: 0, .. })
     }
 
-    /// Keys that query `i` sees.
+    /// Keys that query `i`, below `seq_q`, sees.
     pub fn keys(self, i: usize, dims: AttnDims) -> Range<usize> {
         let end = |right: usize| {
             (i + 1).saturating_add(right).saturating_add(dims.seq_kv).saturating_sub(dims.seq_q)
@@ -93,7 +93,7 @@ impl AttnDropout {
 /// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct AttnOptions<'a> {
-    /// Factor of the scores; `None` is `1/√head_dim`.
+    /// Factor of the scores, from 1e-20 to 1e20; `None` is `1/√head_dim`.
     pub scale: Option<f32>,
     /// Which keys a query may see by distance.
     pub mask: Mask,
@@ -116,7 +116,9 @@ impl AttnOptions<'_> {
     /// If a length or number does not fit.
     pub(crate) fn check(&self, dims: AttnDims) {
         if let Some(scale) = self.scale {
-            assert!(scale > 0.0 && scale.is_finite(), "attention: scale {scale} is not positive");
+            // Beyond, its products with log2 e and with slopes leave the range of f32.
+            let usable = (1e-20..=1e20).contains(&scale);
+            assert!(usable, "attention: scale {scale} is not between 1e-20 and 1e20");
         }
         if let Some(mask) = self.key_mask {
             let (n, seq) = (mask.len(), dims.seq_kv);
@@ -125,6 +127,8 @@ impl AttnOptions<'_> {
         if let Some(slopes) = self.alibi {
             let (n, heads) = (slopes.len(), dims.n_heads);
             assert_eq!(n, heads, "attention: alibi has {n} slopes for {heads} heads");
+            let finite = slopes.iter().all(|slope| slope.is_finite());
+            assert!(finite, "attention: a slope of alibi is not finite");
         }
         if let Some(dropout) = self.dropout {
             let rate = dropout.rate;

@@ -4,10 +4,10 @@ use std::ops::Range;
 
 use faer::MatMut;
 
-use super::options::{AttnDropout, AttnOptions};
-use super::tile::{LANES, Strided, transpose};
+use super::options::{AttnDropout, AttnOptions, Mask};
+use super::tile::{Strided, transpose};
 use crate::dims::AttnDims;
-use crate::simd::vectorize;
+use crate::simd::{LANES, sum_by, vectorize};
 
 /// Queries of one panel: they are the vector lanes of a tile, 4 AVX-512 registers wide.
 pub(crate) const PANEL: usize = 64;
@@ -54,8 +54,9 @@ impl<'a> Rows<'a> {
     /// If the buffer does not hold `rows` rows of `width` values.
     pub(crate) fn check(&self, name: &str, rows: usize, width: usize) {
         let (found, stride) = (self.values.len(), self.stride);
+        let needed = (rows - 1).checked_mul(stride).and_then(|n| n.checked_add(width));
         assert!(
-            width <= stride && (rows - 1) * stride + width <= found,
+            width <= stride && needed.is_some_and(|needed| needed <= found),
             "attention: {name} has {found} values with stride {stride}, {rows} rows of {width} are needed"
         );
     }
@@ -83,12 +84,15 @@ pub(crate) struct Problem<'a> {
 
 impl<'a> Problem<'a> {
     /// # Panics
-    /// If a buffer or an option does not fit.
+    /// If the sizes, a buffer or an option do not fit.
     pub(crate) fn new(
         [q, k, v]: [Rows<'a>; 3],
         dims: AttnDims,
         options: &'a AttnOptions<'a>,
     ) -> Self {
+        if let Err(error) = dims.validate() {
+            panic!("attention: {error}");
+        }
         q.check("q", dims.seq_q, dims.q_width());
         k.check("k", dims.seq_kv, dims.kv_width());
         v.check("v", dims.seq_kv, dims.kv_width());
@@ -101,26 +105,35 @@ impl<'a> Problem<'a> {
         head / self.dims.group() * self.dims.head_dim
     }
 
-    /// Keys that at least one of these queries sees, as tiles.
-    pub(crate) fn tiles(&self, queries: Range<usize>) -> impl Iterator<Item = Range<usize>> {
+    /// From the first key that one of these queries sees to behind the last.
+    fn range_seen(&self, queries: Range<usize>) -> Range<usize> {
         let first = self.options.mask.keys(queries.start, self.dims);
         let last = self.options.mask.keys(queries.end - 1, self.dims);
-        let end = last.end;
         // Neither end moves back from query to query; the first query may see nothing.
         let start = if first.is_empty() { 0 } else { first.start.min(last.start) };
+        start..last.end
+    }
+
+    /// Keys that at least one of these queries sees, as tiles.
+    pub(crate) fn tiles(&self, queries: Range<usize>) -> impl Iterator<Item = Range<usize>> {
+        let Range { start, end } = self.range_seen(queries);
         let start = start / TILE * TILE;
         (start..end).step_by(TILE).map(move |t| t..(t + TILE).min(end))
     }
 
     /// Whether at least one of these queries may see one of these keys.
     pub(crate) fn sees(&self, queries: Range<usize>, keys: &Range<usize>) -> bool {
-        let first = self.options.mask.keys(queries.start, self.dims);
-        let last = self.options.mask.keys(queries.end - 1, self.dims);
-        let start = if first.is_empty() { 0 } else { first.start.min(last.start) };
-        start < keys.end && keys.start < last.end
+        let seen = self.range_seen(queries);
+        seen.start < keys.end && keys.start < seen.end
     }
 
-    /// Puts `−∞` where a query must not see a key, after adding biases.
+    /// Whether there may be a key that a query does not see.
+    fn hides_keys(&self) -> bool {
+        self.options.mask != Mask::None || self.options.key_mask.is_some()
+    }
+
+    /// Puts `−∞` where a query must not see a key, after adding biases; NaN where it sees one that
+    /// is not finite.
     ///
     /// `scores`: `[keys, width]`, not yet multiplied with the scale.
     pub(crate) fn mask_tile(
@@ -130,7 +143,11 @@ impl<'a> Problem<'a> {
         head: usize,
         queries: Range<usize>,
         keys: Range<usize>,
+        tile: &TileRows<'_>,
     ) {
+        for (row, _) in scores.chunks_exact_mut(width).zip(tile.broken).filter(|(_, b)| *b) {
+            row.fill(f32::NAN);
+        }
         let n = queries.len();
         if let Some(slopes) = self.options.alibi {
             let slope = slopes[head] / self.options.scale(self.dims);
@@ -142,17 +159,19 @@ impl<'a> Problem<'a> {
         );
         let all_seen = first.end >= keys.end && last.start <= keys.start && !first.is_empty();
         if !all_seen {
-            let mut from = [0_i32; PANEL];
-            let mut to = [0_i32; PANEL];
+            let mut from = [0_u32; PANEL];
+            let mut to = [0_u32; PANEL];
             for (lane, i) in queries.enumerate() {
                 let seen = self.options.mask.keys(i, self.dims);
-                (from[lane], to[lane]) = (seen.start as i32, seen.end as i32);
+                // Counted from the first key of the tile.
+                let place = |key: usize| key.saturating_sub(keys.start).min(TILE) as u32;
+                (from[lane], to[lane]) = (place(seen.start), place(seen.end));
             }
             let (from, to) = (&from[..n], &to[..n]);
             vectorize(
                 #[inline(always)]
                 || {
-                    for (row, key) in scores.chunks_exact_mut(width).zip(keys.start as i32..) {
+                    for (row, key) in scores.chunks_exact_mut(width).zip(0_u32..) {
                         for ((s, &from), &to) in row.iter_mut().zip(from).zip(to) {
                             *s = if from <= key && key < to { *s } else { f32::NEG_INFINITY };
                         }
@@ -284,6 +303,10 @@ fn copy_short(to: &mut [f32], from: &[f32]) {
 pub(crate) struct TileRows<'a> {
     pub(crate) k: Strided<'a>,
     pub(crate) v: Strided<'a>,
+    /// Keys that hold a NaN or an infinity, as value or key, where not every query sees every key.
+    /// Their copies are zeros: a probability of 0 times NaN would reach queries that must not see
+    /// them.
+    broken: [bool; TILE],
 }
 
 impl<'a> TileRows<'a> {
@@ -295,18 +318,43 @@ impl<'a> TileRows<'a> {
         n_panels: usize,
         buffer: &'a mut [f32],
     ) -> Self {
-        if n_panels <= 2 {
-            let (k, v) = (problem.k, problem.v);
-            return Self { k: k.from(keys.start, kv_column), v: v.from(keys.start, kv_column) };
+        let (k, v, head_dim) = (problem.k, problem.v, problem.dims.head_dim);
+        let mut broken = [false; TILE];
+        let mut is_broken = false;
+        if problem.hides_keys() {
+            for (broken, key) in broken.iter_mut().zip(keys.clone()) {
+                let row = |rows: Rows<'a>| rows.get(key, kv_column, head_dim);
+                *broken = !(all_finite(row(k)) && all_finite(row(v)));
+                is_broken |= *broken;
+            }
         }
-        let head_dim = problem.dims.head_dim;
+        if n_panels <= 2 && !is_broken {
+            let (k, v) = (k.from(keys.start, kv_column), v.from(keys.start, kv_column));
+            return Self { k, v, broken };
+        }
         let stride = padded(head_dim);
-        let (k, v) = buffer.split_at_mut(TILE * stride);
-        let n = keys.len() * stride;
-        copy_rows(&mut k[..n], stride, problem.k, keys.clone(), kv_column, head_dim);
-        copy_rows(&mut v[..n], stride, problem.v, keys, kv_column, head_dim);
-        Self { k: Strided { values: k, stride }, v: Strided { values: v, stride } }
+        let (k_copy, v_copy) = buffer.split_at_mut(TILE * stride);
+        for (copy, rows) in [(&mut *k_copy, k), (&mut *v_copy, v)] {
+            let copy = &mut copy[..keys.len() * stride];
+            copy_rows(copy, stride, rows, keys.clone(), kv_column, head_dim);
+            for (row, _) in copy.chunks_exact_mut(stride).zip(broken).filter(|(_, b)| *b) {
+                row.fill(0.0);
+            }
+        }
+        Self {
+            k: Strided { values: k_copy, stride },
+            v: Strided { values: v_copy, stride },
+            broken,
+        }
     }
+}
+
+/// Whether no value is NaN or infinite: 0 times any other number is 0.
+fn all_finite(row: &[f32]) -> bool {
+    vectorize(
+        #[inline(always)]
+        || sum_by(row.len(), |i| row[i] * 0.0).abs() <= 0.0,
+    )
 }
 
 /// `[width, padded(head_dim)]` to `[head_dim, width]`, in which queries are lanes.
@@ -341,7 +389,7 @@ pub(crate) struct Carver<'a> {
 }
 
 /// f32 values in a cache line.
-const LINE: usize = 16;
+const LINE: usize = LANES;
 
 impl<'a> Carver<'a> {
     pub(crate) fn new(scratch: &'a mut [f32]) -> Self {

@@ -87,13 +87,16 @@ fn probabilities(problem: &Problem<'_>, head: usize, i: usize) -> (Vec<f64>, Vec
             dot * f64::from(options.scale(dims)) - slope * (position - j as f64).abs()
         })
         .collect();
-    let top = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    // A NaN stays: `f64::max` would lose it.
+    let top = scores
+        .iter()
+        .fold(f64::NEG_INFINITY, |top, &s| if s > top || s.is_nan() { s } else { top });
     let exps: Vec<f64> = scores
         .iter()
         .map(|s| if top == f64::NEG_INFINITY { 0.0 } else { (s - top).exp() })
         .collect();
     let sum: f64 = exps.iter().sum();
-    let probs = exps.iter().map(|e| if sum > 0.0 { e / sum } else { 0.0 }).collect();
+    let probs = exps.iter().map(|e| if sum.abs() <= 0.0 { 0.0 } else { e / sum }).collect();
     let keep = (0..dims.seq_kv as u32)
         .map(|j| match options.dropout {
             Some(dropout) => {

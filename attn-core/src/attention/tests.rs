@@ -210,22 +210,60 @@ fn a_query_that_sees_no_key_gets_zeros() {
 }
 
 #[test]
-fn nan_and_infinity_show_where_they_are_seen_and_nowhere_else() {
-    for (poison, key) in [(f32::NAN, 40), (f32::INFINITY, 70)] {
-        let mut case = Case::new(AttnDims::new(90, 1, 8).expect("valid"), 1.0);
-        case.k[key * (8 + GAP)] = poison;
-        let causal = AttnOptions { mask: Mask::Causal, ..AttnOptions::default() };
-        let (out, _) = case.run(&causal, 1);
-        assert!(out[..key * 8].iter().all(|v| v.is_finite()), "it leaked to earlier queries");
-        let rows = out.chunks(8).skip(key);
-        let hit = rows.filter(|row| row.iter().all(|v| v.is_nan())).count();
-        assert!(hit >= 1, "{poison} at key {key} was lost");
-        let mut seen = [true; 90];
-        seen[key] = false;
-        let masked = AttnOptions { key_mask: Some(&seen), ..AttnOptions::default() };
-        let (out, _) = case.run(&masked, 1);
-        assert!(out.iter().all(|v| v.is_finite()), "a masked key reached the output");
+fn what_is_not_finite_shows_where_it_is_seen_and_nowhere_else() {
+    let dims = AttnDims::new(300, 1, 8).expect("valid");
+    let mut hidden = [true; 300];
+    hidden[200] = false;
+    let window = Mask::SlidingWindow { left: 70, right: 3 };
+    let cases = [(Mask::Causal, None), (window, None), (Mask::None, Some(&hidden[..]))];
+    for (mask, key_mask) in cases {
+        for poison in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            for in_value in [false, true] {
+                let mut case = Case::new(dims, 1.0);
+                let rows = if in_value { &mut case.v } else { &mut case.k };
+                rows[200 * (8 + GAP) + 5] = poison;
+                let options = AttnOptions { mask, key_mask, ..AttnOptions::default() };
+                let (out, [d_q, ..]) = case.run(&options, 1);
+                let sees = |i: usize| key_mask.is_none() && mask.keys(i, dims).contains(&200);
+                for (i, (out, d_q)) in out.chunks(8).zip(d_q.chunks(8)).enumerate() {
+                    let nan = out.iter().chain(d_q).filter(|v| v.is_nan()).count();
+                    let expected = if sees(i) { 16 } else { 0 };
+                    assert_eq!(nan, expected, "{poison} {mask:?} {in_value} at query {i}");
+                }
+                for threads in [2, 3, 8] {
+                    let (threaded, _) = case.run(&options, threads);
+                    assert_same_bits("on threads", &threaded, &out);
+                }
+            }
+        }
     }
+}
+
+#[test]
+fn without_a_mask_nan_reaches_every_query() {
+    let mut case = Case::new(AttnDims::new(70, 2, 8).expect("valid"), 1.0);
+    case.v[30 * (16 + GAP)] = f32::NAN;
+    let (out, _) = case.run(&AttnOptions::default(), 1);
+    assert!(out.chunks(16).all(|row| row[0].is_nan() && row[1..].iter().all(|v| v.is_finite())));
+    let expected = reference::attention(case.qkv(), case.dims, &AttnOptions::default());
+    assert!(expected.chunks(16).all(|row| row[0].is_nan() && row[1].is_finite()));
+}
+
+#[test]
+#[should_panic(expected = "n_kv_heads must divide n_heads")]
+fn sizes_that_do_not_fit_panic_with_both() {
+    let dims = AttnDims { seq_q: 3, seq_kv: 3, n_heads: 3, n_kv_heads: 2, head_dim: 2 };
+    let qkv = [0.0; 60];
+    let mut out = [0.0; 18];
+    attention_forward(
+        MatMut::from_row_major_slice_mut(&mut out, 3, 6),
+        &mut [0.0; 18],
+        [Rows::new(&qkv, 14), Rows::new(&qkv[6..], 14), Rows::new(&qkv[10..], 14)],
+        dims,
+        &AttnOptions::default(),
+        1,
+        &mut vec![0.0; 100_000],
+    );
 }
 
 #[test]

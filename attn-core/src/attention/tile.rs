@@ -11,8 +11,7 @@
 
 use pulp::{Simd, WithSimd};
 
-/// Lengths of panel rows are multiples of this: one AVX-512 register of f32.
-pub(crate) const LANES: usize = 16;
+use crate::simd::LANES;
 
 /// Where the scalars `b(k, n)` of a product lie.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,8 +41,8 @@ pub(crate) struct Strided<'a> {
 /// `c[n][lane] (+)= Σₖ a[k][lane] · b(k, n)` for `n < outputs`, `k < terms`, `lane < width`.
 ///
 /// # Panics
-/// If `width` is no multiple of [`LANES`], or a buffer is too short.
-#[expect(clippy::too_many_arguments, reason = "a product of three strided arrays has these sizes")]
+/// If `width` is no multiple of [`LANES`] (panel rows are whole AVX-512 registers), or a buffer is
+/// too short.
 #[inline]
 pub(crate) fn multiply(
     c: &mut [f32],
@@ -55,6 +54,20 @@ pub(crate) fn multiply(
     [outputs, terms, width]: [usize; 3],
 ) {
     assert_eq!(width % LANES, 0, "tile: width {width} is no multiple of {LANES}");
+    let holds = |of: Strided<'_>, rows: usize, columns: usize| {
+        rows == 0 || columns <= of.stride && (rows - 1) * of.stride + columns <= of.values.len()
+    };
+    let (b_rows, b_columns) = match scalars {
+        Scalars::RowPerOutput => (outputs, terms),
+        Scalars::RowPerTerm => (terms, outputs),
+    };
+    // A short `a` or `b` would drop terms without a word.
+    assert!(
+        holds(a, terms, width) && holds(b, b_rows, b_columns),
+        "tile: {} and {} values do not hold {outputs} x {terms} x {width}",
+        a.values.len(),
+        b.values.len()
+    );
     let arch = pulp::Arch::new();
     let sizes = Sizes { c_stride, outputs, terms, width };
     match (scalars, start) {
@@ -91,8 +104,8 @@ struct Multiply<'a, const ROW_PER_OUTPUT: bool, const ADD: bool> {
 impl<const ROW_PER_OUTPUT: bool, const ADD: bool> WithSimd for Multiply<'_, ROW_PER_OUTPUT, ADD> {
     type Output = ();
 
-    /// Cuts the panel into groups of vectors and the outputs into groups of scalars, such that
-    /// about 16 sums (12 of 16 registers on AVX2) hide the latency of multiply-add.
+    /// Cuts the panel into groups of vectors and the outputs into groups of scalars, such that 16
+    /// sums (8 where there are 16 registers) hide the latency of multiply-add.
     #[inline(always)]
     fn with_simd<S: Simd>(mut self, simd: S) {
         let lanes = S::F32_LANES;

@@ -2,8 +2,7 @@
 
 mod packed;
 mod stream;
-
-use std::sync::atomic::{AtomicBool, Ordering};
+mod threads;
 
 use faer::MatMut;
 
@@ -21,6 +20,7 @@ use crate::simd::{LANES, add_assign, scale_by, vectorize};
 use packed::PackedLinear;
 pub use packed::Precision;
 pub use stream::StreamPredictor;
+use threads::{Share, Strides, awake, fetch, in_parallel};
 
 /// Rows of a block of work: what a worker keeps of them fits a second-level cache.
 const BLOCK: usize = 256;
@@ -188,7 +188,7 @@ impl Prepared {
         2.0 * (c.n_layers * tokens) as f64 * (linear + 2 * tokens * c.d_model) as f64
     }
 
-    /// `out += mlp(norm(out))`.
+    /// `x += mlp(norm(x))`.
     fn mlp(
         &self,
         block: &PreparedBlock,
@@ -209,7 +209,9 @@ impl Prepared {
 
 impl Predictor {
     /// Packs the parameters of a model. With more than one thread a window that is large enough
-    /// is shared out in the calling rayon pool; the bits are the same.
+    /// is shared out in the calling rayon pool; the bits are the same. That pool should carry
+    /// nothing else while answers are urgent: a thread that waits for its part of a window takes
+    /// whatever job the pool has, and the answer then waits for that job.
     ///
     /// # Panics
     /// If `params` has the wrong length.
@@ -279,79 +281,6 @@ impl Predictor {
     }
 }
 
-/// Runs `f` while so many other threads of the pool stay awake and take what it shares out: to
-/// wake a sleeping thread may take longer than the work of one block. A thread that is busy
-/// elsewhere comes late or never, and `f` does without it.
-fn awake(others: usize, mut f: impl FnMut() + Send) {
-    /// Lets the others go, also when `f` panics.
-    struct Release<'a>(&'a AtomicBool);
-    impl Drop for Release<'_> {
-        fn drop(&mut self) {
-            self.0.store(true, Ordering::Release);
-        }
-    }
-    fn nested(others: usize, done: &AtomicBool, f: &mut (dyn FnMut() + Send)) {
-        if others == 0 {
-            let _release = Release(done);
-            return f();
-        }
-        rayon::join(
-            || nested(others - 1, done, f),
-            || {
-                while !done.load(Ordering::Acquire) {
-                    if rayon::yield_now() != Some(rayon::Yield::Executed) {
-                        std::hint::spin_loop();
-                    }
-                }
-            },
-        );
-    }
-    nested(others, &AtomicBool::new(false), &mut f);
-}
-
-/// Brings what other cores wrote into this core's cache, one value a cache line: loads that do not
-/// wait for each other, where the attention's would.
-fn fetch(values: &[f32]) {
-    let sum: f32 = values.iter().step_by(LANES).sum();
-    std::hint::black_box(sum);
-}
-
-/// Token rows of one worker.
-struct Share<'a> {
-    first: usize,
-    x: &'a mut [f32],
-    qkv: &'a mut [f32],
-}
-
-/// Cuts rows among the workers, in whole vectors of queries, and runs them side by side.
-fn in_parallel(
-    workers: &mut [Worker],
-    model: &Prepared,
-    share: Share<'_>,
-    job: &(impl Fn(&mut Worker, Share<'_>) + Sync),
-) {
-    let (d_stride, qkv_stride) = (model.d_stride, model.blocks[0].qkv.stride);
-    let rows = share.x.len() / d_stride;
-    let n = workers.len();
-    if n == 1 || rows <= LANES {
-        return job(&mut workers[0], share);
-    }
-    let half = n / 2;
-    let left = (rows * half / n).next_multiple_of(LANES).min(rows);
-    let (workers, right_workers) = workers.split_at_mut(half);
-    let Share { first, x, qkv } = share;
-    let (x, right_x) = x.split_at_mut(left * d_stride);
-    let (qkv, right_qkv) = qkv.split_at_mut(left * qkv_stride);
-    let right = Share { first: first + left, x: right_x, qkv: right_qkv };
-    if right.x.is_empty() {
-        return in_parallel(workers, model, Share { first, x, qkv }, job);
-    }
-    rayon::join(
-        || in_parallel(workers, model, Share { first, x, qkv }, job),
-        || in_parallel(right_workers, model, right, job),
-    );
-}
-
 impl Prepared {
     /// All blocks: fills `x` with the tokens behind the last one.
     fn tokens(
@@ -363,14 +292,15 @@ impl Prepared {
         workers: &mut [Worker],
     ) {
         let (tokens, threaded) = (x.len() / self.d_stride, workers.len() > 1);
+        let strides = Strides { x: self.d_stride, qkv: self.blocks[0].qkv.stride };
         let share = Share { first: 0, x: &mut *x, qkv: &mut *now };
-        in_parallel(workers, self, share, &|worker, share| {
+        in_parallel(workers, strides, share, &|worker, share| {
             self.embed(window, last_patch, share.first, share.x);
             self.queries(0, share, worker);
         });
         for i in 0..self.config.n_layers {
             let share = Share { first: 0, x: &mut *x, qkv: &mut *next };
-            in_parallel(workers, self, share, &|worker, share| {
+            in_parallel(workers, strides, share, &|worker, share| {
                 if threaded {
                     fetch(now);
                 }

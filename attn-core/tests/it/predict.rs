@@ -82,3 +82,35 @@ fn windows_that_do_not_fit_are_errors() {
     let nan = predictor.predict(&[f32::NAN; 9]).expect("valid");
     assert!(nan.iter().all(|l| l.is_nan()), "NaN must show in the answer");
 }
+
+#[test]
+fn a_window_with_a_gap_answers_alike_on_any_number_of_threads() {
+    // NaN outside the sliding window of the last token must not reach it.
+    let mut config = large(crate::common::causal_configs().remove(0));
+    config.n_layers = 1;
+    config.attention.mask = attn_core::Mask::SlidingWindow { left: 30, right: 0 };
+    let encoder = Encoder::new(config).expect("valid");
+    let params = params(&encoder);
+    for (steps, gap, seen) in [(400, 200, false), (666, 100, false), (666, 40, true)] {
+        let mut window = sequence(5, steps * 3);
+        window[(steps - gap) * 3] = f32::NAN;
+        assert_eq!(logits(&encoder, &params, &window).iter().any(|l| l.is_nan()), seen);
+        for threads in 1..5 {
+            let mut predictor = Predictor::new(&encoder, &params, Precision::F32, threads);
+            let found = predictor.predict(&window).expect("valid");
+            assert_eq!(found.iter().any(|l| l.is_nan()), seen, "{steps}, {gap}, {threads} threads");
+        }
+    }
+}
+
+#[test]
+fn a_diverged_model_shows_in_every_precision() {
+    let encoder = Encoder::new(configs().remove(0)).expect("valid");
+    let norm = encoder.layout().get("blocks.0.norm1.weight").expect("a norm").range.start;
+    let mut params = params(&encoder);
+    params[norm + 3] = f32::NAN;
+    for precision in [Precision::F32, Precision::Bf16, Precision::Int8] {
+        let mut predictor = Predictor::new(&encoder, &params, precision, 1);
+        assert!(predictor.predict(&[0.5; 9]).expect("valid").iter().all(|l| l.is_nan()));
+    }
+}
