@@ -182,3 +182,58 @@ impl<const DROPOUT: bool> WithSimd for Backward<'_, DROPOUT> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use testkit::{assert_close, sequence};
+
+    use super::*;
+
+    /// The narrower vectors of other processors, which this one would not pick.
+    #[test]
+    fn every_vector_width_gives_the_same_softmax() {
+        fn run<S: Simd>(simd: S, width: usize) -> Vec<f32> {
+            let mut softmax = OnlineSoftmax::new(width, 1.3);
+            let mut out = sequence(1, 3 * width);
+            let mut all = Vec::new();
+            for (seed, start) in [(2, Start::Zero), (3, Start::Add)] {
+                let mut scores = sequence(seed, 5 * width);
+                scores[3] = f32::NEG_INFINITY;
+                let add = Add { softmax: &mut softmax, scores: &mut scores, out: &mut out, start };
+                simd.vectorize(add);
+                all.extend(scores);
+            }
+            let per_query =
+                PerQuery { max: softmax.max, inverse_sum: softmax.sum, delta: [0.25; PANEL] };
+            let (mut probs, mut d) = (sequence(4, 2 * width), sequence(5, 2 * width));
+            probs.iter_mut().for_each(|p| *p -= 2.0);
+            simd.vectorize(Backward::<false> {
+                probs: &mut probs,
+                d: &mut d,
+                keep: &[],
+                per_query: &per_query,
+                width,
+                factor: 0.7,
+            });
+            all.extend(out.into_iter().chain(probs).chain(d));
+            all.extend(&softmax.sum[..width]);
+            all
+        }
+        for width in [16, 48, 64] {
+            let expected = run(pulp::Scalar::new(), width);
+            #[cfg(target_arch = "x86_64")]
+            {
+                if let Some(simd) = pulp::x86::V3::try_new() {
+                    assert_close("AVX2", &run(simd, width), &expected, 1e-5, 1e-6);
+                }
+                if let Some(simd) = pulp::x86::V4::try_new() {
+                    assert_close("AVX-512", &run(simd, width), &expected, 1e-5, 1e-6);
+                }
+            }
+            #[cfg(target_arch = "aarch64")]
+            if let Some(simd) = pulp::aarch64::Neon::try_new() {
+                assert_close("NEON", &run(simd, width), &expected, 1e-5, 1e-6);
+            }
+        }
+    }
+}

@@ -294,6 +294,48 @@ mod tests {
         }
     }
 
+    /// The narrower vectors of other processors, which this one would not pick.
+    #[test]
+    fn every_vector_width_gives_the_same_products() {
+        fn run<S: Simd>(
+            simd: S,
+            a: &[f32],
+            b: &[f32],
+            [outputs, terms, width]: [usize; 3],
+        ) -> Vec<f32> {
+            let mut c = vec![0.0; 2 * outputs * width];
+            let (row, column) = c.split_at_mut(outputs * width);
+            let sizes = Sizes { c_stride: width, outputs, terms, width };
+            let a = Strided { values: a, stride: width };
+            let by_output = Strided { values: b, stride: terms };
+            simd.vectorize(Multiply::<true, false> { c: row, a, b: by_output, sizes });
+            let by_term = Strided { values: b, stride: outputs };
+            simd.vectorize(Multiply::<false, true> { c: column, a, b: by_term, sizes });
+            c
+        }
+        for sizes in [[7, 9, 16], [17, 5, 48], [4, 30, 64], [19, 8, 112]] {
+            let [outputs, terms, width] = sizes;
+            let (a, b) = (sequence(1, terms * width), sequence(2, outputs * terms));
+            let expected = run(pulp::Scalar::new(), &a, &b, sizes);
+            let check = |name: &str, found: &[f32]| {
+                assert_close(name, found, &expected, 1e-5, 1e-5);
+            };
+            #[cfg(target_arch = "x86_64")]
+            {
+                if let Some(simd) = pulp::x86::V3::try_new() {
+                    check("AVX2", &run(simd, &a, &b, sizes));
+                }
+                if let Some(simd) = pulp::x86::V4::try_new() {
+                    check("AVX-512", &run(simd, &a, &b, sizes));
+                }
+            }
+            #[cfg(target_arch = "aarch64")]
+            if let Some(simd) = pulp::aarch64::Neon::try_new() {
+                check("NEON", &run(simd, &a, &b, sizes));
+            }
+        }
+    }
+
     #[test]
     fn transposes_every_element() {
         let from = sequence(1, 16 * 30);
