@@ -6,9 +6,10 @@ use faer::MatMut;
 
 use super::forward::keep_factors;
 use super::panel::{
-    Carver, GROUP, PANEL, Problem, Rows, TILE, TileRows, dropout_keys, from_lanes, load_panel,
-    padded, panel_width, store_rows, to_lanes,
+    Carver, GROUP, PANEL, TILE, TileRows, dropout_keys, from_lanes, load_panel, padded,
+    panel_width, store_rows, to_lanes,
 };
+use super::problem::{Problem, Rows};
 use super::softmax::{PerQuery, softmax_backward};
 use super::tile::{Scalars, Start, Strided, multiply};
 use crate::simd::{scale_by, sum_by, vectorize};

@@ -6,9 +6,10 @@ use faer::MatMut;
 
 use super::options::AttnDropout;
 use super::panel::{
-    Carver, GROUP, PANEL, Problem, TILE, TileRows, dropout_keys, from_lanes, load_panel, padded,
+    Carver, GROUP, PANEL, TILE, TileRows, dropout_keys, from_lanes, load_panel, padded,
     panel_width, store_rows, to_lanes,
 };
+use super::problem::Problem;
 use super::softmax::OnlineSoftmax;
 use super::tile::{Scalars, Start, Strided, multiply};
 use crate::simd::{multiply_by, vectorize};

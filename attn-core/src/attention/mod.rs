@@ -8,6 +8,7 @@ mod backward;
 mod forward;
 mod options;
 mod panel;
+mod problem;
 pub(crate) mod reference;
 mod rotary;
 mod softmax;
@@ -25,11 +26,12 @@ use backward::{Gradients, Saved, backward_kv_head};
 use forward::{Stats, forward_group};
 use panel::{GROUP, PANEL, row_mut};
 
-pub(crate) use panel::{Problem, padded};
+pub(crate) use panel::padded;
+pub(crate) use problem::Problem;
 pub(crate) use tile::{Scalars, Start, Strided, multiply};
 
 pub use options::{AttnDropout, AttnOptions, Mask, alibi_slopes};
-pub use panel::Rows;
+pub use problem::Rows;
 pub use rotary::Rotary;
 
 /// f32 values of workspace that [`attention_forward`] needs on so many threads.

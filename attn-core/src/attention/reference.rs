@@ -1,7 +1,7 @@
 //! Attention by its formula in f64 loops: the oracle of the tests, never optimized.
 
 use super::options::{AttnDropout, AttnOptions};
-use super::panel::{Problem, Rows};
+use super::problem::{Problem, Rows};
 use crate::dims::AttnDims;
 
 /// Shapes as in [`attention_forward`](crate::attention_forward); gives `out`.
