@@ -206,7 +206,9 @@ mod tests {
             let per_query =
                 PerQuery { max: softmax.max, inverse_sum: softmax.sum, delta: [0.25; PANEL] };
             let (mut probs, mut d) = (sequence(4, 2 * width), sequence(5, 2 * width));
-            probs.iter_mut().for_each(|p| *p -= 2.0);
+            for p in &mut probs {
+                *p -= 2.0;
+            }
             simd.vectorize(Backward::<false> {
                 probs: &mut probs,
                 d: &mut d,

@@ -121,7 +121,7 @@ pub struct Encoder {
     sinusoids: Vec<f32>,
     /// For rotary positions.
     rotary: Option<Rotary>,
-    /// `[n_heads]` for `Positions::Alibi`.
+    /// `[n_heads]` for ALiBi.
     slopes: Option<Vec<f32>>,
 }
 
@@ -163,7 +163,7 @@ impl Encoder {
         &self.sinusoids
     }
 
-    /// Angles of rotary positions, slopes of `Positions::Alibi`.
+    /// Angles of rotary positions, slopes of ALiBi.
     pub(crate) fn tables(&self) -> (Option<Rotary>, Option<Vec<f32>>) {
         (self.rotary.clone(), self.slopes.clone())
     }
