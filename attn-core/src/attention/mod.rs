@@ -125,11 +125,7 @@ pub fn attention_forward(
     check_length("stats", stats.len(), 2 * n_stats);
     let leaves = forward_leaves(dims, threads);
     let needed = attention_forward_scratch(dims, threads);
-    assert!(
-        scratch.len() >= needed,
-        "attention: scratch has {} values, {needed} are needed",
-        scratch.len()
-    );
+    check_scratch(scratch.len(), needed);
     let (max, inverse_sum) = stats.split_at_mut(n_stats);
     let part = ForwardPart {
         heads: 0..dims.n_heads,
@@ -294,11 +290,7 @@ pub fn attention_backward(
     check_length("stats", stats.len(), 2 * n_stats);
     let leaves = backward_leaves(dims, threads);
     let needed = attention_backward_scratch(dims, threads);
-    assert!(
-        scratch.len() >= needed,
-        "attention: scratch has {} values, {needed} are needed",
-        scratch.len()
-    );
+    check_scratch(scratch.len(), needed);
     let (max, inverse_sum) = stats.split_at(n_stats);
     let saved = Saved { d_out, out, max, inverse_sum };
     let gradients = Gradients { q: d_q, k: d_k, v: d_v };
@@ -349,6 +341,10 @@ fn backward_part(
 
 fn check_length(name: &str, found: usize, expected: usize) {
     assert_eq!(found, expected, "attention: {name} has {found} values, expected {expected}");
+}
+
+fn check_scratch(found: usize, needed: usize) {
+    assert!(found >= needed, "attention: scratch has {found} values, {needed} are needed");
 }
 
 fn check_matrix(name: &str, matrix: &MatMut<'_, f32>, seq: usize, width: usize) {

@@ -102,32 +102,38 @@ impl PackedLinear {
         rows: usize,
         scratch: &mut [f32],
     ) {
-        vectorize(
+        self.each_bias(
+            out,
+            rows,
             #[inline(always)]
-            || {
-                for row in out[..rows * self.stride].chunks_exact_mut(self.stride) {
-                    for (o, &b) in row.iter_mut().zip(&self.bias) {
-                        *o = b;
-                    }
-                }
-            },
+            |o, b| *o = b,
         );
         self.multiply(out, x, rows, scratch);
     }
 
     /// `out += bias + x · weightᵀ`.
     pub(super) fn add(&self, out: &mut [f32], x: Strided<'_>, rows: usize, scratch: &mut [f32]) {
+        self.each_bias(
+            out,
+            rows,
+            #[inline(always)]
+            |o, b| *o += b,
+        );
+        self.multiply(out, x, rows, scratch);
+    }
+
+    /// Applies `op` to every output and its bias.
+    fn each_bias(&self, out: &mut [f32], rows: usize, op: impl Fn(&mut f32, f32)) {
         vectorize(
             #[inline(always)]
             || {
                 for row in out[..rows * self.stride].chunks_exact_mut(self.stride) {
                     for (o, &b) in row.iter_mut().zip(&self.bias) {
-                        *o += b;
+                        op(o, b);
                     }
                 }
             },
         );
-        self.multiply(out, x, rows, scratch);
     }
 
     /// `out += x · weightᵀ`.

@@ -49,7 +49,7 @@ pub(super) fn infer(args: InferShape, threads: usize) -> anyhow::Result<Case> {
     let precision = Precision::from(args.precision);
     ensure!(
         shape.batch == 1 || precision == Precision::F32,
-        "--precision {precision:?} is for single windows; add --batch 1"
+        "--precision other than f32 is for single windows; add --batch 1"
     );
     let mut predictor = Predictor::new(&encoder, &params, precision, threads);
     let mut logits = vec![0.0; shape.batch * N_CLASSES];
