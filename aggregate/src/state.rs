@@ -106,11 +106,9 @@ impl SavedState {
             return Err(Error::State { path: self.file.path().to_owned(), problem });
         }
         let momentum = values.iter().map(|&value| value as f32).collect();
-        Ok(optim::State {
-            optimizer: OPTIMIZER.to_owned(),
-            step: self.step,
-            tensors: [(MOMENTUM.to_owned(), momentum)].into(),
-        })
+        let mut state = optim::State::new(OPTIMIZER, self.step);
+        state.tensors.insert(MOMENTUM.to_owned(), momentum);
+        Ok(state)
     }
 
     pub(crate) fn check_unchanged(&self) -> Result<(), Error> {

@@ -1,41 +1,39 @@
 //! Adam, with weight decay as an L2 penalty.
 
+#![expect(
+    clippy::inline_always,
+    reason = "what is not inlined into the dispatched loop is compiled for the oldest processor"
+)]
+
+use pulp::Simd;
 use serde::{Deserialize, Serialize};
 
-use crate::moments::{Decay, Moments};
-use crate::{Error, Optimizer, State};
-
-pub(crate) const NAME: &str = "adam";
+use crate::Error;
+use crate::error::{check_betas, check_decay, check_eps};
+use crate::fused::{Fused, Kept, Moment, Rule, builds};
+use crate::lanes::Lanes;
+use crate::memory::Slot;
+use crate::moments::{DecayKind, MOMENTS, Moments};
 
 /// Options of [`Adam`]; the default is the paper's, 0.9, 0.999, 1e-8 and no weight decay.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AdamConfig {
     /// Decay of the mean of gradients, at least 0 and below 1.
-    pub beta1: f32,
+    pub beta1: f64,
     /// Decay of the mean of squared gradients, at least 0 and below 1.
-    pub beta2: f32,
+    pub beta2: f64,
     /// Added to the root of the second moment, at least 0.
     pub eps: f32,
     /// L2 penalty that is added to the gradient, at least 0.
     pub weight_decay: f32,
+    /// Whether the moments are divided by `1 − beta^t`; `FedAdam` leaves that out.
+    pub bias_correction: bool,
 }
 
 impl Default for AdamConfig {
     fn default() -> Self {
-        Self { beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.0 }
-    }
-}
-
-impl AdamConfig {
-    /// An optimizer for `n_params` parameters that has not taken a step.
-    ///
-    /// # Errors
-    /// If an option is not finite or out of range.
-    pub fn build(&self, n_params: usize) -> Result<Adam, Error> {
-        let decay = Decay::InGradient(self.weight_decay);
-        let moments = Moments::new(NAME, [self.beta1, self.beta2], self.eps, decay, n_params)?;
-        Ok(Adam { moments })
+        Self { beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.0, bias_correction: true }
     }
 }
 
@@ -48,7 +46,8 @@ impl AdamConfig {
 /// p = p − lr · m/(1 − beta1^t) / (√(v/(1 − beta2^t)) + eps)       t = 1, 2, …
 /// ```
 /// Kingma and Ba, <https://arxiv.org/abs/1412.6980>. The decay passes through the moments, so that
-/// weights with large gradients decay less; [`AdamW`](crate::AdamW) has it apart.
+/// weights with large gradients decay less; [`AdamW`](crate::AdamW) has it apart. Without bias
+/// correction it is the server's step of `FedAdam`, <https://arxiv.org/abs/2003.00295>.
 ///
 /// ```
 /// use optim::{AdamConfig, Optimizer};
@@ -60,32 +59,44 @@ impl AdamConfig {
 /// assert!((params[0] - 0.5).abs() < 1e-4 && (params[1] - 1.5).abs() < 1e-4);
 /// # Ok::<(), optim::Error>(())
 /// ```
-#[derive(Debug, Clone, PartialEq)]
-pub struct Adam {
-    moments: Moments,
-}
+pub type Adam = Fused<AdamConfig>;
 
-impl Optimizer for Adam {
-    fn step(&mut self, params: &mut [f32], grads: &[f32], lr: f32) {
-        self.moments.step(params, grads, lr);
+builds!(AdamConfig, Adam);
+
+impl Rule for AdamConfig {
+    const NAME: &'static str = "adam";
+    type Factors = Moments;
+
+    fn check(&self) -> Result<(), Error> {
+        check_betas(Self::NAME, self.beta1, self.beta2)?;
+        check_eps(Self::NAME, self.eps)?;
+        check_decay(Self::NAME, self.weight_decay)
     }
 
-    fn state(&self) -> State {
-        self.moments.state()
+    fn slots(&self) -> &'static [Slot] {
+        MOMENTS
     }
 
-    fn load_state(&mut self, state: &State) -> Result<(), Error> {
-        self.moments.load_state(state)
+    fn factors(&self, _: &[f64], at: Moment) -> Moments {
+        let betas = [self.beta1, self.beta2];
+        let moments = Moments::new(betas, self.eps, at);
+        let moments = if self.bias_correction { moments.corrected(betas, at) } else { moments };
+        moments.decayed(DecayKind::L2, at.decay(self.weight_decay), at)
     }
 
-    fn name(&self) -> &'static str {
-        NAME
+    #[inline(always)]
+    fn update<S: Simd>(f: &Moments, p: &mut Lanes<S>, g: Lanes<S>, [m, v, _]: &mut Kept<S>) {
+        let d = f.penalized(g, *p);
+        f.mean(m, d);
+        f.mean_square(v, d);
+        *p = f.moved(*p, *m, *v);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Optimizer;
 
     #[test]
     fn options_are_checked() {

@@ -1,20 +1,28 @@
 //! Adam with decoupled weight decay: the decay stays apart from the gradient.
 
+#![expect(
+    clippy::inline_always,
+    reason = "what is not inlined into the dispatched loop is compiled for the oldest processor"
+)]
+
+use pulp::Simd;
 use serde::{Deserialize, Serialize};
 
-use crate::moments::{Decay, Moments};
-use crate::{Error, Optimizer, State};
-
-pub(crate) const NAME: &str = "adamw";
+use crate::Error;
+use crate::error::{check_betas, check_decay, check_eps};
+use crate::fused::{Fused, Kept, Moment, Rule, builds};
+use crate::lanes::Lanes;
+use crate::memory::Slot;
+use crate::moments::{DecayKind, MOMENTS, Moments};
 
 /// Options of [`AdamW`]; the default is that of `torch`, 0.9, 0.999, 1e-8 and weight decay 0.01.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AdamWConfig {
     /// Decay of the mean of gradients, at least 0 and below 1.
-    pub beta1: f32,
+    pub beta1: f64,
     /// Decay of the mean of squared gradients, at least 0 and below 1.
-    pub beta2: f32,
+    pub beta2: f64,
     /// Added to the root of the second moment, at least 0.
     pub eps: f32,
     /// Share of each weight that is taken off per step and unit of learning rate, at least 0.
@@ -24,18 +32,6 @@ pub struct AdamWConfig {
 impl Default for AdamWConfig {
     fn default() -> Self {
         Self { beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.01 }
-    }
-}
-
-impl AdamWConfig {
-    /// An optimizer for `n_params` parameters that has not taken a step.
-    ///
-    /// # Errors
-    /// If an option is not finite or out of range.
-    pub fn build(&self, n_params: usize) -> Result<AdamW, Error> {
-        let decay = Decay::Decoupled(self.weight_decay);
-        let moments = Moments::new(NAME, [self.beta1, self.beta2], self.eps, decay, n_params)?;
-        Ok(AdamW { moments })
     }
 }
 
@@ -59,39 +55,49 @@ impl AdamWConfig {
 /// assert_eq!(params, [0.75]);
 /// # Ok::<(), optim::Error>(())
 /// ```
-#[derive(Debug, Clone, PartialEq)]
-pub struct AdamW {
-    moments: Moments,
-}
+pub type AdamW = Fused<AdamWConfig>;
 
-impl Optimizer for AdamW {
-    fn step(&mut self, params: &mut [f32], grads: &[f32], lr: f32) {
-        self.moments.step(params, grads, lr);
+builds!(AdamWConfig, AdamW);
+
+impl Rule for AdamWConfig {
+    const NAME: &'static str = "adamw";
+    type Factors = Moments;
+
+    fn check(&self) -> Result<(), Error> {
+        check_betas(Self::NAME, self.beta1, self.beta2)?;
+        check_eps(Self::NAME, self.eps)?;
+        check_decay(Self::NAME, self.weight_decay)
     }
 
-    fn state(&self) -> State {
-        self.moments.state()
+    fn slots(&self) -> &'static [Slot] {
+        MOMENTS
     }
 
-    fn load_state(&mut self, state: &State) -> Result<(), Error> {
-        self.moments.load_state(state)
+    fn factors(&self, _: &[f64], at: Moment) -> Moments {
+        let betas = [self.beta1, self.beta2];
+        let moments = Moments::new(betas, self.eps, at).corrected(betas, at);
+        moments.decayed(DecayKind::Decoupled, at.decay(self.weight_decay), at)
     }
 
-    fn name(&self) -> &'static str {
-        NAME
+    #[inline(always)]
+    fn update<S: Simd>(f: &Moments, p: &mut Lanes<S>, g: Lanes<S>, [m, v, _]: &mut Kept<S>) {
+        f.mean(m, g);
+        f.mean_square(v, g);
+        *p = f.moved(*p, *m, *v);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Optimizer;
 
     #[test]
     fn options_are_checked() {
         let ok = AdamWConfig::default();
         assert!(ok.build(0).is_ok());
         for bad in [
-            AdamWConfig { beta1: f32::NAN, ..ok },
+            AdamWConfig { beta1: f64::NAN, ..ok },
             AdamWConfig { beta2: 1.0, ..ok },
             AdamWConfig { eps: -1e-8, ..ok },
             AdamWConfig { weight_decay: f32::INFINITY, ..ok },

@@ -1,11 +1,6 @@
-//! Gradient clipping by the norm over all parameters.
+//! Gradient clipping: by the norm over all parameters, and by value.
 
-/// Elements whose squares are summed together; a constant, so that the order of additions depends
-/// on nothing but the length.
-const CHUNK: usize = 4096;
-
-/// Independent partial sums within a chunk, so that the additions can be vectorised.
-const LANES: usize = 8;
+use crate::slices::{scale, square_sum};
 
 /// Euclidean norm of all values, `√(Σ v²)`, accumulated in f64.
 ///
@@ -18,7 +13,7 @@ const LANES: usize = 8;
 /// assert_eq!(optim::global_norm(&[]), 0.0);
 /// ```
 pub fn global_norm(values: &[f32]) -> f64 {
-    values.chunks(CHUNK).map(sum_of_squares).sum::<f64>().sqrt()
+    square_sum(values).sqrt()
 }
 
 /// Scales all gradients together so that their norm is at most `max_norm`; returns the norm before.
@@ -49,29 +44,33 @@ pub fn global_norm(values: &[f32]) -> f64 {
 pub fn clip_by_global_norm(grads: &mut [f32], max_norm: f32) -> f32 {
     assert!(max_norm >= 0.0, "max_norm is {max_norm}, it must be at least 0");
     let norm = global_norm(grads);
-    let coefficient = f64::from(max_norm) / (norm + 1e-6);
-    if (norm as f32).is_finite() && coefficient < 1.0 {
-        let coefficient = coefficient as f32;
-        for g in grads {
-            *g *= coefficient;
-        }
+    if let Some(factor) = shrink_factor(norm, max_norm) {
+        scale(grads, factor);
     }
     norm as f32
 }
 
-/// `Σ v²` of one chunk.
-fn sum_of_squares(chunk: &[f32]) -> f64 {
-    let mut lanes = [0.0; LANES];
-    let (groups, rest) = chunk.as_chunks::<LANES>();
-    for group in groups {
-        for (lane, &v) in lanes.iter_mut().zip(group) {
-            *lane += f64::from(v) * f64::from(v);
-        }
+/// What scales a gradient of this norm down to `max_norm`, if it is longer and finite.
+pub(crate) fn shrink_factor(norm: f64, max_norm: f32) -> Option<f32> {
+    let factor = f64::from(max_norm) / (norm + 1e-6);
+    ((norm as f32).is_finite() && factor < 1.0).then_some(factor as f32)
+}
+
+/// Limits every gradient to `−limit … limit`, as `torch.nn.utils.clip_grad_value_`; NaN stays NaN.
+///
+/// # Panics
+/// If `limit` is negative or NaN.
+///
+/// ```
+/// let mut grads = [3.0, -0.5, f32::NEG_INFINITY];
+/// optim::clip_by_value(&mut grads, 1.0);
+/// assert_eq!(grads, [1.0, -0.5, -1.0]);
+/// ```
+pub fn clip_by_value(grads: &mut [f32], limit: f32) {
+    assert!(limit >= 0.0, "limit is {limit}, it must be at least 0");
+    for g in grads {
+        *g = g.clamp(-limit, limit);
     }
-    for (lane, &v) in lanes.iter_mut().zip(rest) {
-        *lane += f64::from(v) * f64::from(v);
-    }
-    lanes.iter().sum()
 }
 
 #[cfg(test)]
@@ -118,6 +117,14 @@ mod tests {
         assert_eq!(grads, [3.0, 4.0]);
         clip_by_global_norm(&mut grads, 0.0);
         assert_eq!(grads, [0.0, 0.0]);
+    }
+
+    #[test]
+    fn values_are_limited_one_by_one() {
+        let mut grads = [2.0, -2.0, 0.5, f32::NAN];
+        clip_by_value(&mut grads, 1.0);
+        assert_eq!(grads[..3], [1.0, -1.0, 0.5]);
+        assert!(grads[3].is_nan());
     }
 
     #[test]

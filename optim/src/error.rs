@@ -35,6 +35,41 @@ pub enum Error {
         /// The name that was given.
         found: String,
     },
+    /// A pattern for names of parameters is malformed.
+    #[error("the pattern {pattern:?} is malformed: {problem}")]
+    Pattern {
+        /// The pattern.
+        pattern: String,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// A pattern matches no parameter.
+    #[error("the pattern {pattern:?} matches no parameter; there are {}", list(names))]
+    NoMatch {
+        /// The pattern.
+        pattern: String,
+        /// The names that there are.
+        names: Vec<String>,
+    },
+    /// Gradients were not finite so many steps in a row.
+    #[error(
+        "the gradient was not finite {steps} steps in a row; \
+         try a smaller learning rate, clipping by norm, or inputs scaled to about 1"
+    )]
+    NotFinite {
+        /// How many.
+        steps: u64,
+    },
+    /// The state was saved by a library that means something else by it.
+    #[error("the {optimizer} state has version {found}, this program reads version {expected}")]
+    StateVersion {
+        /// The name of the optimizer that loads.
+        optimizer: &'static str,
+        /// The version that is read.
+        expected: u32,
+        /// The version of the state.
+        found: u32,
+    },
     /// The state was saved by another optimizer.
     #[error("the state belongs to optimizer {found:?}, expected {expected:?}")]
     StateOptimizer {
@@ -100,15 +135,49 @@ pub enum Error {
 pub(crate) fn check_option(
     owner: &'static str,
     option: &'static str,
-    found: f32,
-    in_range: impl Fn(f32) -> bool,
+    found: impl Into<f64>,
+    in_range: impl Fn(f64) -> bool,
     expected: &'static str,
 ) -> Result<(), Error> {
+    let found = found.into();
     if found.is_finite() && in_range(found) {
         Ok(())
     } else {
-        Err(Error::Option { owner, option, found: found.into(), expected })
+        Err(Error::Option { owner, option, found, expected })
     }
+}
+
+/// Passes for a share that is kept from step to step.
+pub(crate) fn check_beta(
+    owner: &'static str,
+    option: &'static str,
+    beta: impl Into<f64>,
+) -> Result<(), Error> {
+    check_option(owner, option, beta, |v| (0.0..1.0).contains(&v), "at least 0 and below 1")
+}
+
+/// Passes for both shares of two moments.
+pub(crate) fn check_betas(owner: &'static str, beta1: f64, beta2: f64) -> Result<(), Error> {
+    check_beta(owner, "beta1", beta1)?;
+    check_beta(owner, "beta2", beta2)
+}
+
+/// Passes for what is added to a divisor.
+pub(crate) fn check_eps(owner: &'static str, eps: f32) -> Result<(), Error> {
+    check_option(owner, "eps", eps, |v| v >= 0.0, "at least 0")
+}
+
+/// Passes for a weight decay.
+pub(crate) fn check_decay(owner: &'static str, weight_decay: f32) -> Result<(), Error> {
+    check_option(owner, "weight_decay", weight_decay, |v| v >= 0.0, "at least 0")
+}
+
+/// The first names, and how many more there are.
+fn list(names: &[String]) -> String {
+    const SHOWN: usize = 12;
+    let more = names.len().saturating_sub(SHOWN);
+    let shown = names[..names.len() - more].join(", ");
+    if more == 0 { shown } else { format!("{shown} and {more} more") }
 }
 
 #[cfg(test)]
@@ -117,7 +186,7 @@ mod tests {
 
     #[test]
     fn option_check_refuses_nan_whatever_the_range() {
-        let check = |v| check_option("sgd", "momentum", v, |_| true, "any finite number");
+        let check = |v: f32| check_option("sgd", "momentum", v, |_| true, "any finite number");
         assert_eq!(check(1.0), Ok(()));
         assert!(check(f32::NAN).is_err());
         assert_eq!(
@@ -131,7 +200,8 @@ mod tests {
         let error = Error::UnknownOptimizer { found: "adamm".into() };
         assert_eq!(
             error.to_string(),
-            "unknown optimizer \"adamm\", expected one of sgd, adam, adamw"
+            "unknown optimizer \"adamm\", expected one of sgd, adam, amsgrad, adamw, nadam, radam, \
+             adagrad, rmsprop, yogi, lion, lamb, schedule-free-adamw"
         );
     }
 }

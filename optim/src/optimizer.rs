@@ -4,7 +4,12 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AdamConfig, AdamWConfig, Error, SgdConfig, State};
+use crate::fused::Rule;
+use crate::{
+    AdagradConfig, AdamConfig, AdamWConfig, AmsGradConfig, Error, LambConfig, LionConfig,
+    NAdamConfig, ParamGroups, RAdamConfig, RmsPropConfig, ScheduleFreeAdamWConfig, SgdConfig,
+    State, YogiConfig,
+};
 
 /// Moves parameters along their gradients, one step at a time.
 ///
@@ -12,8 +17,8 @@ use crate::{AdamConfig, AdamWConfig, Error, SgdConfig, State};
 /// what it must remember (its [`State`]) and is told the learning rate at every step, so that a
 /// [`Schedule`](crate::Schedule) stays a pure function beside it.
 ///
-/// To write one: keep options and state in a struct, take one pass over the zipped slices in
-/// `step`, name the state's tensors, and compare ten consecutive steps with a reference.
+/// To write one of your own: keep options and state in a struct, take one pass over the zipped
+/// slices in `step`, name the state's tensors, and compare ten consecutive steps with a reference.
 ///
 /// ```
 /// use optim::{Optimizer, SgdConfig};
@@ -28,13 +33,25 @@ pub trait Optimizer: Send {
     /// Updates `params` in place from `grads`, the gradient of the loss at `params`, with learning
     /// rate `lr`.
     ///
-    /// Nothing is checked for finiteness: a NaN in a gradient reaches the parameter and the state.
-    /// [`clip_by_global_norm`](crate::clip_by_global_norm) returns the norm to test beforehand.
+    /// Nothing is checked for finiteness: a NaN in a gradient reaches the parameter and the state;
+    /// [`Guard`](crate::Guard) leaves such steps out. From some 30,000 parameters on the step runs on
+    /// the threads of the calling rayon pool; the bits do not depend on their number.
     ///
     /// # Panics
     /// If `params` or `grads` has another length than the optimizer was built for; the message has
     /// all three.
     fn step(&mut self, params: &mut [f32], grads: &[f32], lr: f32);
+
+    /// Turns a copy of the parameters that are trained into those to evaluate and ship.
+    ///
+    /// They are the same but for [`ScheduleFreeAdamW`](crate::ScheduleFreeAdamW).
+    ///
+    /// # Panics
+    /// If `params` has another length than the optimizer was built for.
+    fn average(&self, _params: &mut [f32]) {}
+
+    /// Bounds the threads of a step; without it, those of the calling rayon pool.
+    fn set_threads(&mut self, _threads: usize) {}
 
     /// A copy of all that is remembered between steps.
     fn state(&self) -> State;
@@ -49,6 +66,26 @@ pub trait Optimizer: Send {
 
     /// The name as spelled in a configuration.
     fn name(&self) -> &'static str;
+}
+
+/// Runs an expression with `config` the options of the chosen optimizer, whichever it is.
+macro_rules! of_each {
+    ($choice:expr, $config:ident => $result:expr) => {
+        match $choice {
+            OptimizerConfig::Sgd($config) => $result,
+            OptimizerConfig::Adam($config) => $result,
+            OptimizerConfig::AmsGrad($config) => $result,
+            OptimizerConfig::AdamW($config) => $result,
+            OptimizerConfig::NAdam($config) => $result,
+            OptimizerConfig::RAdam($config) => $result,
+            OptimizerConfig::Adagrad($config) => $result,
+            OptimizerConfig::RmsProp($config) => $result,
+            OptimizerConfig::Yogi($config) => $result,
+            OptimizerConfig::Lion($config) => $result,
+            OptimizerConfig::Lamb($config) => $result,
+            OptimizerConfig::ScheduleFreeAdamW($config) => $result,
+        }
+    };
 }
 
 /// Which optimizer, with its options: the form for configuration files.
@@ -78,21 +115,60 @@ pub enum OptimizerConfig {
     Sgd(SgdConfig),
     /// [`Adam`](crate::Adam)
     Adam(AdamConfig),
+    /// [`AmsGrad`](crate::AmsGrad)
+    AmsGrad(AmsGradConfig),
     /// [`AdamW`](crate::AdamW)
     AdamW(AdamWConfig),
+    /// [`NAdam`](crate::NAdam)
+    NAdam(NAdamConfig),
+    /// [`RAdam`](crate::RAdam)
+    RAdam(RAdamConfig),
+    /// [`Adagrad`](crate::Adagrad)
+    Adagrad(AdagradConfig),
+    /// [`RmsProp`](crate::RmsProp)
+    RmsProp(RmsPropConfig),
+    /// [`Yogi`](crate::Yogi)
+    Yogi(YogiConfig),
+    /// [`Lion`](crate::Lion)
+    Lion(LionConfig),
+    /// [`Lamb`](crate::Lamb)
+    Lamb(LambConfig),
+    /// [`ScheduleFreeAdamW`](crate::ScheduleFreeAdamW)
+    #[serde(rename = "schedule-free-adamw")]
+    ScheduleFreeAdamW(ScheduleFreeAdamWConfig),
 }
 
 impl OptimizerConfig {
     /// All names, as spelled in configurations and on command lines.
-    pub const NAMES: [&'static str; 3] = ["sgd", "adam", "adamw"];
+    pub const NAMES: [&'static str; 12] = [
+        SgdConfig::NAME,
+        AdamConfig::NAME,
+        AmsGradConfig::NAME,
+        AdamWConfig::NAME,
+        NAdamConfig::NAME,
+        RAdamConfig::NAME,
+        AdagradConfig::NAME,
+        RmsPropConfig::NAME,
+        YogiConfig::NAME,
+        LionConfig::NAME,
+        LambConfig::NAME,
+        ScheduleFreeAdamWConfig::NAME,
+    ];
 
     /// The name of the chosen optimizer.
     pub fn name(&self) -> &'static str {
-        match self {
-            Self::Sgd(_) => crate::sgd::NAME,
-            Self::Adam(_) => crate::adam::NAME,
-            Self::AdamW(_) => crate::adamw::NAME,
+        fn name<R: Rule>(_: &R) -> &'static str {
+            R::NAME
         }
+        of_each!(self, config => name(config))
+    }
+
+    /// Checks the options.
+    ///
+    /// # Errors
+    /// If one is not finite or out of range.
+    pub fn validate(&self) -> Result<(), Error> {
+        of_each!(self, config => config.check())
     }
 
     /// An optimizer for `n_params` parameters that has not taken a step.
@@ -100,11 +176,15 @@ impl OptimizerConfig {
     /// # Errors
     /// If an option is out of range.
     pub fn build(&self, n_params: usize) -> Result<Box<dyn Optimizer>, Error> {
-        Ok(match self {
-            Self::Sgd(config) => Box::new(config.build(n_params)?),
-            Self::Adam(config) => Box::new(config.build(n_params)?),
-            Self::AdamW(config) => Box::new(config.build(n_params)?),
-        })
+        self.build_for(&ParamGroups::whole(n_params))
+    }
+
+    /// The same for parameters in groups.
+    ///
+    /// # Errors
+    /// If an option is out of range.
+    pub fn build_for(&self, groups: &ParamGroups) -> Result<Box<dyn Optimizer>, Error> {
+        Ok(of_each!(self, config => Box::new(config.build_for(groups)?)))
     }
 }
 
@@ -113,12 +193,23 @@ impl FromStr for OptimizerConfig {
 
     /// The optimizer of that name with its published defaults.
     fn from_str(name: &str) -> Result<Self, Error> {
-        match name {
-            crate::sgd::NAME => Ok(Self::Sgd(SgdConfig::default())),
-            crate::adam::NAME => Ok(Self::Adam(AdamConfig::default())),
-            crate::adamw::NAME => Ok(Self::AdamW(AdamWConfig::default())),
-            _ => Err(Error::UnknownOptimizer { found: name.to_owned() }),
-        }
+        let all = [
+            Self::Sgd(SgdConfig::default()),
+            Self::Adam(AdamConfig::default()),
+            Self::AmsGrad(AmsGradConfig::default()),
+            Self::AdamW(AdamWConfig::default()),
+            Self::NAdam(NAdamConfig::default()),
+            Self::RAdam(RAdamConfig::default()),
+            Self::Adagrad(AdagradConfig::default()),
+            Self::RmsProp(RmsPropConfig::default()),
+            Self::Yogi(YogiConfig::default()),
+            Self::Lion(LionConfig::default()),
+            Self::Lamb(LambConfig::default()),
+            Self::ScheduleFreeAdamW(ScheduleFreeAdamWConfig::default()),
+        ];
+        all.into_iter()
+            .find(|config| config.name() == name)
+            .ok_or_else(|| Error::UnknownOptimizer { found: name.to_owned() })
     }
 }
 

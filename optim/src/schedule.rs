@@ -1,11 +1,11 @@
-//! Learning-rate schedules as pure functions of the step number.
+//! Learning-rate schedules: pure functions of the step number, and one that listens to a metric.
 
 use std::f64::consts::PI;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::Error;
 use crate::error::check_option;
+use crate::{Error, PlateauConfig};
 
 /// How the learning rate changes over a run: `lr(step) = base_lr · factor(step, total_steps)`.
 ///
@@ -65,6 +65,61 @@ pub enum Schedule {
         #[serde(default = "tenth")]
         gamma: f32,
     },
+    /// `cycles` half cosines one after the other, each from 1 down to `min_ratio` and each
+    /// `cycle_mult` times as long as the one before.
+    ///
+    /// It is `CosineAnnealingWarmRestarts(T_0=T, T_mult=cycle_mult, eta_min=min_ratio·base_lr)` with
+    /// the `T` for which the cycles fill the run, after a warm-up of `W` steps. Loshchilov and
+    /// Hutter, <https://arxiv.org/abs/1608.03983>.
+    CosineRestarts {
+        /// How many, 1 to 64.
+        cycles: u32,
+        /// How much longer each is than the one before, 1 to 64.
+        #[serde(default = "once")]
+        cycle_mult: u32,
+        /// Share of the run that warms up, in 0 to 1.
+        #[serde(default)]
+        warmup: f32,
+        /// Where each cycle ends, in 0 to 1.
+        #[serde(default)]
+        min_ratio: f32,
+    },
+    /// `(1 − step/total)^power`, which is `PolynomialLR(total_iters=total, power)`, after a warm-up.
+    ///
+    /// With `power = 1` the rate falls linearly to 0.
+    Polynomial {
+        /// The exponent, above 0.
+        #[serde(default = "one")]
+        power: f32,
+        /// Share of the run that warms up, in 0 to 1.
+        #[serde(default)]
+        warmup: f32,
+    },
+    /// Rises from `1/div_factor` to 1 in the first part of the run, then falls to
+    /// `1/(div_factor·final_div_factor)` at its last step, both along half a cosine.
+    ///
+    /// It is `OneCycleLR(max_lr=base_lr, total_steps=total, pct_start, div_factor,
+    /// final_div_factor, cycle_momentum=False)`. Smith and Topin, <https://arxiv.org/abs/1708.07120>.
+    OneCycle {
+        /// Share of the run that rises, in 0 to 1.
+        #[serde(default = "third")]
+        pct_start: f32,
+        /// How many times smaller the first rate is, at least 1.
+        #[serde(default = "div_factor")]
+        div_factor: f32,
+        /// How many times smaller than the first rate the last is, at least 1.
+        #[serde(default = "final_div_factor")]
+        final_div_factor: f32,
+        /// The form of both parts.
+        #[serde(default)]
+        anneal: Anneal,
+    },
+    /// Multiplies by `factor` whenever a metric has not become better for `patience` epochs.
+    ///
+    /// It is `ReduceLROnPlateau(factor, patience, threshold, cooldown, min_lr=min_ratio·base_lr)`
+    /// for a loss. [`factor`](Schedule::factor) is 1 throughout: what the metric does is not known
+    /// beforehand, and [`Plateau`] keeps the account.
+    ReduceOnPlateau(PlateauConfig),
     /// Falls by the same factor at every step and ends at `final_ratio`.
     ///
     /// `final_ratio^(step/total)`, which is `ExponentialLR(gamma=final_ratio^(1/total))`.
@@ -81,9 +136,12 @@ impl Schedule {
     /// If a share is not in 0 to 1, a factor not above 0 and at most 1, or `every` is 0.
     pub fn validate(&self) -> Result<(), Error> {
         const SHARE: &str = "between 0 and 1";
+        const DIVISOR: &str = "at least 1";
+        const FEW: &str = "between 1 and 64";
         const FACTOR: &str = "above 0 and at most 1";
-        let is_share = |v: f32| (0.0..=1.0).contains(&v);
-        let is_factor = |v: f32| v > 0.0 && v <= 1.0;
+        let is_share = |v: f64| (0.0..=1.0).contains(&v);
+        let is_factor = |v: f64| v > 0.0 && v <= 1.0;
+        let is_few = |v: f64| (1.0..=64.0).contains(&v);
         match *self {
             Self::Constant => Ok(()),
             Self::LinearWarmup { warmup } => {
@@ -93,6 +151,24 @@ impl Schedule {
                 check_option("cosine", "warmup", warmup, is_share, SHARE)?;
                 check_option("cosine", "min_ratio", min_ratio, is_share, SHARE)
             }
+            Self::CosineRestarts { cycles, cycle_mult, warmup, min_ratio } => {
+                let owner = "cosine-restarts";
+                check_option(owner, "cycles", cycles as f32, is_few, FEW)?;
+                check_option(owner, "cycle_mult", cycle_mult as f32, is_few, FEW)?;
+                check_option(owner, "warmup", warmup, is_share, SHARE)?;
+                check_option(owner, "min_ratio", min_ratio, is_share, SHARE)
+            }
+            Self::Polynomial { power, warmup } => {
+                check_option("polynomial", "power", power, |v| v > 0.0, "above 0")?;
+                check_option("polynomial", "warmup", warmup, is_share, SHARE)
+            }
+            Self::OneCycle { pct_start, div_factor, final_div_factor, anneal: _ } => {
+                let owner = "one-cycle";
+                check_option(owner, "pct_start", pct_start, is_share, SHARE)?;
+                check_option(owner, "div_factor", div_factor, |v| v >= 1.0, DIVISOR)?;
+                check_option(owner, "final_div_factor", final_div_factor, |v| v >= 1.0, DIVISOR)
+            }
+            Self::ReduceOnPlateau(config) => config.validate(),
             Self::Step { every, gamma } => {
                 check_option("step", "gamma", gamma, is_factor, FACTOR)?;
                 check_option("step", "every", every as f32, |v| v >= 1.0, "at least 1")
@@ -117,28 +193,99 @@ impl Schedule {
         }
         let step = step.min(total_steps);
         match *self {
-            Self::Constant | Self::Step { .. } => 1.0,
-            Self::LinearWarmup { warmup } => {
-                rise(step, warmup_steps(warmup, total_steps)).unwrap_or(1.0)
-            }
+            Self::Constant | Self::Step { .. } | Self::ReduceOnPlateau(_) => 1.0,
+            Self::LinearWarmup { warmup } => after(warmup, step, total_steps, |_, _| 1.0),
             Self::Cosine { warmup, min_ratio } => {
-                let warmup_steps = warmup_steps(warmup, total_steps);
-                rise(step, warmup_steps).unwrap_or_else(|| {
-                    let floor = f64::from(min_ratio);
-                    // With a warm-up as long as the run only its end is left, and 0/0 is avoided.
-                    let progress = if step == total_steps {
-                        1.0
-                    } else {
-                        (step - warmup_steps) as f64 / (total_steps - warmup_steps) as f64
-                    };
-                    floor + (1.0 - floor) * 0.5 * (1.0 + (PI * progress).cos())
+                after(warmup, step, total_steps, |step, total| cosine(step / total, min_ratio))
+            }
+            Self::CosineRestarts { cycles, cycle_mult, warmup, min_ratio } => {
+                after(warmup, step, total_steps, |step, total| {
+                    cosine(cycle_progress(step, total, cycles, cycle_mult), min_ratio)
                 })
+            }
+            Self::Polynomial { power, warmup } => {
+                after(warmup, step, total_steps, |step, total| {
+                    (1.0 - step / total).powf(power.into())
+                })
+            }
+            Self::OneCycle { pct_start, div_factor, final_div_factor, anneal } => {
+                let first = 1.0 / f64::from(div_factor);
+                let last = first / f64::from(final_div_factor);
+                let end = (total_steps - 1) as f64;
+                let top = (f64::from(pct_start) * total_steps as f64 - 1.0).clamp(0.0, end);
+                let step = (step as f64).min(end);
+                if step <= top && top > 0.0 {
+                    anneal.between(first, 1.0, step / top)
+                } else {
+                    anneal.between(1.0, last, (step - top) / (end - top).max(f64::MIN_POSITIVE))
+                }
             }
             Self::Exponential { final_ratio } => {
                 f64::from(final_ratio).powf(step as f64 / total_steps as f64)
             }
         }
     }
+}
+
+/// The form of a rise or fall.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Anneal {
+    /// Half a cosine.
+    #[default]
+    Cosine,
+    /// A straight line.
+    Linear,
+}
+
+impl Anneal {
+    fn between(self, from: f64, to: f64, share: f64) -> f64 {
+        match self {
+            Self::Cosine => to + (from - to) * half_cosine(share),
+            Self::Linear => from + (to - from) * share,
+        }
+    }
+}
+
+/// From 1 at 0 to 0 at 1.
+fn half_cosine(share: f64) -> f64 {
+    0.5 * (1.0 + (PI * share).cos())
+}
+
+/// Half a cosine from 1 to `min_ratio`.
+fn cosine(share: f64, min_ratio: f32) -> f64 {
+    let floor = f64::from(min_ratio);
+    floor + (1.0 - floor) * half_cosine(share)
+}
+
+/// How far `step` is in its cycle.
+fn cycle_progress(step: f64, total: f64, cycles: u32, cycle_mult: u32) -> f64 {
+    let mult = f64::from(cycle_mult.max(1));
+    let lengths = (0..cycles.max(1)).map(|cycle| mult.powf(cycle.into()));
+    let unit = total / lengths.clone().sum::<f64>();
+    let mut begin = 0.0;
+    for length in lengths {
+        let end = begin + length * unit;
+        // A step that rounding puts just before a border belongs behind it.
+        if step < end - 1e-6 {
+            return ((step - begin) / (end - begin)).max(0.0);
+        }
+        begin = end;
+    }
+    1.0
+}
+
+/// A rise over the share `warmup` of the run, then `then(step, total)` of the rest of it.
+fn after(warmup: f32, step: u64, total: u64, then: impl Fn(f64, f64) -> f64) -> f64 {
+    let warmup = warmup_steps(warmup, total);
+    rise(step, warmup).unwrap_or_else(|| {
+        // With a warm-up as long as the run only its end is left, and 0/0 is avoided.
+        if step == total {
+            then(1.0, 1.0)
+        } else {
+            then((step - warmup) as f64, (total - warmup) as f64)
+        }
+    })
 }
 
 /// `round(share·total)`, at most `total`.
@@ -149,6 +296,27 @@ fn warmup_steps(share: f32, total_steps: u64) -> u64 {
 /// `(step + 1)/warmup_steps` while warming up.
 fn rise(step: u64, warmup_steps: u64) -> Option<f64> {
     (step < warmup_steps).then(|| (step + 1) as f64 / warmup_steps as f64)
+}
+
+fn once() -> u32 {
+    1
+}
+
+fn one() -> f32 {
+    1.0
+}
+
+/// The defaults of `OneCycleLR`.
+fn third() -> f32 {
+    0.3
+}
+
+fn div_factor() -> f32 {
+    25.0
+}
+
+fn final_div_factor() -> f32 {
+    1e4
 }
 
 /// The default `gamma` of `StepLR`.
@@ -197,6 +365,8 @@ mod tests {
             r#"{"name":"cosine","warm_up":0.1}"#,
             r#"{"name":"exponential","final_ratio":0.1,"gamma":0.9}"#,
             r#"{"name":"cosinus"}"#,
+            r#"{"name":"polynomial","powr":2.0}"#,
+            r#"{"name":"reduce-on-plateau","patient":2}"#,
         ] {
             assert!(parse(json).is_err(), "{json}");
         }
@@ -212,6 +382,16 @@ mod tests {
             Schedule::Step { every: 0, gamma: 0.1 },
             Schedule::Step { every: 1, gamma: 0.0 },
             Schedule::Exponential { final_ratio: 0.0 },
+            Schedule::CosineRestarts { cycles: 0, cycle_mult: 1, warmup: 0.0, min_ratio: 0.0 },
+            Schedule::CosineRestarts { cycles: 2, cycle_mult: 65, warmup: 0.0, min_ratio: 0.0 },
+            Schedule::Polynomial { power: 0.0, warmup: 0.0 },
+            Schedule::OneCycle {
+                pct_start: 0.3,
+                div_factor: 0.5,
+                final_div_factor: 1.0,
+                anneal: Anneal::Linear,
+            },
+            Schedule::ReduceOnPlateau(PlateauConfig { factor: 1.0, ..PlateauConfig::default() }),
         ] {
             assert!(bad.validate().is_err(), "{bad:?}");
         }

@@ -1,13 +1,18 @@
 //! Stochastic gradient descent with momentum, dampening, Nesterov's variant and weight decay.
 
+#![expect(
+    clippy::inline_always,
+    reason = "what is not inlined into the dispatched loop is compiled for the oldest processor"
+)]
+
+use pulp::Simd;
 use serde::{Deserialize, Serialize};
 
-use crate::error::check_option;
-use crate::optimizer::check_lengths;
-use crate::{Error, Optimizer, State};
-
-pub(crate) const NAME: &str = "sgd";
-const BUFFER: &str = "momentum_buffer";
+use crate::Error;
+use crate::error::{check_beta, check_decay, check_option};
+use crate::fused::{Fused, Kept, Moment, Rule, builds};
+use crate::lanes::Lanes;
+use crate::memory::Slot;
 
 /// Options of [`Sgd`]; the default is plain gradient descent, all zeros.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
@@ -21,37 +26,6 @@ pub struct SgdConfig {
     pub nesterov: bool,
     /// L2 penalty that is added to the gradient, at least 0.
     pub weight_decay: f32,
-}
-
-impl SgdConfig {
-    /// An optimizer for `n_params` parameters that has not taken a step.
-    ///
-    /// # Errors
-    /// If an option is not finite or out of range, or if `nesterov` is set without momentum or with
-    /// dampening.
-    pub fn build(&self, n_params: usize) -> Result<Sgd, Error> {
-        check_option(
-            NAME,
-            "momentum",
-            self.momentum,
-            |v| (0.0..1.0).contains(&v),
-            "at least 0 and below 1",
-        )?;
-        check_option(
-            NAME,
-            "dampening",
-            self.dampening,
-            |v| (0.0..=1.0).contains(&v),
-            "between 0 and 1",
-        )?;
-        check_option(NAME, "weight_decay", self.weight_decay, |v| v >= 0.0, "at least 0")?;
-        if self.nesterov && (self.momentum == 0.0 || self.dampening != 0.0) {
-            let conflict = "nesterov needs momentum above 0 and dampening 0";
-            return Err(Error::Conflict { owner: NAME, conflict });
-        }
-        let buffer = if self.momentum == 0.0 { None } else { Some(vec![0.0; n_params]) };
-        Ok(Sgd { config: *self, n_params, step: 0, buffer })
-    }
 }
 
 /// Stochastic gradient descent as in `torch.optim.SGD`.
@@ -77,65 +51,67 @@ impl SgdConfig {
 /// assert_eq!(params, [-0.25]);
 /// # Ok::<(), optim::Error>(())
 /// ```
-#[derive(Debug, Clone, PartialEq)]
-pub struct Sgd {
-    config: SgdConfig,
-    n_params: usize,
-    step: u64,
-    /// Present exactly if there is momentum.
-    buffer: Option<Vec<f32>>,
+pub type Sgd = Fused<SgdConfig>;
+
+builds!(SgdConfig, Sgd);
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Factors {
+    lr: f32,
+    weight_decay: f32,
+    /// Shares of the old buffer and of the gradient in the new buffer.
+    kept: f32,
+    added: f32,
+    /// Share of the buffer in the direction, beside `own` of the gradient.
+    momentum: f32,
+    own: f32,
 }
 
-impl Optimizer for Sgd {
-    fn step(&mut self, params: &mut [f32], grads: &[f32], lr: f32) {
-        check_lengths(self.n_params, params, grads);
-        let SgdConfig { momentum, dampening, nesterov, weight_decay } = self.config;
-        if let Some(buffer) = &mut self.buffer {
-            // The buffer of a first step is all zeros, so that 0·buf + 1·d is d.
-            let (kept, added) =
-                if self.step == 0 { (0.0, 1.0) } else { (momentum, 1.0 - dampening) };
-            let cells = params.iter_mut().zip(grads).zip(buffer);
-            if nesterov {
-                for ((p, &g), b) in cells {
-                    let d = g + weight_decay * *p;
-                    *b = kept * *b + added * d;
-                    *p -= lr * (d + momentum * *b);
-                }
-            } else {
-                for ((p, &g), b) in cells {
-                    let d = g + weight_decay * *p;
-                    *b = kept * *b + added * d;
-                    *p -= lr * *b;
-                }
-            }
-        } else {
-            for (p, &g) in params.iter_mut().zip(grads) {
-                *p -= lr * (g + weight_decay * *p);
-            }
-        }
-        self.step = self.step.saturating_add(1);
-    }
+impl Rule for SgdConfig {
+    const NAME: &'static str = "sgd";
+    type Factors = Factors;
 
-    fn state(&self) -> State {
-        match &self.buffer {
-            Some(buffer) => State::of(NAME, self.step, &[(BUFFER, buffer)]),
-            None => State::of(NAME, self.step, &[]),
+    fn check(&self) -> Result<(), Error> {
+        let (owner, dampening) = (Self::NAME, self.dampening);
+        check_beta(owner, "momentum", self.momentum)?;
+        check_option(
+            owner,
+            "dampening",
+            dampening,
+            |v| (0.0..=1.0).contains(&v),
+            "between 0 and 1",
+        )?;
+        check_decay(owner, self.weight_decay)?;
+        if self.nesterov && (self.momentum == 0.0 || self.dampening != 0.0) {
+            let conflict = "nesterov needs momentum above 0 and dampening 0";
+            return Err(Error::Conflict { owner, conflict });
         }
-    }
-
-    fn load_state(&mut self, state: &State) -> Result<(), Error> {
-        if let Some(buffer) = &mut self.buffer {
-            let [saved] = state.expect(NAME, [BUFFER], self.n_params)?;
-            buffer.copy_from_slice(saved);
-        } else {
-            state.expect(NAME, [], self.n_params)?;
-        }
-        self.step = state.step;
         Ok(())
     }
 
-    fn name(&self) -> &'static str {
-        NAME
+    fn slots(&self) -> &'static [Slot] {
+        const BUFFER: Slot = Slot::signed("momentum_buffer");
+        if self.momentum == 0.0 { &[] } else { &[BUFFER] }
+    }
+
+    fn factors(&self, _: &[f64], at: Moment) -> Factors {
+        // The buffer of a first step is all zeros, so that 0·buf + 1·d is d.
+        let (kept, added) =
+            if at.step == 1 { (0.0, 1.0) } else { (self.momentum, 1.0 - self.dampening) };
+        let (own, momentum) = match (self.momentum == 0.0, self.nesterov) {
+            (true, _) => (1.0, 0.0),
+            (false, true) => (1.0, self.momentum),
+            (false, false) => (0.0, 1.0),
+        };
+        let weight_decay = at.decay(self.weight_decay) as f32;
+        Factors { lr: at.lr as f32, weight_decay, kept, added, momentum, own }
+    }
+
+    #[inline(always)]
+    fn update<S: Simd>(f: &Factors, p: &mut Lanes<S>, g: Lanes<S>, [buf, ..]: &mut Kept<S>) {
+        let d = g + f.weight_decay * *p;
+        *buf = f.kept * *buf + f.added * d;
+        *p = *p - f.lr * (f.own * d + f.momentum * *buf);
     }
 }
 
@@ -143,6 +119,7 @@ impl Optimizer for Sgd {
 #[expect(clippy::float_cmp, reason = "these values are exact in binary")]
 mod tests {
     use super::*;
+    use crate::Optimizer;
 
     #[test]
     fn the_first_step_ignores_dampening() {

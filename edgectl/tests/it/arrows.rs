@@ -7,7 +7,7 @@ use std::process::Command;
 /// everyone who takes the crate takes it too.
 const ALLOWED: [(&str, &[&str]); 4] = [
     ("attn-core", &["faer", "pulp", "rayon", "serde"]),
-    ("optim", &["serde", "thiserror"]),
+    ("optim", &["glob", "pulp", "rayon", "serde", "thiserror"]),
     ("preprocess", &["serde", "thiserror"]),
     (
         "aggregate",

@@ -1,28 +1,95 @@
 //! Laws that hold for all options and all gradients.
 
 use optim::{
-    AdamConfig, AdamWConfig, OptimizerConfig, Schedule, SgdConfig, clip_by_global_norm, global_norm,
+    AdagradConfig, AdamConfig, AdamWConfig, AmsGradConfig, Anneal, DecayKind, GroupConfig,
+    LambConfig, LionConfig, NAdamConfig, Optimizer, OptimizerConfig, ParamGroups, Plateau,
+    PlateauConfig, RAdamConfig, RmsPropConfig, Schedule, ScheduleFreeAdamWConfig, SgdConfig,
+    YogiConfig, clip_by_global_norm, global_norm,
 };
 use proptest::prelude::*;
 use testkit::{assert_same_bits, sequence};
 
+/// Every optimizer with drawn options.
 fn optimizers() -> impl Strategy<Value = OptimizerConfig> {
     let rate = || prop_oneof![Just(0.0_f32), 0.01_f32..0.999];
-    let sgd = (rate(), rate(), any::<bool>(), rate()).prop_map(
-        |(momentum, dampening, nesterov, weight_decay)| {
-            let nesterov = nesterov && momentum > 0.0;
-            let dampening = if nesterov { 0.0 } else { dampening };
-            OptimizerConfig::Sgd(SgdConfig { momentum, dampening, nesterov, weight_decay })
-        },
-    );
-    let options = || (rate(), rate(), 1e-10_f32..1e-2, rate());
-    let adam = options().prop_map(|(beta1, beta2, eps, weight_decay)| {
-        OptimizerConfig::Adam(AdamConfig { beta1, beta2, eps, weight_decay })
-    });
-    let adamw = options().prop_map(|(beta1, beta2, eps, weight_decay)| {
-        OptimizerConfig::AdamW(AdamWConfig { beta1, beta2, eps, weight_decay })
-    });
-    prop_oneof![sgd, adam, adamw]
+    let decay = prop_oneof![Just(DecayKind::L2), Just(DecayKind::Decoupled)];
+    let options = (rate(), rate(), 1e-10_f32..1e-2, rate(), any::<bool>(), decay, rate());
+    (0..OptimizerConfig::NAMES.len(), options).prop_map(|(which, options)| {
+        let (beta1, beta2, eps, weight_decay, flag, decay, other) = options;
+        let bias_correction = flag;
+        let momentum = beta1;
+        let (beta1, beta2) = (f64::from(beta1), f64::from(beta2));
+        match OptimizerConfig::NAMES[which].parse().unwrap() {
+            OptimizerConfig::Sgd(_) => {
+                let nesterov = flag && momentum > 0.0;
+                let dampening = if nesterov { 0.0 } else { other };
+                OptimizerConfig::Sgd(SgdConfig { momentum, dampening, nesterov, weight_decay })
+            }
+            OptimizerConfig::Adam(_) => OptimizerConfig::Adam(AdamConfig {
+                beta1,
+                beta2,
+                eps,
+                weight_decay,
+                bias_correction,
+            }),
+            OptimizerConfig::AmsGrad(_) => {
+                OptimizerConfig::AmsGrad(AmsGradConfig { beta1, beta2, eps, weight_decay, decay })
+            }
+            OptimizerConfig::AdamW(_) => {
+                OptimizerConfig::AdamW(AdamWConfig { beta1, beta2, eps, weight_decay })
+            }
+            OptimizerConfig::NAdam(_) => OptimizerConfig::NAdam(NAdamConfig {
+                beta1,
+                beta2,
+                eps,
+                momentum_decay: other,
+                weight_decay,
+                decay,
+            }),
+            OptimizerConfig::RAdam(_) => {
+                OptimizerConfig::RAdam(RAdamConfig { beta1, beta2, eps, weight_decay, decay })
+            }
+            OptimizerConfig::Adagrad(_) => OptimizerConfig::Adagrad(AdagradConfig {
+                lr_decay: momentum,
+                eps,
+                weight_decay,
+                initial_accumulator: other,
+            }),
+            OptimizerConfig::RmsProp(_) => OptimizerConfig::RmsProp(RmsPropConfig {
+                alpha: beta2,
+                eps,
+                momentum,
+                centered: flag,
+                weight_decay,
+            }),
+            OptimizerConfig::Yogi(_) => OptimizerConfig::Yogi(YogiConfig {
+                beta1,
+                beta2,
+                eps,
+                weight_decay,
+                decay,
+                initial_accumulator: other,
+                bias_correction,
+            }),
+            OptimizerConfig::Lion(_) => {
+                OptimizerConfig::Lion(LionConfig { beta1, beta2, weight_decay })
+            }
+            OptimizerConfig::Lamb(_) => {
+                OptimizerConfig::Lamb(LambConfig { beta1, beta2, eps, weight_decay })
+            }
+            OptimizerConfig::ScheduleFreeAdamW(free) => {
+                OptimizerConfig::ScheduleFreeAdamW(ScheduleFreeAdamWConfig {
+                    beta1: beta1.max(0.1),
+                    beta2,
+                    eps,
+                    weight_decay,
+                    warmup_steps: u64::from(flag) * 5,
+                    r: other,
+                    ..free
+                })
+            }
+        }
+    })
 }
 
 fn schedules() -> impl Strategy<Value = Schedule> {
@@ -31,6 +98,24 @@ fn schedules() -> impl Strategy<Value = Schedule> {
         Just(Schedule::Constant),
         share().prop_map(|warmup| Schedule::LinearWarmup { warmup }),
         (share(), share()).prop_map(|(warmup, min_ratio)| Schedule::Cosine { warmup, min_ratio }),
+        (1_u32..9, 1_u32..5, share(), share()).prop_map(
+            |(cycles, cycle_mult, warmup, min_ratio)| Schedule::CosineRestarts {
+                cycles,
+                cycle_mult,
+                warmup,
+                min_ratio,
+            }
+        ),
+        (0.1_f32..4.0, share()).prop_map(|(power, warmup)| Schedule::Polynomial { power, warmup }),
+        (share(), 1.0_f32..50.0, 1.0_f32..1e5, any::<bool>()).prop_map(
+            |(pct_start, div_factor, final_div_factor, linear)| Schedule::OneCycle {
+                pct_start,
+                div_factor,
+                final_div_factor,
+                anneal: if linear { Anneal::Linear } else { Anneal::Cosine },
+            }
+        ),
+        Just(Schedule::ReduceOnPlateau(PlateauConfig::default())),
         (1_u64..1000, 1e-6_f32..=1.0).prop_map(|(every, gamma)| Schedule::Step { every, gamma }),
         (1e-30_f32..=1.0).prop_map(|final_ratio| Schedule::Exponential { final_ratio }),
     ]
@@ -45,33 +130,60 @@ fn gradients() -> impl Strategy<Value = Vec<f32>> {
     prop::collection::vec(value, 0..200)
 }
 
+/// A run of some steps with a schedule, which at `stop` goes on from what was saved.
+fn run(
+    config: OptimizerConfig,
+    schedule: Schedule,
+    groups: &ParamGroups,
+    seed: u64,
+    stop: u64,
+) -> Vec<f32> {
+    const STEPS: u64 = 12;
+    let eager = PlateauConfig { patience: 1, ..PlateauConfig::default() };
+    let mut params = sequence(seed, groups.n_params());
+    let mut optimizer = config.build_for(groups).unwrap();
+    let mut plateau = Plateau::default();
+    for step in 0..STEPS {
+        if step == stop {
+            let (state, account) = (optimizer.state(), serde_json::to_string(&plateau).unwrap());
+            assert_eq!((state.step, state.optimizer.as_str()), (step, config.name()));
+            optimizer = config.build_for(groups).unwrap();
+            optimizer.load_state(&state).unwrap();
+            assert_eq!(optimizer.state(), state);
+            plateau = serde_json::from_str(&account).unwrap();
+        }
+        let grads = sequence(seed.wrapping_add(step + 1), groups.n_params());
+        let lr = 0.01 * plateau.ratio() * schedule.factor(step, STEPS);
+        optimizer.step(&mut params, &grads, lr as f32);
+        if matches!(schedule, Schedule::ReduceOnPlateau(_)) {
+            plateau.observe(&eager, f64::from(params.first().copied().unwrap_or(0.0)).abs());
+        }
+    }
+    optimizer.average(&mut params);
+    params
+}
+
+/// Three tensors with a group of their own each, the last but one frozen.
+fn groups(n: usize) -> ParamGroups {
+    let tensors = [("a", n), ("b", n / 2), ("c", n / 3 + 1)];
+    let a = GroupConfig { lr_scale: 0.5, weight_decay: Some(0.1), ..GroupConfig::new(&["a"]) };
+    let b = GroupConfig { frozen: true, ..GroupConfig::new(&["b"]) };
+    ParamGroups::by_name(&tensors, &[a, b], &[]).unwrap()
+}
+
 proptest! {
     #[test]
     fn resumed_equals_uninterrupted(
         config in optimizers(),
-        n_params in 0_usize..40,
+        schedule in schedules(),
+        n in 0_usize..40,
         stop in 0_u64..12,
         seed in any::<u64>(),
     ) {
-        let start = sequence(seed, n_params);
-        let run = |stop: u64| {
-            let mut params = start.clone();
-            let mut optimizer = config.build(n_params).unwrap();
-            for step in 0..12 {
-                if step == stop {
-                    let state = optimizer.state();
-                    prop_assert_eq!(state.step, step);
-                    prop_assert_eq!(&state.optimizer, config.name());
-                    optimizer = config.build(n_params).unwrap();
-                    optimizer.load_state(&state).unwrap();
-                    prop_assert_eq!(optimizer.state(), state);
-                }
-                let grads = sequence(seed.wrapping_add(step + 1), n_params);
-                optimizer.step(&mut params, &grads, 0.01);
-            }
-            Ok(params)
-        };
-        assert_same_bits("params", &run(stop)?, &run(u64::MAX)?);
+        for groups in [ParamGroups::whole(n), groups(n)] {
+            let resumed = run(config, schedule, &groups, seed, stop);
+            assert_same_bits("params", &resumed, &run(config, schedule, &groups, seed, u64::MAX));
+        }
     }
 
     #[test]
@@ -80,6 +192,8 @@ proptest! {
         n_params in 1_usize..40,
         seed in any::<u64>(),
     ) {
+        // LAMB's step is as long as all weights of a layer demand.
+        prop_assume!(config.name() != "lamb");
         let start = sequence(seed, n_params);
         let mut whole = start.clone();
         let mut optimizer = config.build(n_params).unwrap();
@@ -92,6 +206,31 @@ proptest! {
             single.step(&mut alone, &grads[last..], 0.01);
         }
         assert_same_bits("last", &whole[last..], &alone);
+    }
+
+    #[test]
+    fn groups_are_optimizers_of_their_own(
+        config in optimizers(),
+        n in 1_usize..40,
+        seed in any::<u64>(),
+    ) {
+        let groups = groups(n);
+        let start = sequence(seed, groups.n_params());
+        let mut together = start.clone();
+        let mut optimizer = config.build_for(&groups).unwrap();
+        // The last tensor has no group: it is stepped as if it were alone.
+        let from = n + n / 2;
+        let mut alone = start[from..].to_vec();
+        let mut single = config.build(alone.len()).unwrap();
+        for step in 0..5 {
+            let grads = sequence(seed.wrapping_add(step + 1), groups.n_params());
+            optimizer.step(&mut together, &grads, 0.01);
+            single.step(&mut alone, &grads[from..], 0.01);
+        }
+        assert_same_bits("no group", &together[from..], &alone);
+        assert_same_bits("frozen", &together[n..from], &start[n..from]);
+        optimizer.average(&mut together);
+        assert_same_bits("frozen", &together[n..from], &start[n..from]);
     }
 
     #[test]
@@ -132,7 +271,8 @@ proptest! {
         schedule.validate().unwrap();
         let factor = schedule.factor(step, total);
         prop_assert!((0.0..=1.0).contains(&factor), "{}", factor);
-        if step >= total && !matches!(schedule, Schedule::Step { .. }) {
+        let ends = !matches!(schedule, Schedule::Step { .. });
+        if step >= total && ends {
             prop_assert_eq!(factor.to_bits(), schedule.factor(total, total).to_bits());
         }
     }
@@ -148,4 +288,59 @@ proptest! {
         let json = serde_json::to_string(&schedule).unwrap();
         prop_assert_eq!(serde_json::from_str::<Schedule>(&json).unwrap(), schedule);
     }
+}
+
+#[test]
+fn threads_do_not_show() {
+    // Long enough for several parts, and no multiple of anything.
+    let n_params = 100_003;
+    for name in OptimizerConfig::NAMES {
+        let config: OptimizerConfig = name.parse().unwrap();
+        let run = |threads: usize, bound: Option<usize>| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| {
+                let mut params = sequence(1, n_params);
+                let mut optimizer = config.build(n_params).unwrap();
+                if let Some(threads) = bound {
+                    optimizer.set_threads(threads);
+                }
+                for step in 0..3 {
+                    let mut grads = sequence(2 + step, n_params);
+                    clip_by_global_norm(&mut grads, 1.0);
+                    optimizer.step(&mut params, &grads, 0.01);
+                }
+                params
+            })
+        };
+        let one = run(1, None);
+        for (threads, bound) in [(2, None), (7, None), (4, Some(1)), (4, Some(3))] {
+            assert_same_bits(name, &run(threads, bound), &one);
+        }
+    }
+}
+
+#[test]
+fn every_processor_gives_the_same_bits() {
+    // What a step computes is what its formula says in plain f32, operation by operation.
+    let (n, lr) = (1000, 0.01_f32);
+    let mut params = sequence(1, n);
+    let mut expected = params.clone();
+    let (mut m, mut v) = (vec![0.0_f32; n], vec![0.0_f32; n]);
+    let mut adamw = AdamWConfig::default().build(n).unwrap();
+    for t in 1..=5 {
+        let grads = sequence(1 + t, n);
+        adamw.step(&mut params, &grads, lr);
+        let correction = |beta: f64| 1.0 - beta.powf(t as f64);
+        let step_size = (f64::from(lr) / correction(0.9)) as f32;
+        let root_scale = (1.0 / correction(0.999).sqrt()) as f32;
+        let keep = (1.0 - f64::from(lr) * f64::from(0.01_f32)) as f32;
+        let weight = |beta: f64| (1.0 - beta) as f32;
+        for i in 0..n {
+            m[i] += weight(0.9) * (grads[i] - m[i]);
+            v[i] = 0.999 * v[i] + weight(0.999) * grads[i] * grads[i];
+            let root = root_scale * v[i].sqrt() + 1e-8;
+            expected[i] = keep * expected[i] - step_size * m[i] / root;
+        }
+    }
+    assert_same_bits("adamw", &params, &expected);
 }
