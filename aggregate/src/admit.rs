@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rayon::prelude::*;
 
-use crate::dtype::{Kind, kind};
+use crate::dtype::{Kind, element_width, first_invalid, kind};
+use crate::mean::Block;
 use crate::reject::{Reason, Rejected};
 use crate::source::Source;
 use crate::{Error, OnRejection, TensorInfo, WeightFile};
@@ -27,6 +28,9 @@ pub struct Update {
     pub node: Option<String>,
     /// Content hash of the model file it was trained from.
     pub base: Option<String>,
+    /// Whether it may lack tensors of the base, which it then does not move. Without a base all
+    /// updates must have the same tensors.
+    pub partial: bool,
     /// Its weight in the mean, usually the number of examples: finite and at least 0. An update of
     /// weight 0 is checked and listed, and does not influence the result.
     pub weight: f64,
@@ -35,7 +39,7 @@ pub struct Update {
 impl Update {
     /// An update of unknown origin.
     pub fn new(path: impl Into<PathBuf>, weight: f64) -> Self {
-        Self { path: path.into(), node: None, base: None, weight }
+        Self { path: path.into(), node: None, base: None, partial: false, weight }
     }
 }
 
@@ -59,6 +63,21 @@ impl Base {
         }
         let hash = file.content_hash()?;
         Ok(Self { file, hash })
+    }
+
+    /// Reads the bytes of a block, which must hold valid values.
+    pub(crate) fn read_block(&self, block: Block, bytes: &mut Vec<u8>) -> Result<(), Error> {
+        let tensor = &self.file.tensors()[block.tensor];
+        bytes.resize(block.n_elements * element_width(tensor.dtype), 0);
+        self.file.source().read_exact_at(bytes, tensor.offset(block.start))?;
+        match first_invalid(tensor.dtype, bytes) {
+            None => Ok(()),
+            Some((index, _)) => Err(Error::BaseValue {
+                path: self.file.path().to_owned(),
+                tensor: tensor.name.clone(),
+                index: block.start + index,
+            }),
+        }
     }
 }
 
@@ -207,7 +226,11 @@ fn check_file(
         return Err(fail(Reason::Unsupported { tensor: name.clone(), dtype: *dtype }));
     }
     if let Some(base) = base {
-        let mismatch = Reason::mismatch(base.file.tensors(), file.tensors());
+        let mismatch = if update.partial {
+            Reason::mismatch_of_part(base.file.tensors(), file.tensors())
+        } else {
+            Reason::mismatch(base.file.tensors(), file.tensors())
+        };
         if let Some(reason) = mismatch.or_else(|| other_base(&base.hash, update)) {
             return Err(fail(reason));
         }

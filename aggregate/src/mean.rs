@@ -2,7 +2,7 @@
 
 use crate::admit::Input;
 use crate::dtype::{decode_floats, decode_integers, element_width};
-use crate::{Dtype, Error};
+use crate::{Dtype, Error, TensorInfo};
 
 /// Some consecutive elements of one tensor.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -43,10 +43,38 @@ impl<'a> Cohort<'a> {
         Self { members, total }
     }
 
+    /// The members that hold a tensor, with the sum of their weights.
+    fn holding(&self, name: &str) -> (Vec<Member<'a>>, f64) {
+        let members: Vec<Member<'a>> = self
+            .members
+            .iter()
+            .filter_map(|&(input, weight)| {
+                let place = input.tensors.binary_search_by(|t| t.name.as_str().cmp(name)).ok()?;
+                Some(Member { input, tensor: &input.tensors[place], weight })
+            })
+            .collect();
+        let total = members.iter().map(|member| member.weight).sum();
+        (members, total)
+    }
+
+    /// Whether any member holds a tensor; if none does, it stays as it is in the base.
+    pub(crate) fn moves(&self, name: &str) -> bool {
+        self.members
+            .iter()
+            .any(|(input, _)| input.tensors.binary_search_by(|t| t.name.as_str().cmp(name)).is_ok())
+    }
+
     /// The share `p_i` of every member in the mean; they sum to 1.
     pub(crate) fn shares(&self) -> impl Iterator<Item = (&'a Input, f64)> {
         self.members.iter().map(|&(input, weight)| (input, weight / self.total))
     }
+}
+
+/// An input that holds the tensor at hand.
+struct Member<'a> {
+    input: &'a Input,
+    tensor: &'a TensorInfo,
+    weight: f64,
 }
 
 /// Buffers that are used again from block to block.
@@ -99,13 +127,15 @@ impl<T: Copy + PartialOrd> Buffers<T> {
 pub(crate) fn mean_of_floats(
     cohort: &Cohort<'_>,
     block: Block,
-    dtype: Dtype,
+    tensor: &TensorInfo,
     scratch: &mut Scratch,
 ) -> Result<(), Error> {
     let Scratch { bytes, floats, halves, .. } = scratch;
+    let dtype = tensor.dtype;
     halves.clear();
-    for (i, &(input, weight)) in cohort.members.iter().enumerate() {
-        read_block(input, block, bytes)?;
+    let (members, total) = cohort.holding(&tensor.name);
+    for (i, &Member { input, tensor, weight }) in members.iter().enumerate() {
+        read_block(input, tensor, block, bytes)?;
         decode_floats(dtype, bytes, &mut floats.values);
         if floats.values.iter().any(|value| !value.is_finite()) {
             // All were finite when the file was checked.
@@ -118,7 +148,7 @@ pub(crate) fn mean_of_floats(
         }
         floats.add(weight, |value, first| value - first);
         // The differences of huge f64 overflow, those of their halves do not.
-        let share = weight / cohort.total;
+        let share = weight / total;
         for ((half, &value), &first) in halves.iter_mut().zip(&floats.values).zip(&floats.first) {
             *half += share * (0.5 * value - 0.5 * first);
         }
@@ -130,7 +160,7 @@ pub(crate) fn mean_of_floats(
             // Not `first + 0`, which would turn -0 into 0.
             return first;
         }
-        let mut mean = first + floats.sum[j] / cohort.total;
+        let mut mean = first + floats.sum[j] / total;
         if !mean.is_finite() {
             mean = 2.0 * (0.5 * first + halves.get(j).copied().unwrap_or(0.0));
         }
@@ -144,13 +174,14 @@ pub(crate) fn mean_of_floats(
 pub(crate) fn mean_of_integers(
     cohort: &Cohort<'_>,
     block: Block,
-    dtype: Dtype,
+    tensor: &TensorInfo,
     scratch: &mut Scratch,
 ) -> Result<(), Error> {
     let Scratch { bytes, integers, .. } = scratch;
-    for (i, &(input, weight)) in cohort.members.iter().enumerate() {
-        read_block(input, block, bytes)?;
-        decode_integers(dtype, bytes, &mut integers.values);
+    let (members, total) = cohort.holding(&tensor.name);
+    for (i, &Member { input, tensor, weight }) in members.iter().enumerate() {
+        read_block(input, tensor, block, bytes)?;
+        decode_integers(tensor.dtype, bytes, &mut integers.values);
         if i == 0 {
             integers.begin();
         } else {
@@ -159,7 +190,7 @@ pub(crate) fn mean_of_integers(
     }
     integers.mean.clear();
     integers.mean.extend((0..block.n_elements).map(|j| {
-        let offset = integers.sum[j] / cohort.total;
+        let offset = integers.sum[j] / total;
         let below = integers.first[j] + offset.floor() as i128;
         let rest = offset - offset.floor();
         let up = rest > 0.5 || (rest >= 0.5 && below % 2 != 0);
@@ -168,8 +199,12 @@ pub(crate) fn mean_of_integers(
     Ok(())
 }
 
-fn read_block(input: &Input, block: Block, bytes: &mut Vec<u8>) -> Result<(), Error> {
-    let tensor = &input.tensors[block.tensor];
+fn read_block(
+    input: &Input,
+    tensor: &TensorInfo,
+    block: Block,
+    bytes: &mut Vec<u8>,
+) -> Result<(), Error> {
     bytes.resize(block.n_elements * element_width(tensor.dtype), 0);
     input.source.read_exact_at(bytes, tensor.offset(block.start))
 }

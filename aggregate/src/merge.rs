@@ -109,7 +109,8 @@ fn merge(
         let results: Vec<Result<Merged, Error>> = wave
             .par_iter()
             .map_init(Scratch::default, |scratch, &block| {
-                merge_block(&tensors[block.tensor], &cohort, block, mover.as_ref(), scratch)
+                let tensor = &tensors[block.tensor];
+                merge_block(tensor, &cohort, block, base.as_ref(), mover.as_ref(), scratch)
             })
             .collect();
         for result in results {
@@ -200,16 +201,25 @@ fn merge_block(
     tensor: &TensorInfo,
     cohort: &Cohort<'_>,
     block: Block,
+    base: Option<&Base>,
     mover: Option<&Mover<'_>>,
     scratch: &mut Scratch,
 ) -> Result<Merged, Error> {
     let mut merged = Merged { bytes: Vec::new(), momentum: Vec::new() };
+    if let Some(base) = base.filter(|_| !cohort.moves(&tensor.name)) {
+        // A tensor that no update holds stays as it is, whatever momentum it has.
+        base.read_block(block, &mut merged.bytes)?;
+        if let Some(mover) = mover.filter(|_| kind(tensor.dtype) != Kind::Integer) {
+            merged.momentum = mover.momentum(block, &mut scratch.bytes)?;
+        }
+        return Ok(merged);
+    }
     if kind(tensor.dtype) == Kind::Integer {
-        mean_of_integers(cohort, block, tensor.dtype, scratch)?;
+        mean_of_integers(cohort, block, tensor, scratch)?;
         encode_integers(tensor.dtype, &scratch.integers.mean, &mut merged.bytes);
         return Ok(merged);
     }
-    mean_of_floats(cohort, block, tensor.dtype, scratch)?;
+    mean_of_floats(cohort, block, tensor, scratch)?;
     let mean = &scratch.floats.mean;
     match mover {
         Some(mover) => {

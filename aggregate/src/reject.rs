@@ -127,6 +127,15 @@ impl Reason {
         }
     }
 
+    /// The same for an update that may lack tensors, though not all of them.
+    pub(crate) fn mismatch_of_part(expected: &[TensorInfo], found: &[TensorInfo]) -> Option<Self> {
+        let is_there =
+            |tensor: &&TensorInfo| found.binary_search_by(|f| f.name.cmp(&tensor.name)).is_ok();
+        let part: Vec<TensorInfo> = expected.iter().filter(is_there).cloned().collect();
+        // Of a file with nothing in common the first difference is what is said.
+        Self::mismatch(if part.is_empty() { expected } else { &part }, found)
+    }
+
     /// The first difference in names, dtypes and shapes, in order of names; both lists are sorted.
     pub(crate) fn mismatch(expected: &[TensorInfo], found: &[TensorInfo]) -> Option<Self> {
         for (e, f) in expected.iter().zip(found) {
@@ -176,6 +185,15 @@ mod tests {
             check(&[&b], &[&other]).unwrap(),
             "tensor \"b\" has shape [3, 2], expected [2, 3]"
         );
+        let part = |found: &[TensorInfo]| {
+            let expected = [a.clone(), b.clone(), c.clone()];
+            Reason::mismatch_of_part(&expected, found).map(|reason| reason.to_string())
+        };
+        assert_eq!(part(std::slice::from_ref(&b)), None);
+        assert_eq!(part(&[]).unwrap(), "tensor \"a\" is missing");
+        let other_name = info("bb", &[1]);
+        assert_eq!(part(&[b.clone(), other_name]).unwrap(), "tensor \"bb\" is not expected");
+        assert!(part(&[info("b", &[7])]).unwrap().contains("shape [7]"));
         let half = TensorInfo { dtype: Dtype::F16, ..b.clone() };
         assert_eq!(check(&[&b], &[&half]).unwrap(), "tensor \"b\" has dtype F16, expected F32");
     }

@@ -77,7 +77,7 @@ impl Summary {
         for input in &admission.inputs {
             // The cohort has the same order, without the inputs of weight 0.
             let share = shares.next_if(|&(member, _)| std::ptr::eq(member, input));
-            let Update { path, node, base, weight } = input.update.clone();
+            let Update { path, node, base, weight, partial: _ } = input.update.clone();
             let (share, hash) = (share.map_or(0.0, |(_, share)| share), input.hash.clone());
             admitted.push(Admitted { path, node, base, weight, share, hash });
         }

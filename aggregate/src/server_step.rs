@@ -4,7 +4,7 @@ use optim::{Optimizer, SgdConfig};
 use serde::{Deserialize, Serialize};
 
 use crate::admit::Base;
-use crate::dtype::{decode_floats, element_width, encode_floats, first_invalid};
+use crate::dtype::{decode_floats, encode_floats, first_invalid};
 use crate::mean::Block;
 use crate::state::SavedState;
 use crate::{Error, TensorInfo};
@@ -130,6 +130,21 @@ impl Mover<'_> {
         self.saved.as_ref().map_or(0, |saved| saved.step).saturating_add(1)
     }
 
+    /// The momentum of a block that does not move: what it was.
+    pub(crate) fn momentum(&self, block: Block, bytes: &mut Vec<u8>) -> Result<Vec<f32>, Error> {
+        if self.config.momentum == 0.0 {
+            return Ok(Vec::new());
+        }
+        let tensor = &self.base.file.tensors()[block.tensor];
+        match &self.saved {
+            Some(saved) => {
+                let state = saved.read_block(block, tensor, bytes)?;
+                Ok(state.tensors.into_values().next().unwrap_or_default())
+            }
+            None => Ok(vec![0.0; block.n_elements]),
+        }
+    }
+
     /// Appends the moved block of a float tensor to `out`, and returns its new momentum.
     pub(crate) fn step(
         &self,
@@ -139,15 +154,7 @@ impl Mover<'_> {
         out: &mut Vec<u8>,
     ) -> Result<Vec<f32>, Error> {
         let tensor = &self.base.file.tensors()[block.tensor];
-        bytes.resize(block.n_elements * element_width(tensor.dtype), 0);
-        self.base.file.source().read_exact_at(bytes, tensor.offset(block.start))?;
-        if let Some((index, _)) = first_invalid(tensor.dtype, bytes) {
-            return Err(Error::BaseValue {
-                path: self.base.file.path().to_owned(),
-                tensor: tensor.name.clone(),
-                index: block.start + index,
-            });
-        }
+        self.base.read_block(block, bytes)?;
         let mut moved = Vec::new();
         decode_floats(tensor.dtype, bytes, &mut moved);
 

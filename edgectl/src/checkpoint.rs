@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::data::{DataConfig, Expected};
 use crate::job::{FederationConfig, TrainConfig, WindowConfig};
+use crate::training::param_groups;
 
 /// The metadata key.
 pub const METADATA_KEY: &str = "edgectl";
@@ -59,6 +60,9 @@ pub struct Provenance {
     pub examples: u64,
     /// Optimizer steps since `base`.
     pub local_steps: u64,
+    /// Whether the file holds only the tensors that were trained, all others being those of `base`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub partial: bool,
     /// What was measured, for example `loss` and `accuracy` on the training rows.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub metrics: BTreeMap<String, f64>,
@@ -172,6 +176,12 @@ impl Checkpoint {
         let mut params = vec![0.0; encoder.n_params()];
         for spec in specs {
             let Some(found) = file.tensors().iter().find(|t| t.name == spec.name) else {
+                ensure!(
+                    !meta.provenance.partial,
+                    "{}: the update holds only the parameters that were trained; merge it into the model it started from: edgectl aggregate {} --base MODEL --out MODEL",
+                    path.display(),
+                    path.display()
+                );
                 bail!("{}: tensor {} of the model is missing", path.display(), spec.name);
             };
             ensure!(
@@ -200,16 +210,18 @@ impl Checkpoint {
         Ok(Self { meta, encoder, params })
     }
 
-    /// Writes the checkpoint, whole or not at all.
+    /// Writes the checkpoint, whole or not at all; of a partial one the tensors that were trained.
     ///
     /// # Errors
     /// If the folder does not exist or cannot be written.
     pub fn write(&self, path: &Path) -> anyhow::Result<()> {
+        let groups = self.meta.provenance.partial.then(|| param_groups(self)).transpose()?;
         let tensors: Vec<TensorRef<'_>> = self
             .encoder
             .layout()
             .tensors()
             .iter()
+            .filter(|spec| groups.as_ref().is_none_or(|g| g.is_trained(spec.range.start)))
             .map(|spec| TensorRef {
                 name: &spec.name,
                 shape: &spec.shape,

@@ -6,6 +6,8 @@ use std::time::Duration;
 use attn_core::Precision;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::job::LearningRate;
+
 /// Train small attention models where the data is, and merge them at a center.
 #[derive(Debug, Parser)]
 #[command(name = "edgectl", version, propagate_version = true, arg_required_else_help = true)]
@@ -89,7 +91,10 @@ Examples:
   edgectl train --init global.safetensors --data subject_01.csv --out node-01.safetensors
   edgectl train --config examples/gunpoint.toml --data data/gunpoint --out gunpoint.safetensors
   edgectl train --init global.safetensors --data mine.csv --out node.safetensors --time-budget 10m
-  edgectl train --init global.safetensors --data mine.csv --out node.safetensors --resume")]
+  edgectl train --init global.safetensors --data mine.csv --out node.safetensors --resume
+  edgectl train --config job.toml --data mine.csv --out model.safetensors --lr auto
+  edgectl train --init global.safetensors --data mine.csv --out node.safetensors \\
+      --trainable 'blocks.*.attn.*'")]
 pub struct TrainArgs {
     /// Files or folders; rows marked as test are left out [default: the job's path]
     #[arg(long, value_name = "PATH", num_args = 1..)]
@@ -112,12 +117,16 @@ pub struct TrainArgs {
     /// Windows in a step
     #[arg(long, value_name = "N")]
     pub batch: Option<usize>,
-    /// Learning rate
-    #[arg(long)]
-    pub lr: Option<f32>,
-    /// sgd, adam or adamw, with published defaults; options of its own go into the job file
+    /// Learning rate: a number, or auto for a range test on the training rows (up to 30 s)
+    #[arg(long, value_name = "LR|auto", allow_hyphen_values = true)]
+    pub lr: Option<LearningRate>,
+    /// sgd, adam, amsgrad, adamw, nadam, radam, adagrad, rmsprop, yogi, lion, lamb or
+    /// schedule-free-adamw, with published defaults unless the job says more about it
     #[arg(long, value_name = "NAME")]
     pub optimizer: Option<optim::OptimizerConfig>,
+    /// Train and ship only parameters whose name matches, for example 'blocks.*.attn.*'
+    #[arg(long, value_name = "PATTERN,…", value_delimiter = ',')]
+    pub trainable: Option<Vec<String>>,
     /// Seed of everything random
     #[arg(long)]
     pub seed: Option<u64>,
@@ -293,6 +302,8 @@ pub enum BenchCommand {
     Attention(AttentionShape),
     /// A matrix product
     Gemm(GemmShape),
+    /// A step of an optimizer alone, as a share of what a copy reaches
+    Optimizer(OptimizerShape),
 }
 
 /// Shape of a model and its batch.
@@ -405,6 +416,20 @@ pub struct GemmShape {
     /// Columns of the left matrix
     #[arg(long, default_value_t = 1024)]
     pub k: usize,
+    /// Seconds to measure
+    #[arg(long, default_value_t = 3.0)]
+    pub seconds: f64,
+}
+
+/// An optimizer and how much it moves.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct OptimizerShape {
+    /// Which one
+    #[arg(long, default_value = "adamw")]
+    pub name: optim::OptimizerConfig,
+    /// Parameters
+    #[arg(long, default_value_t = 1_000_000)]
+    pub params: usize,
     /// Seconds to measure
     #[arg(long, default_value_t = 3.0)]
     pub seconds: f64,

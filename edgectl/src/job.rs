@@ -1,11 +1,12 @@
 //! The job file: TOML with `[data] [window] [[preprocess]] [model] [train] [federation]`.
 
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use aggregate::ServerStep;
 use anyhow::{Context, bail, ensure};
 use attn_core::{AttentionConfig, EncoderConfig, Pooling, Positions, Task};
-use optim::{AdamWConfig, OptimizerConfig, Schedule};
+use optim::{AdamWConfig, GroupConfig, OptimizerConfig, PrivateConfig, Schedule};
 use preprocess::StepConfig;
 use serde::{Deserialize, Serialize};
 
@@ -142,10 +143,13 @@ impl ModelConfig {
 pub struct TrainConfig {
     /// Passes over the training windows; in a federation, per round.
     pub epochs: u32,
-    /// Windows in a step.
+    /// Windows whose gradient is computed at once.
     pub batch: usize,
-    /// Learning rate.
-    pub lr: f32,
+    /// Batches whose mean gradient makes a step.
+    #[serde(skip_serializing_if = "is_one")]
+    pub accumulate: u32,
+    /// Learning rate: a number, or `"auto"` for a range test on the node's own training rows.
+    pub lr: LearningRate,
     /// Which optimizer, with its options.
     pub optimizer: OptimizerConfig,
     /// How the learning rate moves over the run; in a federation, over all its rounds.
@@ -153,6 +157,21 @@ pub struct TrainConfig {
     /// Longest gradient; longer ones are scaled down to it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clip_norm: Option<f32>,
+    /// Largest component of the gradient; larger ones are cut to it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clip_value: Option<f32>,
+    /// Strength of the pull to the model that training starts from (`FedProx`).
+    #[serde(skip_serializing_if = "is_zero")]
+    pub proximal: f32,
+    /// Patterns of the parameters that are trained and shipped; all if empty.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub trainable: Vec<String>,
+    /// Other options for some parameters; one belongs to the first group that matches its name.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<GroupConfig>,
+    /// Private training (DP-SGD).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub private: Option<PrivateTraining>,
     /// Share of the target spread over all classes.
     pub label_smoothing: f32,
     /// Weights of the classes in the loss.
@@ -174,10 +193,16 @@ impl Default for TrainConfig {
         Self {
             epochs: 50,
             batch: 32,
-            lr: 1e-3,
+            accumulate: 1,
+            lr: LearningRate::Fixed(1e-3),
             optimizer: OptimizerConfig::AdamW(AdamWConfig::default()),
             schedule: Schedule::Constant,
             clip_norm: Some(1.0),
+            clip_value: None,
+            proximal: 0.0,
+            trainable: Vec::new(),
+            groups: Vec::new(),
+            private: None,
             label_smoothing: 0.0,
             class_weights: ClassWeights::Uniform,
             validation: None,
@@ -185,6 +210,92 @@ impl Default for TrainConfig {
             augment: AugmentConfig::default(),
             seed: 0,
         }
+    }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+fn is_one(n: &u32) -> bool {
+    *n == 1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+fn is_zero(x: &f32) -> bool {
+    *x == 0.0
+}
+
+/// A learning rate in a job file: a number, or `"auto"`.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "RateSpelling", into = "RateSpelling")]
+pub enum LearningRate {
+    /// This one.
+    Fixed(f32),
+    /// What a range test on the training rows finds.
+    Auto,
+}
+
+impl FromStr for LearningRate {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "auto" {
+            return Ok(Self::Auto);
+        }
+        let number = text.parse().map_err(|_| format!("{text:?} is neither a number nor auto"))?;
+        Ok(Self::Fixed(number))
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(untagged, expecting = "lr is a number or \"auto\"")]
+enum RateSpelling {
+    Number(f32),
+    Word(String),
+}
+
+impl TryFrom<RateSpelling> for LearningRate {
+    type Error = String;
+
+    fn try_from(spelling: RateSpelling) -> Result<Self, String> {
+        match spelling {
+            RateSpelling::Number(lr) => Ok(Self::Fixed(lr)),
+            RateSpelling::Word(word) if word == "auto" => Ok(Self::Auto),
+            RateSpelling::Word(word) => Err(format!("lr is a number or \"auto\", not {word:?}")),
+        }
+    }
+}
+
+impl From<LearningRate> for RateSpelling {
+    fn from(lr: LearningRate) -> Self {
+        match lr {
+            LearningRate::Fixed(lr) => Self::Number(lr),
+            LearningRate::Auto => Self::Word("auto".to_owned()),
+        }
+    }
+}
+
+/// `[train.private]`: every window's gradient is clipped and their sum blurred.
+///
+/// Each step takes each window with the same probability, independently, which is what accountants
+/// of privacy assume. What is said of the private rows holds for the weights; the number of windows
+/// and fitted preprocessing are not private.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PrivateTraining {
+    /// Longest gradient of one window.
+    pub clip_norm: f32,
+    /// Deviation of the noise on the sum, in units of `clip_norm`.
+    pub noise_multiplier: f32,
+    /// Makes the noise repeatable, for experiments: who knows the seed can take the noise off. Left
+    /// out, the noise is drawn from the system's secret numbers, kept in the state beside the output
+    /// alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub insecure_seed: Option<u64>,
+}
+
+impl PrivateTraining {
+    /// What the gradient's sum needs.
+    pub fn options(&self) -> PrivateConfig {
+        PrivateConfig { clip_norm: self.clip_norm, noise_multiplier: self.noise_multiplier }
     }
 }
 
@@ -339,11 +450,13 @@ impl TrainConfig {
     /// If one is out of range; the message names it.
     pub fn validate(&self) -> anyhow::Result<()> {
         ensure!(self.batch >= 1, "[train] batch must be at least 1");
-        ensure!(
-            self.lr.is_finite() && self.lr > 0.0,
-            "[train] lr must be a positive number, found {}",
-            self.lr
-        );
+        ensure!(self.accumulate >= 1, "[train] accumulate must be at least 1");
+        if let LearningRate::Fixed(lr) = self.lr {
+            ensure!(
+                lr.is_finite() && lr > 0.0,
+                "[train] lr must be a positive number or \"auto\", found {lr}"
+            );
+        }
         ensure!(
             (0.0..=1.0).contains(&self.label_smoothing),
             "[train] label_smoothing must be 0 to 1, found {}",
@@ -351,6 +464,33 @@ impl TrainConfig {
         );
         if let Some(norm) = self.clip_norm {
             ensure!(norm > 0.0, "[train] clip_norm must be positive, found {norm}");
+        }
+        if let Some(limit) = self.clip_value {
+            ensure!(limit > 0.0, "[train] clip_value must be positive, found {limit}");
+        }
+        ensure!(
+            self.proximal.is_finite() && self.proximal >= 0.0,
+            "[train] proximal must not be negative, found {}",
+            self.proximal
+        );
+        for (number, group) in self.groups.iter().enumerate() {
+            let place = || format!("[[train.groups]] number {}", number + 1);
+            group.validate().with_context(place)?;
+        }
+        if let Some(private) = self.private {
+            private.options().validate().context("[train.private]")?;
+            ensure!(
+                self.class_weights == ClassWeights::Uniform,
+                "[train.private] and class_weights = \"balanced\" do not go together: the weights would tell how many windows each class has"
+            );
+            ensure!(
+                self.lr != LearningRate::Auto,
+                "[train.private] needs a number for lr: a range test looks at the rows without privacy"
+            );
+            ensure!(
+                self.schedule.plateau().is_none() && self.patience.is_none(),
+                "[train.private] goes neither with patience nor with reduce-on-plateau: both follow a loss that is not private"
+            );
         }
         for (name, value) in [("jitter", self.augment.jitter), ("scale", self.augment.scale)] {
             ensure!(
@@ -379,7 +519,7 @@ impl TrainConfig {
             self.patience.is_none() || self.validation.is_some(),
             "[train] patience needs a [train.validation] section to watch"
         );
-        self.optimizer.build(1).context("[train] optimizer")?;
+        self.optimizer.validate().context("[train] optimizer")?;
         self.schedule.validate().context("[train] schedule")?;
         Ok(())
     }

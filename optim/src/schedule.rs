@@ -179,6 +179,14 @@ impl Schedule {
         }
     }
 
+    /// The options of [`ReduceOnPlateau`](Self::ReduceOnPlateau), if it is that.
+    pub fn plateau(&self) -> Option<PlateauConfig> {
+        match self {
+            Self::ReduceOnPlateau(config) => Some(*config),
+            _ => None,
+        }
+    }
+
     /// What to multiply the base learning rate by at `step` (from 0) of a run of `total_steps`.
     ///
     /// In 0 to 1 and never NaN if [`validate`](Self::validate) passes. From `total_steps` on it

@@ -1,6 +1,7 @@
 //! `edgectl bench`: what this machine sustains, as a share of its own matrix-product rate.
 
 mod model;
+mod optimizer;
 mod parts;
 mod products;
 
@@ -58,6 +59,7 @@ pub fn run(command: BenchCommand, threads: usize, output: Output) -> anyhow::Res
         BenchCommand::Infer(shape) => model::infer(shape, threads)?,
         BenchCommand::Attention(shape) => products::attention(shape, threads)?,
         BenchCommand::Gemm(shape) => products::gemm(shape, threads)?,
+        BenchCommand::Optimizer(shape) => return optimizer::run(&shape, threads, output),
     };
     let times = measure(&mut *case.once, case.seconds);
     // Measured last and small: its buffers shall not count as memory of the benchmark itself.

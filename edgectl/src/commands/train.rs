@@ -21,6 +21,10 @@ struct Report<'a> {
     node: &'a str,
     #[serde(flatten)]
     train: &'a TrainReport,
+    /// Whether the file holds only the parameters that were trained.
+    partial: bool,
+    #[serde(skip)]
+    trained_parameters_of: usize,
     wall_s: f64,
     peak_rss_bytes: Option<u64>,
 }
@@ -57,7 +61,13 @@ pub(super) fn run(args: &TrainArgs, threads: usize, output: Output) -> anyhow::R
     config.epochs = args.epochs.unwrap_or(config.epochs);
     config.batch = args.batch.unwrap_or(config.batch);
     config.lr = args.lr.unwrap_or(config.lr);
-    config.optimizer = args.optimizer.unwrap_or(config.optimizer);
+    // Options in the job file are those of the optimizer it names.
+    if let Some(optimizer) = args.optimizer.filter(|o| o.name() != config.optimizer.name()) {
+        config.optimizer = optimizer;
+    }
+    if let Some(trainable) = &args.trainable {
+        config.trainable.clone_from(trainable);
+    }
     config.seed = args.seed.unwrap_or(config.seed);
     config.validate()?;
     let epochs = config.epochs;
@@ -84,6 +94,8 @@ pub(super) fn run(args: &TrainArgs, threads: usize, output: Output) -> anyhow::R
         out: args.out.display().to_string(),
         node: &node,
         train: &train,
+        partial: checkpoint.meta.provenance.partial,
+        trained_parameters_of: checkpoint.params.len(),
         wall_s: began.elapsed().as_secs_f64(),
         peak_rss_bytes: peak_rss_bytes(),
     };
@@ -99,12 +111,34 @@ fn node_name(dataset: &Dataset) -> String {
 fn text(report: &Report<'_>) -> String {
     let train = report.train;
     let loss = train.loss.map(|l| format!(", loss {l:.4}")).unwrap_or_default();
-    let mut text = format!(
+    let mut text = String::new();
+    if let Some(test) = &train.range_test {
+        text += &format!(
+            "learning rate {} by a range test of {} steps (loss {:.4} at first, {:.4} at {:.1e})\n",
+            test.lr, test.steps, test.first_loss, test.best_loss, test.best_lr
+        );
+    }
+    text += &format!(
         "{}: node {}, {} windows, {} epochs, {} steps{loss} ({:.0} windows/s)",
         report.out, report.node, train.examples, train.epochs, train.steps, train.samples_per_s
     );
     if let Some(why) = &train.stopped {
         text += &format!("\nstopped early: {why}; go on with --resume");
+    }
+    if let Some(private) = &train.private {
+        text += &format!(
+            "\nprivate: {} steps, sampling rate {:.4}, noise multiplier {}, clip norm {}",
+            private.steps, private.sampling_rate, private.noise_multiplier, private.clip_norm
+        );
+    }
+    if report.trained_parameters_of > train.trained_parameters {
+        text += &format!(
+            "\n{} of {} parameters were trained",
+            train.trained_parameters, report.trained_parameters_of
+        );
+        if report.partial {
+            text += "; the file holds only those: merge it with --base";
+        }
     }
     if train.skipped_steps > 0 {
         text += &format!(

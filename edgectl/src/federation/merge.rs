@@ -157,6 +157,7 @@ pub fn merge(paths: &[PathBuf], options: &Merge<'_>) -> anyhow::Result<Merged> {
                 path: file.path.clone(),
                 node: provenance.and_then(|p| p.node.clone()),
                 base: provenance.and_then(|p| p.base.clone()),
+                partial: provenance.is_some_and(|p| p.partial),
                 weight: file.weight,
             }
         })
@@ -295,6 +296,8 @@ fn metadata(
         base: summary.base_hash.clone(),
         examples: sum(|p| p.examples),
         local_steps: sum(|p| p.local_steps),
+        // Without a base the result of partial updates is no whole model either.
+        partial: base.is_none() && meta.provenance.partial,
         metrics: BTreeMap::new(),
         merged: summary
             .admitted

@@ -1,5 +1,8 @@
 //! Training: windows in, better weights out; interruptible, and resumable to the same bytes.
 
+mod gradient;
+mod private;
+mod range_test;
 mod run;
 mod split;
 mod state;
@@ -9,15 +12,19 @@ use std::path::Path;
 use aggregate::hash_file;
 use anyhow::{Context, ensure};
 use attn_core::{Batch, Precision, Predictor, Workspace};
+use optim::ParamGroups;
 use rayon::prelude::*;
 use serde::Serialize;
 
 use crate::checkpoint::{Checkpoint, Provenance};
 use crate::data::{Dataset, Split};
 use crate::interrupt::Stop;
+use crate::job::LearningRate;
 use crate::metrics::Metrics;
 use crate::windows::{Cut, WindowBuffer, WindowSet};
 
+pub use private::PrivateReport;
+pub use range_test::RangeTest;
 pub use run::{Epoch, Progress, Silent};
 use run::{Outcome, Run};
 pub use split::split_validation;
@@ -57,6 +64,16 @@ pub struct TrainReport {
     pub examples: usize,
     /// Training windows handled per second in this process.
     pub samples_per_s: f64,
+    /// Parameters that were trained; the others are frozen.
+    pub trained_parameters: usize,
+    /// Learning rate that the schedule starts from.
+    pub lr: f32,
+    /// How that rate was chosen, with `lr = "auto"`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub range_test: Option<RangeTest>,
+    /// What an accountant of privacy needs to know.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub private: Option<PrivateReport>,
     /// Loss over the training windows in the last epoch, as the optimizer saw it; `None` if no
     /// epoch was finished.
     pub loss: Option<f64>,
@@ -96,20 +113,37 @@ pub fn train(
         !set.windows().is_empty(),
         "no labeled training window; the training rows need labels (a column named in [data] label)"
     );
-    let run = Run::new(&start, &set, held_out.as_ref(), options)?;
+    let groups = param_groups(&start)?;
+    let run = Run::new(&start, &set, held_out.as_ref(), &groups, options)?;
     let Outcome { params, report, train_metrics } = run.finish(progress)?;
     let mut checkpoint = start;
     checkpoint.params = params;
+    // A range test of the next round would start from other weights.
+    checkpoint.meta.train.lr = LearningRate::Fixed(report.lr);
     checkpoint.meta.provenance = Provenance {
         node: Some(options.node.to_owned()),
         round: checkpoint.meta.provenance.round,
         base: options.base.map(str::to_owned),
         examples: report.examples as u64,
         local_steps: report.steps,
+        // Without a base the rest could not be found again.
+        partial: options.base.is_some() && groups.n_trained() < groups.n_params(),
         metrics: train_metrics,
         merged: Vec::new(),
     };
     Ok((checkpoint, report))
+}
+
+/// Which parameters of a model are trained, and how, by its `[train]` section.
+///
+/// # Errors
+/// If a pattern matches no parameter, or nothing is left to train.
+pub fn param_groups(checkpoint: &Checkpoint) -> anyhow::Result<ParamGroups> {
+    let tensors = checkpoint.encoder.layout().tensors();
+    let names: Vec<(&str, usize)> = tensors.iter().map(|t| (&*t.name, t.range.len())).collect();
+    let config = &checkpoint.meta.train;
+    ParamGroups::by_name(&names, &config.groups, &config.trainable)
+        .context("[train] groups and trainable")
 }
 
 /// Segments to train on: marked so, or else not marked for the test.
@@ -232,4 +266,13 @@ pub fn read_base(path: &Path) -> anyhow::Result<(Checkpoint, String)> {
     let checkpoint = Checkpoint::read(path)?;
     let hash = hash_file(path).with_context(|| format!("{}: cannot hash", path.display()))?;
     Ok((checkpoint, hash))
+}
+
+/// Mixes two numbers into a seed (the finaliser of `SplitMix64`).
+pub(crate) fn mix(a: u64, b: u64) -> u64 {
+    let mut z =
+        a.rotate_left(32).wrapping_add(b.wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15));
+    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    z ^ (z >> 31)
 }

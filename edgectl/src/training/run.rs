@@ -7,20 +7,20 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use anyhow::{Context, bail};
-use attn_core::{Batch, CrossEntropy, Precision, Workspace};
-use optim::{Optimizer, clip_by_global_norm};
+use attn_core::Precision;
+use optim::{Optimizer, ParamGroups};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
+use super::gradient::{Draws, Gradients};
+use super::private::{NoiseKey, PrivateReport};
+use super::range_test::{RangeTest, range_test};
 use super::state::{Position, State};
-use super::{TrainOptions, TrainReport, metrics};
+use super::{TrainOptions, TrainReport, metrics, mix};
 use crate::checkpoint::Checkpoint;
-use crate::job::{ClassWeights, TrainConfig};
-use crate::windows::{WindowBuffer, WindowSet};
-
-/// Steps in a row with a gradient that is not finite before training gives up.
-const MAX_SKIPPED_IN_A_ROW: u64 = 20;
+use crate::job::{LearningRate, TrainConfig};
+use crate::windows::WindowSet;
 
 /// Seconds between two saved states while all goes well.
 const STATE_INTERVAL_S: u64 = 10;
@@ -40,6 +40,8 @@ pub struct Epoch {
 
 /// Hears how training goes.
 pub trait Progress {
+    /// After a range test.
+    fn chosen(&mut self, _found: &RangeTest) {}
     /// Before the first step: how many there will be, and how many a resumed run has behind it.
     fn begin(&mut self, steps: u64, done: u64);
     /// After each step.
@@ -64,13 +66,14 @@ pub(super) struct Run<'a> {
     config: &'a TrainConfig,
     set: &'a WindowSet<'a>,
     held_out: Option<&'a WindowSet<'a>>,
+    groups: &'a ParamGroups,
     options: TrainOptions<'a>,
-    loss: CrossEntropy,
     optimizer: Box<dyn Optimizer>,
     state: State,
     /// Seed of this node in this round.
     seed: u64,
-    skipped_in_a_row: u64,
+    /// Secrets of private training.
+    noise: Option<NoiseKey>,
 }
 
 /// What a run leaves.
@@ -85,66 +88,82 @@ impl<'a> Run<'a> {
         start: &'a Checkpoint,
         set: &'a WindowSet<'a>,
         held_out: Option<&'a WindowSet<'a>>,
+        groups: &'a ParamGroups,
         options: TrainOptions<'a>,
     ) -> anyhow::Result<Self> {
         let config = &start.meta.train;
-        let counts = set.class_counts(start.meta.classes.len());
-        let class_weights = match config.class_weights {
-            ClassWeights::Uniform => None,
-            ClassWeights::Balanced => Some(balanced(&counts)),
-        };
-        let mut optimizer = config.optimizer.build(start.params.len())?;
+        let mut optimizer = config.optimizer.build_for(groups)?;
+        optimizer.set_threads(options.threads);
         let mut state = State::fresh(start, set, options);
         if options.resume {
             let path = options.state.context("resume needs a place for its state")?;
             state = State::read(path, &state, optimizer.as_mut())?;
         }
-        Ok(Self {
-            start,
-            config,
-            set,
-            held_out,
-            options,
-            loss: CrossEntropy { class_weights, label_smoothing: config.label_smoothing },
-            optimizer,
-            state,
-            seed: node_seed(config.seed, options.node, start.meta.provenance.round),
-            skipped_in_a_row: 0,
-        })
+        let mut noise = None;
+        if let Some(private) = config.private {
+            let key = match state.position.noise_key {
+                Some(key) => key,
+                None => NoiseKey::draw(private.insecure_seed)?,
+            };
+            state.position.noise_key = Some(key);
+            noise = Some(NoiseKey::new(key));
+        }
+        let seed = node_seed(config.seed, options.node, start.meta.provenance.round);
+        Ok(Self { start, config, set, held_out, groups, options, optimizer, state, seed, noise })
     }
 
     fn steps_per_epoch(&self) -> usize {
-        self.set.windows().len().div_ceil(self.config.batch)
+        self.set.windows().len().div_ceil(self.windows_per_step())
+    }
+
+    fn windows_per_step(&self) -> usize {
+        self.config.batch.saturating_mul(self.config.accumulate as usize)
+    }
+
+    /// The probability of a window to be in a private step.
+    fn sampling_rate(&self) -> f64 {
+        (self.windows_per_step() as f64 / self.set.windows().len() as f64).min(1.0)
     }
 
     /// Trains to the end, or until it is told to stop.
     pub(super) fn finish(mut self, progress: &mut dyn Progress) -> anyhow::Result<Outcome> {
+        if self.config.lr == LearningRate::Auto && self.state.position.chosen.is_none() {
+            let seed = mix(self.seed, 3);
+            let found = range_test(self.start, self.set, self.groups, self.options.threads, seed)?;
+            progress.chosen(&found);
+            self.state.position.chosen = Some(found);
+        }
         let began = Instant::now();
         let mut saved = Instant::now();
         let mut handled = 0;
-        let mut workspace = Workspace::new(self.options.threads);
-        let mut buffer = WindowBuffer::default();
-        let mut grad = vec![0.0; self.start.params.len()];
-        let mut order = Vec::new();
+        let mut gradients = Gradients::new(self.start, self.set, self.groups, self.options.threads);
+        let (mut order, mut sampled) = (Vec::new(), Vec::new());
         let steps_per_epoch = self.steps_per_epoch();
+        let per_step = self.windows_per_step();
         progress.begin(
             u64::from(self.config.epochs) * steps_per_epoch as u64,
             self.state.position.steps,
         );
         let mut stopped = None;
         'epochs: while self.state.position.epoch < self.config.epochs && !self.out_of_patience() {
-            shuffle(&mut order, self.set.windows().len(), self.draw(0));
+            let n_windows = self.set.windows().len();
+            shuffle(&mut order, n_windows, self.draw(0));
             while self.state.position.batch < steps_per_epoch {
                 stopped = self.options.stop.now();
                 if stopped.is_some() {
                     break 'epochs;
                 }
-                let first = self.state.position.batch * self.config.batch;
-                let batch = &order[first..(first + self.config.batch).min(order.len())];
-                let augment = (self.config.augment, self.draw(1));
-                self.set.fill(batch.iter().copied(), Some(augment), &mut buffer);
-                self.step(&buffer, &mut workspace, &mut grad)?;
-                handled += batch.len();
+                let mut windows = order.as_slice();
+                if let Some(key) = &self.noise {
+                    let rate = self.sampling_rate();
+                    key.sample(self.state.position.steps, n_windows, rate, &mut sampled);
+                    windows = &sampled;
+                } else {
+                    let first = self.state.position.batch * per_step;
+                    windows = &windows[first..(first + per_step).min(n_windows)];
+                }
+                handled += windows.len();
+                self.step(windows, &mut gradients)?;
                 progress.step();
             }
             progress.epoch(&self.end_epoch());
@@ -169,6 +188,14 @@ impl<'a> Run<'a> {
         mix(mix(self.seed, purpose), at)
     }
 
+    /// The learning rate that the schedule starts from.
+    fn base_rate(&self) -> f32 {
+        match (self.config.lr, &self.state.position.chosen) {
+            (LearningRate::Fixed(lr), _) => lr,
+            (LearningRate::Auto, chosen) => chosen.map_or(f32::NAN, |chosen| chosen.lr),
+        }
+    }
+
     /// The learning rate at the current position in the run, which a federation's rounds share.
     fn learning_rate(&self) -> f32 {
         // The round stands in a file: it may be any number.
@@ -176,54 +203,46 @@ impl<'a> Run<'a> {
         let before = u64::from(self.start.meta.provenance.round).saturating_mul(per_round);
         let total = u64::from(self.options.rounds).saturating_mul(per_round);
         let step = before.saturating_add(self.state.position.steps);
-        (f64::from(self.config.lr) * self.config.schedule.factor(step, total)) as f32
+        let factor = self.config.schedule.factor(step, total) * self.state.position.plateau.ratio();
+        (f64::from(self.base_rate()) * factor) as f32
     }
 
     /// One step of the optimizer; a gradient that is not finite is left out and counted.
-    fn step(
-        &mut self,
-        buffer: &WindowBuffer,
-        workspace: &mut Workspace,
-        grad: &mut [f32],
-    ) -> anyhow::Result<()> {
-        let encoder = &self.start.encoder;
-        let batch = Batch::new(encoder.config(), &buffer.values, &buffer.lengths)?;
-        let dropout_seed = self.draw(2);
-        let lr = self.learning_rate();
+    fn step(&mut self, windows: &[usize], gradients: &mut Gradients<'_>) -> anyhow::Result<()> {
+        let draws = Draws { augment: self.draw(1), dropout: self.draw(2) };
+        let (lr, base_rate) = (self.learning_rate(), self.base_rate());
         let State { params, position, .. } = &mut self.state;
-        let stats = encoder.gradient(
-            params,
-            &batch,
-            &buffer.targets,
-            &self.loss,
-            Some(dropout_seed),
-            workspace,
-            grad,
-        );
-        let norm = clip_by_global_norm(grad, self.config.clip_norm.unwrap_or(f32::INFINITY));
-        if norm.is_finite() && stats.loss.is_finite() {
-            self.optimizer.step(params, grad, lr);
-            self.skipped_in_a_row = 0;
-        } else {
-            position.skipped += 1;
-            self.skipped_in_a_row += 1;
-            if self.skipped_in_a_row >= MAX_SKIPPED_IN_A_ROW {
-                bail!(
-                    "the gradient was not finite {MAX_SKIPPED_IN_A_ROW} steps in a row (step {}); try a smaller [train] lr (now {}), clip_norm = 1.0, or a z-score step in [[preprocess]]",
-                    position.steps,
-                    self.config.lr
-                );
-            }
+        let (stats, norm, grads) = match &self.noise {
+            None => gradients.of_step(params, windows, draws)?,
+            Some(key) => gradients.of_private_step(params, windows, draws, key, position.steps)?,
+        };
+        // A private step is always taken: one that is left out would tell of a window.
+        let finite = norm.is_finite() && (stats.loss.is_finite() || self.noise.is_some());
+        let taken = position.guard.admit(finite).with_context(|| {
+            format!(
+                "step {}; try a smaller [train] lr (now {base_rate}), clip_norm = 1.0, or a z-score step in [[preprocess]]",
+                position.steps
+            )
+        })?;
+        if taken {
+            self.optimizer.step(params, grads, lr);
         }
-        let n = buffer.lengths.len();
         position.steps += 1;
         position.batch += 1;
         if stats.loss.is_finite() {
+            let n = windows.len();
             position.seen += n;
             position.correct += stats.correct;
             position.loss_sum += stats.loss * n as f64;
         }
         Ok(())
+    }
+
+    /// The weights to evaluate and ship.
+    fn shipped(&self) -> Vec<f32> {
+        let mut params = self.state.params.clone();
+        self.optimizer.average(&mut params);
+        params
     }
 
     /// Closes the books of an epoch and looks at the held-out part.
@@ -234,7 +253,10 @@ impl<'a> Run<'a> {
         *position = Position {
             epoch: position.epoch + 1,
             steps: position.steps,
-            skipped: position.skipped,
+            guard: position.guard,
+            chosen: position.chosen,
+            plateau: position.plateau,
+            noise_key: position.noise_key,
             last_loss: Some(loss),
             last_accuracy: Some(accuracy),
             best_epoch: position.best_epoch,
@@ -244,16 +266,20 @@ impl<'a> Run<'a> {
         let number = position.epoch;
         let val = self.held_out.map(|set| {
             let mut checkpoint = self.start.clone();
-            checkpoint.params.clone_from(&self.state.params);
+            checkpoint.params = self.shipped();
             let val = metrics(&checkpoint, set, Precision::F32, self.options.threads);
             let better = self.state.position.best_val_loss.is_none_or(|best| val.loss < best);
             if val.loss.is_finite() && better {
                 self.state.position.best_val_loss = Some(val.loss);
                 self.state.position.best_epoch = number;
-                self.state.best.clone_from(&self.state.params);
+                self.state.best = checkpoint.params;
             }
             (val.loss, val.accuracy)
         });
+        if let Some(plateau) = self.config.schedule.plateau() {
+            let watched = val.map_or(loss, |(loss, _)| loss);
+            self.state.position.plateau.observe(&plateau, watched);
+        }
         Epoch { number, loss, accuracy, val }
     }
 
@@ -265,7 +291,8 @@ impl<'a> Run<'a> {
 
     /// A run that diverged is an error, so that it does not replace a sound file.
     fn check_sound(&self) -> anyhow::Result<()> {
-        let params = [&self.state.params, &self.state.best];
+        let shipped = self.shipped();
+        let params = [&self.state.params, &self.state.best, &shipped];
         let finite = params.iter().all(|params| params.iter().all(|p| p.is_finite()));
         let hopeless = self.held_out.is_some()
             && self.state.position.epoch > 0
@@ -273,16 +300,16 @@ impl<'a> Run<'a> {
         // One bad step at the end harms nothing, if the weights still give finite answers.
         let answers = || {
             let mut checkpoint = self.start.clone();
-            checkpoint.params.clone_from(&self.state.params);
+            checkpoint.params.clone_from(&shipped);
             metrics(&checkpoint, self.set, Precision::F32, self.options.threads).loss.is_finite()
         };
-        if finite && !hopeless && (self.skipped_in_a_row == 0 || answers()) {
+        if finite && !hopeless && (self.state.position.guard.in_a_row == 0 || answers()) {
             return Ok(());
         }
         bail!(
             "training diverged after {} steps: weights, gradient or validation loss are not finite; try a smaller [train] lr (now {}), clip_norm = 1.0, or a z-score step in [[preprocess]]",
             self.state.position.steps,
-            self.config.lr
+            self.base_rate()
         )
     }
 
@@ -295,7 +322,8 @@ impl<'a> Run<'a> {
 
     fn outcome(self, stopped: Option<&'static str>, samples_per_s: f64) -> Outcome {
         let position = &self.state.position;
-        let params = if self.state.best.is_empty() { self.state.params } else { self.state.best };
+        let params =
+            if self.state.best.is_empty() { self.shipped() } else { self.state.best.clone() };
         let val = self.held_out.map(|set| {
             let mut checkpoint = self.start.clone();
             checkpoint.params.clone_from(&params);
@@ -311,33 +339,36 @@ impl<'a> Run<'a> {
             // JSON has no NaN.
             train_metrics.extend(value.filter(|v| v.is_finite()).map(|v| (name.to_owned(), v)));
         }
+        if self.noise.is_some() {
+            // Measured on the rows without privacy: they stay here.
+            train_metrics.clear();
+        }
+        let private = self.config.private.map(|private| PrivateReport {
+            sampling_rate: self.sampling_rate(),
+            steps: position.steps,
+            clip_norm: private.clip_norm,
+            noise_multiplier: private.noise_multiplier,
+        });
         let report = TrainReport {
             epochs: position.epoch,
             steps: position.steps,
             examples: self.set.windows().len(),
             samples_per_s,
+            trained_parameters: self.groups.n_trained(),
+            lr: self.base_rate(),
+            range_test: position.chosen,
+            private,
             loss: position.last_loss,
             val,
             stopped: stopped.map(str::to_owned),
-            skipped_steps: position.skipped,
+            skipped_steps: position.guard.skipped,
         };
         Outcome { params, report, train_metrics }
     }
 }
 
-/// Weights inverse to the classes' numbers, 1 in the mean over the windows; a class without
-/// windows weighs nothing, as it is never a target.
-fn balanced(counts: &[usize]) -> Vec<f32> {
-    let present = counts.iter().filter(|n| **n > 0).count().max(1);
-    let total: usize = counts.iter().sum();
-    counts
-        .iter()
-        .map(|&n| if n == 0 { 0.0 } else { (total as f64 / (present * n) as f64) as f32 })
-        .collect()
-}
-
 /// The order of the windows in an epoch.
-fn shuffle(order: &mut Vec<usize>, n: usize, seed: u64) {
+pub(super) fn shuffle(order: &mut Vec<usize>, n: usize, seed: u64) {
     order.clear();
     order.extend(0..n);
     order.shuffle(&mut ChaCha8Rng::seed_from_u64(seed));
@@ -351,27 +382,9 @@ fn node_seed(seed: u64, node: &str, round: u32) -> u64 {
     mix(mix(seed, name), u64::from(round))
 }
 
-/// Mixes two numbers into a seed (the finaliser of `SplitMix64`).
-fn mix(a: u64, b: u64) -> u64 {
-    let mut z =
-        a.rotate_left(32).wrapping_add(b.wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15));
-    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    z ^ (z >> 31)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn balanced_weights_count_every_class_alike() {
-        let counts = [10, 30, 0];
-        let weights = balanced(&counts);
-        assert!((weights[0] * 10.0 - weights[1] * 30.0).abs() < 1e-5);
-        assert!((weights[0] * 10.0 + weights[1] * 30.0 - 40.0).abs() < 1e-4);
-        assert!(weights[2].abs() <= 0.0);
-    }
 
     #[test]
     fn seeds_differ_by_node_and_round() {

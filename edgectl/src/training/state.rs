@@ -6,15 +6,16 @@ use std::path::{Path, PathBuf};
 
 use aggregate::{TensorData, TensorRef, WeightFile};
 use anyhow::{Context, bail, ensure};
-use optim::Optimizer;
+use optim::{Guard, Optimizer, Plateau};
 use serde::{Deserialize, Serialize};
 
 use super::TrainOptions;
+use super::range_test::RangeTest;
 use crate::checkpoint::Checkpoint;
 use crate::windows::WindowSet;
 
 const METADATA_KEY: &str = "edgectl-state";
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 const OPTIMIZER_PREFIX: &str = "optimizer.";
 
 /// `OUT.state`: not `.safetensors`, so that a pattern for updates does not match it.
@@ -25,7 +26,7 @@ pub fn state_path(out: &Path) -> PathBuf {
 }
 
 /// How far a run is.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Position {
     /// Finished epochs.
     pub(super) epoch: u32,
@@ -34,7 +35,13 @@ pub(super) struct Position {
     /// Finished steps of the run.
     pub(super) steps: u64,
     /// Steps left out because of a gradient that was not finite.
-    pub(super) skipped: u64,
+    pub(super) guard: Guard,
+    /// The learning rate a range test chose.
+    pub(super) chosen: Option<RangeTest>,
+    /// The account of a schedule that follows the loss.
+    pub(super) plateau: Plateau,
+    /// Key of the noise of private training; it never leaves this file.
+    pub(super) noise_key: Option<[u8; 32]>,
     /// Windows of the running epoch, and sums over them.
     pub(super) seen: usize,
     pub(super) correct: usize,
@@ -48,7 +55,7 @@ pub(super) struct Position {
 }
 
 /// All that a run needs to go on.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(super) struct State {
     pub(super) params: Vec<f32>,
     /// Weights with the best validation loss; empty while there are none.
@@ -64,7 +71,9 @@ struct Record {
     fingerprint: String,
     position: Position,
     optimizer: String,
+    optimizer_version: u32,
     optimizer_step: u64,
+    optimizer_scalars: BTreeMap<String, f64>,
 }
 
 impl State {
@@ -105,7 +114,9 @@ impl State {
             fingerprint: self.fingerprint.clone(),
             position: self.position.clone(),
             optimizer: kept.optimizer,
+            optimizer_version: kept.version,
             optimizer_step: kept.step,
+            optimizer_scalars: kept.scalars,
         };
         let json = serde_json::to_string(&record).context("the state's metadata")?;
         aggregate::write_file(path, &tensors, &BTreeMap::from([(METADATA_KEY.to_owned(), json)]))?;
@@ -152,8 +163,13 @@ impl State {
                 tensors.insert(name.to_owned(), file.read_f32(&info.name)?);
             }
         }
-        let kept =
-            optim::State { optimizer: record.optimizer, step: record.optimizer_step, tensors };
+        let kept = optim::State {
+            version: record.optimizer_version,
+            optimizer: record.optimizer,
+            step: record.optimizer_step,
+            scalars: record.optimizer_scalars,
+            tensors,
+        };
         optimizer.load_state(&kept).with_context(|| format!("{shown}: the optimizer's state"))?;
         Ok(Self { params, best, position: record.position, fingerprint: record.fingerprint })
     }
