@@ -114,8 +114,10 @@ fn text(report: &Report<'_>) -> String {
     let mut text = String::new();
     if let Some(test) = &train.range_test {
         text += &format!(
-            "learning rate {} by a range test of {} steps (loss {:.4} at first, {:.4} at {:.1e})\n",
-            test.lr, test.steps, test.first_loss, test.best_loss, test.best_lr
+            "learning rate {} by a test of {} rates, {} steps each\n",
+            test.lr,
+            test.tried.len(),
+            test.steps
         );
     }
     text += &format!(

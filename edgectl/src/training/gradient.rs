@@ -86,7 +86,8 @@ impl<'a> Gradients<'a> {
             anyhow::bail!("private training needs a [train.private] section");
         };
         let encoder = &start.encoder;
-        let n_expected = (config.batch * config.accumulate as usize).min(set.windows().len());
+        let per_step = config.batch.saturating_mul(config.accumulate as usize);
+        let n_expected = per_step.min(set.windows().len());
         let augment = config.augment;
         let stats = lanes.gradient(
             windows,
@@ -115,6 +116,21 @@ impl<'a> Gradients<'a> {
         groups.mask(grads);
         let norm = self.add_terms(params);
         Ok((stats, norm, &self.grads))
+    }
+
+    /// The loss over windows as they are, without dropout.
+    pub(super) fn loss(&mut self, params: &[f32], windows: &[usize]) -> anyhow::Result<f64> {
+        let Self { start, config, set, loss, workspace, buffer, grads, .. } = self;
+        let encoder = &start.encoder;
+        let mut total = 0.0;
+        for part in windows.chunks(config.batch) {
+            set.fill(part.iter().copied(), None, buffer);
+            let batch = Batch::new(encoder.config(), &buffer.values, &buffer.lengths)?;
+            let targets = &buffer.targets;
+            let stats = encoder.gradient(params, &batch, targets, loss, None, workspace, grads);
+            total += stats.loss * part.len() as f64 / windows.len() as f64;
+        }
+        Ok(total)
     }
 
     fn over_micro_batches(

@@ -1,7 +1,9 @@
-//! A learning rate for users without a recipe: the range test.
+//! A learning rate for users without a recipe: a range test on the node's own training rows.
 //!
-//! The rate grows by the same factor at every step from [`LOWEST`] to [`HIGHEST`], and the loss says
-//! where it helps and where it harms. Smith, <https://arxiv.org/abs/1506.01186>.
+//! Every rate of a grid makes a short run from the same start; the one after which the loss over the
+//! same windows, without dropout, is least is taken. After Smith, <https://arxiv.org/abs/1506.01186>,
+//! whose rate grows within one run: where data is scarce, as on a node, the noise of single batches
+//! hides what that curve says.
 
 use std::time::{Duration, Instant};
 
@@ -15,47 +17,45 @@ use super::run::shuffle;
 use crate::checkpoint::Checkpoint;
 use crate::windows::WindowSet;
 
-const LOWEST: f64 = 1e-6;
-const HIGHEST: f64 = 10.0;
+/// The lowest rate; each is `√10` times the one before.
+const LOWEST: f64 = 1e-5;
 
-/// Steps of a test.
-const STEPS: u32 = 140;
+/// Rates of the grid; the highest is 10.
+const N_RATES: u32 = 13;
 
-/// Fewest steps that say anything: the rate is then still below any that harms.
-const FEWEST: usize = 20;
+/// Steps of each run, where there is time for them.
+const STEPS: u32 = 40;
 
-/// Most time a test takes.
+/// Fewest steps that say anything.
+const FEWEST: u32 = 5;
+
+/// Most time of all runs. Steps that take longer than this over all runs' steps are fewer, and the
+/// result then depends on the machine's speed.
 const MOST_TIME: Duration = Duration::from_secs(30);
 
-/// Weight of the past in the running mean of the loss.
-const SMOOTHING: f64 = 0.9;
+/// Most windows over which the loss is compared.
+const PROBE: usize = 256;
 
-/// A loss so many times the best one ends the test.
-const DIVERGED: f64 = 2.0;
-
-/// The rate is so many times smaller than the one with the least loss: there the loss is about to
-/// rise, and a run is longer than a test.
-const MARGIN: f64 = 10.0;
+/// A loss so many times that of the start ends the test: higher rates are worse.
+const DIVERGED: f64 = 1.5;
 
 /// What a range test found.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RangeTest {
     /// The learning rate to train with.
     pub lr: f32,
-    /// The rate at which the loss was least.
-    pub best_lr: f64,
-    /// The loss before the first step, and the least running mean of it.
+    /// The loss at the start.
     pub first_loss: f64,
-    /// The least running mean of the loss.
-    pub best_loss: f64,
-    /// Steps taken.
+    /// Every rate that was tried, with the loss after its run; `null` if that was not finite.
+    pub tried: Vec<(f32, Option<f64>)>,
+    /// Steps of each run.
     pub steps: u32,
 }
 
 /// Tests learning rates on training windows, from the start of the run; nothing of it is kept.
 ///
 /// # Errors
-/// If the loss is not finite from the first step on, or no time was left for enough steps.
+/// If the loss is not finite from the start on, no rate lowers it, or steps take too long.
 pub(super) fn range_test(
     start: &Checkpoint,
     set: &WindowSet<'_>,
@@ -63,88 +63,98 @@ pub(super) fn range_test(
     threads: usize,
     seed: u64,
 ) -> anyhow::Result<RangeTest> {
-    let config = &start.meta.train;
     let began = Instant::now();
-    let mut gradients = Gradients::new(start, set, groups, threads);
-    let mut optimizer = config.optimizer.build_for(groups)?;
-    optimizer.set_threads(threads);
-    let mut params = start.params.clone();
     let n = set.windows().len();
-    let per_step = config.batch * config.accumulate as usize;
-    let mut order = Vec::new();
-    let mut next = 0;
-    let mut curve = Vec::new();
-    for step in 0..STEPS {
-        if began.elapsed() > MOST_TIME {
-            break;
-        }
-        if next >= order.len() {
-            shuffle(&mut order, n, mix(seed, u64::from(step)));
-            next = 0;
-        }
-        let windows = &order[next..(next + per_step).min(n)];
-        next += windows.len();
-        let draws = Draws {
-            augment: mix(seed, u64::from(STEPS + step)),
-            dropout: mix(seed, u64::from(2 * STEPS + step)),
-        };
-        let (stats, norm, grads) = gradients.of_step(&params, windows, draws)?;
-        if !(stats.loss.is_finite() && norm.is_finite()) {
-            break;
-        }
-        let lr = rate(step);
-        if !curve.is_empty() && diverged(&curve, stats.loss) {
-            break;
-        }
-        curve.push((lr, stats.loss));
-        optimizer.step(&mut params, grads, lr as f32);
-    }
+    let mut probe = Vec::new();
+    shuffle(&mut probe, n, mix(seed, 0));
+    probe.truncate(PROBE);
+    let mut trial =
+        Trial { start, groups, n, seed, gradients: Gradients::new(start, set, groups, threads) };
+    let first_loss = trial.gradients.loss(&start.params, &probe)?;
     ensure!(
-        curve.len() >= FEWEST,
-        "the learning-rate test ended after {} steps: the loss is not finite or a step takes too long; give a number: --lr 1e-3",
-        curve.len()
+        first_loss.is_finite(),
+        "the loss is not finite before the first step; add a z-score step in [[preprocess]]"
     );
-    Ok(choose(&curve))
+    // A first short run says how long steps take.
+    trial.run(LOWEST, FEWEST, threads)?;
+    let per_step = began.elapsed().as_secs_f64() / f64::from(FEWEST);
+    let affordable = MOST_TIME.as_secs_f64() / (per_step * f64::from(N_RATES));
+    let steps = STEPS.min(affordable as u32);
+    ensure!(
+        steps >= FEWEST,
+        "a step takes {per_step:.1} s, too long for a test of learning rates; give a number: --lr 1e-3"
+    );
+    let mut tried = Vec::new();
+    for lr in (0..N_RATES).map(rate) {
+        let after = match trial.run(lr, steps, threads)? {
+            Some(params) => trial.gradients.loss(&params, &probe)?,
+            None => f64::NAN,
+        };
+        tried.push((lr as f32, Some(after).filter(|loss| loss.is_finite())));
+        let diverged = after.is_nan() || after > DIVERGED * first_loss;
+        if diverged {
+            break;
+        }
+    }
+    let best = choose(&tried, first_loss);
+    let Some(lr) = best else {
+        anyhow::bail!(
+            "no learning rate from {LOWEST:e} on lowers the loss in {steps} steps; check labels and [[preprocess]], or give a number: --lr 1e-3"
+        );
+    };
+    Ok(RangeTest { lr, first_loss, tried, steps })
 }
 
-/// The rate of a step.
-fn rate(step: u32) -> f64 {
-    LOWEST * (HIGHEST / LOWEST).powf(f64::from(step) / f64::from(STEPS - 1))
+/// Runs from the same start over the same windows.
+struct Trial<'a> {
+    start: &'a Checkpoint,
+    groups: &'a ParamGroups,
+    n: usize,
+    seed: u64,
+    gradients: Gradients<'a>,
 }
 
-/// Whether a loss is far above the least running mean so far.
-fn diverged(curve: &[(f64, f64)], loss: f64) -> bool {
-    let best = smooth(curve).fold(f64::INFINITY, |best, (_, loss)| best.min(loss));
-    loss > DIVERGED * best.max(1e-3) && loss > DIVERGED * curve[0].1
-}
-
-/// The curve with the running mean of the loss, corrected for its start.
-fn smooth(curve: &[(f64, f64)]) -> impl Iterator<Item = (f64, f64)> {
-    let (mut mean, mut weight) = (0.0, 0.0);
-    curve.iter().map(move |&(lr, loss)| {
-        mean = SMOOTHING * mean + (1.0 - SMOOTHING) * loss;
-        weight = SMOOTHING * weight + 1.0 - SMOOTHING;
-        (lr, mean / weight)
-    })
-}
-
-fn choose(curve: &[(f64, f64)]) -> RangeTest {
-    let (best_lr, best_loss) = smooth(curve)
-        .skip(FEWEST / 2)
-        .fold((LOWEST, f64::INFINITY), |best, point| if point.1 < best.1 { point } else { best });
-    RangeTest {
-        lr: round(best_lr / MARGIN),
-        best_lr,
-        first_loss: curve[0].1,
-        best_loss,
-        steps: curve.len() as u32,
+impl Trial<'_> {
+    /// The parameters after so many steps; `None` if a gradient is not finite.
+    fn run(&mut self, lr: f64, steps: u32, threads: usize) -> anyhow::Result<Option<Vec<f32>>> {
+        let config = &self.start.meta.train;
+        let per_step = config.batch.saturating_mul(config.accumulate as usize);
+        let mut optimizer = config.optimizer.build_for(self.groups)?;
+        optimizer.set_threads(threads);
+        let mut params = self.start.params.clone();
+        let (mut order, mut next) = (Vec::new(), 0);
+        for step in 0..u64::from(steps) {
+            if next >= order.len() {
+                shuffle(&mut order, self.n, mix(self.seed, 1 + step));
+                next = 0;
+            }
+            let end = next.saturating_add(per_step).min(self.n);
+            let seed = |purpose| mix(mix(self.seed, purpose), step);
+            let draws = Draws { augment: seed(1), dropout: seed(2) };
+            let (stats, norm, grads) = self.gradients.of_step(&params, &order[next..end], draws)?;
+            next = end;
+            if !(stats.loss.is_finite() && norm.is_finite()) {
+                return Ok(None);
+            }
+            optimizer.step(&mut params, grads, lr as f32);
+        }
+        optimizer.average(&mut params);
+        Ok(Some(params))
     }
 }
 
-/// To two digits: more would promise what a test does not know.
-fn round(lr: f64) -> f32 {
+/// A rate of the grid, to two digits.
+fn rate(number: u32) -> f64 {
+    let lr = LOWEST * 10.0_f64.powf(f64::from(number) / 2.0);
     let scale = 10.0_f64.powf(1.0 - lr.log10().floor());
-    ((lr * scale).round() / scale) as f32
+    (lr * scale).round() / scale
+}
+
+/// The rate with the least loss, if that is below the first.
+fn choose(tried: &[(f32, Option<f64>)], first_loss: f64) -> Option<f32> {
+    let finite = tried.iter().filter_map(|&(lr, loss)| Some((lr, loss?)));
+    let (lr, loss) = finite.min_by(|a, b| a.1.total_cmp(&b.1))?;
+    (loss < first_loss).then_some(lr)
 }
 
 #[cfg(test)]
@@ -152,20 +162,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_rate_is_below_the_valley_of_the_loss() {
-        // A valley at 1e-2.
-        let curve: Vec<(f64, f64)> =
-            (0..STEPS).map(|step| (rate(step), 1.0 + (rate(step).log10() + 2.0).powi(2))).collect();
-        let found = choose(&curve);
-        // The running mean lags behind.
-        assert!((1e-3..1e-2).contains(&f64::from(found.lr)), "{found:?}");
-        assert!(found.best_loss < 2.0 && found.first_loss > 16.0);
+    fn the_grid_has_two_digits_and_half_decades() {
+        let rates: Vec<f32> = (0..N_RATES).map(|i| rate(i) as f32).collect();
+        assert_eq!(rates[..3], [1e-5, 3.2e-5, 1e-4]);
+        assert!((rates[12] - 10.0).abs() < 1e-6);
     }
 
     #[test]
-    fn rates_have_two_digits() {
-        for (lr, rounded) in [(0.001_234, 0.0012), (9.96e-5, 1e-4), (0.25, 0.25)] {
-            assert!((round(lr) - rounded).abs() <= 1e-6 * rounded, "{lr}: {}", round(lr));
-        }
+    fn the_least_loss_counts_if_it_is_lower_than_the_first() {
+        let tried = [(1e-3, Some(0.9)), (1e-2, Some(0.5)), (1e-1, None)];
+        assert_eq!(choose(&tried, 1.0), Some(1e-2));
+        assert_eq!(choose(&tried, 0.4), None);
+        assert_eq!(choose(&[(1e-3, None)], 1.0), None);
     }
 }

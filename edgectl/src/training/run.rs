@@ -192,7 +192,7 @@ impl<'a> Run<'a> {
     fn base_rate(&self) -> f32 {
         match (self.config.lr, &self.state.position.chosen) {
             (LearningRate::Fixed(lr), _) => lr,
-            (LearningRate::Auto, chosen) => chosen.map_or(f32::NAN, |chosen| chosen.lr),
+            (LearningRate::Auto, chosen) => chosen.as_ref().map_or(f32::NAN, |test| test.lr),
         }
     }
 
@@ -254,7 +254,7 @@ impl<'a> Run<'a> {
             epoch: position.epoch + 1,
             steps: position.steps,
             guard: position.guard,
-            chosen: position.chosen,
+            chosen: position.chosen.take(),
             plateau: position.plateau,
             noise_key: position.noise_key,
             last_loss: Some(loss),
@@ -356,7 +356,7 @@ impl<'a> Run<'a> {
             samples_per_s,
             trained_parameters: self.groups.n_trained(),
             lr: self.base_rate(),
-            range_test: position.chosen,
+            range_test: position.chosen.clone(),
             private,
             loss: position.last_loss,
             val,
