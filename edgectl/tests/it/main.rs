@@ -6,6 +6,8 @@ mod arrows;
 mod errors;
 /// The main job by hand: init, train, aggregate, eval, predict, inspect.
 mod flow;
+/// What the `[train]` section offers: optimizers, groups, private training, `auto`.
+mod optimizers;
 /// Random and damaged bytes at the readers of jobs, checkpoints and tables.
 mod readers;
 /// The same seed gives the same bytes: threads, resume, order of files, simulate.

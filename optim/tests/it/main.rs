@@ -4,5 +4,5 @@
 mod golden;
 // Laws: resuming changes no bit, clipping, factors stay in range, configurations round-trip.
 mod laws;
-// Every optimizer reaches the minimum of a quadratic.
-mod quadratic;
+// Every optimizer reaches the minima of three problems at its published defaults.
+mod converge;

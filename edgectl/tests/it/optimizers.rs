@@ -1,0 +1,351 @@
+//! What the `[train]` section offers: optimizers, groups, accumulation, private training, `auto`.
+
+use std::path::Path;
+
+use crate::support::{JOB, bytes, edgectl, federation, json, ok};
+
+/// Writes `job.toml` with more lines in its `[train]` section.
+fn with_train(folder: &Path, lines: &str) {
+    let job = JOB.replace("epochs = 2\n", &format!("epochs = 2\n{lines}\n"));
+    std::fs::write(folder.join("job.toml"), job).expect("written");
+}
+
+/// The command's error.
+fn error(folder: &Path, args: &[&str]) -> String {
+    let output = edgectl(folder, args).output().expect("it runs");
+    assert_eq!(output.status.code(), Some(1), "{args:?}");
+    String::from_utf8(output.stderr).expect("text")
+}
+
+const TRAIN: [&str; 5] = ["train", "--config", "job.toml", "--out", "m.safetensors"];
+
+/// Trains in one go and with many interruptions, which must give the same bytes.
+fn resumes_to_the_same_bytes(folder: &Path, what: &str) {
+    let epochs = ["--epochs", "30"];
+    ok(folder, &[&TRAIN[..], &epochs].concat());
+    let whole = bytes(folder, "m.safetensors");
+    let cut = [&TRAIN[..4], &["cut.safetensors"], &epochs, &["--time-budget", "4ms"]].concat();
+    let mut report = json(folder, &cut);
+    let mut parts = 1;
+    while report["stopped"].is_string() {
+        report = json(folder, &[&cut[..], &["--resume"]].concat());
+        parts += 1;
+        assert!(parts < 3000, "{what} never ends");
+    }
+    assert!(parts > 2, "{what} was not interrupted");
+    assert_eq!(whole, bytes(folder, "cut.safetensors"), "{what}");
+}
+
+#[test]
+fn every_optimizer_trains_and_resumes() {
+    let folder = federation();
+    let at = folder.path();
+    for name in optim::OptimizerConfig::NAMES {
+        with_train(at, &format!("optimizer = {{ name = \"{name}\" }}"));
+        resumes_to_the_same_bytes(at, name);
+        ok(at, &["eval", "--model", "m.safetensors", "--data", "data"]);
+    }
+}
+
+#[test]
+fn all_that_remembers_something_resumes() {
+    let folder = federation();
+    let at = folder.path();
+    for lines in [
+        "accumulate = 3\nproximal = 0.1\nclip_value = 0.01",
+        "private = { clip_norm = 1.0, noise_multiplier = 0.5, insecure_seed = 1 }",
+        "[train.validation]\nfraction = 0.5\nby = \"time\"\n[[train.groups]]\nparams = [\"*.bias\"]\nweight_decay = 0.0\nclip_norm = 0.1",
+    ] {
+        with_train(at, lines);
+        // TOML keys after a table belong to that table: the others go first.
+        if lines.starts_with('[') {
+            let job = format!("{JOB}\n{lines}\n");
+            std::fs::write(at.join("job.toml"), job).expect("written");
+        }
+        resumes_to_the_same_bytes(at, lines);
+    }
+    let plateau = JOB.replace(
+        "schedule = { name = \"cosine\" }",
+        "schedule = { name = \"reduce-on-plateau\", patience = 0, factor = 0.5 }",
+    );
+    std::fs::write(at.join("job.toml"), plateau).expect("written");
+    resumes_to_the_same_bytes(at, "plateau");
+    std::fs::write(at.join("job.toml"), JOB.replace("lr = 3e-3", "lr = \"auto\""))
+        .expect("written");
+    resumes_to_the_same_bytes(at, "lr auto");
+}
+
+#[test]
+fn a_noise_key_that_is_not_seeded_resumes_too_and_differs_from_run_to_run() {
+    let folder = federation();
+    let at = folder.path();
+    with_train(at, "private = { clip_norm = 1.0, noise_multiplier = 0.5 }");
+    let report = json(at, &TRAIN);
+    let private = &report["private"];
+    assert_eq!(private["steps"], report["steps"]);
+    let rate = private["sampling_rate"].as_f64().expect("a number");
+    assert!((rate - 8.0 / report["examples"].as_f64().expect("a number")).abs() < 1e-9, "{rate}");
+    let first = bytes(at, "m.safetensors");
+    // What was measured on private rows does not leave with the weights.
+    let inspected = ok(at, &["inspect", "m.safetensors", "--json"]);
+    assert!(!inspected.contains("\"accuracy\""), "{inspected}");
+    ok(at, &TRAIN);
+    assert_ne!(first, bytes(at, "m.safetensors"), "the noise can be guessed");
+}
+
+#[test]
+fn trainable_parameters_are_trained_shipped_and_merged_alone() {
+    let folder = federation();
+    let at = folder.path();
+    ok(at, &["init", "--config", "job.toml", "--out", "global.safetensors"]);
+    let before = tensors(&at.join("global.safetensors"));
+    for node in 1..=2 {
+        let (data, out) = (format!("data/node_{node}.csv"), format!("n{node}.safetensors"));
+        let report = json(
+            at,
+            &[
+                "train",
+                "--init",
+                "global.safetensors",
+                "--data",
+                &data,
+                "--out",
+                &out,
+                "--trainable",
+                "blocks.*.attn.*",
+            ],
+        );
+        assert_eq!(report["partial"], true);
+        assert_eq!(report["trained_parameters"], 4 * 16 * 16 + 4 * 16);
+        let names: Vec<String> = tensors(&at.join(&out)).into_keys().collect();
+        let expected = ["proj.bias", "proj.weight", "qkv.bias", "qkv.weight"]
+            .map(|n| format!("blocks.0.attn.{n}"));
+        assert_eq!(names, expected);
+    }
+    // Not a model by itself, and says what to do.
+    let message = error(at, &["eval", "--model", "n1.safetensors", "--data", "data"]);
+    assert!(message.contains("holds only the parameters that were trained"), "{message}");
+    assert!(message.contains("--base"), "{message}");
+
+    // A node that trains everything may be merged with them.
+    ok(
+        at,
+        &[
+            "train",
+            "--init",
+            "global.safetensors",
+            "--data",
+            "data/node_3.csv",
+            "--out",
+            "n3.safetensors",
+        ],
+    );
+    for strategy in ["fedavg", "sgd"] {
+        let merge =
+            ["--base", "global.safetensors", "--out", "merged.safetensors", "--strategy", strategy];
+        ok(at, &[&["aggregate", "n1.safetensors", "n2.safetensors"], &merge[..]].concat());
+        let merged = tensors(&at.join("merged.safetensors"));
+        assert_eq!(merged.len(), before.len());
+        for (name, values) in &merged {
+            assert_eq!(values == &before[name], !name.contains(".attn."), "{name}");
+        }
+        ok(at, &["eval", "--model", "merged.safetensors", "--data", "data"]);
+        let all = ["aggregate", "n1.safetensors", "n2.safetensors", "n3.safetensors"];
+        ok(at, &[&all[..], &merge[..]].concat());
+        let merged = tensors(&at.join("merged.safetensors"));
+        let alone = tensors(&at.join("n3.safetensors"));
+        if strategy == "fedavg" {
+            assert_eq!(merged["head.weight"], alone["head.weight"], "only node 3 moved it");
+        }
+        assert_ne!(merged["blocks.0.attn.qkv.weight"], alone["blocks.0.attn.qkv.weight"]);
+    }
+
+    // In one process too, where the last model is whole.
+    with_train(at, "trainable = [\"blocks.*.attn.*\", \"head.*\"]");
+    ok(at, &["simulate", "--config", "job.toml", "--out", "run", "--rounds", "2"]);
+    let last = tensors(&at.join("run/global.safetensors"));
+    assert_eq!(last["norm.weight"], before["norm.weight"]);
+    assert_ne!(last["head.weight"], before["head.weight"]);
+    // Without a model to start from there is nothing to merge into: the file is whole.
+    let report = json(at, &TRAIN);
+    assert_eq!(report["partial"], false);
+    ok(at, &["eval", "--model", "m.safetensors", "--data", "data"]);
+}
+
+/// The values of a file's tensors, as bytes.
+fn tensors(path: &Path) -> std::collections::BTreeMap<String, Vec<f32>> {
+    let file = aggregate::WeightFile::open(path).expect("a weight file");
+    let names = file.tensors().iter().map(|t| t.name.clone());
+    names.map(|name| (name.clone(), file.read_f32(&name).expect("floats"))).collect()
+}
+
+#[test]
+fn a_full_update_that_lacks_a_tensor_is_still_refused() {
+    let folder = federation();
+    let at = folder.path();
+    crate::support::trained(at);
+    let partial = [
+        "train",
+        "--init",
+        "global.safetensors",
+        "--data",
+        "data/node_1.csv",
+        "--out",
+        "part.safetensors",
+        "--trainable",
+        "head.*",
+    ];
+    ok(at, &partial);
+    // The same file without the word that it is a part.
+    let file = aggregate::WeightFile::open(at.join("part.safetensors")).expect("a weight file");
+    let mut metadata = file.metadata().clone();
+    let json = metadata.get_mut("edgectl").expect("metadata");
+    *json = json.replace("\"partial\":true,", "");
+    let values: Vec<(String, Vec<usize>, Vec<f32>)> = file
+        .tensors()
+        .iter()
+        .map(|t| (t.name.clone(), t.shape.clone(), file.read_f32(&t.name).expect("floats")))
+        .collect();
+    let refs: Vec<aggregate::TensorRef<'_>> = values
+        .iter()
+        .map(|(name, shape, values)| aggregate::TensorRef {
+            name,
+            shape,
+            data: aggregate::TensorData::F32(values),
+        })
+        .collect();
+    aggregate::write_file(at.join("lie.safetensors"), &refs, &metadata).expect("written");
+    let message = error(
+        at,
+        &[
+            "aggregate",
+            "lie.safetensors",
+            "n2.safetensors",
+            "--base",
+            "global.safetensors",
+            "--out",
+            "x.safetensors",
+        ],
+    );
+    assert!(message.contains("is missing"), "{message}");
+}
+
+#[test]
+fn lr_auto_says_and_stores_what_it_chose() {
+    let folder = federation();
+    let at = folder.path();
+    let report = json(at, &[&TRAIN[..], &["--lr", "auto"]].concat());
+    let lr = report["lr"].as_f64().expect("a number");
+    assert!((1e-5..=10.0).contains(&lr), "{report}");
+    assert!(report["range_test"]["tried"].as_array().expect("a list").len() >= 3, "{report}");
+    let chosen = format!("\"lr\":{}", serde_json::to_string(&(lr as f32)).expect("JSON"));
+    let stored = String::from_utf8_lossy(&bytes(at, "m.safetensors")).replace('\\', "");
+    assert!(stored.contains(&chosen), "{chosen}");
+    let text = ok(at, &[&TRAIN[..], &["--lr", "auto"]].concat());
+    assert!(text.contains("learning rate"), "{text}");
+    // A center may leave the choice to its nodes.
+    std::fs::write(at.join("job.toml"), JOB.replace("lr = 3e-3", "lr = \"auto\""))
+        .expect("written");
+    ok(at, &["simulate", "--config", "job.toml", "--out", "run", "--rounds", "2"]);
+}
+
+#[test]
+fn accumulation_is_a_larger_batch() {
+    let folder = federation();
+    let at = folder.path();
+    let job = JOB.replace("dropout = 0.1", "dropout = 0.0").replace("jitter = 0.05\nshift = 3", "");
+    // Adam would blow up rounding where the true gradient is zero, as for the biases of keys.
+    let job = job.replace("batch = 8", "optimizer = { name = \"sgd\" }\nbatch = 8");
+    let large = job.replace("batch = 8", "batch = 16");
+    std::fs::write(at.join("job.toml"), large).expect("written");
+    ok(at, &TRAIN);
+    let one = tensors(&at.join("m.safetensors"));
+    std::fs::write(at.join("job.toml"), job.replace("batch = 8", "batch = 8\naccumulate = 2"))
+        .expect("written");
+    let report = json(at, &TRAIN);
+    for (name, values) in tensors(&at.join("m.safetensors")) {
+        testkit::assert_close(&name, &values, &one[&name], 1e-4, 1e-6);
+    }
+    assert!(report["steps"].as_u64().expect("a number") > 0);
+}
+
+#[test]
+fn a_strong_proximal_term_keeps_a_node_at_the_global_model() {
+    let folder = federation();
+    let at = folder.path();
+    let distance = |lines: &str| {
+        with_train(at, &format!("{lines}\noptimizer = {{ name = \"sgd\" }}"));
+        ok(at, &["init", "--config", "job.toml", "--out", "global.safetensors"]);
+        ok(
+            at,
+            &[
+                "train",
+                "--init",
+                "global.safetensors",
+                "--data",
+                "data/node_1.csv",
+                "--out",
+                "n.safetensors",
+                "--lr",
+                "0.05",
+                "--epochs",
+                "20",
+            ],
+        );
+        let (start, end) =
+            (tensors(&at.join("global.safetensors")), tensors(&at.join("n.safetensors")));
+        let squares = start
+            .iter()
+            .flat_map(|(name, a)| a.iter().zip(&end[name]).map(|(a, b)| (a - b).powi(2)));
+        squares.sum::<f32>().sqrt()
+    };
+    let (free, held) = (distance(""), distance("proximal = 10.0"));
+    assert!(held < 0.5 * free, "{held} and {free}");
+}
+
+#[test]
+fn wrong_options_say_what_is_valid() {
+    let folder = federation();
+    let at = folder.path();
+    for (lines, expected) in [
+        (
+            "optimizer = { name = \"lion\", eps = 1e-8 }",
+            "unknown field `eps`, expected one of `beta1`, `beta2`, `weight_decay`",
+        ),
+        ("optimizer = { name = \"lamb\", beta1 = 1.0 }", "lamb: beta1 is 1"),
+        ("optimizer = { name = \"adamm\" }", "schedule-free-adamw"),
+        ("trainable = [\"block.*\"]", "matches no parameter; there are patch_embed.proj.weight"),
+        ("groups = [{ params = [\"head.*\"], lr_scal = 2.0 }]", "did you mean `lr_scale`"),
+        ("groups = [{ params = [\"*\"], frozen = true }]", "nothing is left to train"),
+        ("private = { clip_norm = 0.0, noise_multiplier = 1.0 }", "clip_norm is 0"),
+        ("accumulate = 0", "accumulate must be at least 1"),
+        ("proximal = -1.0", "proximal must not be negative"),
+    ] {
+        with_train(at, lines);
+        let message = error(at, &TRAIN);
+        assert!(message.contains(expected), "{lines}: {message}");
+    }
+    std::fs::write(at.join("job.toml"), JOB.replace("lr = 3e-3", "lr = \"fast\""))
+        .expect("written");
+    let message = error(at, &TRAIN);
+    assert!(message.contains("auto"), "{message}");
+    std::fs::write(at.join("job.toml"), JOB).expect("written");
+    let output =
+        edgectl(at, &[&TRAIN[..], &["--optimizer", "adamm"]].concat()).output().expect("it runs");
+    assert_eq!(output.status.code(), Some(2));
+    let message = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(message.contains("expected one of sgd, adam"), "{message}");
+}
+
+#[test]
+fn an_optimizer_by_name_keeps_the_options_the_job_gives_it() {
+    let folder = federation();
+    let at = folder.path();
+    with_train(at, "optimizer = { name = \"sgd\", momentum = 0.9 }");
+    ok(at, &TRAIN);
+    let job = bytes(at, "m.safetensors");
+    ok(at, &[&TRAIN[..], &["--optimizer", "sgd"]].concat());
+    assert_eq!(job, bytes(at, "m.safetensors"));
+    ok(at, &[&TRAIN[..], &["--optimizer", "lion"]].concat());
+    assert_ne!(job, bytes(at, "m.safetensors"));
+}
