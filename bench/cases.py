@@ -34,6 +34,16 @@ class Attention(NamedTuple):
         return ",".join(map(str, self))
 
 
+class Optimizer(NamedTuple):
+    """A step of an optimizer over so many parameters. The names are edgectl's flags."""
+
+    name: str
+    params: int
+
+    def label(self) -> str:
+        return ",".join(map(str, self))
+
+
 MODELS = [
     Model(16, 24, 1, 32, 4, 2, 64),
     Model(32, 128, 6, 64, 4, 2, 128),
@@ -51,6 +61,10 @@ ATTENTIONS = [
     Attention(1, 8, 2048, 64),
     Attention(1, 8, 8192, 64),
 ]
+
+OPTIMIZERS = ["sgd", "adam", "amsgrad", "adamw", "nadam", "radam", "adagrad", "rmsprop", "yogi"]
+OPTIMIZERS += ["lion", "lamb", "schedule-free-adamw"]
+SIZES = [10_000_000, 100_000]  # parameters
 
 
 def weights(s: Model) -> dict[str, np.ndarray]:

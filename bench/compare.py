@@ -1,6 +1,6 @@
 """Compares edgectl with PyTorch, JAX, ONNX Runtime and candle on the same cores, in alternation.
 
-    bench/run.sh [attention|train|infer|scaling|all] [--rounds 5] [--write BENCHMARKS.md]
+    bench/run.sh [attention|train|optimizer|infer|scaling|all] [--rounds 5] [--write BENCHMARKS.md]
 """
 
 import os
@@ -22,7 +22,7 @@ from rounds import Rounds
 from suite import Suite
 
 ROOT = Path(__file__).resolve().parents[1]
-SECTIONS = ["attention", "train", "infer", "scaling"]
+SECTIONS = ["attention", "train", "optimizer", "infer", "scaling"]
 LEGEND = (
     "Times: median over rounds of each round's median, and the least and largest round. "
     "A ratio above 1: edgectl is faster."

@@ -3,15 +3,16 @@
 import logging
 import os
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor, nn, optim
 from torch.nn import functional as F
 
 import cases
-from cases import Attention, Model
+from cases import Attention, Model, Optimizer
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "interop" / "pytorch"))
 from edgectl_model import EdgectlEncoder  # noqa: E402
@@ -63,9 +64,20 @@ def compiled(s: Model) -> nn.Module:
 
 MODULES = {"module": module, "nn.TransformerEncoder": TorchEncoder, "compiled": compiled}
 
+OPTIMIZERS = {
+    "sgd": optim.SGD,
+    "adam": optim.Adam,
+    "amsgrad": partial(optim.Adam, amsgrad=True),
+    "adamw": optim.AdamW,
+    "nadam": optim.NAdam,
+    "radam": optim.RAdam,
+    "adagrad": optim.Adagrad,
+    "rmsprop": optim.RMSprop,
+}
+
 
 def prepare(case: dict):
-    """`case` has `task`, `shape`, and `module` or `backward`."""
+    """`case` has `task`, `shape`, and `module`, `backward`, `form` or `path`."""
     match case["task"]:
         case "train":
             return train(Model(*case["shape"]), case["module"])
@@ -73,6 +85,8 @@ def prepare(case: dict):
             return infer(Model(*case["shape"]), case["module"])
         case "attention":
             return attention(Attention(*case["shape"]), case["backward"])
+        case "optimizer":
+            return optimizer_step(Optimizer(*case["shape"]), case["form"])
         case "export":
             return export(Model(*case["shape"]), case["path"])
         case "matmul":
@@ -84,7 +98,7 @@ def train(s: Model, name: str):
     """Training steps on one fixed batch; the check is the losses of the first three."""
     model = MODULES[name](s).train()
     x, targets = map(torch.tensor, cases.batch(s))
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.01, fused=True)
+    optimizer = optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.01, fused=True)
 
     def step() -> Tensor:
         optimizer.zero_grad(set_to_none=True)
@@ -126,6 +140,20 @@ def attention(s: Attention, backward: bool):
         return torch.autograd.grad(F.scaled_dot_product_attention(*inputs), inputs, d_out)
 
     return step_back, [value for grad in step_back() for value in grad[0, 0, 0].tolist()]
+
+
+def optimizer_step(s: Optimizer, form: str):
+    """A step over one tensor with a fixed gradient; edgectl gives nothing to check it against."""
+    parameter = nn.Parameter(torch.randn(s.params))
+    parameter.grad = torch.randn(s.params)
+    options = {"foreach" if form == "compiled" else form: True}
+    step = OPTIMIZERS[s.name]([parameter], lr=1e-6, **options).step
+    if form == "compiled":
+        torch.compiler.reset()  # its limit of compilations is for all cases together
+        step = torch.compile(step)
+    for _ in range(3):  # makes the state, and compiles
+        step()
+    return step, []
 
 
 def export(s: Model, path: str):

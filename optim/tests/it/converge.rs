@@ -127,7 +127,7 @@ fn minimise(name: &str, problem: &Problem, steps: u64) -> Vec<f32> {
 /// largest gradients. Schedule-free ends with an average, in which early iterates count.
 fn budget(name: &str) -> (u64, f64) {
     match name {
-        "sgd" | "adagrad" => (3_000_000, 1e-2),
+        "sgd" | "adagrad" => (3_000_000, 2e-2),
         "amsgrad" => (3_000_000, 5e-3),
         "schedule-free-adamw" => (150_000, 5e-3),
         _ => (150_000, 2e-4),
