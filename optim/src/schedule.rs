@@ -118,7 +118,7 @@ pub enum Schedule {
     ///
     /// It is `ReduceLROnPlateau(factor, patience, threshold, cooldown, min_lr=min_ratio·base_lr)`
     /// for a loss. [`factor`](Schedule::factor) is 1 throughout: what the metric does is not known
-    /// beforehand, and [`Plateau`] keeps the account.
+    /// beforehand, and [`Plateau`](crate::Plateau) keeps the account.
     ReduceOnPlateau(PlateauConfig),
     /// Falls by the same factor at every step and ends at `final_ratio`.
     ///
