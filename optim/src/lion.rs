@@ -13,6 +13,7 @@ use crate::error::{check_betas, check_decay};
 use crate::fused::{Fused, Kept, Moment, Rule, builds};
 use crate::lanes::Lanes;
 use crate::memory::Slot;
+use crate::moments::Mean;
 
 /// Options of [`Lion`]; the default is the paper's, 0.9 and 0.99, and no weight decay.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -59,8 +60,8 @@ builds!(LionConfig, Lion);
 pub(crate) struct Factors {
     lr: f32,
     keep: f32,
-    weight1: f32,
-    weight2: f32,
+    direction: Mean,
+    mean: Mean,
 }
 
 impl Rule for LionConfig {
@@ -80,15 +81,15 @@ impl Rule for LionConfig {
         Factors {
             lr: at.lr as f32,
             keep: (1.0 - at.lr * at.decay(self.weight_decay)) as f32,
-            weight1: (1.0 - self.beta1) as f32,
-            weight2: (1.0 - self.beta2) as f32,
+            direction: Mean::new(self.beta1),
+            mean: Mean::new(self.beta2),
         }
     }
 
     #[inline(always)]
     fn update<S: Simd>(f: &Factors, p: &mut Lanes<S>, g: Lanes<S>, [m, ..]: &mut Kept<S>) {
-        let direction = *m + f.weight1 * (g - *m);
+        let direction = f.direction.of(*m, g);
         *p = f.keep * *p - f.lr * direction.sign();
-        *m = *m + f.weight2 * (g - *m);
+        *m = f.mean.of(*m, g);
     }
 }

@@ -29,10 +29,30 @@ pub enum DecayKind {
     Decoupled,
 }
 
+/// A running mean, `beta·m + (1 − beta)·g`.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Mean {
+    beta: f32,
+    weight: f32,
+}
+
+impl Mean {
+    pub(crate) fn new(beta: f64) -> Self {
+        Self { beta: beta as f32, weight: (1.0 - beta) as f32 }
+    }
+
+    /// As `torch.lerp`, from the nearer end: `m + weight·(g − m)` would lose a small `g` beside a
+    /// large `m` where little of `m` is kept.
+    #[inline(always)]
+    pub(crate) fn of<S: Simd>(self, m: Lanes<S>, g: Lanes<S>) -> Lanes<S> {
+        if self.weight < 0.5 { m + self.weight * (g - m) } else { g - self.beta * (g - m) }
+    }
+}
+
 /// The numbers of a step with two moments.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Moments {
-    weight1: f32,
+    mean: Mean,
     beta2: f32,
     weight2: f32,
     eps: f32,
@@ -48,7 +68,7 @@ impl Moments {
     /// Without bias correction or decay.
     pub(crate) fn new([beta1, beta2]: [f64; 2], eps: f32, at: Moment) -> Self {
         Self {
-            weight1: (1.0 - beta1) as f32,
+            mean: Mean::new(beta1),
             beta2: beta2 as f32,
             weight2: (1.0 - beta2) as f32,
             eps,
@@ -90,7 +110,7 @@ impl Moments {
     /// `m ← beta1·m + (1 − beta1)·g`
     #[inline(always)]
     pub(crate) fn mean<S: Simd>(&self, m: &mut Lanes<S>, g: Lanes<S>) {
-        *m = *m + self.weight1 * (g - *m);
+        *m = self.mean.of(*m, g);
     }
 
     /// `v ← beta2·v + (1 − beta2)·g²`

@@ -13,6 +13,7 @@ use crate::error::{check_beta, check_decay, check_eps};
 use crate::fused::{Fused, Kept, Moment, Rule, builds};
 use crate::lanes::Lanes;
 use crate::memory::Slot;
+use crate::moments::Mean;
 
 /// Options of [`RmsProp`]; the default is that of `torch`: alpha 0.99, eps 1e-8, all else off.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -68,6 +69,7 @@ pub(crate) struct Factors {
     weight_decay: f32,
     alpha: f32,
     weight: f32,
+    mean: Mean,
     eps: f32,
     momentum: f32,
     centered: bool,
@@ -102,6 +104,7 @@ impl Rule for RmsPropConfig {
             weight_decay: at.decay(self.weight_decay) as f32,
             alpha: self.alpha as f32,
             weight: (1.0 - self.alpha) as f32,
+            mean: Mean::new(self.alpha),
             eps: self.eps,
             momentum: self.momentum,
             centered: self.centered,
@@ -119,7 +122,7 @@ impl Rule for RmsPropConfig {
         *v = f.alpha * *v + f.weight * d * d;
         let root = v.sqrt();
         let (root, buffer) = if f.centered {
-            *second = *second + f.weight * (d - *second);
+            *second = f.mean.of(*second, d);
             // v − a² as a product: a² may overflow where v already has, and ∞ − ∞ is no number.
             let size = second.abs();
             (((root - size) * (root + size)).positive().sqrt(), third)

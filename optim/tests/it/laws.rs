@@ -291,6 +291,21 @@ proptest! {
 }
 
 #[test]
+fn a_large_gradient_does_not_drown_the_next_small_one() {
+    // Without momentum every step of Adam is lr along the sign, whatever came before.
+    let adam = AdamConfig { beta1: 0.0, beta2: 0.0, ..AdamConfig::default() };
+    let lion = LionConfig { beta1: 0.0, beta2: 0.0, ..LionConfig::default() };
+    for config in [OptimizerConfig::Adam(adam), OptimizerConfig::Lion(lion)] {
+        let mut optimizer = config.build(1).unwrap();
+        let mut params = [0.5];
+        for (gradient, expected) in [(1e8, 0.4), (1.0, 0.3), (-1e-4, 0.4)] {
+            optimizer.step(&mut params, &[gradient], 0.1);
+            testkit::assert_close(config.name(), &params, &[expected], 2e-4, 0.0);
+        }
+    }
+}
+
+#[test]
 fn threads_do_not_show() {
     // Long enough for several parts, and no multiple of anything.
     let n_params = 100_003;
