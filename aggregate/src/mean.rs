@@ -30,29 +30,25 @@ impl<'a> Cohort<'a> {
             .map(|input| (input, input.update.weight))
             .filter(|&(_, weight)| weight > 0.0)
             .collect();
-        // A power of two keeps whole numbers exact, and no sum of weights overflows.
-        let mut largest = members.iter().map(|&(_, weight)| weight).fold(0.0, f64::max);
-        while largest > 0.0 && !(1.0..2.0).contains(&largest) {
-            let factor = if largest < 1.0 { 2.0 } else { 0.5 };
-            largest *= factor;
-            for (_, weight) in &mut members {
-                *weight *= factor;
-            }
-        }
+        normalize(members.iter_mut().map(|(_, weight)| weight));
         let total = members.iter().map(|&(_, weight)| weight).sum();
         Self { members, total }
     }
 
     /// The members that hold a tensor, with the sum of their weights.
     fn holding(&self, name: &str) -> (Vec<Member<'a>>, f64) {
-        let members: Vec<Member<'a>> = self
+        let mut members: Vec<Member<'a>> = self
             .members
             .iter()
-            .filter_map(|&(input, weight)| {
+            .filter_map(|&(input, _)| {
+                // As given: beside a far heavier update that lacks the tensor, the scaled weight of
+                // this one may have vanished.
+                let weight = input.update.weight;
                 let place = input.tensors.binary_search_by(|t| t.name.as_str().cmp(name)).ok()?;
                 Some(Member { input, tensor: &input.tensors[place], weight })
             })
             .collect();
+        normalize(members.iter_mut().map(|member| &mut member.weight));
         let total = members.iter().map(|member| member.weight).sum();
         (members, total)
     }
@@ -67,6 +63,20 @@ impl<'a> Cohort<'a> {
     /// The share `p_i` of every member in the mean; they sum to 1.
     pub(crate) fn shares(&self) -> impl Iterator<Item = (&'a Input, f64)> {
         self.members.iter().map(|&(input, weight)| (input, weight / self.total))
+    }
+}
+
+/// Multiplies weights by a power of two, so that the largest is in 1 to 2: whole numbers stay exact,
+/// and no sum of weights overflows.
+fn normalize<'w>(weights: impl Iterator<Item = &'w mut f64>) {
+    let mut weights: Vec<&mut f64> = weights.collect();
+    let mut largest = weights.iter().map(|weight| **weight).fold(0.0, f64::max);
+    while largest > 0.0 && !(1.0..2.0).contains(&largest) {
+        let factor = if largest < 1.0 { 2.0 } else { 0.5 };
+        largest *= factor;
+        for weight in &mut weights {
+            **weight *= factor;
+        }
     }
 }
 

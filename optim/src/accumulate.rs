@@ -16,14 +16,14 @@ use crate::slices::{add_scaled, check_same_length, scale};
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Accumulator {
-    sum: Vec<f32>,
+    mean: Vec<f32>,
     weight: f64,
 }
 
 impl Accumulator {
     /// An empty sum for so many parameters.
     pub fn new(n_params: usize) -> Self {
-        Self { sum: vec![0.0; n_params], weight: 0.0 }
+        Self { mean: vec![0.0; n_params], weight: 0.0 }
     }
 
     /// Adds the gradient of a micro-batch that counts `weight`, usually its number of examples.
@@ -31,24 +31,23 @@ impl Accumulator {
     /// # Panics
     /// If `grads` has another length than the accumulator, or `weight` is not above 0 and finite.
     pub fn add(&mut self, grads: &[f32], weight: f64) {
-        check_same_length(["the accumulator", "grads"], &self.sum, grads);
+        check_same_length(["the accumulator", "grads"], &self.mean, grads);
         assert!(weight > 0.0 && weight.is_finite(), "weight is {weight}, it must be above 0");
-        add_scaled(&mut self.sum, grads, weight as f32, None);
+        // A running mean: a sum could overflow where the mean does not.
         self.weight += weight;
+        let share = weight / self.weight;
+        scale(&mut self.mean, (1.0 - share) as f32);
+        add_scaled(&mut self.mean, grads, share as f32, None);
     }
 
-    /// Ends a sum: its mean, valid until the next [`add`](Self::add), or zeros if nothing was added.
-    pub fn mean(&mut self) -> &mut [f32] {
-        if self.weight > 0.0 {
-            scale(&mut self.sum, (1.0 / self.weight) as f32);
-            self.weight = 1.0;
-        }
-        &mut self.sum
+    /// The mean so far, zeros if nothing was added.
+    pub fn mean(&self) -> &[f32] {
+        &self.mean
     }
 
     /// Begins a new sum.
     pub fn clear(&mut self) {
-        self.sum.fill(0.0);
+        self.mean.fill(0.0);
         self.weight = 0.0;
     }
 }
@@ -73,6 +72,14 @@ mod tests {
         testkit::assert_close("mean once more", sum.mean(), &expected, 1e-6, 1e-7);
         sum.clear();
         testkit::assert_same_bits("nothing", sum.mean(), &[0.0; 7]);
+    }
+
+    #[test]
+    fn large_gradients_do_not_overflow_on_the_way() {
+        let mut sum = Accumulator::new(1);
+        sum.add(&[1e37], 32.0);
+        sum.add(&[1e37], 32.0);
+        testkit::assert_close("mean", sum.mean(), &[1e37], 1e-6, 0.0);
     }
 
     #[test]

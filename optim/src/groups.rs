@@ -155,7 +155,7 @@ impl ParamGroups {
                 index,
             });
         }
-        if trained.is_empty() {
+        if end > 0 && trained.iter().all(|group: &Group| group.range.is_empty()) {
             let conflict = "every parameter is frozen, nothing is left to train";
             return Err(Error::Conflict { owner: "parameter groups", conflict });
         }

@@ -123,8 +123,9 @@ impl Memory {
         for &(tensor, _) in self.names {
             let value =
                 *state.scalars.get(tensor).ok_or(Error::StateMissing { optimizer, tensor })?;
-            if !value.is_finite() {
-                let (found, expected) = (value as f32, "a finite number");
+            // Products of momenta, largest rates and sums of weights: none is ever negative.
+            if !(value.is_finite() && value >= 0.0) {
+                let (found, expected) = (value as f32, "a finite number of at least 0");
                 return Err(Error::StateValue { optimizer, tensor, index: 0, found, expected });
             }
             scalars.push(value);
@@ -209,6 +210,6 @@ mod tests {
         assert!(message(&negative).contains("is -1 at element 1, expected at least 0"));
         let mut nan = saved();
         nan.scalars.insert("product".into(), f64::NAN);
-        assert!(message(&nan).contains("expected a finite number"));
+        assert!(message(&nan).contains("expected a finite number of at least 0"));
     }
 }

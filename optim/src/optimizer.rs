@@ -33,7 +33,8 @@ pub trait Optimizer: Send {
     /// Updates `params` in place from `grads`, the gradient of the loss at `params`, with learning
     /// rate `lr`.
     ///
-    /// Nothing is checked for finiteness: a NaN in a gradient reaches the parameter and the state;
+    /// Nothing is checked for finiteness: a NaN in a gradient reaches the state, and in most optimizers
+    /// the parameter;
     /// [`Guard`](crate::Guard) leaves such steps out. From some 30,000 parameters on the step runs on
     /// the threads of the calling rayon pool; the bits do not depend on their number.
     ///

@@ -45,7 +45,7 @@ impl PlateauConfig {
 /// The account of [`Schedule::ReduceOnPlateau`](crate::Schedule::ReduceOnPlateau): what the rate is
 /// multiplied by, given the metric (a loss) at the end of each epoch.
 ///
-/// As `torch.optim.lr_scheduler.ReduceLROnPlateau` in its relative mode. It can be saved with serde.
+/// As `torch.optim.lr_scheduler.ReduceLROnPlateau` in its relative mode with `eps=0`. It can be saved with serde.
 ///
 /// ```
 /// use optim::{Plateau, PlateauConfig};
@@ -76,13 +76,10 @@ impl Plateau {
         self.ratio
     }
 
-    /// Notes the loss of an epoch; returns the ratio from now on. NaN is never better.
+    /// Notes the loss of an epoch; returns the ratio from now on. NaN and infinity are never better.
     pub fn observe(&mut self, config: &PlateauConfig, loss: f64) -> f64 {
         let limit = 1.0 - f64::from(config.threshold);
-        let better = match self.best {
-            None => !loss.is_nan(),
-            Some(best) => loss < best * limit,
-        };
+        let better = loss < self.best.map_or(f64::INFINITY, |best| best * limit);
         if better {
             self.best = Some(loss);
             self.bad_epochs = 0;
@@ -94,11 +91,8 @@ impl Plateau {
             self.bad_epochs = 0;
         }
         if self.bad_epochs > config.patience {
-            // As `torch`, a change of less than 1e-8 is none.
-            let lower = (self.ratio * f64::from(config.factor)).max(config.min_ratio.into());
-            if self.ratio - lower > 1e-8 {
-                self.ratio = lower;
-            }
+            let lower = self.ratio * f64::from(config.factor);
+            self.ratio = self.ratio.min(lower.max(config.min_ratio.into()));
             self.cooldown = config.cooldown;
             self.bad_epochs = 0;
         }
@@ -111,8 +105,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nan_counts_as_no_better() {
+    fn what_is_not_finite_counts_as_no_better() {
         let config = PlateauConfig { patience: 0, factor: 0.5, ..PlateauConfig::default() };
+        let mut plateau = Plateau::default();
+        let ratios = [f64::INFINITY, 1.0, 2.0].map(|loss| plateau.observe(&config, loss));
+        assert_eq!(ratios.map(f64::to_bits), [0.5, 0.5, 0.25].map(f64::to_bits));
         let mut plateau = Plateau::default();
         let ratios = [f64::NAN, 1.0, f64::NAN].map(|loss| plateau.observe(&config, loss));
         assert_eq!(ratios.map(f64::to_bits), [0.5, 0.5, 0.25].map(f64::to_bits));

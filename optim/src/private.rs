@@ -24,7 +24,14 @@ impl PrivateConfig {
     pub fn validate(&self) -> Result<(), Error> {
         let (clip_norm, multiplier) = (self.clip_norm, self.noise_multiplier);
         check_option("private", "clip_norm", clip_norm, |v| v > 0.0, "above 0")?;
-        check_option("private", "noise_multiplier", multiplier, |v| v >= 0.0, "at least 0")
+        check_option("private", "noise_multiplier", multiplier, |v| v >= 0.0, "at least 0")?;
+        // Noise that rounds to nothing would be none.
+        let deviation = clip_norm * multiplier;
+        if multiplier > 0.0 && !deviation.is_normal() {
+            let conflict = "clip_norm times noise_multiplier leaves the range of f32";
+            return Err(Error::Conflict { owner: "private", conflict });
+        }
+        Ok(())
     }
 }
 
@@ -71,7 +78,16 @@ impl PrivateSum {
         let norm = square_sum(grads).sqrt();
         if norm.is_finite() {
             let limit = f64::from(config.clip_norm);
-            add_scaled(&mut self.sum, grads, (limit / norm.max(limit)) as f32, None);
+            if norm <= limit {
+                add_scaled(&mut self.sum, grads, 1.0, None);
+            } else {
+                // Rounded products of f32 could be longer than the limit by their error; and a
+                // factor below the smallest normal f32 would have hardly any digits.
+                let factor = limit / norm * (1.0 - 1e-6);
+                for (sum, &g) in self.sum.iter_mut().zip(grads) {
+                    *sum += (f64::from(g) * factor) as f32;
+                }
+            }
         }
     }
 
@@ -120,12 +136,16 @@ mod tests {
 
     #[test]
     fn no_example_counts_more_than_the_limit() {
+        let tiny = PrivateConfig { clip_norm: 1e-7, ..CONFIG };
+        let mut sum = PrivateSum::new(2);
+        sum.add(&[3.4e38, 3.4e38], tiny);
+        assert!(square_sum(sum.finish(tiny, 1.0, || 0.0)).sqrt() <= 1e-7);
         for size in [1e-20, 1.0, 1e3, 1e19, f32::MAX, f32::INFINITY, f32::NAN] {
             let mut sum = PrivateSum::new(3);
             sum.add(&[size, -size, 0.5 * size], CONFIG);
             let grads = sum.finish(CONFIG, 1.0, || unreachable!("no noise"));
             let norm = square_sum(grads).sqrt();
-            assert!(norm <= 2.0 * (1.0 + 1e-6), "{size}: {norm}");
+            assert!(norm <= 2.0, "{size}: {norm}");
         }
     }
 
@@ -147,6 +167,8 @@ mod tests {
             PrivateConfig { clip_norm: 0.0, ..CONFIG },
             PrivateConfig { clip_norm: f32::NAN, ..CONFIG },
             PrivateConfig { noise_multiplier: -1.0, ..CONFIG },
+            PrivateConfig { clip_norm: 1e-20, noise_multiplier: 1e-30 },
+            PrivateConfig { clip_norm: 1e30, noise_multiplier: 1e30 },
         ] {
             assert!(bad.validate().is_err(), "{bad:?}");
         }

@@ -220,12 +220,15 @@ impl Schedule {
                 let first = 1.0 / f64::from(div_factor);
                 let last = first / f64::from(final_div_factor);
                 let end = (total_steps - 1) as f64;
-                let top = (f64::from(pct_start) * total_steps as f64 - 1.0).clamp(0.0, end);
+                // As `torch`, the top may lie before the first step: then the fall is under way.
+                let top = f64::from(pct_start) * total_steps as f64 - 1.0;
                 let step = (step as f64).min(end);
                 if step <= top && top > 0.0 {
                     anneal.between(first, 1.0, step / top)
+                } else if end > top {
+                    anneal.between(1.0, last, (step - top) / (end - top))
                 } else {
-                    anneal.between(1.0, last, (step - top) / (end - top).max(f64::MIN_POSITIVE))
+                    1.0
                 }
             }
             Self::Exponential { final_ratio } => {
@@ -416,6 +419,24 @@ mod tests {
             assert_eq!(schedule.factor(7, 0), 1.0, "{schedule:?}");
         }
         assert_eq!(Schedule::Step { every: 2, gamma: 0.5 }.factor(7, 0), 0.125);
+    }
+
+    #[test]
+    fn one_cycle_may_begin_with_its_fall() {
+        // `OneCycleLR` of torch 2.15.
+        let cycle = |pct_start| Schedule::OneCycle {
+            pct_start,
+            div_factor: 25.0,
+            final_div_factor: 1e4,
+            anneal: Anneal::Cosine,
+        };
+        for (pct_start, total, step, expected) in
+            [(0.0, 10, 0, 0.976), (0.0, 10, 1, 0.905), (0.3, 3, 0, 0.994), (0.3, 2, 0, 0.812)]
+        {
+            let factor = cycle(pct_start).factor(step, total);
+            assert!((factor - expected).abs() < 1e-3, "{pct_start} {total} {step}: {factor}");
+        }
+        assert_eq!(cycle(1.0).factor(0, 1), 1.0);
     }
 
     #[test]

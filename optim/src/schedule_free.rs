@@ -31,9 +31,9 @@ pub struct ScheduleFreeAdamWConfig {
     pub weight_decay: f32,
     /// Steps over which the learning rate rises linearly.
     pub warmup_steps: u64,
-    /// Iterates count in the average as their step to this power, at least 0.
+    /// Iterates count in the average as their step to this power, 0 to 10.
     pub r: f32,
-    /// And as the largest learning rate so far to this power, at least 0.
+    /// And as the largest learning rate so far to this power, 0 to 10.
     pub weight_lr_power: f32,
 }
 
@@ -115,9 +115,11 @@ impl Rule for ScheduleFreeAdamWConfig {
         check_option(owner, "beta1", self.beta1, |v| v > 0.0, "above 0 and below 1")?;
         check_eps(owner, self.eps)?;
         check_decay(owner, self.weight_decay)?;
-        check_option(owner, "r", self.r, |v| v >= 0.0, "at least 0")?;
+        // Beyond these the weights of iterates leave the range of f64.
+        let in_range = |v| (0.0..=10.0).contains(&v);
+        check_option(owner, "r", self.r, in_range, "between 0 and 10")?;
         let power = self.weight_lr_power;
-        check_option(owner, "weight_lr_power", power, |v| v >= 0.0, "at least 0")
+        check_option(owner, "weight_lr_power", power, in_range, "between 0 and 10")
     }
 
     fn slots(&self) -> &'static [Slot] {
