@@ -275,9 +275,11 @@ impl From<LearningRate> for RateSpelling {
 
 /// `[train.private]`: every window's gradient is clipped and their sum blurred.
 ///
-/// Each step takes each window with the same probability, independently, which is what accountants
-/// of privacy assume. What is said of the private rows holds for the weights; the number of windows
-/// and fitted preprocessing are not private.
+/// What is protected is one training window: the weights say little of whether it was there. Windows
+/// that share rows are refused, as then a row would count several times; windows of one series or
+/// person still count each for itself. Each step takes each window with the same probability,
+/// independently, which is what accountants of privacy assume. The number of windows, their shapes
+/// and fitted preprocessing are not protected.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PrivateTraining {
@@ -286,8 +288,8 @@ pub struct PrivateTraining {
     /// Deviation of the noise on the sum, in units of `clip_norm`.
     pub noise_multiplier: f32,
     /// Makes the noise repeatable, for experiments: who knows the seed can take the noise off. Left
-    /// out, the noise is drawn from the system's secret numbers, kept in the state beside the output
-    /// alone.
+    /// out, the noise is drawn from the system's secret numbers, whose key is kept until the run is
+    /// over, in a file beside the state that only its owner can read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub insecure_seed: Option<u64>,
 }
@@ -296,6 +298,29 @@ impl PrivateTraining {
     /// What the gradient's sum needs.
     pub fn options(&self) -> PrivateConfig {
         PrivateConfig { clip_norm: self.clip_norm, noise_multiplier: self.noise_multiplier }
+    }
+
+    /// Fails if a row may stand in more than one window.
+    ///
+    /// # Errors
+    /// If training windows overlap, or move.
+    pub fn check_windows(
+        &self,
+        window: &WindowConfig,
+        augment: &AugmentConfig,
+    ) -> anyhow::Result<()> {
+        let stride = window.train_stride.or(window.stride).or(window.len);
+        ensure!(
+            stride >= window.len,
+            "[train.private] protects one window, and with a stride of {} a row stands in several windows of {}: set [window] train_stride to at least len",
+            stride.unwrap_or(0),
+            window.len.unwrap_or(0)
+        );
+        ensure!(
+            augment.shift == 0,
+            "[train.private] protects one window, and [train.augment] shift moves windows over each other's rows: set it to 0"
+        );
+        Ok(())
     }
 }
 
@@ -488,8 +513,8 @@ impl TrainConfig {
                 "[train.private] needs a number for lr: a range test looks at the rows without privacy"
             );
             ensure!(
-                self.schedule.plateau().is_none() && self.patience.is_none(),
-                "[train.private] goes neither with patience nor with reduce-on-plateau: both follow a loss that is not private"
+                self.schedule.plateau().is_none() && self.validation.is_none(),
+                "[train.private] goes neither with [train.validation] nor with reduce-on-plateau: both choose by a loss that is not private; hold rows out in a split column and use eval"
             );
         }
         for (name, value) in [("jitter", self.augment.jitter), ("scale", self.augment.scale)] {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use aggregate::{Dtype, Options, Summary, TensorData, TensorRef, Update};
+use aggregate::{Dtype, Options, ServerStep, Summary, TensorData, TensorRef, Update};
 use half::f16;
 use proptest::prelude::*;
 
@@ -277,4 +277,43 @@ fn many_tensors_of_many_shapes() {
     testkit::assert_close("large", &file.read_f32("large").unwrap(), &expected, 1e-6, 0.0);
     assert_eq!(file.tensor("hollow").unwrap().shape, [2, 0, 3]);
     assert!(file.tensor("s").unwrap().shape.is_empty());
+}
+
+#[test]
+fn parts_are_merged_by_the_updates_that_hold_them() {
+    let folder = Folder::new();
+    let tensor = |name, value: &'static [f32; 1]| TensorRef {
+        name,
+        shape: &[1],
+        data: TensorData::F32(value),
+    };
+    let base =
+        folder.save("base", &[tensor("a", &[9.0]), tensor("b", &[8.0]), tensor("c", &[7.0])]);
+    let files = [
+        folder.save("1", &[tensor("b", &[1.0])]),
+        folder.save("2", &[tensor("a", &[2.0])]),
+        folder.save("3", &[tensor("a", &[4.0])]),
+    ];
+    // However light those that hold a tensor are beside the others.
+    for weights in [[1.0, 1.0, 3.0], [1e300, 1e-300, 3e-300], [1e-300, 1e300, 3e300]] {
+        let updates: Vec<Update> = files
+            .iter()
+            .zip(weights)
+            .map(|(path, weight)| Update { partial: true, ..Update::new(path, weight) })
+            .collect();
+        for server_step in
+            [ServerStep::Replace, ServerStep::Sgd { lr: 1.0, momentum: 0.5, nesterov: false }]
+        {
+            let options = Options {
+                base: Some(base.clone()),
+                server_step,
+                state_out: Some(folder.path("state")),
+                ..Options::default()
+            };
+            folder.merge(&updates, &options).unwrap();
+            let out = aggregate::WeightFile::open(folder.path("out")).unwrap();
+            let values = ["a", "b", "c"].map(|name| out.read_f32(name).unwrap()[0]);
+            testkit::assert_same_bits("merged", &values, &[3.5, 1.0, 7.0]);
+        }
+    }
 }

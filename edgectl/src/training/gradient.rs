@@ -59,7 +59,7 @@ impl<'a> Gradients<'a> {
     }
 
     /// The mean gradient over `windows` at `params`, with all that the job adds to it and clips off;
-    /// with its norm before clipping, which is not finite if it is not.
+    /// with its norm before it was clipped over all parameters, NaN if it is not finite.
     pub(super) fn of_step(
         &mut self,
         params: &[f32],
@@ -165,7 +165,8 @@ impl<'a> Gradients<'a> {
         Ok(total)
     }
 
-    /// Adds the proximal term and clips; returns the norm before clipping over all parameters.
+    /// Adds the proximal term and clips; returns the norm before the last clipping, that over all
+    /// parameters.
     fn add_terms(&mut self, params: &[f32]) -> f32 {
         let Self { start, config, groups, grads, .. } = self;
         if config.proximal > 0.0 {

@@ -103,6 +103,9 @@ pub fn train(
     let pipeline = start.meta.preprocess.clone();
     let mut set = WindowSet::new(dataset, &pipeline, segments, cut(true))?;
     set.drop_unlabeled();
+    if let Some(private) = &config.private {
+        private.check_windows(&start.meta.window, &config.augment)?;
+    }
     let mut held_out = None;
     if let Some(validation) = config.validation {
         let (train, val) = split_validation(&set, validation)?;
@@ -118,8 +121,12 @@ pub fn train(
     let Outcome { params, report, train_metrics } = run.finish(progress)?;
     let mut checkpoint = start;
     checkpoint.params = params;
-    // A range test of the next round would start from other weights.
+    // An update says how it was trained. The next global model takes its options from the base: with
+    // "auto" there, every node tests again in every round.
     checkpoint.meta.train.lr = LearningRate::Fixed(report.lr);
+    if let Some(private) = &mut checkpoint.meta.train.private {
+        private.insecure_seed = None;
+    }
     checkpoint.meta.provenance = Provenance {
         node: Some(options.node.to_owned()),
         round: checkpoint.meta.provenance.round,

@@ -1,5 +1,10 @@
 //! Private training: the key of its randomness, and gradients window by window.
 
+use std::ffi::OsString;
+use std::fs;
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
+
 use anyhow::Context;
 use attn_core::{StepStats, Workspace};
 use optim::{PrivateConfig, PrivateSum};
@@ -17,6 +22,8 @@ const N_LANES: usize = 16;
 /// What an accountant of privacy needs to know of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct PrivateReport {
+    /// What is protected: one window. Rows that stand in several windows are refused.
+    pub unit: &'static str,
     /// Probability of each window to be in a step.
     pub sampling_rate: f64,
     /// Steps taken, early ones before a resume included.
@@ -31,18 +38,49 @@ pub struct PrivateReport {
 pub(super) struct NoiseKey([u8; 32]);
 
 impl NoiseKey {
-    /// A key from the system's secret numbers, or for experiments from a seed.
-    pub(super) fn draw(seed: Option<u64>) -> anyhow::Result<[u8; 32]> {
-        let mut key = [0; 32];
-        match seed {
-            Some(seed) => key = ChaCha20Rng::seed_from_u64(seed).random(),
-            None => getrandom::fill(&mut key).context("the system gives no secret numbers")?,
-        }
-        Ok(key)
+    /// A key from a seed, for experiments: the same for the same seed.
+    pub(super) fn seeded(seed: u64) -> Self {
+        Self(ChaCha20Rng::seed_from_u64(seed).random())
     }
 
-    pub(super) fn new(key: [u8; 32]) -> Self {
-        Self(key)
+    /// A key from the system's secret numbers. Beside the state of a run that may go on it is kept
+    /// in a file that only its owner can read; a run that goes on takes it from there. Without the
+    /// file it takes a new one: no less private, only not the same numbers.
+    pub(super) fn secret(state: Option<&Path>, resume: bool) -> anyhow::Result<Self> {
+        let path = state.map(key_path);
+        if let Some(path) = path.as_deref().filter(|path| resume && path.exists()) {
+            let bytes = fs::read(path).with_context(|| format!("{}", path.display()))?;
+            let key = bytes.try_into().ok().with_context(|| {
+                format!(
+                    "{}: not the key of a run; remove it to go on with a new one",
+                    path.display()
+                )
+            })?;
+            return Ok(Self(key));
+        }
+        let mut key = [0; 32];
+        getrandom::fill(&mut key).context("the system gives no secret numbers")?;
+        if let Some(path) = path {
+            let place = || format!("{}: cannot write the key of private training", path.display());
+            let folder = path.parent().filter(|p| !p.as_os_str().is_empty());
+            // A temporary file is its owner's alone.
+            let mut file = tempfile::NamedTempFile::new_in(folder.unwrap_or(Path::new(".")))
+                .with_context(place)?;
+            file.write_all(&key).with_context(place)?;
+            file.persist(&path).map_err(|e| e.error).with_context(place)?;
+        }
+        Ok(Self(key))
+    }
+
+    /// Removes the key of a run that is over.
+    pub(super) fn forget(state: &Path) -> anyhow::Result<()> {
+        let path = key_path(state);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                Err(error).with_context(|| format!("{}: cannot remove", path.display()))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The windows of a step: each of `n` with the same probability, independently.
@@ -63,6 +101,13 @@ impl NoiseKey {
         rng.set_stream(number);
         rng
     }
+}
+
+/// `STATE.key`
+fn key_path(state: &Path) -> PathBuf {
+    let mut name = OsString::from(state);
+    name.push(".key");
+    PathBuf::from(name)
 }
 
 /// Buffers for gradients of single windows.
@@ -134,7 +179,7 @@ mod tests {
 
     #[test]
     fn every_window_is_taken_as_often_as_the_rate_says() {
-        let key = NoiseKey::new(NoiseKey::draw(Some(1)).expect("a key"));
+        let key = NoiseKey::seeded(1);
         let mut windows = Vec::new();
         let mut taken = [0_u32; 50];
         for step in 0..2000 {
@@ -148,16 +193,33 @@ mod tests {
     }
 
     #[test]
-    fn keys_are_secret_unless_seeded() {
-        let draw = |seed| NoiseKey::draw(seed).expect("a key");
-        assert_eq!(draw(Some(3)), draw(Some(3)));
-        assert_ne!(draw(Some(3)), draw(Some(4)));
-        assert_ne!(draw(None), draw(None));
+    fn keys_are_secret_kept_and_forgotten() {
+        assert_eq!(NoiseKey::seeded(3).0, NoiseKey::seeded(3).0);
+        assert_ne!(NoiseKey::seeded(3).0, NoiseKey::seeded(4).0);
+        let secret = |state, resume| NoiseKey::secret(state, resume).expect("a key").0;
+        assert_ne!(secret(None, false), secret(None, false));
+
+        let folder = tempfile::tempdir().expect("a folder");
+        let state = folder.path().join("m.state");
+        let first = secret(Some(&state), false);
+        assert_eq!(secret(Some(&state), true), first);
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            let mode = fs::metadata(key_path(&state)).expect("a file").permissions().mode();
+            assert_eq!(mode & 0o077, 0, "others can read the key");
+        }
+        assert_ne!(secret(Some(&state), false), first, "another run");
+        NoiseKey::forget(&state).expect("removed");
+        NoiseKey::forget(&state).expect("removed before");
+        assert!(!key_path(&state).exists());
+        fs::write(key_path(&state), b"short").expect("written");
+        assert!(NoiseKey::secret(Some(&state), true).is_err());
     }
 
     #[test]
     fn noise_is_normal_and_of_its_step() {
-        let key = NoiseKey::new(NoiseKey::draw(Some(7)).expect("a key"));
+        let key = NoiseKey::seeded(7);
         let draws = |step| -> Vec<f32> {
             let mut noise = key.noise(step);
             (0..20_000).map(|_| noise()).collect()

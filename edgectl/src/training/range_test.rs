@@ -7,13 +7,13 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::ensure;
+use anyhow::{bail, ensure};
 use optim::ParamGroups;
 use serde::{Deserialize, Serialize};
 
 use super::gradient::{Draws, Gradients};
-use super::mix;
 use super::run::shuffle;
+use super::{TrainOptions, mix};
 use crate::checkpoint::Checkpoint;
 use crate::windows::WindowSet;
 
@@ -60,23 +60,30 @@ pub(super) fn range_test(
     start: &Checkpoint,
     set: &WindowSet<'_>,
     groups: &ParamGroups,
-    threads: usize,
+    options: TrainOptions<'_>,
     seed: u64,
 ) -> anyhow::Result<RangeTest> {
     let began = Instant::now();
     let n = set.windows().len();
+    let threads = options.threads;
     let mut probe = Vec::new();
     shuffle(&mut probe, n, mix(seed, 0));
     probe.truncate(PROBE);
-    let mut trial =
-        Trial { start, groups, n, seed, gradients: Gradients::new(start, set, groups, threads) };
+    let mut trial = Trial {
+        start,
+        groups,
+        n,
+        seed,
+        options,
+        gradients: Gradients::new(start, set, groups, threads),
+    };
     let first_loss = trial.gradients.loss(&start.params, &probe)?;
     ensure!(
         first_loss.is_finite(),
         "the loss is not finite before the first step; add a z-score step in [[preprocess]]"
     );
     // A first short run says how long steps take.
-    trial.run(LOWEST, FEWEST, threads)?;
+    trial.run(LOWEST, FEWEST)?;
     let per_step = began.elapsed().as_secs_f64() / f64::from(FEWEST);
     let affordable = MOST_TIME.as_secs_f64() / (per_step * f64::from(N_RATES));
     let steps = STEPS.min(affordable as u32);
@@ -86,7 +93,7 @@ pub(super) fn range_test(
     );
     let mut tried = Vec::new();
     for lr in (0..N_RATES).map(rate) {
-        let after = match trial.run(lr, steps, threads)? {
+        let after = match trial.run(lr, steps)? {
             Some(params) => trial.gradients.loss(&params, &probe)?,
             None => f64::NAN,
         };
@@ -98,7 +105,7 @@ pub(super) fn range_test(
     }
     let best = choose(&tried, first_loss);
     let Some(lr) = best else {
-        anyhow::bail!(
+        bail!(
             "no learning rate from {LOWEST:e} on lowers the loss in {steps} steps; check labels and [[preprocess]], or give a number: --lr 1e-3"
         );
     };
@@ -111,19 +118,25 @@ struct Trial<'a> {
     groups: &'a ParamGroups,
     n: usize,
     seed: u64,
+    options: TrainOptions<'a>,
     gradients: Gradients<'a>,
 }
 
 impl Trial<'_> {
     /// The parameters after so many steps; `None` if a gradient is not finite.
-    fn run(&mut self, lr: f64, steps: u32, threads: usize) -> anyhow::Result<Option<Vec<f32>>> {
+    fn run(&mut self, lr: f64, steps: u32) -> anyhow::Result<Option<Vec<f32>>> {
         let config = &self.start.meta.train;
         let per_step = config.batch.saturating_mul(config.accumulate as usize);
         let mut optimizer = config.optimizer.build_for(self.groups)?;
-        optimizer.set_threads(threads);
+        optimizer.set_threads(self.options.threads);
         let mut params = self.start.params.clone();
         let (mut order, mut next) = (Vec::new(), 0);
         for step in 0..u64::from(steps) {
+            if let Some(why) = self.options.stop.now() {
+                bail!(
+                    "{why} during the test of learning rates, before anything was trained; give it more time, or a number: --lr 1e-3"
+                );
+            }
             if next >= order.len() {
                 shuffle(&mut order, self.n, mix(self.seed, 1 + step));
                 next = 0;

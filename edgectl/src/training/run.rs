@@ -99,16 +99,15 @@ impl<'a> Run<'a> {
             let path = options.state.context("resume needs a place for its state")?;
             state = State::read(path, &state, optimizer.as_mut())?;
         }
-        let mut noise = None;
-        if let Some(private) = config.private {
-            let key = match state.position.noise_key {
-                Some(key) => key,
-                None => NoiseKey::draw(private.insecure_seed)?,
-            };
-            state.position.noise_key = Some(key);
-            noise = Some(NoiseKey::new(key));
-        }
         let seed = node_seed(config.seed, options.node, start.meta.provenance.round);
+        let noise = config
+            .private
+            .map(|private| match private.insecure_seed {
+                // Nodes and rounds differ: the same noise for all would not average out.
+                Some(secret) => Ok(NoiseKey::seeded(mix(secret, seed))),
+                None => NoiseKey::secret(options.state, options.resume),
+            })
+            .transpose()?;
         Ok(Self { start, config, set, held_out, groups, options, optimizer, state, seed, noise })
     }
 
@@ -129,7 +128,7 @@ impl<'a> Run<'a> {
     pub(super) fn finish(mut self, progress: &mut dyn Progress) -> anyhow::Result<Outcome> {
         if self.config.lr == LearningRate::Auto && self.state.position.chosen.is_none() {
             let seed = mix(self.seed, 3);
-            let found = range_test(self.start, self.set, self.groups, self.options.threads, seed)?;
+            let found = range_test(self.start, self.set, self.groups, self.options, seed)?;
             progress.chosen(&found);
             self.state.position.chosen = Some(found);
         }
@@ -174,6 +173,9 @@ impl<'a> Run<'a> {
         }
         self.check_sound()?;
         self.save_state()?;
+        if let Some(state) = self.options.state.filter(|_| stopped.is_none()) {
+            NoiseKey::forget(state)?;
+        }
         let seconds = began.elapsed().as_secs_f64();
         Ok(self.outcome(stopped, handled as f64 / seconds.max(1e-9)))
     }
@@ -256,7 +258,6 @@ impl<'a> Run<'a> {
             guard: position.guard,
             chosen: position.chosen.take(),
             plateau: position.plateau,
-            noise_key: position.noise_key,
             last_loss: Some(loss),
             last_accuracy: Some(accuracy),
             best_epoch: position.best_epoch,
@@ -344,6 +345,7 @@ impl<'a> Run<'a> {
             train_metrics.clear();
         }
         let private = self.config.private.map(|private| PrivateReport {
+            unit: "window",
             sampling_rate: self.sampling_rate(),
             steps: position.steps,
             clip_norm: private.clip_norm,

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use aggregate::{TensorData, TensorRef, WeightFile};
 use anyhow::{Context, bail, ensure};
-use optim::{Guard, Optimizer, Plateau};
+use optim::{Guard, Optimizer, Plateau, Schedule};
 use serde::{Deserialize, Serialize};
 
 use super::TrainOptions;
@@ -26,7 +26,7 @@ pub fn state_path(out: &Path) -> PathBuf {
 }
 
 /// How far a run is.
-#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Position {
     /// Finished epochs.
     pub(super) epoch: u32,
@@ -40,8 +40,6 @@ pub(super) struct Position {
     pub(super) chosen: Option<RangeTest>,
     /// The account of a schedule that follows the loss.
     pub(super) plateau: Plateau,
-    /// Key of the noise of private training; it never leaves this file.
-    pub(super) noise_key: Option<[u8; 32]>,
     /// Windows of the running epoch, and sums over them.
     pub(super) seen: usize,
     pub(super) correct: usize,
@@ -55,7 +53,7 @@ pub(super) struct Position {
 }
 
 /// All that a run needs to go on.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub(super) struct State {
     pub(super) params: Vec<f32>,
     /// Weights with the best validation loss; empty while there are none.
@@ -179,7 +177,10 @@ impl State {
 /// windows. The number of epochs may grow, except where the learning rate follows it.
 fn fingerprint(start: &Checkpoint, set: &WindowSet<'_>, options: TrainOptions<'_>) -> String {
     let mut config = start.meta.train.clone();
-    if config.schedule == optim::Schedule::Constant {
+    if matches!(
+        config.schedule,
+        Schedule::Constant | Schedule::Step { .. } | Schedule::ReduceOnPlateau(_)
+    ) {
         config.epochs = 0;
     }
     let mut hasher = blake3::Hasher::new();

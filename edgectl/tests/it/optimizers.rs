@@ -10,6 +10,15 @@ fn with_train(folder: &Path, lines: &str) {
     std::fs::write(folder.join("job.toml"), job).expect("written");
 }
 
+const PRIVATE: &str = "private = { clip_norm = 1.0, noise_multiplier = 0.5 }";
+
+/// The same with windows that share no rows, as private training asks for.
+fn private_job(folder: &Path, lines: &str) {
+    let job = JOB.replace("stride = 10", "stride = 20").replace("shift = 3", "");
+    let job = job.replace("epochs = 2\n", &format!("epochs = 2\n{lines}\n"));
+    std::fs::write(folder.join("job.toml"), job).expect("written");
+}
+
 /// The command's error.
 fn error(folder: &Path, args: &[&str]) -> String {
     let output = edgectl(folder, args).output().expect("it runs");
@@ -53,7 +62,6 @@ fn all_that_remembers_something_resumes() {
     let at = folder.path();
     for lines in [
         "accumulate = 3\nproximal = 0.1\nclip_value = 0.01",
-        "private = { clip_norm = 1.0, noise_multiplier = 0.5, insecure_seed = 1 }",
         "[train.validation]\nfraction = 0.5\nby = \"time\"\n[[train.groups]]\nparams = [\"*.bias\"]\nweight_decay = 0.0\nclip_norm = 0.1",
     ] {
         with_train(at, lines);
@@ -70,16 +78,29 @@ fn all_that_remembers_something_resumes() {
     );
     std::fs::write(at.join("job.toml"), plateau).expect("written");
     resumes_to_the_same_bytes(at, "plateau");
-    std::fs::write(at.join("job.toml"), JOB.replace("lr = 3e-3", "lr = \"auto\""))
-        .expect("written");
-    resumes_to_the_same_bytes(at, "lr auto");
+    let seeded = "private = { clip_norm = 1.0, noise_multiplier = 0.5, insecure_seed = 1 }";
+    private_job(at, seeded);
+    resumes_to_the_same_bytes(at, seeded);
+    // Where the rate does not follow the number of epochs, a run may grow.
+    let auto = JOB.replace("lr = 3e-3", "lr = \"auto\"").replace("cosine", "constant");
+    std::fs::write(at.join("job.toml"), auto).expect("written");
+    ok(at, &[&TRAIN[..], &["--epochs", "6"]].concat());
+    let whole = bytes(at, "m.safetensors");
+    ok(at, &[&TRAIN[..], &["--epochs", "2"]].concat());
+    ok(at, &[&TRAIN[..], &["--epochs", "6", "--resume"]].concat());
+    assert_eq!(whole, bytes(at, "m.safetensors"), "lr auto");
+    let message = error(at, &[&TRAIN[..], &["--time-budget", "1ms"]].concat());
+    assert!(message.contains("during the test of learning rates"), "{message}");
 }
 
 #[test]
 fn a_noise_key_that_is_not_seeded_resumes_too_and_differs_from_run_to_run() {
     let folder = federation();
     let at = folder.path();
-    with_train(at, "private = { clip_norm = 1.0, noise_multiplier = 0.5 }");
+    with_train(at, PRIVATE);
+    let message = error(at, &TRAIN);
+    assert!(message.contains("train_stride to at least len"), "{message}");
+    private_job(at, PRIVATE);
     let report = json(at, &TRAIN);
     let private = &report["private"];
     assert_eq!(private["steps"], report["steps"]);
@@ -91,6 +112,27 @@ fn a_noise_key_that_is_not_seeded_resumes_too_and_differs_from_run_to_run() {
     assert!(!inspected.contains("\"accuracy\""), "{inspected}");
     ok(at, &TRAIN);
     assert_ne!(first, bytes(at, "m.safetensors"), "the noise can be guessed");
+    assert!(!at.join("m.safetensors.state.key").exists(), "the key of a run that is over is kept");
+    // A run that may go on keeps its key, for its owner alone.
+    let report = json(at, &[&TRAIN[..], &["--epochs", "400", "--time-budget", "5ms"]].concat());
+    assert!(report["stopped"].is_string());
+    assert!(at.join("m.safetensors.state.key").exists());
+    // Nothing may choose by rows that are not protected.
+    private_job(at, &format!("{PRIVATE}\nvalidation = {{ fraction = 0.5 }}"));
+    let message = error(at, &TRAIN);
+    assert!(message.contains("not private"), "{message}");
+    // Nodes have noise of their own, even with a seed, and do not ship the seed.
+    private_job(
+        at,
+        "private = { clip_norm = 1.0, noise_multiplier = 50.0, insecure_seed = 77123 }",
+    );
+    let noise = |node: &str| {
+        ok(at, &[&TRAIN[..], &["--node", node]].concat());
+        assert!(!String::from_utf8_lossy(&bytes(at, "m.safetensors")).contains("77123"));
+        tensors(&at.join("m.safetensors"))
+    };
+    assert_ne!(noise("a"), noise("b"));
+    assert_eq!(noise("a"), noise("a"));
 }
 
 #[test]
