@@ -33,7 +33,8 @@ def run(suite: Suite) -> list[str]:
         *sums,
         "",
         "The bytes are those that a step reads and writes: parameters, gradients and state, 28 a "
-        "parameter for AdamW; a copy of as many reads half of them and writes half. Of PyTorch, on "
+        "parameter for AdamW; a copy of as many reads half of them and writes half. A copy writes to "
+        "other memory than it reads, a step writes in place: a share above 100 % is possible. Of PyTorch, on "
         "one tensor with a fixed gradient, the faster of two forms counts in the tables of all: the "
         "fused optimizer, or foreach where there is no fused one, and `torch.compile` of the foreach "
         "step; yogi, lion, lamb and schedule-free AdamW it does not have. Both use their defaults "
