@@ -7,12 +7,12 @@ use std::path::Path;
 use aggregate::{TensorData, TensorRef, WeightFile};
 use anyhow::{Context, bail, ensure};
 use attn_core::{Encoder, EncoderConfig};
+use optim::ParamGroups;
 use preprocess::Pipeline;
 use serde::{Deserialize, Serialize};
 
 use crate::data::{DataConfig, Expected};
 use crate::job::{FederationConfig, TrainConfig, WindowConfig};
-use crate::training::param_groups;
 
 /// The metadata key.
 pub const METADATA_KEY: &str = "edgectl";
@@ -210,12 +210,24 @@ impl Checkpoint {
         Ok(Self { meta, encoder, params })
     }
 
+    /// Which parameters are trained, and how, by the `[train]` section.
+    ///
+    /// # Errors
+    /// If a pattern matches no parameter, or nothing is left to train.
+    pub fn param_groups(&self) -> anyhow::Result<ParamGroups> {
+        let tensors = self.encoder.layout().tensors();
+        let names: Vec<(&str, usize)> = tensors.iter().map(|t| (&*t.name, t.range.len())).collect();
+        let config = &self.meta.train;
+        ParamGroups::by_name(&names, &config.groups, &config.trainable)
+            .context("[train] groups and trainable")
+    }
+
     /// Writes the checkpoint, whole or not at all; of a partial one the tensors that were trained.
     ///
     /// # Errors
     /// If the folder does not exist or cannot be written.
     pub fn write(&self, path: &Path) -> anyhow::Result<()> {
-        let groups = self.meta.provenance.partial.then(|| param_groups(self)).transpose()?;
+        let groups = self.meta.provenance.partial.then(|| self.param_groups()).transpose()?;
         let tensors: Vec<TensorRef<'_>> = self
             .encoder
             .layout()

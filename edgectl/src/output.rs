@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::cli::Common;
 use crate::metrics::Metrics;
-use crate::training::{Epoch, Progress};
+use crate::training::{Epoch, Progress, RangeTest};
 
 /// How a subcommand speaks.
 #[derive(Debug, Clone, Copy)]
@@ -92,6 +92,11 @@ pub struct TrainingBar {
 }
 
 impl Progress for TrainingBar {
+    fn chosen(&mut self, found: &RangeTest) {
+        let text = format!("learning rate {} of {} that were tried", found.lr, found.tried.len());
+        self.bar.suspend(|| self.output.note(&text));
+    }
+
     fn begin(&mut self, steps: u64, done: u64) {
         self.bar.set_length(steps);
         self.bar.set_position(done);

@@ -9,7 +9,7 @@ use pulp::Simd;
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
-use crate::error::{check_betas, check_decay, check_eps};
+use crate::error::check_moments;
 use crate::fused::{Fused, Kept, Moment, Rule, builds};
 use crate::lanes::Lanes;
 use crate::memory::Slot;
@@ -64,9 +64,7 @@ impl Rule for AdamWConfig {
     type Factors = Moments;
 
     fn check(&self) -> Result<(), Error> {
-        check_betas(Self::NAME, self.beta1, self.beta2)?;
-        check_eps(Self::NAME, self.eps)?;
-        check_decay(Self::NAME, self.weight_decay)
+        check_moments(Self::NAME, [self.beta1, self.beta2], self.eps, self.weight_decay)
     }
 
     fn slots(&self) -> &'static [Slot] {

@@ -172,6 +172,18 @@ pub(crate) fn check_decay(owner: &'static str, weight_decay: f32) -> Result<(), 
     check_option(owner, "weight_decay", weight_decay, |v| v >= 0.0, "at least 0")
 }
 
+/// Passes for the options that Adam and its relatives share.
+pub(crate) fn check_moments(
+    owner: &'static str,
+    [beta1, beta2]: [f64; 2],
+    eps: f32,
+    weight_decay: f32,
+) -> Result<(), Error> {
+    check_betas(owner, beta1, beta2)?;
+    check_eps(owner, eps)?;
+    check_decay(owner, weight_decay)
+}
+
 /// The first names, and how many more there are.
 fn list(names: &[String]) -> String {
     const SHOWN: usize = 12;

@@ -8,7 +8,7 @@
 use pulp::Simd;
 use serde::{Deserialize, Serialize};
 
-use crate::error::{check_betas, check_decay, check_eps};
+use crate::error::check_moments;
 use crate::fused::{Kept, Moment, Rule, Slices, run};
 use crate::groups::Group;
 use crate::lanes::Lanes;
@@ -111,9 +111,7 @@ impl Rule for LambConfig {
     type Factors = Factors;
 
     fn check(&self) -> Result<(), Error> {
-        check_betas(Self::NAME, self.beta1, self.beta2)?;
-        check_eps(Self::NAME, self.eps)?;
-        check_decay(Self::NAME, self.weight_decay)
+        check_moments(Self::NAME, [self.beta1, self.beta2], self.eps, self.weight_decay)
     }
 
     fn slots(&self) -> &'static [Slot] {

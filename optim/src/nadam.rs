@@ -9,7 +9,7 @@ use pulp::Simd;
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
-use crate::error::{check_betas, check_decay, check_eps, check_option};
+use crate::error::{check_moments, check_option};
 use crate::fused::{Fused, Kept, Moment, Rule, builds};
 use crate::lanes::Lanes;
 use crate::memory::Slot;
@@ -92,11 +92,9 @@ impl Rule for NAdamConfig {
     type Factors = Factors;
 
     fn check(&self) -> Result<(), Error> {
-        check_betas(Self::NAME, self.beta1, self.beta2)?;
-        check_eps(Self::NAME, self.eps)?;
+        check_moments(Self::NAME, [self.beta1, self.beta2], self.eps, self.weight_decay)?;
         let momentum_decay = self.momentum_decay;
-        check_option(Self::NAME, "momentum_decay", momentum_decay, |v| v >= 0.0, "at least 0")?;
-        check_decay(Self::NAME, self.weight_decay)
+        check_option(Self::NAME, "momentum_decay", momentum_decay, |v| v >= 0.0, "at least 0")
     }
 
     fn slots(&self) -> &'static [Slot] {

@@ -11,7 +11,7 @@ use pulp::Simd;
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
-use crate::error::{check_betas, check_decay, check_eps, check_option};
+use crate::error::{check_moments, check_option};
 use crate::fused::{Fused, Kept, Moment, Rule, builds};
 use crate::lanes::Lanes;
 use crate::memory::{Memory, Slot};
@@ -111,10 +111,8 @@ impl Rule for ScheduleFreeAdamWConfig {
 
     fn check(&self) -> Result<(), Error> {
         let owner = Self::NAME;
-        check_betas(owner, self.beta1, self.beta2)?;
+        check_moments(owner, [self.beta1, self.beta2], self.eps, self.weight_decay)?;
         check_option(owner, "beta1", self.beta1, |v| v > 0.0, "above 0 and below 1")?;
-        check_eps(owner, self.eps)?;
-        check_decay(owner, self.weight_decay)?;
         // Beyond these the weights of iterates leave the range of f64.
         let in_range = |v| (0.0..=10.0).contains(&v);
         check_option(owner, "r", self.r, in_range, "between 0 and 10")?;

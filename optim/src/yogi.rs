@@ -9,7 +9,7 @@ use pulp::Simd;
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
-use crate::error::{check_betas, check_decay, check_eps, check_option};
+use crate::error::{check_moments, check_option};
 use crate::fused::{Fused, Kept, Moment, Rule, builds};
 use crate::lanes::Lanes;
 use crate::memory::Slot;
@@ -79,11 +79,9 @@ impl Rule for YogiConfig {
     type Factors = Moments;
 
     fn check(&self) -> Result<(), Error> {
-        check_betas(Self::NAME, self.beta1, self.beta2)?;
-        check_eps(Self::NAME, self.eps)?;
+        check_moments(Self::NAME, [self.beta1, self.beta2], self.eps, self.weight_decay)?;
         let initial = self.initial_accumulator;
-        check_option(Self::NAME, "initial_accumulator", initial, |v| v >= 0.0, "at least 0")?;
-        check_decay(Self::NAME, self.weight_decay)
+        check_option(Self::NAME, "initial_accumulator", initial, |v| v >= 0.0, "at least 0")
     }
 
     fn slots(&self) -> &'static [Slot] {

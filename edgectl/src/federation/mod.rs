@@ -42,6 +42,9 @@ pub fn fresh_model(job: &Job, dataset: &Dataset, segments: &[usize]) -> anyhow::
     // What could never train shall fail here, not on the nodes.
     let cut = Cut { window: &job.window, seq_len, train: true };
     WindowSet::new(dataset, &pipeline, &train, cut)?;
+    if let Some(private) = &job.train.private {
+        private.check_windows(&job.window, &job.train.augment)?;
+    }
     let params = encoder.init(job.train.seed);
     let mut data = job.data.clone();
     data.path = None;
@@ -57,7 +60,9 @@ pub fn fresh_model(job: &Job, dataset: &Dataset, segments: &[usize]) -> anyhow::
         federation: job.federation.clone(),
         provenance: Provenance::default(),
     };
-    Ok(Checkpoint { meta, encoder, params })
+    let checkpoint = Checkpoint { meta, encoder, params };
+    checkpoint.param_groups()?;
+    Ok(checkpoint)
 }
 
 /// Seconds since `began`.

@@ -86,8 +86,7 @@ impl<'a> Gradients<'a> {
             anyhow::bail!("private training needs a [train.private] section");
         };
         let encoder = &start.encoder;
-        let per_step = config.batch.saturating_mul(config.accumulate as usize);
-        let n_expected = per_step.min(set.windows().len());
+        let n_expected = config.windows_per_step().min(set.windows().len());
         let augment = config.augment;
         let stats = lanes.gradient(
             windows,

@@ -12,7 +12,6 @@ use std::path::Path;
 use aggregate::hash_file;
 use anyhow::{Context, ensure};
 use attn_core::{Batch, Precision, Predictor, Workspace};
-use optim::ParamGroups;
 use rayon::prelude::*;
 use serde::Serialize;
 
@@ -116,7 +115,7 @@ pub fn train(
         !set.windows().is_empty(),
         "no labeled training window; the training rows need labels (a column named in [data] label)"
     );
-    let groups = param_groups(&start)?;
+    let groups = start.param_groups()?;
     let run = Run::new(&start, &set, held_out.as_ref(), &groups, options)?;
     let Outcome { params, report, train_metrics } = run.finish(progress)?;
     let mut checkpoint = start;
@@ -139,18 +138,6 @@ pub fn train(
         merged: Vec::new(),
     };
     Ok((checkpoint, report))
-}
-
-/// Which parameters of a model are trained, and how, by its `[train]` section.
-///
-/// # Errors
-/// If a pattern matches no parameter, or nothing is left to train.
-pub fn param_groups(checkpoint: &Checkpoint) -> anyhow::Result<ParamGroups> {
-    let tensors = checkpoint.encoder.layout().tensors();
-    let names: Vec<(&str, usize)> = tensors.iter().map(|t| (&*t.name, t.range.len())).collect();
-    let config = &checkpoint.meta.train;
-    ParamGroups::by_name(&names, &config.groups, &config.trainable)
-        .context("[train] groups and trainable")
 }
 
 /// Segments to train on: marked so, or else not marked for the test.

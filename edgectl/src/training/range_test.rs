@@ -29,8 +29,8 @@ const STEPS: u32 = 40;
 /// Fewest steps that say anything.
 const FEWEST: u32 = 5;
 
-/// Most time of all runs. Steps that take longer than this over all runs' steps are fewer, and the
-/// result then depends on the machine's speed.
+/// Most time of all runs' steps. Where steps are slow they are fewer, and the result then depends on
+/// the machine's speed.
 const MOST_TIME: Duration = Duration::from_secs(30);
 
 /// Most windows over which the loss is compared.
@@ -63,7 +63,6 @@ pub(super) fn range_test(
     options: TrainOptions<'_>,
     seed: u64,
 ) -> anyhow::Result<RangeTest> {
-    let began = Instant::now();
     let n = set.windows().len();
     let threads = options.threads;
     let mut probe = Vec::new();
@@ -82,15 +81,20 @@ pub(super) fn range_test(
         first_loss.is_finite(),
         "the loss is not finite before the first step; add a z-score step in [[preprocess]]"
     );
-    // A first short run says how long steps take.
-    trial.run(LOWEST, FEWEST)?;
-    let per_step = began.elapsed().as_secs_f64() / f64::from(FEWEST);
-    let affordable = MOST_TIME.as_secs_f64() / (per_step * f64::from(N_RATES));
-    let steps = STEPS.min(affordable as u32);
-    ensure!(
-        steps >= FEWEST,
-        "a step takes {per_step:.1} s, too long for a test of learning rates; give a number: --lr 1e-3"
-    );
+    // One step, and a few once buffers have grown, say how long steps take.
+    let affordable = |trial: &mut Trial<'_>, steps: u32| -> anyhow::Result<u32> {
+        let began = Instant::now();
+        trial.run(LOWEST, steps)?;
+        let per_step = began.elapsed().as_secs_f64() / f64::from(steps);
+        let affordable = (MOST_TIME.as_secs_f64() / (per_step * f64::from(N_RATES))) as u32;
+        ensure!(
+            affordable >= FEWEST,
+            "a step takes {per_step:.1} s, too long for a test of learning rates; give a number: --lr 1e-3"
+        );
+        Ok(affordable)
+    };
+    affordable(&mut trial, 1)?;
+    let steps = STEPS.min(affordable(&mut trial, FEWEST)?);
     let mut tried = Vec::new();
     for lr in (0..N_RATES).map(rate) {
         let after = match trial.run(lr, steps)? {
@@ -126,7 +130,7 @@ impl Trial<'_> {
     /// The parameters after so many steps; `None` if a gradient is not finite.
     fn run(&mut self, lr: f64, steps: u32) -> anyhow::Result<Option<Vec<f32>>> {
         let config = &self.start.meta.train;
-        let per_step = config.batch.saturating_mul(config.accumulate as usize);
+        let per_step = config.windows_per_step();
         let mut optimizer = config.optimizer.build_for(self.groups)?;
         optimizer.set_threads(self.options.threads);
         let mut params = self.start.params.clone();

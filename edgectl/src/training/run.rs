@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use attn_core::Precision;
 use optim::{Optimizer, ParamGroups};
 use rand::SeedableRng;
@@ -112,16 +112,12 @@ impl<'a> Run<'a> {
     }
 
     fn steps_per_epoch(&self) -> usize {
-        self.set.windows().len().div_ceil(self.windows_per_step())
-    }
-
-    fn windows_per_step(&self) -> usize {
-        self.config.batch.saturating_mul(self.config.accumulate as usize)
+        self.set.windows().len().div_ceil(self.config.windows_per_step())
     }
 
     /// The probability of a window to be in a private step.
     fn sampling_rate(&self) -> f64 {
-        (self.windows_per_step() as f64 / self.set.windows().len() as f64).min(1.0)
+        (self.config.windows_per_step() as f64 / self.set.windows().len() as f64).min(1.0)
     }
 
     /// Trains to the end, or until it is told to stop.
@@ -138,7 +134,7 @@ impl<'a> Run<'a> {
         let mut gradients = Gradients::new(self.start, self.set, self.groups, self.options.threads);
         let (mut order, mut sampled) = (Vec::new(), Vec::new());
         let steps_per_epoch = self.steps_per_epoch();
-        let per_step = self.windows_per_step();
+        let per_step = self.config.windows_per_step();
         progress.begin(
             u64::from(self.config.epochs) * steps_per_epoch as u64,
             self.state.position.steps,
@@ -220,9 +216,10 @@ impl<'a> Run<'a> {
         };
         // A private step is always taken: one that is left out would tell of a window.
         let finite = norm.is_finite() && (stats.loss.is_finite() || self.noise.is_some());
-        let taken = position.guard.admit(finite).with_context(|| {
-            format!(
-                "step {}; try a smaller [train] lr (now {base_rate}), clip_norm = 1.0, or a z-score step in [[preprocess]]",
+        let taken = position.guard.admit(finite).map_err(|_| {
+            anyhow!(
+                "the gradient was not finite {} steps in a row (step {}); try a smaller [train] lr (now {base_rate:?}), clip_norm = 1.0, or a z-score step in [[preprocess]]",
+                position.guard.in_a_row,
                 position.steps
             )
         })?;
@@ -308,7 +305,7 @@ impl<'a> Run<'a> {
             return Ok(());
         }
         bail!(
-            "training diverged after {} steps: weights, gradient or validation loss are not finite; try a smaller [train] lr (now {}), clip_norm = 1.0, or a z-score step in [[preprocess]]",
+            "training diverged after {} steps: weights, gradient or validation loss are not finite; try a smaller [train] lr (now {:?}), clip_norm = 1.0, or a z-score step in [[preprocess]]",
             self.state.position.steps,
             self.base_rate()
         )

@@ -391,3 +391,25 @@ fn an_optimizer_by_name_keeps_the_options_the_job_gives_it() {
     ok(at, &[&TRAIN[..], &["--optimizer", "lion"]].concat());
     assert_ne!(job, bytes(at, "m.safetensors"));
 }
+
+#[test]
+fn a_run_whose_gradients_are_not_finite_ends_with_advice() {
+    let folder = federation();
+    let at = folder.path();
+    with_train(at, "optimizer = { name = \"sgd\" }\nclip_norm = inf");
+    let message = error(at, &[&TRAIN[..], &["--lr", "1e30", "--epochs", "200"]].concat());
+    assert!(message.contains("not finite 20 steps in a row"), "{message}");
+    assert!(message.contains("smaller [train] lr (now 1e30"), "{message}");
+    assert!(!at.join("m.safetensors").exists());
+}
+
+#[test]
+fn a_center_hears_of_wrong_groups_before_its_nodes_do() {
+    let folder = federation();
+    let at = folder.path();
+    let init = ["init", "--config", "job.toml", "--out", "global.safetensors"];
+    with_train(at, "trainable = [\"block.*\"]");
+    assert!(error(at, &init).contains("matches no parameter"));
+    with_train(at, PRIVATE);
+    assert!(error(at, &init).contains("train_stride to at least len"));
+}
