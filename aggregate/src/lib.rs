@@ -1,6 +1,7 @@
 //! Merge safetensors weight files: streamed, checked, order-independent.
 #![doc = include_str!("../README.md")]
 
+mod accountant;
 mod admit;
 mod atomic;
 mod dtype;
@@ -20,6 +21,7 @@ mod state;
 mod tensor;
 mod write;
 
+pub use accountant::{Accountant, AccountantError, adaptive_noise_multiplier, next_clip};
 pub use admit::Update;
 pub use atomic::atomic_write;
 pub use error::Error;
