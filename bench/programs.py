@@ -29,6 +29,7 @@ class Contender:
     name: str
     run: Callable[[], dict]  # one slot: `p50_us`, `p99_us` and what else the program tells
     prepare: Callable[[], list[float]] = list  # numbers that all programs must agree on, if any
+    rounds: int | None = None  # takes part in so many at most: for a slow program
 
 
 @dataclass

@@ -60,6 +60,8 @@ class Rounds:
             time.sleep(self.rest_s)
             noise = [meter.read()] if self.rest_s else []
             for contender in ready[:]:
+                if contender.rounds is not None and number >= contender.rounds:
+                    continue
                 try:
                     row.slots.setdefault(contender.name, []).append(contender.run())
                 except Failure as failure:

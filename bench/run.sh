@@ -12,6 +12,27 @@ if ! "$python" -c 'import jax, numpy, onnx, onnxruntime, onnxscript, optax, safe
     "$python" -m pip install --quiet -r bench/requirements.txt >&2
 fi
 
+case " $* " in
+    *" merge "*) # each beside the other libraries, whose versions its pins could change
+        flwr=${venv%-venv}-flwr-venv mergekit=${venv%-venv}-mergekit-venv
+        if ! "$flwr/bin/python" -c 'import flwr, safetensors' 2>/dev/null; then
+            echo "installing Flower into $flwr" >&2
+            { python3 -m venv "$flwr" && "$flwr/bin/python" -m pip install --quiet flwr safetensors; } >&2 ||
+                echo "Flower cannot be installed here: it will be n/a" >&2
+        fi
+        if ! "$mergekit/bin/python" -c 'import mergekit, torch' 2>/dev/null; then
+            echo "installing mergekit into $mergekit" >&2
+            {
+                packages='import sysconfig; print(sysconfig.get_path("purelib"))'
+                python3 -m venv "$mergekit" &&
+                    own=$("$mergekit/bin/python" -c "$packages") &&
+                    "$python" -c "$packages" >"$own/edgectl-bench.pth" && # PyTorch from there
+                    "$mergekit/bin/python" -m pip install --quiet mergekit
+            } >&2 || echo "mergekit cannot be installed here: it will be n/a" >&2
+        fi
+        ;;
+esac
+
 build=yes
 for argument in "$@"; do
     case "$argument" in

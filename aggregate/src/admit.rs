@@ -7,11 +7,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rayon::prelude::*;
 
+use crate::blocks::Block;
 use crate::dtype::{Kind, element_width, first_invalid, kind};
-use crate::mean::Block;
+use crate::patterns::Patterns;
 use crate::reject::{Reason, Rejected};
-use crate::source::Source;
-use crate::{Error, OnRejection, TensorInfo, WeightFile};
+use crate::{Error, OnRejection, Options, TensorInfo, WeightFile};
 
 /// Up to this many updates stay open from the checks to the sum; of more, each read opens its file.
 const MAX_OPEN_FILES: usize = 128;
@@ -34,12 +34,18 @@ pub struct Update {
     /// Its weight in the mean, usually the number of examples: finite and at least 0. An update of
     /// weight 0 is checked and listed, and does not influence the result.
     pub weight: f64,
+    /// How many versions its base is older than the base of the merge.
+    pub age: u64,
+    /// The length of its local training, for [`Reducer::Nova`](crate::Reducer::Nova): the number of
+    /// steps, or what [`nova_steps`](crate::nova_steps) makes of it.
+    pub steps: f64,
 }
 
 impl Update {
     /// An update of unknown origin.
     pub fn new(path: impl Into<PathBuf>, weight: f64) -> Self {
-        Self { path: path.into(), node: None, base: None, partial: false, weight }
+        let (node, base) = (None, None);
+        Self { path: path.into(), node, base, partial: false, weight, age: 0, steps: 1.0 }
     }
 }
 
@@ -69,15 +75,16 @@ impl Base {
     pub(crate) fn read_block(&self, block: Block, bytes: &mut Vec<u8>) -> Result<(), Error> {
         let tensor = &self.file.tensors()[block.tensor];
         bytes.resize(block.n_elements * element_width(tensor.dtype), 0);
-        self.file.source().read_exact_at(bytes, tensor.offset(block.start))?;
+        self.file.read_at(tensor, block.start, bytes)?;
         match first_invalid(tensor.dtype, bytes) {
             None => Ok(()),
-            Some((index, _)) => Err(Error::BaseValue {
-                path: self.file.path().to_owned(),
-                tensor: tensor.name.clone(),
-                index: block.start + index,
-            }),
+            Some((index, _)) => Err(self.value_error(tensor, block.start + index)),
         }
+    }
+
+    pub(crate) fn value_error(&self, tensor: &TensorInfo, index: usize) -> Error {
+        let path = self.file.path().to_owned();
+        Error::BaseValue { path, tensor: tensor.name.clone(), index }
     }
 }
 
@@ -85,109 +92,207 @@ impl Base {
 #[derive(Debug)]
 pub(crate) struct Input {
     pub(crate) update: Update,
-    pub(crate) hash: String,
-    pub(crate) source: Source,
-    /// Updates of one layout share the list, so that many updates take little memory.
-    pub(crate) tensors: Arc<[TensorInfo]>,
+    /// See [`WeightFile::fingerprint`].
+    pub(crate) fingerprint: String,
+    /// The content hash where others have the same fingerprint.
+    tie: String,
+    /// The hash of all integers and booleans that are not kept local.
+    integers: String,
+    /// Its place in the list.
+    pub(crate) position: usize,
+    pub(crate) file: WeightFile,
 }
 
-/// The updates that count, in an order that does not depend on how they were listed.
+/// All updates that passed the checks made on one file alone.
 #[derive(Debug)]
-pub(crate) struct Admission {
-    /// Sorted by content hash, then weight, then path; at least one has a weight above 0.
-    pub(crate) inputs: Vec<Input>,
+pub(crate) struct Candidates {
+    /// In an order that does not depend on how they were listed.
+    inputs: Vec<Input>,
+    /// The others, and those that were found out later.
+    rejected: Vec<Rejected>,
+    n_updates: usize,
+    /// Bytes read from files that were rejected at once.
+    n_read: u64,
+}
+
+/// The updates that count.
+#[derive(Debug)]
+pub(crate) struct Admission<'a> {
+    /// In the order of the candidates; at least one has a weight above 0.
+    pub(crate) inputs: Vec<&'a Input>,
     pub(crate) tensors: Arc<[TensorInfo]>,
     /// The base's hash, or else the one the updates agree on.
     pub(crate) base_hash: Option<String>,
     /// Sorted by path.
     pub(crate) rejected: Vec<Rejected>,
-    /// Bytes that were read from files that were then rejected.
-    pub(crate) n_read_rejected: u64,
 }
 
-/// Checks the list, then every file, then the files against each other.
-pub(crate) fn admit(
-    updates: &[Update],
-    base: Option<&Base>,
-    on_rejection: OnRejection,
-) -> Result<Admission, Error> {
-    check_list(updates)?;
-    let layouts = Mutex::new(BTreeSet::new());
-    let keep_open = updates.len() <= MAX_OPEN_FILES;
-    let checked: Vec<_> =
-        updates.par_iter().map(|update| check_file(update, base, &layouts, keep_open)).collect();
+/// What updates are checked against.
+#[derive(Debug)]
+pub(crate) struct Checks<'a> {
+    pub(crate) base: Option<&'a Base>,
+    /// Hashes of older bases.
+    pub(crate) older: Vec<&'a str>,
+    pub(crate) keep_local: &'a Patterns,
+    pub(crate) options: &'a Options,
+}
 
-    let mut rejected = Vec::new();
-    let mut n_read_rejected = 0;
-    let mut inputs = Vec::with_capacity(checked.len());
-    for (update, result) in updates.iter().zip(checked) {
-        match result {
-            Ok(input) => inputs.push(input),
-            Err((reason, n_read)) => {
-                n_read_rejected += n_read;
-                rejected.push(reject(update, reason));
-            }
-        }
-    }
-    inputs.sort_by(|a, b| sort_key(a).cmp(&sort_key(b)));
-    let mut keep = |inputs: &mut Vec<Input>, check: &mut dyn FnMut(&Input) -> Option<Reason>| {
-        inputs.retain(|input| match check(input) {
-            Some(reason) => {
-                n_read_rejected += input.source.n_read();
-                rejected.push(reject(&input.update, reason));
-                false
-            }
-            None => true,
-        });
-    };
-
-    let mut base_hash = base.map(|base| base.hash.clone());
-    let mut tensors = base.map(|base| base.file.shared_tensors());
-    if base.is_none() {
-        let same = |a: &Arc<[TensorInfo]>, b: &Arc<[TensorInfo]>| {
-            Arc::ptr_eq(a, b) || Reason::mismatch(a, b).is_none()
+impl Candidates {
+    /// Checks the list, then each file alone: header, names, shapes, dtypes, integers, base, age.
+    pub(crate) fn open(updates: &[Update], checks: &Checks<'_>) -> Result<Self, Error> {
+        check_list(updates)?;
+        let layouts = Mutex::new(BTreeSet::new());
+        let keep_open = updates.len() <= MAX_OPEN_FILES;
+        let checked: Vec<_> =
+            updates.par_iter().map(|u| check_file(u, checks, &layouts, keep_open)).collect();
+        let mut candidates = Self {
+            inputs: Vec::with_capacity(checked.len()),
+            rejected: Vec::new(),
+            n_updates: updates.len(),
+            n_read: 0,
         };
-        tensors = most_common(&inputs, |input| Some(input.tensors.clone()), same);
-        if let Some(expected) = &tensors {
-            keep(&mut inputs, &mut |input| Reason::mismatch(expected, &input.tensors));
+        for (position, (update, result)) in updates.iter().zip(checked).enumerate() {
+            match result {
+                Ok(input) => candidates.inputs.push(Input { position, ..input }),
+                Err((reason, n_read)) => {
+                    candidates.n_read += n_read;
+                    candidates.rejected.push(reject(update, reason));
+                }
+            }
         }
-        base_hash = most_common(&inputs, |input| input.update.base.clone(), |a, b| a == b);
-        if let Some(expected) = &base_hash {
-            keep(&mut inputs, &mut |input| other_base(expected, &input.update));
+        candidates.sort()?;
+        Ok(candidates)
+    }
+
+    fn sort(&mut self) -> Result<(), Error> {
+        self.inputs.sort_by(|a, b| a.fingerprint.cmp(&b.fingerprint));
+        for run in self.inputs.chunk_by_mut(|a, b| a.fingerprint == b.fingerprint) {
+            if run.len() > 1 {
+                for input in run {
+                    input.tie = input.file.content_hash()?;
+                }
+            }
+        }
+        self.inputs.sort_by(|a, b| a.sort_key().cmp(&b.sort_key()));
+        Ok(())
+    }
+
+    /// Takes out updates that were found to be bad while they were merged.
+    pub(crate) fn refuse(&mut self, refused: Vec<(PathBuf, Reason)>) {
+        for (path, reason) in refused {
+            if let Some(at) = self.inputs.iter().position(|input| input.update.path == path) {
+                let input = self.inputs.remove(at);
+                self.n_read += input.file.n_read();
+                self.rejected.push(reject(&input.update, reason));
+            }
         }
     }
 
-    // Of one node's updates the first counts, or the first with a weight.
-    let mut counting: BTreeMap<String, PathBuf> = BTreeMap::new();
-    let (weighted, others): (Vec<_>, Vec<_>) =
-        inputs.iter().map(|input| &input.update).partition(|update| update.weight > 0.0);
-    for update in weighted.into_iter().chain(others) {
-        if let Some(node) = &update.node {
-            counting.entry(node.clone()).or_insert_with(|| update.path.clone());
-        }
+    /// The updates that hold NaN or infinity.
+    pub(crate) fn not_finite(&self) -> Result<Vec<(PathBuf, Reason)>, Error> {
+        let scan = |input: &Input| {
+            let found = input.file.first_invalid()?;
+            Ok(found.map(|reason| (input.update.path.clone(), reason)))
+        };
+        let found: Result<Vec<_>, Error> = self.inputs.par_iter().map(scan).collect();
+        Ok(found?.into_iter().flatten().collect())
     }
-    keep(&mut inputs, &mut |input| {
-        let node = input.update.node.clone()?;
-        let kept = counting.get(&node).filter(|&path| *path != input.update.path)?.clone();
-        Some(Reason::Duplicate { node, kept })
-    });
 
-    rejected.sort_by(|a, b| a.path.cmp(&b.path));
-    let fails = |rejected: &Rejected| match on_rejection {
-        OnRejection::Skip => false,
-        OnRejection::SkipNotFinite => !matches!(rejected.reason, Reason::Value { .. }),
-        OnRejection::Fail => true,
-    };
-    if rejected.iter().any(fails) {
-        return Err(Error::Rejected { n_updates: updates.len(), rejected });
+    /// Bytes read from all files so far.
+    pub(crate) fn n_read(&self) -> u64 {
+        self.n_read + self.inputs.iter().map(|input| input.file.n_read()).sum::<u64>()
     }
-    let Some(tensors) = tensors.filter(|_| !inputs.is_empty()) else {
-        return Err(Error::NothingAdmitted { rejected });
-    };
-    if inputs.iter().all(|input| input.update.weight == 0.0) {
-        return Err(Error::ZeroWeights { n_updates: inputs.len() });
+
+    /// Checks the files against each other, and whether enough are left.
+    pub(crate) fn select(&self, checks: &Checks<'_>) -> Result<Admission<'_>, Error> {
+        let Checks { base, options, .. } = *checks;
+        let mut rejected = self.rejected.clone();
+        let mut inputs: Vec<&Input> = self.inputs.iter().collect();
+        let mut keep = |inputs: &mut Vec<&Input>,
+                        check: &mut dyn FnMut(&Input) -> Option<Reason>| {
+            inputs.retain(|input| match check(input) {
+                Some(reason) => {
+                    rejected.push(reject(&input.update, reason));
+                    false
+                }
+                None => true,
+            });
+        };
+
+        let mut base_hash = base.map(|base| base.hash.clone());
+        let mut tensors = base.map(|base| base.file.shared_tensors());
+        if base.is_none() {
+            let same = |a: &Arc<[TensorInfo]>, b: &Arc<[TensorInfo]>| {
+                Arc::ptr_eq(a, b) || Reason::mismatch(a, b).is_none()
+            };
+            tensors = most_common(&inputs, |input| Some(input.file.shared_tensors()), same);
+            if let Some(expected) = &tensors {
+                keep(&mut inputs, &mut |input| Reason::mismatch(expected, input.file.tensors()));
+            }
+            base_hash = most_common(&inputs, |input| input.update.base.clone(), |a, b| a == b);
+            if let Some(expected) = &base_hash {
+                keep(&mut inputs, &mut |input| other_base(expected, &input.update));
+            }
+        }
+        // Of partial updates not all may hold the same integers: those that do must agree.
+        let whole = |input: &Input| !input.update.partial;
+        let integers = most_common(
+            &inputs,
+            |input| whole(input).then(|| input.integers.clone()),
+            |a, b| a == b,
+        );
+        if let Some(expected) = integers {
+            keep(&mut inputs, &mut |input| {
+                (whole(input) && input.integers != expected).then_some(Reason::Integers)
+            });
+        }
+
+        // Of one node's updates the first counts, or the first with a weight.
+        let mut counting: BTreeMap<String, PathBuf> = BTreeMap::new();
+        let (weighted, others): (Vec<_>, Vec<_>) =
+            inputs.iter().map(|input| &input.update).partition(|update| update.weight > 0.0);
+        for update in weighted.into_iter().chain(others) {
+            if let Some(node) = &update.node {
+                counting.entry(node.clone()).or_insert_with(|| update.path.clone());
+            }
+        }
+        keep(&mut inputs, &mut |input| {
+            let node = input.update.node.clone()?;
+            let kept = counting.get(&node).filter(|&path| *path != input.update.path)?.clone();
+            Some(Reason::Duplicate { node, kept })
+        });
+
+        rejected.sort_by(|a, b| a.path.cmp(&b.path));
+        let fails = |rejected: &Rejected| match options.on_rejection {
+            OnRejection::Skip => false,
+            OnRejection::SkipBadValues => {
+                !matches!(rejected.reason, Reason::Value { .. } | Reason::Norm { .. })
+            }
+            OnRejection::Fail => true,
+        };
+        if rejected.iter().any(fails) {
+            return Err(Error::Rejected { n_updates: self.n_updates, rejected });
+        }
+        let Some(tensors) = tensors.filter(|_| !inputs.is_empty()) else {
+            return Err(Error::NothingAdmitted { rejected });
+        };
+        if inputs.iter().all(|input| input.update.weight == 0.0) {
+            return Err(Error::ZeroWeights { n_updates: inputs.len() });
+        }
+        let found = inputs.iter().filter(|input| input.update.weight > 0.0).count();
+        if found < options.quorum {
+            return Err(Error::Quorum { quorum: options.quorum, found, rejected });
+        }
+        Ok(Admission { inputs, tensors, base_hash, rejected })
     }
-    Ok(Admission { inputs, tensors, base_hash, rejected, n_read_rejected })
+}
+
+impl Input {
+    /// Node, content, weight, path: where a rule is undecided the first node counts.
+    fn sort_key(&self) -> (Option<&str>, &str, &str, u64, &Path) {
+        let Update { node, weight, path, .. } = &self.update;
+        (node.as_deref(), &self.fingerprint, &self.tie, weight.to_bits(), path)
+    }
 }
 
 /// What the operator got wrong before any file is read.
@@ -213,51 +318,60 @@ fn check_list(updates: &[Update]) -> Result<(), Error> {
     Ok(())
 }
 
-/// Everything that can be checked on one file; a failure comes with the bytes read so far.
+/// Everything that can be checked on one file but its floats; a failure comes with the bytes read.
 fn check_file(
     update: &Update,
-    base: Option<&Base>,
+    checks: &Checks<'_>,
     layouts: &Mutex<BTreeSet<Arc<[TensorInfo]>>>,
     keep_open: bool,
 ) -> Result<Input, (Reason, u64)> {
-    let file = WeightFile::open(&update.path).map_err(|error| (Reason::of(error), 0))?;
-    let fail = |reason| (reason, file.source().n_read());
+    let mut file = WeightFile::open(&update.path).map_err(|error| (Reason::of(error), 0))?;
+    let n_read = file.n_read();
+    let fail = |reason| (reason, n_read);
     if let Some(TensorInfo { name, dtype, .. }) = unsupported(file.tensors()) {
         return Err(fail(Reason::Unsupported { tensor: name.clone(), dtype: *dtype }));
     }
-    if let Some(base) = base {
+    if let Some(base) = checks.base {
         let mismatch = if update.partial {
             Reason::mismatch_of_part(base.file.tensors(), file.tensors())
         } else {
             Reason::mismatch(base.file.tensors(), file.tensors())
         };
-        if let Some(reason) = mismatch.or_else(|| other_base(&base.hash, update)) {
+        let reason = mismatch.or_else(|| {
+            let is_older = update.base.as_deref().is_some_and(|hash| checks.older.contains(&hash));
+            let late = is_older || checks.options.reducer.takes_any_base();
+            if late { None } else { other_base(&base.hash, update) }
+        });
+        if let Some(reason) = reason {
             return Err(fail(reason));
         }
     }
-    let hash = file.scan().map_err(fail)?;
-    let (mut source, mut tensors) = file.into_parts();
+    if let Some(max_age) = checks.options.max_age.filter(|&max_age| update.age > max_age) {
+        return Err(fail(Reason::Age { age: update.age, max_age }));
+    }
+    let integers = file.integers(|name| checks.keep_local.matches(name)).map_err(fail)?;
+    let fingerprint = file.fingerprint().map_err(|error| fail(Reason::of(error)))?;
     if !keep_open {
-        source.close();
+        file.close();
     }
     // The set only ever grows by whole entries, so it is sound even if another thread panicked.
     let mut layouts = layouts.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(known) = layouts.get(&tensors) {
-        tensors = Arc::clone(known);
-    } else {
-        layouts.insert(Arc::clone(&tensors));
-    }
+    let tensors = file.shared_tensors();
+    let known = layouts.get(&tensors).map_or_else(|| Arc::clone(&tensors), Arc::clone);
+    layouts.insert(Arc::clone(&known));
+    drop(layouts);
+    file.share(known);
     // -0 is a zero like any other.
     let update = Update { weight: update.weight + 0.0, ..update.clone() };
-    Ok(Input { update, hash, source, tensors })
+    Ok(Input { update, fingerprint, tie: String::new(), integers, position: 0, file })
 }
 
 /// What most updates have, each node (or file without a node) voting once for each value it has;
-/// of values with as many votes, the one of the update with the lowest content hash.
+/// of values with as many votes, the one of the first update.
 ///
 /// Updates of weight 0 have no vote, unless there are no others.
 fn most_common<T>(
-    sorted: &[Input],
+    sorted: &[&Input],
     value: impl Fn(&Input) -> Option<T>,
     same: impl Fn(&T, &T) -> bool,
 ) -> Option<T> {
@@ -275,10 +389,6 @@ fn most_common<T>(
     // The first of equals, while `max_by_key` would give the last.
     let n_votes = groups.iter().map(|(_, voters)| voters.len()).max()?;
     groups.into_iter().find(|(_, voters)| voters.len() == n_votes).map(|(value, _)| value)
-}
-
-fn sort_key(input: &Input) -> (&str, u64, &Path) {
-    (&input.hash, input.update.weight.to_bits(), &input.update.path)
 }
 
 fn other_base(expected: &str, update: &Update) -> Option<Reason> {

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
 
 use crate::Error;
+use crate::source::Source;
 
 /// Writes `bytes` to `path` so that at no moment a torn file has that name.
 ///
@@ -43,6 +44,27 @@ pub(crate) fn check_target(path: &Path) -> Result<(), Error> {
     Ok(())
 }
 
+/// How the names of temporary files begin and end.
+const PREFIX: &str = ".incomplete-";
+const SUFFIX: &str = ".tmp";
+
+/// Removes temporary files that nobody holds a lock on: their programs were killed.
+fn remove_stale(folder: &Path) {
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let is_temporary =
+            name.to_str().is_some_and(|n| n.starts_with(PREFIX) && n.ends_with(SUFFIX));
+        if is_temporary
+            && let Ok(file) = File::options().read(true).write(true).open(entry.path())
+            && file.try_lock().is_ok()
+        {
+            // While it is locked, so that its maker, if it has only just made it, sees that it is gone.
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
 fn folder_of(path: &Path) -> Result<PathBuf, Error> {
     match (path.file_name(), path.parent()) {
         (Some(_), Some(folder)) if folder.as_os_str().is_empty() => Ok(PathBuf::from(".")),
@@ -60,30 +82,46 @@ pub(crate) struct PendingFile {
 }
 
 impl PendingFile {
-    /// Creates the temporary file, next to where it will be.
+    /// Creates the temporary file, next to where it will be, and removes those of programs that
+    /// were killed.
     pub(crate) fn create(path: &Path) -> Result<Self, Error> {
         check_target(path)?;
         let folder = folder_of(path)?;
+        remove_stale(&folder);
         let mut builder = tempfile::Builder::new();
-        builder.prefix(".incomplete-").suffix(".tmp");
+        builder.prefix(PREFIX).suffix(SUFFIX);
         #[cfg(unix)]
         {
             // What any new file asks for; the system takes the umask off.
             use std::os::unix::fs::PermissionsExt;
             builder.permissions(fs::Permissions::from_mode(0o666));
         }
-        let file = builder
-            .tempfile_in(&folder)
-            .map_err(|source| Error::Write { path: path.to_owned(), source })?;
-        Ok(Self { path: path.to_owned(), folder, file })
+        loop {
+            let file = builder
+                .tempfile_in(&folder)
+                .map_err(|source| Error::Write { path: path.to_owned(), source })?;
+            // The lock says that somebody is at work, and ends with the process, however that ends.
+            // Where the system has no locks nobody can take it, and nothing is ever removed.
+            let _ = file.as_file().lock();
+            if file.path().exists() {
+                return Ok(Self { path: path.to_owned(), folder, file });
+            }
+            // Another program took it for a stale one between its creation and the lock.
+        }
     }
 
     pub(crate) fn write_error(&self, source: io::Error) -> Error {
         Error::Write { path: self.path.clone(), source }
     }
 
-    pub(crate) fn file(&mut self) -> &mut File {
-        self.file.as_file_mut()
+    /// Writes bytes to a place in the file.
+    pub(crate) fn write_at(&mut self, bytes: &[u8], offset: u64) -> Result<(), Error> {
+        write_all_at(self.file.as_file_mut(), bytes, offset).map_err(|e| self.write_error(e))
+    }
+
+    /// A name for the content, see [`Source::hash`].
+    pub(crate) fn hash(&self) -> Result<String, Error> {
+        Source::open(self.file.path())?.hash()
     }
 
     /// Waits until the bytes are on the disk.
@@ -103,6 +141,18 @@ impl PendingFile {
         }
         Ok(())
     }
+}
+
+#[cfg(unix)]
+fn write_all_at(file: &mut File, bytes: &[u8], offset: u64) -> io::Result<()> {
+    std::os::unix::fs::FileExt::write_all_at(file, bytes, offset)
+}
+
+#[cfg(not(unix))]
+fn write_all_at(file: &mut File, bytes: &[u8], offset: u64) -> io::Result<()> {
+    use std::io::{Seek, SeekFrom};
+    file.seek(SeekFrom::Start(offset))?;
+    file.write_all(bytes)
 }
 
 impl Write for PendingFile {
@@ -130,6 +180,19 @@ mod tests {
         drop(file);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
         assert_eq!(fs::read(&path).unwrap(), b"old");
+    }
+
+    #[test]
+    fn what_a_killed_program_left_is_removed_and_what_is_at_work_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a");
+        let at_work = PendingFile::create(&path).unwrap();
+        let left = folder.path().join(".incomplete-left.tmp");
+        fs::write(&left, "half").unwrap();
+        atomic_write(folder.path().join("b"), b"whole").unwrap();
+        assert!(!left.exists());
+        at_work.persist().unwrap();
+        assert!(path.exists());
     }
 
     #[test]

@@ -153,13 +153,105 @@ pub enum Error {
         rejected: Vec<Rejected>,
     },
 
-    /// The server step starts from a base file, and none was given.
-    #[error(
-        "the server step {server_step} moves a base file; name the file the nodes started from"
-    )]
+    /// Fewer updates are left than must be.
+    #[error("{found} updates can be merged, the quorum is {quorum}:{}", lines(rejected))]
+    Quorum {
+        /// How many there must be.
+        quorum: usize,
+        /// How many there are.
+        found: usize,
+        /// The rejected ones with their reasons, sorted by path.
+        rejected: Vec<Rejected>,
+    },
+    /// The index of a sharded model cannot be read, or does not fit its files.
+    #[error("the index {} cannot be used: {problem}; write the model again", path.display())]
+    Index {
+        /// The index.
+        path: PathBuf,
+        /// What does not fit.
+        problem: String,
+    },
+    /// A pattern of tensor names cannot be used.
+    #[error("the pattern {pattern:?} cannot be used: {problem}")]
+    Pattern {
+        /// The pattern.
+        pattern: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+
+    /// An option of private merging is out of range.
+    #[error("{option} of private merging is {value}, expected {expected}")]
+    PrivacyOption {
+        /// The option.
+        option: &'static str,
+        /// Its value.
+        value: f64,
+        /// What would do.
+        expected: &'static str,
+    },
+    /// Private merging does not go with another choice.
+    #[error("private merging is a clipped mean of equal weights with a base; {problem}")]
+    PrivacyConflict {
+        /// What to change.
+        problem: &'static str,
+    },
+    /// The privacy of a round cannot be accounted for.
+    #[error("private merging: {source}")]
+    Accountant {
+        /// What the accountant said.
+        source: crate::AccountantError,
+    },
+    /// The system gives no secret numbers.
+    #[error("the system gives no secret numbers for private merging: {message}")]
+    NoRandomness {
+        /// What it said.
+        message: String,
+    },
+    /// Bucketing does not go with the reducer.
+    #[error("bucketing does not go with the reducer {reducer}; use one of the two alone")]
+    Bucketing {
+        /// The reducer's name.
+        reducer: &'static str,
+    },
+    /// Buckets of no update.
+    #[error("buckets have 0 updates, expected at least 1")]
+    BucketSize,
+    /// An option of the reducer is out of range.
+    #[error("{reducer}: {option} is {value}, expected {expected}")]
+    ReducerOption {
+        /// The reducer's name.
+        reducer: &'static str,
+        /// The option.
+        option: &'static str,
+        /// Its value.
+        value: f64,
+        /// What would do.
+        expected: &'static str,
+    },
+    /// The reducer needs more updates, or another number of them.
+    #[error("{reducer} needs {needed}, and {found} can be merged")]
+    TooFew {
+        /// The reducer's name.
+        reducer: &'static str,
+        /// How many, and why, in words.
+        needed: String,
+        /// How many there are.
+        found: usize,
+    },
+    /// The rule starts from a base file, and none was given.
+    #[error("{rule} moves a base file; name the file the nodes started from")]
     BaseNeeded {
-        /// The server step's name.
-        server_step: &'static str,
+        /// The name of the reducer or server step.
+        rule: &'static str,
+    },
+    /// An older base is not a model of the same kind.
+    #[error("the older base {} does not fit the base: {reason}", path.display())]
+    OlderBase {
+        /// The file.
+        path: PathBuf,
+        /// The first difference.
+        reason: crate::Reason,
     },
     /// A value of the base file cannot be moved.
     #[error("tensor {tensor:?} of the base {} is not finite at element {index}", path.display())]
@@ -171,9 +263,9 @@ pub enum Error {
         /// The first bad element.
         index: usize,
     },
-    /// The server step's result does not fit the tensor's dtype.
+    /// The result does not fit the tensor's dtype.
     #[error(
-        "the server step takes tensor {tensor:?} out of the range of {dtype} at element {index}; \
+        "the merge takes tensor {tensor:?} out of the range of {dtype} at element {index}; \
          lower lr or momentum"
     )]
     OutOfRange {
@@ -190,6 +282,14 @@ pub enum Error {
         /// The value that was given.
         lr: f32,
     },
+    /// Another option of the server step is not usable.
+    #[error("{option} of the server step is {value}, which is out of range")]
+    ServerOption {
+        /// The option.
+        option: &'static str,
+        /// Its value.
+        value: f32,
+    },
     /// The server step's options, or its saved state, do not suit its optimizer.
     #[error("server step: {source}")]
     Optimizer {
@@ -199,12 +299,12 @@ pub enum Error {
     },
     /// The server step has a memory and no file to keep it in.
     #[error(
-        "the server step has momentum {momentum}, which must outlive the round; \
-             name a state file to write"
+        "the server step {server_step} has a memory that must outlive the round; \
+         name a state file to write"
     )]
     StateNeeded {
-        /// The momentum that was asked for.
-        momentum: f32,
+        /// The server step's name.
+        server_step: &'static str,
     },
     /// Model and state would be written to the same file.
     #[error("{} is named for the model and for its state; give the state another name", path.display())]
@@ -215,7 +315,7 @@ pub enum Error {
     /// The state file belongs to another model than the base file.
     #[error(
         "the state {} belongs to the model with hash {found}, but the base has hash {expected}; \
-         pass the base it belongs to, or delete the state to start momentum afresh",
+         pass the base it belongs to, or delete the state to start afresh",
         path.display()
     )]
     StateModel {
@@ -228,7 +328,7 @@ pub enum Error {
     },
     /// The state file is a valid weight file, but not a state of this server step.
     #[error(
-        "{} is not a state of this server step: {problem}; delete it to start momentum afresh",
+        "{} is not a state of this server step: {problem}; delete it to start afresh",
         path.display()
     )]
     State {

@@ -63,7 +63,7 @@ fn parse(json: &[u8], file_len: u64) -> Result<Header, FormatProblem> {
         let (start, end) = tensor.data_offsets;
         let (dtype, shape) = check_size(&name, tensor)?;
         // `check_size` has shown that end is not before start.
-        spans.push((end, TensorInfo { name, dtype, shape, start }));
+        spans.push((end, TensorInfo { name, dtype, shape, start, shard: 0 }));
     }
 
     spans.sort_by(|(end, t), (other_end, other)| (t.start, end).cmp(&(other.start, other_end)));
@@ -171,10 +171,11 @@ impl<'de> Visitor<'de> for RawHeaderVisitor {
 }
 
 /// The bytes in front of the data, for tensors in the order of the data: the header's length and
-/// the header, metadata keys sorted, filled with spaces to a multiple of eight.
+/// the header, metadata keys sorted, filled with spaces to a multiple of eight and to `least` bytes.
 pub(crate) fn header_bytes(
     tensors: &[(String, Dtype, Vec<usize>)],
     metadata: &BTreeMap<String, String>,
+    least: usize,
 ) -> Vec<u8> {
     /// A string as JSON; writing one cannot fail.
     fn quoted(text: &str) -> String {
@@ -198,7 +199,8 @@ pub(crate) fn header_bytes(
         start = end;
     }
     let mut json = format!("{{{}}}", entries.join(",")).into_bytes();
-    json.resize(json.len().next_multiple_of(PREFIX_LEN as usize), b' ');
+    let least = least.saturating_sub(PREFIX_LEN as usize);
+    json.resize(json.len().max(least).next_multiple_of(PREFIX_LEN as usize), b' ');
     let mut bytes = (json.len() as u64).to_le_bytes().to_vec();
     bytes.extend(json);
     bytes
@@ -286,7 +288,7 @@ mod tests {
             ("a".to_owned(), Dtype::BOOL, vec![]),
         ];
         let metadata = BTreeMap::from([("k".to_owned(), "line\nbreak".to_owned())]);
-        let bytes = header_bytes(&tensors, &metadata);
+        let bytes = header_bytes(&tensors, &metadata, 0);
         assert_eq!(bytes.len() % 8, 0);
         let header = parse(&bytes[8..], bytes.len() as u64 + 49).unwrap();
         assert_eq!(header.metadata, metadata);

@@ -1,37 +1,57 @@
 //! Merge safetensors weight files: streamed, checked, order-independent.
 #![doc = include_str!("../README.md")]
 
-mod accountant;
-mod admit;
-mod atomic;
-mod dtype;
-mod error;
-mod header;
-mod mean;
 mod merge;
+
 mod options;
-mod problem;
-mod read;
 mod reducer;
+mod server_step;
+
+mod admit;
+mod patterns;
 mod reject;
 mod report;
-mod server_step;
-mod source;
+
+mod blocks;
+mod cohort;
+mod columns;
+mod gram;
+mod mover;
+mod plan;
+mod reduce;
+mod rows;
+mod select;
+mod slerp;
+mod sparse;
 mod state;
+
+mod accountant;
+mod privacy;
+
+mod atomic;
+mod dtype;
+mod header;
+mod problem;
+mod read;
+mod shards;
+mod source;
 mod tensor;
 mod write;
+
+mod error;
 
 pub use accountant::{Accountant, AccountantError, adaptive_noise_multiplier, next_clip};
 pub use admit::Update;
 pub use atomic::atomic_write;
 pub use error::Error;
-pub use merge::aggregate;
-pub use options::{OnRejection, Options};
+pub use merge::{CONTROL_PREFIX, aggregate};
+pub use options::{Bucketing, OnRejection, Options};
+pub use privacy::{AdaptiveClip, Privacy, PrivacyReport};
 pub use problem::FormatProblem;
 pub use read::{WeightFile, hash_file};
-pub use reducer::Reducer;
+pub use reducer::{Reducer, nova_steps};
 pub use reject::{Reason, Rejected};
-pub use report::{Admitted, Report, Summary};
+pub use report::{Admitted, Change, Report, Summary};
 pub use safetensors::Dtype;
 pub use server_step::ServerStep;
 pub use tensor::TensorInfo;

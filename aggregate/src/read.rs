@@ -1,12 +1,13 @@
 //! Weight files that are read tensor by tensor, in pieces of bounded size.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::dtype::{Kind, decode_floats, decode_integers, element_width, first_invalid, kind};
 use crate::header::read_header;
 use crate::reject::Reason;
+use crate::shards::{is_index, open_shards};
 use crate::source::Source;
 use crate::{Error, TensorInfo};
 
@@ -32,26 +33,56 @@ use crate::{Error, TensorInfo};
 /// ```
 #[derive(Debug)]
 pub struct WeightFile {
-    source: Source,
+    path: PathBuf,
+    /// The file itself, or the shards that an index names.
+    sources: Vec<Source>,
     tensors: Arc<[TensorInfo]>,
     metadata: BTreeMap<String, String>,
 }
 
 impl WeightFile {
-    /// Opens a file and checks its header.
+    /// Opens a file and checks its header; of an index of shards (`….safetensors.index.json`, as
+    /// `transformers` writes it) all the files that it names, beside it.
     ///
     /// # Errors
-    /// [`Error::Read`] if it cannot be read, and [`Error::Format`] with the
-    /// [`FormatProblem`](crate::FormatProblem) if it is not a valid safetensors file.
+    /// [`Error::Read`] if it cannot be read, [`Error::Format`] with the
+    /// [`FormatProblem`](crate::FormatProblem) if it is not a valid safetensors file, and
+    /// [`Error::Index`] if an index does not fit its shards.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
-        let source = Source::open(path.as_ref())?;
+        let path = path.as_ref();
+        if is_index(path) {
+            return open_shards(path);
+        }
+        let source = Source::open(path)?;
         let header = read_header(&source)?;
-        Ok(Self { source, tensors: header.tensors.into(), metadata: header.metadata })
+        Ok(Self {
+            path: path.to_owned(),
+            sources: vec![source],
+            tensors: header.tensors.into(),
+            metadata: header.metadata,
+        })
+    }
+
+    /// A weight file of shards that were opened and checked.
+    pub(crate) fn of_shards(
+        path: PathBuf,
+        sources: Vec<Source>,
+        mut tensors: Vec<TensorInfo>,
+        metadata: BTreeMap<String, String>,
+    ) -> Self {
+        tensors.sort();
+        Self { path, sources, tensors: tensors.into(), metadata }
     }
 
     /// The path it was opened by.
     pub fn path(&self) -> &Path {
-        self.source.path()
+        &self.path
+    }
+
+    /// The paths of its bytes: itself, or the index and its shards.
+    pub fn paths(&self) -> Vec<&Path> {
+        let index = is_index(&self.path).then_some(self.path.as_path());
+        index.into_iter().chain(self.sources.iter().map(Source::path)).collect()
     }
 
     /// All tensors, sorted by name.
@@ -70,9 +101,9 @@ impl WeightFile {
         &self.metadata
     }
 
-    /// Size of the file in bytes.
+    /// Size of the file in bytes, of all shards together.
     pub fn file_len(&self) -> u64 {
-        self.source.len()
+        self.sources.iter().map(Source::len).sum()
     }
 
     /// How many numbers all tensors hold together.
@@ -125,35 +156,49 @@ impl WeightFile {
         }
     }
 
-    /// The BLAKE3 hash of the file's bytes, in hexadecimal: the name of this exact content.
+    /// The BLAKE3 hash of the file's bytes, in hexadecimal: the name of this exact content. Of
+    /// shards it is the hash of their hashes.
     ///
     /// # Errors
     /// If the file cannot be read.
     pub fn content_hash(&self) -> Result<String, Error> {
-        hash_source(&self.source)
+        self.name_content(Source::hash)
     }
 
-    /// One pass over the file: its content hash, or why a value in it cannot be merged.
-    pub(crate) fn scan(&self) -> Result<String, Reason> {
-        let mut in_file_order: Vec<_> = self.tensors.iter().collect();
-        in_file_order.sort_by_key(|t| (t.start, t.n_bytes()));
-        let data_start = in_file_order.first().map_or(self.file_len(), |t| t.start);
+    /// Why a value in it cannot be merged, if there is such a value.
+    pub(crate) fn first_invalid(&self) -> Result<Option<Reason>, Error> {
+        let mut buffer = Vec::new();
+        for tensor in self.tensors.iter() {
+            let (mut n_seen, mut invalid) = (0, None);
+            self.visit_bytes(tensor, &mut buffer, |bytes| {
+                if invalid.is_none() {
+                    invalid = first_invalid(tensor.dtype, bytes).map(|(i, v)| (n_seen + i, v));
+                }
+                n_seen += bytes.len() / element_width(tensor.dtype);
+            })?;
+            if let Some((index, found)) = invalid {
+                return Ok(Some(Reason::Value { tensor: tensor.name.clone(), index, found }));
+            }
+        }
+        Ok(None)
+    }
 
+    /// The hash of the values of all integers and booleans but those that `skip` names; or why one
+    /// cannot be merged.
+    pub(crate) fn integers(&self, skip: impl Fn(&str) -> bool) -> Result<String, Reason> {
         let (mut hasher, mut buffer) = (blake3::Hasher::new(), Vec::new());
-        self.source
-            .visit(0, data_start, &mut buffer, |bytes| {
-                hasher.update(bytes);
-            })
-            .map_err(Reason::of)?;
-        // The header's checks have shown that the tensors, one after the other, are the rest.
-        for tensor in in_file_order {
+        for tensor in self.tensors.iter().filter(|t| kind(t.dtype) == Kind::Integer) {
+            if skip(&tensor.name) {
+                continue;
+            }
+            hasher.update(tensor.name.as_bytes());
             let (mut n_seen, mut invalid) = (0, None);
             self.visit_bytes(tensor, &mut buffer, |bytes| {
                 hasher.update(bytes);
                 if invalid.is_none() {
                     invalid = first_invalid(tensor.dtype, bytes).map(|(i, v)| (n_seen + i, v));
                 }
-                n_seen += bytes.len() / element_width(tensor.dtype);
+                n_seen += bytes.len();
             })
             .map_err(Reason::of)?;
             if let Some((index, found)) = invalid {
@@ -163,13 +208,52 @@ impl WeightFile {
         Ok(hasher.finalize().to_hex().to_string())
     }
 
-    /// The file and its tensor list, without the metadata.
-    pub(crate) fn into_parts(self) -> (Source, Arc<[TensorInfo]>) {
-        (self.source, self.tensors)
+    /// A name for the content that takes little reading, see [`Source::fingerprint`].
+    pub(crate) fn fingerprint(&self) -> Result<String, Error> {
+        self.name_content(Source::fingerprint)
     }
 
-    pub(crate) fn source(&self) -> &Source {
-        &self.source
+    fn name_content(&self, name: fn(&Source) -> Result<String, Error>) -> Result<String, Error> {
+        if let [source] = &self.sources[..] {
+            return name(source);
+        }
+        let mut hasher = blake3::Hasher::new();
+        for source in &self.sources {
+            hasher.update(name(source)?.as_bytes());
+        }
+        Ok(hasher.finalize().to_hex().to_string())
+    }
+
+    /// Fills `bytes` with the elements of a tensor from `start` on.
+    pub(crate) fn read_at(
+        &self,
+        tensor: &TensorInfo,
+        start: usize,
+        bytes: &mut [u8],
+    ) -> Result<(), Error> {
+        self.sources[tensor.shard].read_exact_at(bytes, tensor.offset(start))
+    }
+
+    /// Closes the files; later reads open them for their duration.
+    pub(crate) fn close(&mut self) {
+        self.sources.iter_mut().for_each(Source::close);
+    }
+
+    /// Takes the list of another file that has an equal one, and forgets the metadata, so that many
+    /// open files take little memory.
+    pub(crate) fn share(&mut self, tensors: Arc<[TensorInfo]>) {
+        self.tensors = tensors;
+        self.metadata = BTreeMap::new();
+    }
+
+    /// Fails if a file has another size or time than when it was opened.
+    pub(crate) fn check_unchanged(&self) -> Result<(), Error> {
+        self.sources.iter().try_for_each(Source::check_unchanged)
+    }
+
+    /// Bytes read so far.
+    pub(crate) fn n_read(&self) -> u64 {
+        self.sources.iter().map(Source::n_read).sum()
     }
 
     pub(crate) fn shared_tensors(&self) -> Arc<[TensorInfo]> {
@@ -184,7 +268,8 @@ impl WeightFile {
         visit: impl FnMut(&[u8]),
     ) -> Result<(), Error> {
         // A block is a multiple of every element width.
-        self.source.visit(tensor.start, tensor.start + tensor.n_bytes(), buffer, visit)
+        let end = tensor.start + tensor.n_bytes();
+        self.sources[tensor.shard].visit(tensor.start, end, buffer, visit)
     }
 
     fn find(&self, name: &str) -> Result<&TensorInfo, Error> {
@@ -205,13 +290,5 @@ impl WeightFile {
 /// # Errors
 /// If the file cannot be read.
 pub fn hash_file(path: impl AsRef<Path>) -> Result<String, Error> {
-    hash_source(&Source::open(path.as_ref())?)
-}
-
-fn hash_source(source: &Source) -> Result<String, Error> {
-    let mut hasher = blake3::Hasher::new();
-    source.visit(0, source.len(), &mut Vec::new(), |bytes| {
-        hasher.update(bytes);
-    })?;
-    Ok(hasher.finalize().to_hex().to_string())
+    Source::open(path.as_ref())?.hash()
 }

@@ -106,6 +106,27 @@ pub enum Reason {
         /// The hash this update states.
         found: String,
     },
+    /// It was trained from a model that is too old.
+    #[error("started from a model that is {age} versions old, at most {max_age} are allowed")]
+    Age {
+        /// Versions between its base and the base of the merge.
+        age: u64,
+        /// The most that is allowed.
+        max_age: u64,
+    },
+    /// It moved much further from the base than the others.
+    #[error("its change has norm {norm:.3e}, that of the others is {median:.3e}; at most {limit:.3e} is allowed")]
+    Norm {
+        /// Euclidean norm of the change over all tensors.
+        norm: f64,
+        /// The median of all updates' norms.
+        median: f64,
+        /// The greatest that counts.
+        limit: f64,
+    },
+    /// Its integers or booleans are not those of the others.
+    #[error("its integer tensors differ from those of most others; carry them from the base by keeping them local")]
+    Integers,
     /// Another update of the same node counts already.
     #[error("node {node:?} sent two updates, and {} counts", kept.display())]
     Duplicate {
@@ -164,7 +185,7 @@ mod tests {
     use super::*;
 
     fn info(name: &str, shape: &[usize]) -> TensorInfo {
-        TensorInfo { name: name.into(), dtype: Dtype::F32, shape: shape.to_vec(), start: 0 }
+        TensorInfo { name: name.into(), dtype: Dtype::F32, shape: shape.to_vec(), start: 0, shard: 0 }
     }
 
     #[test]

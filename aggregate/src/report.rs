@@ -2,11 +2,16 @@
 
 use std::path::PathBuf;
 
-use crate::admit::Admission;
-use crate::mean::Cohort;
-use crate::{Options, Reducer, Rejected, ServerStep, Update};
+use serde::Serialize;
+
+use crate::{PrivacyReport, Reducer, Rejected, ServerStep};
 
 /// An update that was merged.
+///
+/// Norms and distances are Euclidean over all float tensors that are merged. With `o` the base, or
+/// zero without one, and `z` what the updates were reduced to, before the server step: `‖x − o‖`,
+/// `‖x − z‖`, and the cosine of the angle between `x − o` and `z − o`. Private merging keeps them
+/// to itself.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Admitted {
     /// The update's file.
@@ -17,18 +22,39 @@ pub struct Admitted {
     pub base: Option<String>,
     /// Its weight as given.
     pub weight: f64,
-    /// Its share in the mean: its weight over the sum of the admitted weights.
+    /// What it has in the result: of a mean its weight over the sum of the admitted weights.
     pub share: f64,
-    /// Content hash of its file.
-    pub hash: String,
+    /// A name for its content: the BLAKE3 hash of a file of up to 1 MiB; of a larger one that of
+    /// its length, its first bytes and pieces spread over the rest.
+    pub fingerprint: String,
+    /// How far it moved.
+    pub norm: Option<f64>,
+    /// How far from the result it is.
+    pub distance: Option<f64>,
+    /// Whether it moved as the result did: 1 in the same direction, −1 in the opposite one. None
+    /// if either did not move.
+    pub cosine: Option<f64>,
 }
 
-/// What is known about a merge before the output is written; the source of its metadata.
+/// How far a float tensor moved.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Change {
+    /// The tensor's name.
+    pub tensor: String,
+    /// Euclidean norm of the difference between the new values and the base's; without a base, of
+    /// the new values.
+    pub norm: f64,
+    /// The same over the norm of the base's values; none without a base, or if that is zero.
+    pub relative: Option<f64>,
+}
+
+/// What is known about a merge when the output is complete but for its header; the source of its
+/// metadata.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Summary {
-    /// The merged updates by content hash, then weight, then path: not in the order they were
-    /// listed, so that metadata made of it does not depend on that order.
+    /// The merged updates in an order that does not depend on how they were listed, so that
+    /// metadata made of it does not either: by fingerprint, then weight, then path.
     pub admitted: Vec<Admitted>,
     /// The others, sorted by path.
     pub rejected: Vec<Rejected>,
@@ -42,6 +68,10 @@ pub struct Summary {
     pub server_step: ServerStep,
     /// Number of the server step, 1 for the first; only for a step with a state.
     pub step: Option<u64>,
+    /// How far each float tensor moved, in order of names.
+    pub changes: Vec<Change>,
+    /// What private merging guarantees.
+    pub privacy: Option<PrivacyReport>,
 }
 
 /// What a merge did.
@@ -60,35 +90,6 @@ pub struct Report {
     pub n_tensors: u64,
     /// Number of values in the output.
     pub n_parameters: u64,
-    /// Bytes read from updates, base and state; every update is read twice.
+    /// Bytes read from updates, base and state.
     pub bytes_read: u64,
-}
-
-impl Summary {
-    /// The summary of a merge whose cohort is the admitted inputs with a weight above 0.
-    pub(crate) fn of(
-        admission: &Admission,
-        cohort: &Cohort<'_>,
-        options: &Options,
-        step: Option<u64>,
-    ) -> Self {
-        let mut shares = cohort.shares().peekable();
-        let mut admitted = Vec::with_capacity(admission.inputs.len());
-        for input in &admission.inputs {
-            // The cohort has the same order, without the inputs of weight 0.
-            let share = shares.next_if(|&(member, _)| std::ptr::eq(member, input));
-            let Update { path, node, base, weight, partial: _ } = input.update.clone();
-            let (share, hash) = (share.map_or(0.0, |(_, share)| share), input.hash.clone());
-            admitted.push(Admitted { path, node, base, weight, share, hash });
-        }
-        Self {
-            total_weight: admitted.iter().map(|update| update.weight).sum(),
-            admitted,
-            rejected: admission.rejected.clone(),
-            base_hash: admission.base_hash.clone(),
-            reducer: options.reducer,
-            server_step: options.server_step,
-            step,
-        }
-    }
 }

@@ -10,6 +10,12 @@ use crate::{Error, FormatProblem};
 
 /// Bytes read at a time where the caller does not say.
 const BLOCK_LEN: usize = 1 << 18;
+/// Bytes hashed at a time: enough for several threads.
+const HASH_LEN: usize = 1 << 20;
+/// Files up to this length are fingerprinted whole.
+const WHOLE_LEN: u64 = 1 << 20;
+/// Pieces of a longer file that make its fingerprint.
+const N_PIECES: u64 = 64;
 
 /// A file on disk with the size and time it had when it was opened.
 #[derive(Debug)]
@@ -92,6 +98,43 @@ impl Source {
             at += n as u64;
         }
         Ok(())
+    }
+
+    /// A name for the content: the hash of all bytes of a small file; of a larger one that of its
+    /// length, its first bytes and pieces spread over the rest. Equal files have equal ones.
+    pub(crate) fn fingerprint(&self) -> Result<String, Error> {
+        let mut hasher = blake3::Hasher::new();
+        let mut buffer = Vec::new();
+        if self.len <= WHOLE_LEN {
+            self.visit(0, self.len, &mut buffer, |bytes| {
+                hasher.update(bytes);
+            })?;
+        } else {
+            hasher.update(&self.len.to_le_bytes());
+            let piece_len = WHOLE_LEN / N_PIECES;
+            let stride = (self.len - piece_len) / (N_PIECES - 1);
+            for piece in 0..N_PIECES {
+                let start = piece * stride;
+                self.visit(start, start + piece_len, &mut buffer, |bytes| {
+                    hasher.update(bytes);
+                })?;
+            }
+        }
+        Ok(hasher.finalize().to_hex().to_string())
+    }
+
+    /// The BLAKE3 hash of all bytes, on the threads of the calling rayon pool.
+    pub(crate) fn hash(&self) -> Result<String, Error> {
+        let mut hasher = blake3::Hasher::new();
+        let mut buffer = vec![0; usize::try_from(self.len).unwrap_or(HASH_LEN).min(HASH_LEN)];
+        let mut at = 0;
+        while at < self.len {
+            let n = usize::try_from(self.len - at).unwrap_or(HASH_LEN).min(HASH_LEN);
+            self.read_exact_at(&mut buffer[..n], at)?;
+            hasher.update_rayon(&buffer[..n]);
+            at += n as u64;
+        }
+        Ok(hasher.finalize().to_hex().to_string())
     }
 
     /// Fails if the file has another size or time than when it was opened.

@@ -1,4 +1,4 @@
-//! The file that carries the server step's momentum from one round to the next.
+//! The file that carries the server step's memory from one round to the next.
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
@@ -7,19 +7,19 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::atomic::PendingFile;
+use crate::blocks::Block;
 use crate::dtype::{Kind, decode_floats, kind};
-use crate::mean::Block;
+use crate::privacy::PrivacyState;
 use crate::reject::Reason;
 use crate::write::TensorWriter;
 use crate::{Dtype, Error, ServerStep, TensorInfo, WeightFile};
 
 const METADATA_KEY: &str = "aggregate";
-const OPTIMIZER: &str = "sgd";
-const MOMENTUM: &str = "momentum_buffer";
 
 /// The JSON in the state file's metadata.
 #[derive(Debug, Serialize, Deserialize)]
 struct Note {
+    /// Name of the server step, whose memory it is.
     optimizer: String,
     /// The server step that wrote it; for the reader, since options may change between rounds.
     server_step: ServerStep,
@@ -27,6 +27,9 @@ struct Note {
     step: u64,
     /// Content hash of the model that the step led to.
     model: String,
+    /// What private merging must remember.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    privacy: Option<PrivacyState>,
 }
 
 impl Note {
@@ -37,7 +40,12 @@ impl Note {
     }
 }
 
-/// Whether a tensor of the model has a momentum.
+/// The name of what is remembered of a tensor.
+fn slot_name(tensor: &TensorInfo, slot: &str) -> String {
+    format!("{}.{slot}", tensor.name)
+}
+
+/// Whether a tensor of the model moves.
 fn is_moved(tensor: &TensorInfo) -> bool {
     kind(tensor.dtype) == Kind::Float
 }
@@ -47,6 +55,7 @@ fn is_moved(tensor: &TensorInfo) -> bool {
 pub(crate) struct SavedState {
     file: WeightFile,
     pub(crate) step: u64,
+    pub(crate) privacy: Option<PrivacyState>,
 }
 
 impl SavedState {
@@ -54,6 +63,8 @@ impl SavedState {
     pub(crate) fn open(
         path: &Path,
         base_hash: &str,
+        server_step: &ServerStep,
+        slots: &[String],
         model: &[TensorInfo],
     ) -> Result<Option<Self>, Error> {
         let file = match WeightFile::open(path) {
@@ -69,54 +80,61 @@ impl SavedState {
             .ok_or_else(|| error(format!("its metadata has no key {METADATA_KEY:?}")))?;
         let note: Note = serde_json::from_str(json)
             .map_err(|e| error(format!("its metadata key {METADATA_KEY:?}: {e}")))?;
-        if note.optimizer != OPTIMIZER {
-            return Err(error(format!("it is one of {:?}, not of {OPTIMIZER:?}", note.optimizer)));
+        let expected = server_step.name();
+        if note.optimizer != expected {
+            return Err(error(format!("it is one of {:?}, not of {expected:?}", note.optimizer)));
         }
         if note.model != base_hash {
             let (expected, found) = (base_hash.to_owned(), note.model);
             return Err(Error::StateModel { path: path.to_owned(), expected, found });
         }
         let moved = model.iter().filter(|tensor| is_moved(tensor));
-        let expected: Vec<_> =
-            moved.map(|tensor| TensorInfo { dtype: Dtype::F32, ..tensor.clone() }).collect();
+        let mut expected: Vec<_> = moved
+            .flat_map(|tensor| {
+                slots.iter().map(|slot| TensorInfo {
+                    name: slot_name(tensor, slot),
+                    dtype: Dtype::F32,
+                    ..tensor.clone()
+                })
+            })
+            .collect();
+        expected.sort();
         if let Some(reason) = Reason::mismatch(&expected, file.tensors()) {
             return Err(error(reason.to_string()));
         }
-        Ok(Some(Self { file, step: note.step }))
+        Ok(Some(Self { file, step: note.step, privacy: note.privacy }))
     }
 
-    /// The part of the state that belongs to a block of `tensor`, of the model.
+    /// The part of a slot that belongs to a block of `tensor`, of the model.
     pub(crate) fn read_block(
         &self,
         block: Block,
         tensor: &TensorInfo,
-        bytes: &mut Vec<u8>,
-    ) -> Result<optim::State, Error> {
-        let own = self.file.tensor(&tensor.name).ok_or_else(|| Error::NoTensor {
+        slot: &str,
+    ) -> Result<Vec<f32>, Error> {
+        let name = slot_name(tensor, slot);
+        let own = self.file.tensor(&name).ok_or_else(|| Error::NoTensor {
             path: self.file.path().to_owned(),
-            tensor: tensor.name.clone(),
+            tensor: name.clone(),
         })?;
-        bytes.resize(block.n_elements * size_of::<f32>(), 0);
-        self.file.source().read_exact_at(bytes, own.offset(block.start))?;
+        let mut bytes = vec![0; block.n_elements * size_of::<f32>()];
+        self.file.read_at(own, block.start, &mut bytes)?;
         let mut values = Vec::new();
-        decode_floats(Dtype::F32, bytes, &mut values);
+        decode_floats(Dtype::F32, &bytes, &mut values);
         if let Some(index) = values.iter().position(|value| !value.is_finite()) {
             let index = block.start + index;
-            let problem = format!("tensor {:?} is not finite at element {index}", tensor.name);
+            let problem = format!("tensor {name:?} is not finite at element {index}");
             return Err(Error::State { path: self.file.path().to_owned(), problem });
         }
-        let momentum = values.iter().map(|&value| value as f32).collect();
-        let mut state = optim::State::new(OPTIMIZER, self.step);
-        state.tensors.insert(MOMENTUM.to_owned(), momentum);
-        Ok(state)
+        Ok(values.iter().map(|&value| value as f32).collect())
     }
 
     pub(crate) fn check_unchanged(&self) -> Result<(), Error> {
-        self.file.source().check_unchanged()
+        self.file.check_unchanged()
     }
 
     pub(crate) fn n_read(&self) -> u64 {
-        self.file.source().n_read()
+        self.file.n_read()
     }
 }
 
@@ -125,35 +143,48 @@ impl SavedState {
 pub(crate) struct StateWriter {
     writer: TensorWriter,
     note: Note,
+    /// Where the first slot of each tensor of the model is among the state's, if it moves.
+    places: BTreeMap<usize, usize>,
 }
 
 impl StateWriter {
-    /// Begins the state after step number `step`; its tensors are the floats among `model`, which
-    /// is in the order in which blocks will come.
+    /// Begins the state after step number `step`; its tensors are those of the floats of `model`,
+    /// which come with their numbers.
     pub(crate) fn create<'a>(
         path: &Path,
         server_step: ServerStep,
+        slots: &[String],
         step: u64,
-        model: impl Iterator<Item = &'a TensorInfo>,
+        privacy: Option<PrivacyState>,
+        model: impl Iterator<Item = (usize, &'a TensorInfo)>,
     ) -> Result<Self, Error> {
         // The model's hash is known in the end only; until then, as many zeros.
-        let model_hash = "0".repeat(2 * blake3::OUT_LEN);
-        let note = Note { optimizer: OPTIMIZER.to_owned(), server_step, step, model: model_hash };
-        let moved = model.filter(|tensor| is_moved(tensor));
-        let specs = moved.map(|t| (t.name.clone(), Dtype::F32, t.shape.clone())).collect();
+        let (optimizer, hash) = (server_step.name().to_owned(), "0".repeat(2 * blake3::OUT_LEN));
+        let note = Note { optimizer, server_step, step, model: hash, privacy };
+        let (mut specs, mut places) = (Vec::new(), BTreeMap::new());
+        for (number, tensor) in model.filter(|(_, tensor)| is_moved(tensor)) {
+            places.insert(number, specs.len());
+            let spec = |slot| (slot_name(tensor, slot), Dtype::F32, tensor.shape.clone());
+            specs.extend(slots.iter().map(|slot| spec(slot)));
+        }
         let writer = TensorWriter::create(path, specs, &note.metadata(path)?)?;
-        Ok(Self { writer, note })
+        Ok(Self { writer, note, places })
     }
 
-    /// Appends the momentum of the next block.
-    pub(crate) fn write(&mut self, momentum: &[f32]) -> Result<(), Error> {
-        let bytes: Vec<u8> = momentum.iter().flat_map(|v| v.to_le_bytes()).collect();
-        self.writer.write(&bytes)
+    /// Writes what is remembered of a block, slot by slot; nothing of a tensor that does not move.
+    pub(crate) fn write(&mut self, block: Block, memory: &[Vec<f32>]) -> Result<(), Error> {
+        let Some(&first) = self.places.get(&block.tensor) else { return Ok(()) };
+        for (i, values) in memory.iter().enumerate() {
+            let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+            self.writer.write(first + i, block.start, &bytes)?;
+        }
+        Ok(())
     }
 
     /// Ends the state of the model with that hash: synced, but not yet under its name.
     pub(crate) fn finish(self, path: &Path, model_hash: String) -> Result<PendingFile, Error> {
         let note = Note { model: model_hash, ..self.note };
-        self.writer.finish_with(&note.metadata(path)?)
+        let (_, file) = self.writer.finish(&note.metadata(path)?)?;
+        Ok(file)
     }
 }

@@ -12,8 +12,10 @@ pub struct TensorInfo {
     pub dtype: Dtype,
     /// Sizes, outermost first; `[]` is a single number.
     pub shape: Vec<usize>,
-    /// First byte, counted from the start of the file.
+    /// First byte, counted from the start of its file.
     pub(crate) start: u64,
+    /// Which of the files of a sharded model holds it.
+    pub(crate) shard: usize,
 }
 
 impl TensorInfo {

@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::io::{Seek, SeekFrom, Write};
 use std::path::Path;
 
 use crate::atomic::PendingFile;
@@ -113,10 +112,10 @@ pub fn write_file(
         specs.push(((*name).to_owned(), dtype, shape.to_vec()));
     }
     let mut writer = TensorWriter::create(path, specs, metadata)?;
-    for tensor in &tensors {
-        writer.write(&tensor.data.bytes())?;
+    for (i, tensor) in tensors.iter().enumerate() {
+        writer.write(i, 0, &tensor.data.bytes())?;
     }
-    let (hash, file) = writer.finish()?;
+    let (hash, file) = writer.finish(metadata)?;
     file.persist()?;
     Ok(hash)
 }
@@ -126,63 +125,58 @@ pub(crate) fn layout_order(a: (Dtype, &str), b: (Dtype, &str)) -> std::cmp::Orde
     b.0.cmp(&a.0).then_with(|| a.1.cmp(b.1))
 }
 
-/// A weight file that is written piece by piece, in the order of its tensors.
+/// A weight file that is written piece by piece, its header last.
 #[derive(Debug)]
 pub(crate) struct TensorWriter {
     file: PendingFile,
     specs: Vec<(String, Dtype, Vec<usize>)>,
+    /// Where each tensor begins.
+    starts: Vec<u64>,
     header_len: usize,
-    hasher: blake3::Hasher,
 }
 
 impl TensorWriter {
-    /// Creates the temporary file and writes the header. Names are unique, sizes do not overflow.
+    /// Creates the temporary file, with room for a header with metadata of this length. Names are
+    /// unique, sizes do not overflow.
     pub(crate) fn create(
         path: &Path,
         specs: Vec<(String, Dtype, Vec<usize>)>,
         metadata: &BTreeMap<String, String>,
     ) -> Result<Self, Error> {
-        let header = header_bytes(&specs, metadata);
-        let header_len = header.len() as u64 - PREFIX_LEN;
-        if header_len > MAX_HEADER_LEN {
-            return Err(Error::HeaderLen { path: path.to_owned(), header_len });
+        let header_len = header_bytes(&specs, metadata, 0).len();
+        let json_len = header_len as u64 - PREFIX_LEN;
+        if json_len > MAX_HEADER_LEN {
+            return Err(Error::HeaderLen { path: path.to_owned(), header_len: json_len });
         }
-        let file = PendingFile::create(path)?;
-        let mut writer =
-            Self { file, specs, header_len: header.len(), hasher: blake3::Hasher::new() };
-        writer.write(&header)?;
-        Ok(writer)
+        let mut end = header_len as u64;
+        let starts = specs
+            .iter()
+            .map(|(_, dtype, shape)| {
+                let start = end;
+                end += (shape.iter().product::<usize>() * element_width(*dtype)) as u64;
+                start
+            })
+            .collect();
+        Ok(Self { file: PendingFile::create(path)?, specs, starts, header_len })
     }
 
-    /// Appends bytes of the tensors.
-    pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
-        self.hasher.update(bytes);
-        self.file.write_all(bytes).map_err(|source| self.file.write_error(source))
+    /// Writes elements of a tensor, from `start` on.
+    pub(crate) fn write(&mut self, tensor: usize, start: usize, bytes: &[u8]) -> Result<(), Error> {
+        let offset = self.starts[tensor] + (start * element_width(self.specs[tensor].1)) as u64;
+        self.file.write_at(bytes, offset)
     }
 
-    /// Replaces the metadata by one whose JSON is of the same length, and ends the file.
-    ///
-    /// # Panics
-    /// If the length differs.
-    pub(crate) fn finish_with(
+    /// Writes the header, of metadata that is not longer than what there is room for, and ends the
+    /// file: its content hash, and the synced file that still has to take its name.
+    pub(crate) fn finish(
         mut self,
         metadata: &BTreeMap<String, String>,
-    ) -> Result<PendingFile, Error> {
-        let header = header_bytes(&self.specs, metadata);
-        assert_eq!(header.len(), self.header_len, "the header must keep its length");
-        let rewrite = |file: &mut std::fs::File| {
-            file.seek(SeekFrom::Start(0))?;
-            file.write_all(&header)
-        };
-        rewrite(self.file.file()).map_err(|source| self.file.write_error(source))?;
+    ) -> Result<(String, PendingFile), Error> {
+        let header = header_bytes(&self.specs, metadata, self.header_len);
+        assert_eq!(header.len(), self.header_len, "the metadata must not grow");
+        self.file.write_at(&header, 0)?;
         self.file.sync()?;
-        Ok(self.file)
-    }
-
-    /// Ends the file: its content hash, and the synced file that still has to take its name.
-    pub(crate) fn finish(self) -> Result<(String, PendingFile), Error> {
-        self.file.sync()?;
-        Ok((self.hasher.finalize().to_hex().to_string(), self.file))
+        Ok((self.file.hash()?, self.file))
     }
 }
 

@@ -95,7 +95,7 @@ fn without_a_base_the_majority_decides() {
     assert_eq!(found, [("a".into(), "tensor \"w\" has shape [2], expected [1]".into())]);
     assert_eq!(folder.merged(), [4.0]);
 
-    // A tie goes to the file with the lowest hash, whatever the order.
+    // A tie goes to the file with the lowest fingerprint, that of small files being their hash.
     let pair = [large("a", 1.0), small("b", 3.0)];
     let found = rejections(&folder, &pair, &Options::default());
     let hash = |name: &str| aggregate::hash_file(folder.path(name)).unwrap();

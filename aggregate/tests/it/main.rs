@@ -5,6 +5,7 @@ mod support;
 
 // Reading and writing weight files, and what other readers and writers make of them.
 mod files;
+mod golden;
 // Files made to break a reader: every problem by name, mutated files and random bytes.
 mod hostile;
 // Which updates count, and that their order never matters.

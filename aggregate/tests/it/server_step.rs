@@ -84,13 +84,14 @@ fn eight_rounds_of_momentum_follow_the_formula() {
             assert_eq!(values(&out, "count"), [round as f64], "integers are replaced");
             assert_eq!(report.summary.step, (momentum > 0.0).then_some(round));
             if momentum > 0.0 {
-                close("state", &values(&folder.path("state"), "single"), &v_single, 1e-5);
+                close("state", &values(&folder.path("state"), "single.momentum_buffer"), &v_single, 1e-5);
             }
         }
         if momentum > 0.0 {
             let state = WeightFile::open(folder.path("state")).unwrap();
             let names: Vec<_> = state.tensors().iter().map(|t| t.name.as_str()).collect();
-            assert_eq!(names, ["double", "half", "single"]);
+            let slots = ["double", "half", "single"].map(|name| format!("{name}.momentum_buffer"));
+            assert_eq!(names, slots);
             assert!(state.tensors().iter().all(|t| t.dtype == Dtype::F32));
             let note = &state.metadata()["aggregate"];
             let model = aggregate::hash_file(folder.path("out")).unwrap();
@@ -137,7 +138,7 @@ fn options_are_checked_before_anything_is_read() {
         assert!(matches!(fail(bad, Options::default()), Error::Optimizer { .. }));
     }
     let text = fail(sgd(0.5, 0.0, false), Options::default()).to_string();
-    assert_eq!(text, "the server step sgd moves a base file; name the file the nodes started from");
+    assert_eq!(text, "sgd moves a base file; name the file the nodes started from");
     assert!(matches!(fail(MOMENTUM, Options::default()), Error::StateNeeded { .. }));
     let same = Options { state_out: Some(folder.path("out")), ..Options::default() };
     assert!(matches!(fail(MOMENTUM, same), Error::StateIsModel { .. }));
@@ -162,7 +163,7 @@ fn a_state_of_another_model_is_refused() {
     let error = merge().unwrap_err();
     assert!(matches!(error, Error::StateModel { .. }));
     let text = error.to_string();
-    assert!(text.contains("delete the state to start momentum afresh"), "{text}");
+    assert!(text.contains("delete the state to start afresh"), "{text}");
     assert_eq!(std::fs::read(folder.path("out")).unwrap(), base_bytes);
     assert_eq!(std::fs::read(folder.path("state")).unwrap(), state);
 
@@ -190,12 +191,12 @@ fn what_is_no_state_is_refused() {
         assert!(text.contains(expected) && text.contains("state"), "{text}");
         assert_eq!(folder.merged(), [0.0, 0.0]);
     };
-    let good = f32_tensor("w", &[2], &[0.0, 0.0]);
+    let good = f32_tensor("w.momentum_buffer", &[2], &[0.0, 0.0]);
     refuse("sgd", good, "other", "its metadata has no key \"aggregate\"");
     refuse("adam", good, "aggregate", "it is one of \"adam\", not of \"sgd\"");
-    refuse("sgd", f32_tensor("w", &[1], &[0.0]), "aggregate", "has shape [1], expected [2]");
+    refuse("sgd", f32_tensor("w.momentum_buffer", &[1], &[0.0]), "aggregate", "has shape [1], expected [2]");
     refuse("sgd", f32_tensor("v", &[2], &[0.0; 2]), "aggregate", "\"v\" is not expected");
-    let nan = f32_tensor("w", &[2], &[0.0, f32::NAN]);
+    let nan = f32_tensor("w.momentum_buffer", &[2], &[0.0, f32::NAN]);
     refuse("sgd", nan, "aggregate", "not finite at element 1");
     folder.save_bytes("state", b"garbage!");
     let error = folder.merge(&updates, &in_place(&folder, MOMENTUM)).unwrap_err();
@@ -210,7 +211,7 @@ fn steps_that_leave_the_numbers_are_errors() {
     folder.save_raw("out", Dtype::F16, &half(-60_000.0));
     let double = ServerStep::Sgd { lr: 2.0, momentum: 0.0, nesterov: false };
     let text = folder.merge(&updates, &in_place(&folder, double)).unwrap_err().to_string();
-    let expected = "the server step takes tensor \"w\" out of the range of F16 at element 0; \
+    let expected = "the merge takes tensor \"w\" out of the range of F16 at element 0; \
                     lower lr or momentum";
     assert_eq!(text, expected);
     assert_eq!(folder.merged(), [-59_968.0 - 32.0], "the base is untouched");

@@ -8,7 +8,7 @@ use aggregate::{
 };
 use proptest::prelude::*;
 
-/// Every dtype that can be averaged.
+/// Every dtype that can be merged, the floats first.
 pub(crate) const DTYPES: [Dtype; 13] = [
     Dtype::F16,
     Dtype::BF16,
@@ -129,7 +129,19 @@ pub(crate) fn reasons(rejected: &[Rejected]) -> Vec<(String, String)> {
 
 /// Any dtype with a few rows of valid values, as bytes; the rows have equal lengths.
 pub(crate) fn rows_of_any_dtype(max_rows: usize) -> impl Strategy<Value = (Dtype, Vec<Vec<u8>>)> {
-    (0..DTYPES.len(), 1..=max_rows, 1..12usize).prop_flat_map(|(dtype, n_rows, n_elements)| {
+    rows_of(DTYPES.len(), max_rows)
+}
+
+/// The same of the floats alone.
+pub(crate) fn rows_of_any_float(max_rows: usize) -> impl Strategy<Value = (Dtype, Vec<Vec<u8>>)> {
+    rows_of(4, max_rows)
+}
+
+fn rows_of(
+    n_dtypes: usize,
+    max_rows: usize,
+) -> impl Strategy<Value = (Dtype, Vec<Vec<u8>>)> {
+    (0..n_dtypes, 1..=max_rows, 1..12usize).prop_flat_map(|(dtype, n_rows, n_elements)| {
         let element = prop_oneof![
             any::<u64>(),
             // Zeros of both signs at every width, and neighbours of powers of two.

@@ -1,0 +1,175 @@
+//! The cut of all tensors into blocks, and the pass over them.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use rayon::prelude::*;
+
+use crate::dtype::element_width;
+use crate::{Error, TensorInfo};
+
+/// Bytes of the rows of a block together: what stays in a core's second-level cache.
+const BLOCK_BYTES: usize = 1 << 19;
+/// Most and least bytes of one row.
+const ROW_BYTES: [usize; 2] = [1 << 16, 1 << 13];
+/// Most blocks that wait to be written.
+const MAX_WAVE: usize = 64;
+
+/// Some consecutive elements of one tensor.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Block {
+    /// Which tensor, in order of names.
+    pub(crate) tensor: usize,
+    /// The first element.
+    pub(crate) start: usize,
+    pub(crate) n_elements: usize,
+}
+
+/// All blocks of some tensors, in an order of tensors. The cut depends on tensors and the number of
+/// rows alone, so that results do not depend on the threads.
+#[derive(Debug)]
+pub(crate) struct Blocks {
+    /// Tensor, elements, elements per block, and the blocks of all tensors before.
+    tensors: Vec<(usize, usize, usize, usize)>,
+    len: usize,
+}
+
+impl Blocks {
+    /// Blocks for `n_rows` files at a time.
+    pub(crate) fn new(
+        tensors: &[TensorInfo],
+        order: impl Iterator<Item = usize>,
+        n_rows: usize,
+    ) -> Self {
+        let [most, least] = ROW_BYTES;
+        let row_bytes = (BLOCK_BYTES / n_rows.max(1)).clamp(least, most);
+        Self::of_bytes(tensors, order, 1 << row_bytes.ilog2())
+    }
+
+    /// Blocks of so many bytes of each file.
+    pub(crate) fn of_bytes(
+        tensors: &[TensorInfo],
+        order: impl Iterator<Item = usize>,
+        row_bytes: usize,
+    ) -> Self {
+        let mut len = 0;
+        let tensors = order
+            .map(|i| {
+                let n = tensors[i].n_elements();
+                // 16 bits become f32 in memory.
+                let per_block = (row_bytes / element_width(tensors[i].dtype).max(4)).max(1);
+                let before = len;
+                len += n.div_ceil(per_block);
+                (i, n, per_block, before)
+            })
+            .collect();
+        Self { tensors, len }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(crate) fn get(&self, index: usize) -> Block {
+        // The last tensor that begins at or before the index; those without elements begin where
+        // the next one does.
+        let at = self.tensors.partition_point(|&(.., before)| before <= index) - 1;
+        let (tensor, n, per_block, before) = self.tensors[at];
+        let start = (index - before) * per_block;
+        Block { tensor, start, n_elements: per_block.min(n - start) }
+    }
+}
+
+/// Does `work` for every number below `n`, on all workers at once, and hands the results to `take`
+/// in order, on one thread, while the workers are at the next ones.
+pub(crate) fn pass<W: Send, R: Send>(
+    n: usize,
+    workers: &mut [W],
+    work: impl Fn(&mut W, usize) -> Result<R, Error> + Sync,
+    mut take: impl FnMut(usize, R) -> Result<(), Error> + Send,
+) -> Result<(), Error> {
+    let wave = (16 * workers.len()).clamp(1, MAX_WAVE.max(workers.len()));
+    let mut done: Vec<(usize, Result<R, Error>)> = Vec::new();
+    let mut start = 0;
+    while start < n || !done.is_empty() {
+        let end = n.min(start + wave);
+        let taking = std::mem::take(&mut done);
+        let (taken, next) = rayon::join(
+            || taking.into_iter().try_for_each(|(i, result)| take(i, result?)),
+            || {
+                let next = AtomicUsize::new(start);
+                let mut results: Vec<_> = workers
+                    .par_iter_mut()
+                    .with_max_len(1)
+                    .flat_map_iter(|worker| {
+                        let mut results = Vec::new();
+                        loop {
+                            let i = next.fetch_add(1, Ordering::Relaxed);
+                            if i >= end {
+                                break results;
+                            }
+                            results.push((i, work(worker, i)));
+                        }
+                    })
+                    .collect();
+                results.sort_by_key(|&(i, _)| i);
+                results
+            },
+        );
+        taken?;
+        done = next;
+        start = end;
+    }
+    Ok(())
+}
+
+/// One scratch for each thread of the calling pool, but no more than keep memory within bounds.
+pub(crate) fn workers<W>(make: impl Fn() -> W) -> Vec<W> {
+    (0..rayon::current_num_threads().min(16)).map(|_| make()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Dtype;
+
+    #[test]
+    fn blocks_cover_every_tensor_once() {
+        let tensor = |n: usize, dtype| TensorInfo {
+            name: String::new(),
+            dtype,
+            shape: vec![n],
+            start: 0,
+            shard: 0,
+        };
+        let tensors = [
+            tensor(5, Dtype::F32),
+            tensor(0, Dtype::F32),
+            tensor(3, Dtype::F64),
+            tensor(4, Dtype::F16),
+            tensor(0, Dtype::BOOL),
+        ];
+        let blocks = Blocks::of_bytes(&tensors, [3, 1, 2, 0, 4].into_iter(), 16);
+        let all: Vec<_> = (0..blocks.len()).map(|i| blocks.get(i)).collect();
+        let edges: Vec<_> = all.iter().map(|b| (b.tensor, b.start, b.n_elements)).collect();
+        assert_eq!(edges, [(3, 0, 4), (2, 0, 2), (2, 2, 1), (0, 0, 4), (0, 4, 1)]);
+    }
+
+    #[test]
+    fn results_come_in_order_and_errors_end_the_pass() {
+        for n_threads in [1, 3] {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(n_threads).build().unwrap();
+            pool.install(|| {
+                let mut seen = Vec::new();
+                let take = |i, r: usize| {
+                    seen.push((i, r));
+                    Ok(())
+                };
+                pass(1000, &mut workers(|| ()), |(), i| Ok(i * i), take).unwrap();
+                let expected: Vec<_> = (0..1000).map(|i| (i, i * i)).collect();
+                assert_eq!(seen, expected);
+                let fail = |(): &mut (), i| if i == 7 { Err(Error::NoUpdates) } else { Ok(i) };
+                assert!(pass(1000, &mut workers(|| ()), fail, |_, _| Ok(())).is_err());
+            });
+        }
+    }
+}

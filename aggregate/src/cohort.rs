@@ -1,0 +1,117 @@
+//! The updates that are reduced, and where each of them holds which tensor.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::admit::{Base, Input};
+use crate::blocks::Block;
+use crate::rows::Element;
+use crate::{Error, TensorInfo, WeightFile};
+
+/// An input with a weight above 0.
+#[derive(Debug)]
+pub(crate) struct Member<'a> {
+    pub(crate) input: &'a Input,
+    /// Its weight times a power of two, so that the largest is in 1 to 2.
+    pub(crate) weight: f64,
+    /// Which of the older bases it started from.
+    pub(crate) origin: Option<usize>,
+    /// Where it has each tensor of the merge.
+    places: Arc<Vec<Option<usize>>>,
+}
+
+/// The members in the order in which they are summed, and what they moved away from.
+#[derive(Debug)]
+pub(crate) struct Cohort<'a> {
+    pub(crate) tensors: &'a [TensorInfo],
+    pub(crate) members: Vec<Member<'a>>,
+    pub(crate) base: Option<&'a Base>,
+    pub(crate) older: &'a [Base],
+}
+
+impl<'a> Cohort<'a> {
+    /// A cohort of inputs that are sorted already; at least one weighs more than 0.
+    pub(crate) fn new(
+        tensors: &'a [TensorInfo],
+        inputs: &[&'a Input],
+        base: Option<&'a Base>,
+        older: &'a [Base],
+    ) -> Self {
+        let mut known: BTreeMap<*const TensorInfo, Arc<Vec<Option<usize>>>> = BTreeMap::new();
+        let mut members: Vec<Member<'a>> = inputs
+            .iter()
+            .filter(|input| input.update.weight > 0.0)
+            .map(|&input| {
+                let own = input.file.tensors();
+                let place = |t: &TensorInfo| own.binary_search_by(|o| o.name.cmp(&t.name)).ok();
+                // Inputs of one layout share the list of tensors.
+                let places = known
+                    .entry(own.as_ptr())
+                    .or_insert_with(|| Arc::new(tensors.iter().map(place).collect()));
+                let is_base = base.is_some_and(|b| input.update.base.as_ref() == Some(&b.hash));
+                let own_base = |o: &Base| input.update.base.as_ref() == Some(&o.hash);
+                let origin = older.iter().position(own_base).filter(|_| !is_base);
+                let (weight, places) = (input.update.weight, Arc::clone(places));
+                Member { input, weight, origin, places }
+            })
+            .collect();
+        normalize(members.iter_mut().map(|member| &mut member.weight));
+        Self { tensors, members, base, older }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.members.len()
+    }
+
+    /// The numbers of the members that hold a tensor.
+    pub(crate) fn holders(&self, tensor: usize) -> impl Iterator<Item = usize> {
+        let holds = move |&i: &usize| self.members[i].places[tensor].is_some();
+        (0..self.members.len()).filter(holds)
+    }
+
+    /// The member's own description of a tensor that it holds.
+    pub(crate) fn info(&self, member: usize, tensor: usize) -> Option<(&WeightFile, &TensorInfo)> {
+        let member = &self.members[member];
+        let file = &member.input.file;
+        Some((file, &file.tensors()[member.places[tensor]?]))
+    }
+
+    /// Fills `row` with a member's values of a block; with zeros if it does not hold the tensor.
+    pub(crate) fn read<E: Element>(
+        &self,
+        member: usize,
+        block: Block,
+        bytes: &mut Vec<u8>,
+        row: &mut [E],
+    ) -> Result<(), Error> {
+        match self.info(member, block.tensor) {
+            Some((file, tensor)) => E::read(file, tensor, block.start, bytes, row),
+            None => {
+                row.fill(E::default());
+                Ok(())
+            }
+        }
+    }
+
+    /// Fails if a file changed since it was checked.
+    pub(crate) fn check_unchanged(&self) -> Result<(), Error> {
+        for member in &self.members {
+            member.input.file.check_unchanged()?;
+        }
+        self.base.into_iter().chain(self.older).try_for_each(|base| base.file.check_unchanged())
+    }
+}
+
+/// Multiplies weights by a power of two, so that the largest is in 1 to 2: whole numbers stay exact,
+/// and no sum of weights overflows.
+pub(crate) fn normalize<'w>(weights: impl Iterator<Item = &'w mut f64>) {
+    let mut weights: Vec<&mut f64> = weights.collect();
+    let mut largest = weights.iter().map(|weight| **weight).fold(0.0, f64::max);
+    while largest > 0.0 && !(1.0..2.0).contains(&largest) {
+        let factor = if largest < 1.0 { 2.0 } else { 0.5 };
+        largest *= factor;
+        for weight in &mut weights {
+            **weight *= factor;
+        }
+    }
+}

@@ -1,0 +1,393 @@
+//! One block of the merge: the rows of all updates become one, and what they have to do with it.
+
+use pulp::Arch;
+
+use crate::Error;
+use crate::blocks::Block;
+use crate::cohort::{Cohort, normalize};
+use crate::columns::TILE;
+use crate::plan::{Columns, Linear, Plan};
+use crate::rows::Element;
+
+/// Elements whose sums stay in the first-level cache while all rows are added.
+const TILE_SUMS: usize = 1024;
+/// Partial sums side by side, for the vector units.
+const LANES: usize = 16;
+
+/// Buffers of one worker for one kind of element.
+#[derive(Debug, Default)]
+pub(crate) struct Rows<E: Element> {
+    /// `[holders + older bases + base, elements]`
+    values: Vec<E>,
+    keys: Vec<E::Key>,
+}
+
+/// Buffers of one worker.
+#[derive(Debug, Default)]
+pub(crate) struct Scratch {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) narrow: Rows<f32>,
+    pub(crate) wide: Rows<f64>,
+    pub(crate) result: Reduced,
+}
+
+/// What a block was reduced to.
+#[derive(Debug, Default)]
+pub(crate) struct Reduced {
+    /// The reduced values.
+    pub(crate) values: Vec<f64>,
+    /// The base's, if there is one.
+    pub(crate) base: Vec<f64>,
+    /// Of each holder, with `o` the base or zero and `z` the reduced values: `‖x − o‖²`, `‖x − z‖²`
+    /// and `⟨x − o, z − o⟩`.
+    pub(crate) moments: Vec<(usize, [f64; 3])>,
+    /// `‖z − o‖²`
+    pub(crate) square: f64,
+}
+
+/// Whether a block of the updates could be reduced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Reduced,
+    /// An update holds NaN or infinity somewhere in it.
+    NotFinite,
+    /// No update that counts holds it, so that it stays as it is.
+    Unmoved,
+}
+
+/// Reduces one block of floats into `result`.
+pub(crate) fn reduce_block<E: Element>(
+    cohort: &Cohort<'_>,
+    plan: &Plan,
+    block: Block,
+    with_moments: bool,
+    bytes: &mut Vec<u8>,
+    rows: &mut Rows<E>,
+    result: &mut Reduced,
+) -> Result<Outcome, Error> {
+    let len = block.n_elements;
+    let holders: Vec<usize> = cohort.holders(block.tensor).collect();
+    let n_older = match plan {
+        Plan::Linear(linear) if linear.from_own_base => cohort.older.len(),
+        _ => 0,
+    };
+    let n_rows = holders.len() + n_older + usize::from(cohort.base.is_some());
+    rows.values.resize(n_rows * len, E::default());
+    let mut each = rows.values.chunks_exact_mut(len);
+    for (&holder, row) in holders.iter().zip(&mut each) {
+        cohort.read(holder, block, bytes, row)?;
+    }
+    for base in cohort.older.iter().take(n_older).chain(cohort.base) {
+        if let Some(row) = each.next() {
+            let tensor = &base.file.tensors()[block.tensor];
+            E::read(&base.file, tensor, block.start, bytes, row)?;
+        }
+    }
+    let (updates, bases) = rows.values.split_at(holders.len() * len);
+    let base = cohort.base.and_then(|_| bases.chunks_exact(len).last());
+
+    result.values.resize(len, 0.0);
+    let out = &mut result.values;
+    match plan {
+        Plan::Linear(linear) => {
+            let Some((weights, total)) = row_weights(cohort, linear, &holders) else {
+                return Ok(Outcome::Unmoved);
+            };
+            weighted_mean(&weights, total, &rows.values, out);
+            if let Some(noise) = &linear.noise {
+                noise.add(block, out);
+            }
+        }
+        Plan::Slerp(slerp) => {
+            weighted_mean(&slerp.coefficients[block.tensor], 1.0, updates, out);
+        }
+        Plan::Sparse(sparse) => {
+            let members: Vec<(usize, f64)> =
+                holders.iter().map(|&i| (i, cohort.members[i].weight)).collect();
+            sparse.reduce(block, &members, updates, base.unwrap_or_default(), out);
+        }
+        Plan::Columns(columns) => {
+            let groups = columns.holding(cohort, block.tensor);
+            if groups.is_empty() {
+                return Ok(Outcome::Unmoved);
+            }
+            sort_columns(columns, &groups, &holders, updates, &mut rows.keys, out);
+        }
+    }
+    let arch = Arch::new();
+    let finite = arch.dispatch(|| all_finite(out))
+        && (matches!(plan, Plan::Linear(_) | Plan::Slerp(_))
+            || arch.dispatch(|| all_finite(updates)));
+    if !finite {
+        return Ok(Outcome::NotFinite);
+    }
+
+    result.base.clear();
+    result.base.extend(base.into_iter().flatten().map(|&b| -> f64 { b.into() }));
+    result.moments.clear();
+    result.square = 0.0;
+    if with_moments {
+        let zeros = if base.is_none() { vec![0.0; len] } else { Vec::new() };
+        let origin = if base.is_none() { &zeros } else { &result.base };
+        let moved: Vec<f64> = out.iter().zip(origin).map(|(z, o)| z - o).collect();
+        result.square = arch.dispatch(|| square_sum(&moved));
+        result.moments.resize(holders.len(), (0, [0.0; 3]));
+        for (&holder, moments) in holders.iter().zip(&mut result.moments) {
+            moments.0 = holder;
+        }
+        // Tile by tile, so that what all rows are compared with stays in the first-level cache.
+        for at in (0..len).step_by(TILE_SUMS) {
+            let tile = at..len.min(at + TILE_SUMS);
+            for ((_, sums), row) in result.moments.iter_mut().zip(updates.chunks_exact(len)) {
+                let (origin, moved) = (&origin[tile.clone()], &moved[tile.clone()]);
+                let more = arch.dispatch(|| moments(&row[tile.clone()], origin, moved));
+                for (sum, more) in sums.iter_mut().zip(more) {
+                    *sum += more;
+                }
+            }
+        }
+    }
+    Ok(Outcome::Reduced)
+}
+
+/// What each row weighs, and what all weigh together; `None` if those that hold the tensor weigh
+/// nothing.
+fn row_weights(
+    cohort: &Cohort<'_>,
+    linear: &Linear,
+    holders: &[usize],
+) -> Option<(Vec<f64>, f64)> {
+    let mut weights: Vec<f64> = holders.iter().map(|&i| linear.weights[i]).collect();
+    let (mut total, mut base) = (linear.total, linear.base_weight());
+    if holders.len() < cohort.len() {
+        let all: f64 = linear.weights.iter().sum();
+        let held: f64 = weights.iter().sum();
+        if linear.is_mean {
+            // As given: beside a far heavier update that lacks the tensor, the scaled weight of
+            // this one may have vanished.
+            weights = holders.iter().map(|&i| cohort.members[i].input.update.weight).collect();
+            normalize(weights.iter_mut());
+            total = weights.iter().sum();
+        } else {
+            total *= held / all;
+            base *= held / all;
+        }
+    }
+    if holders.is_empty() || weights.iter().all(|&w| w == 0.0) {
+        return None;
+    }
+    if linear.from_own_base {
+        let mut older = vec![0.0; cohort.older.len()];
+        for (&i, weight) in holders.iter().zip(&weights) {
+            if let Some(origin) = cohort.members[i].origin {
+                older[origin] -= weight;
+            }
+        }
+        // What was taken from older bases is not missing at the base.
+        base -= older.iter().sum::<f64>();
+        weights.extend(older);
+    }
+    if cohort.base.is_some() {
+        weights.push(base);
+    }
+    Some((weights, total))
+}
+
+/// `Σ w_r x_r / total` over the rows, of which those of weight 0 do not count.
+///
+/// Of f32 the sums of f64 are far more precise than what they are rounded to: equal values come
+/// back bit for bit, and no mean leaves the bounds of its values. Of f64 the differences from the
+/// first row are summed, and a mean is held within the bounds.
+fn weighted_mean<E: Element>(weights: &[f64], total: f64, rows: &[E], out: &mut [f64]) {
+    let len = out.len();
+    let rows: Vec<(f64, &[E])> = weights
+        .iter()
+        .zip(rows.chunks_exact(len))
+        .filter(|&(&weight, _)| weight != 0.0)
+        .map(|(&weight, row)| (weight, row))
+        .collect();
+    let Some((&(weight, first), others)) = rows.split_first() else { return };
+    let arch = Arch::new();
+    if !E::WIDE {
+        for at in (0..len).step_by(TILE_SUMS) {
+            let tile = at..len.min(at + TILE_SUMS);
+            let out = &mut out[tile.clone()];
+            arch.dispatch(|| scale_to(out, &first[tile.clone()], weight));
+            let mut pairs = others.chunks_exact(2);
+            for pair in &mut pairs {
+                let (w, rows) = ([pair[0].0, pair[1].0], [pair[0].1, pair[1].1]);
+                let rows = rows.map(|row| &row[tile.clone()]);
+                arch.dispatch(|| add_two(out, rows, w));
+            }
+            for (weight, row) in pairs.remainder() {
+                arch.dispatch(|| add_scaled(out, &row[tile.clone()], *weight));
+            }
+            if total.to_bits() != 1f64.to_bits() {
+                arch.dispatch(|| divide(out, total));
+            }
+        }
+        return;
+    }
+    let convex = rows.iter().all(|&(weight, _)| weight > 0.0);
+    for (j, out) in out.iter_mut().enumerate() {
+        let first: f64 = first[j].into();
+        let others = || others.iter().map(|&(weight, row)| -> (f64, f64) { (weight, row[j].into()) });
+        let (mut low, mut high) = (first, first);
+        let mut sum = 0.0;
+        for (weight, value) in others() {
+            sum += weight * (value - first);
+            low = if value < low { value } else { low };
+            high = if value > high { value } else { high };
+        }
+        if low >= high {
+            // Not `first + 0`, which would turn −0 into 0.
+            *out = first;
+            continue;
+        }
+        let mut mean = first + sum / total;
+        if !mean.is_finite() {
+            // The differences of huge values overflow, those of their halves do not.
+            let half = |(weight, value): (f64, f64)| weight / total * (0.5 * value - 0.5 * first);
+            mean = 2.0 * (0.5 * first + others().map(half).sum::<f64>());
+        }
+        *out = if convex { mean.clamp(low, high) } else { mean };
+    }
+}
+
+/// Sorts each coordinate and applies the rule, a tile of coordinates at a time.
+fn sort_columns<E: Element>(
+    columns: &Columns,
+    groups: &[Vec<usize>],
+    holders: &[usize],
+    updates: &[E],
+    keys: &mut Vec<E::Key>,
+    out: &mut [f64],
+) {
+    let len = out.len();
+    let row_of = |member: usize| {
+        let place = holders.binary_search(&member).unwrap_or(0);
+        &updates[place * len..(place + 1) * len]
+    };
+    let sorter = columns.sorter(groups.len());
+    let arch = Arch::new();
+    if groups.iter().all(|group| group.len() == 1) {
+        let rows: Vec<&[E]> = groups.iter().map(|group| row_of(group[0])).collect();
+        keys.resize(rows.len() * TILE, E::Key::default());
+        for at in (0..len).step_by(TILE) {
+            let tile = at..len.min(at + TILE);
+            for (keys, row) in keys.chunks_exact_mut(TILE).zip(&rows) {
+                arch.dispatch(|| to_keys(keys, &row[tile.clone()]));
+            }
+            sorter.reduce::<E>(keys, &mut out[tile]);
+        }
+        return;
+    }
+    // Averages of buckets are f64, whatever the updates are.
+    let mut keys = vec![0i64; groups.len() * TILE];
+    let mut mean = [0.0f64; TILE];
+    for at in (0..len).step_by(TILE) {
+        let tile = at..len.min(at + TILE);
+        for (keys, group) in keys.chunks_exact_mut(TILE).zip(groups) {
+            let rows: Vec<E> =
+                group.iter().flat_map(|&member| row_of(member)[tile.clone()].to_vec()).collect();
+            let mean = &mut mean[..tile.len()];
+            weighted_mean(&vec![1.0; group.len()], group.len() as f64, &rows, mean);
+            to_keys(keys, mean);
+        }
+        sorter.reduce::<f64>(&mut keys, &mut out[tile]);
+    }
+}
+
+// What follows is compiled for the processor that the caller dispatches to.
+
+#[expect(clippy::inline_always, reason = "compiled for the dispatched processor")]
+#[inline(always)]
+fn to_keys<E: Element>(keys: &mut [E::Key], row: &[E]) {
+    for (key, value) in keys.iter_mut().zip(row) {
+        *key = value.key();
+    }
+}
+
+#[expect(clippy::inline_always, reason = "compiled for the dispatched processor")]
+#[inline(always)]
+fn scale_to<E: Element>(out: &mut [f64], row: &[E], weight: f64) {
+    for (out, &x) in out.iter_mut().zip(row) {
+        let x: f64 = x.into();
+        *out = weight * x;
+    }
+}
+
+#[expect(clippy::inline_always, reason = "compiled for the dispatched processor")]
+#[inline(always)]
+fn add_scaled<E: Element>(out: &mut [f64], row: &[E], weight: f64) {
+    for (out, &x) in out.iter_mut().zip(row) {
+        let x: f64 = x.into();
+        *out += weight * x;
+    }
+}
+
+/// The same additions as of one row after the other, with half the traffic of the sums.
+#[expect(clippy::inline_always, reason = "compiled for the dispatched processor")]
+#[inline(always)]
+fn add_two<E: Element>(out: &mut [f64], rows: [&[E]; 2], weights: [f64; 2]) {
+    for ((out, &a), &b) in out.iter_mut().zip(rows[0]).zip(rows[1]) {
+        let (a, b): (f64, f64) = (a.into(), b.into());
+        *out = (*out + weights[0] * a) + weights[1] * b;
+    }
+}
+
+#[expect(clippy::inline_always, reason = "compiled for the dispatched processor")]
+#[inline(always)]
+fn divide(out: &mut [f64], by: f64) {
+    for out in out {
+        *out /= by;
+    }
+}
+
+#[expect(clippy::inline_always, reason = "compiled for the dispatched processor")]
+#[inline(always)]
+fn all_finite<E: Element>(values: &[E]) -> bool {
+    // Without a way out, which would keep the loop from being vectorised.
+    values.iter().fold(true, |all, value| all & value.is_finite())
+}
+
+#[expect(clippy::inline_always, reason = "compiled for the dispatched processor")]
+#[inline(always)]
+fn square_sum(values: &[f64]) -> f64 {
+    let (chunks, rest) = values.as_chunks::<LANES>();
+    let mut sums = [0.0; LANES];
+    for chunk in chunks {
+        for (sum, v) in sums.iter_mut().zip(chunk) {
+            *sum += v * v;
+        }
+    }
+    sums.iter().sum::<f64>() + rest.iter().map(|v| v * v).sum::<f64>()
+}
+
+/// `Σ (x − o)²`, `Σ (x − o − d)²` and `Σ (x − o)·d`.
+#[expect(clippy::inline_always, reason = "compiled for the dispatched processor")]
+#[inline(always)]
+fn moments<E: Element>(row: &[E], origin: &[f64], moved: &[f64]) -> [f64; 3] {
+    let mut sums = [[0.0; LANES]; 3];
+    let (rows, row_rest) = row.as_chunks::<LANES>();
+    let (origins, origin_rest) = origin.as_chunks::<LANES>();
+    let (moveds, moved_rest) = moved.as_chunks::<LANES>();
+    for ((row, origin), moved) in rows.iter().zip(origins).zip(moveds) {
+        for l in 0..LANES {
+            let x: f64 = row[l].into();
+            let change = x - origin[l];
+            let distance = change - moved[l];
+            sums[0][l] += change * change;
+            sums[1][l] += distance * distance;
+            sums[2][l] += change * moved[l];
+        }
+    }
+    for ((&x, o), d) in row_rest.iter().zip(origin_rest).zip(moved_rest) {
+        let x: f64 = x.into();
+        let change = x - o;
+        sums[0][0] += change * change;
+        sums[1][0] += (change - d) * (change - d);
+        sums[2][0] += change * d;
+    }
+    sums.map(|lanes| lanes.iter().sum())
+}
