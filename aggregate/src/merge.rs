@@ -27,6 +27,9 @@ use crate::{
 /// How the names of control variates begin, which are averaged whatever the reducer is.
 pub const CONTROL_PREFIX: &str = "control.";
 
+/// The most characters of a number.
+const LONGEST_NUMBER: usize = 24;
+
 /// With fewer updates, a norm cannot be told from the others'.
 const LEAST_FOR_NORMS: usize = 4;
 
@@ -48,8 +51,8 @@ const LEAST_FOR_NORMS: usize = 4;
 ///
 /// Integers and booleans are carried: updates whose integers are not those of most are rejected.
 ///
-/// The callback is called twice: with placeholders for what the merge has yet to find out, which
-/// are as long as numbers get, to leave room for it, and with the result. Its text must not grow.
+/// The callback is called twice: with placeholders for what the merge has yet to find out, to leave
+/// room for it, and with the result. Its text may only differ in those numbers.
 ///
 /// The state, if there is one, gets its name just before the model. Should the machine stop
 /// between the two, the old model is in place and the state names the hash of a model that is not:
@@ -333,7 +336,12 @@ impl Run<'_> {
         let placeholder = self.summary(&plan, &layout, step, None, privacy);
         let in_layout = || layout.iter().map(|&i| &tensors[i]);
         let specs = in_layout().map(|t| (t.name.clone(), t.dtype, t.shape.clone())).collect();
-        let mut writer = TensorWriter::create(out, specs, &metadata(&placeholder))?;
+        let mut writer = {
+            // Whoever rounds numbers may make some of them longer than the placeholders.
+            let n_numbers = 3 * placeholder.admitted.len() + 2 * placeholder.changes.len();
+            let spare = LONGEST_NUMBER * n_numbers;
+            TensorWriter::create(out, specs, &metadata(&placeholder), spare)?
+        };
         let mut state_writer = match (state_out, step) {
             (Some(path), Some(step)) => {
                 let slots = self.mover.map_or(&[][..], |mover| &mover.movement.slots);
@@ -353,9 +361,10 @@ impl Run<'_> {
             changes: vec![[0.0; 2]; tensors.len()],
         };
         let mut bad_block = None;
+        let mut scratches = workers(Scratch::default);
         let done = pass(
             blocks.len(),
-            &mut workers(Scratch::default),
+            &mut scratches,
             |scratch, i| self.merge_block(&plan, blocks.get(i), scratch),
             |i, merged| {
                 let block = blocks.get(i);
@@ -390,6 +399,7 @@ impl Run<'_> {
             return Ok(Attempt::Refused(refused));
         }
 
+        let buffer_bytes: usize = scratches.iter().map(Scratch::n_bytes).sum();
         let summary = self.summary(&plan, &layout, step, Some(&totals), privacy);
         let (out_hash, model_file) = writer.finish(&metadata(&summary))?;
         if let (Some(state_writer), Some(path)) = (state_writer, state_out) {
@@ -404,6 +414,7 @@ impl Run<'_> {
             n_tensors: tensors.len() as u64,
             n_parameters: tensors.iter().map(|t| t.n_elements() as u64).sum(),
             bytes_read: 0,
+            buffer_bytes: buffer_bytes as u64,
         })))
     }
 

@@ -38,6 +38,9 @@ pub struct Options {
     pub max_age: Option<u64>,
     /// How many updates must be admitted, at least.
     pub quorum: usize,
+    /// The most bytes of a file of a sharded output, whose name ends in `.safetensors.index.json`;
+    /// without it, 5 GB. A tensor is never cut.
+    pub shard_bytes: Option<u64>,
     /// What a rejected update does to the merge.
     pub on_rejection: OnRejection,
     /// The server step's state after the last round; a missing file is a fresh start. Not read if
@@ -62,6 +65,7 @@ impl Default for Options {
             max_deviation: Some(10.0),
             max_age: None,
             quorum: 1,
+            shard_bytes: None,
             on_rejection: OnRejection::default(),
             state_in: None,
             state_out: None,

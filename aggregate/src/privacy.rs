@@ -78,6 +78,7 @@ pub(crate) struct PrivacyState {
 
 /// What a report says of the privacy of all rounds so far.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct PrivacyReport {
     /// Every node is `(ε, δ)`-private, by an accountant of Rényi divergences.
     pub epsilon: f64,

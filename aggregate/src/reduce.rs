@@ -31,6 +31,17 @@ pub(crate) struct Scratch {
     pub(crate) result: Reduced,
 }
 
+impl Scratch {
+    /// Bytes of its buffers.
+    pub(crate) fn n_bytes(&self) -> usize {
+        fn of<E: Element>(rows: &Rows<E>) -> usize {
+            size_of::<E>() * rows.values.capacity() + size_of::<E::Key>() * rows.keys.capacity()
+        }
+        let results = self.result.values.capacity() + self.result.base.capacity();
+        self.bytes.capacity() + of(&self.narrow) + of(&self.wide) + 8 * results
+    }
+}
+
 /// What a block was reduced to.
 #[derive(Debug, Default)]
 pub(crate) struct Reduced {

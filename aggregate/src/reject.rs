@@ -138,6 +138,26 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// The kind of reason in one word.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Unreadable { .. } => "unreadable",
+            Self::Malformed { .. } => "malformed",
+            Self::Changed => "changed",
+            Self::Unsupported { .. } => "unsupported",
+            Self::Missing { .. } => "missing",
+            Self::Unexpected { .. } => "unexpected",
+            Self::Shape { .. } => "shape",
+            Self::Dtype { .. } => "dtype",
+            Self::Value { .. } => "value",
+            Self::Base { .. } => "base",
+            Self::Age { .. } => "age",
+            Self::Norm { .. } => "norm",
+            Self::Integers => "integers",
+            Self::Duplicate { .. } => "duplicate",
+        }
+    }
+
     /// The reason that stands for an error met while checking one update.
     pub(crate) fn of(error: Error) -> Self {
         match error {

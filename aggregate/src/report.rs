@@ -92,4 +92,7 @@ pub struct Report {
     pub n_parameters: u64,
     /// Bytes read from updates, base and state.
     pub bytes_read: u64,
+    /// Bytes of the buffers for values, of all threads: what the memory grows by with the number of
+    /// updates, and does not grow by with their size.
+    pub buffer_bytes: u64,
 }

@@ -167,7 +167,7 @@ impl StateWriter {
             let spec = |slot| (slot_name(tensor, slot), Dtype::F32, tensor.shape.clone());
             specs.extend(slots.iter().map(|slot| spec(slot)));
         }
-        let writer = TensorWriter::create(path, specs, &note.metadata(path)?)?;
+        let writer = TensorWriter::create(path, specs, &note.metadata(path)?, 0)?;
         Ok(Self { writer, note, places })
     }
 

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::io;
 use std::path::Path;
 
 use crate::atomic::PendingFile;
@@ -111,7 +112,7 @@ pub fn write_file(
         }
         specs.push(((*name).to_owned(), dtype, shape.to_vec()));
     }
-    let mut writer = TensorWriter::create(path, specs, metadata)?;
+    let mut writer = TensorWriter::create(path, specs, metadata, 0)?;
     for (i, tensor) in tensors.iter().enumerate() {
         writer.write(i, 0, &tensor.data.bytes())?;
     }
@@ -136,14 +137,16 @@ pub(crate) struct TensorWriter {
 }
 
 impl TensorWriter {
-    /// Creates the temporary file, with room for a header with metadata of this length. Names are
-    /// unique, sizes do not overflow.
+    /// Creates the temporary file, with room for a header with this metadata and `spare` bytes.
+    /// Names are unique, sizes do not overflow.
     pub(crate) fn create(
         path: &Path,
         specs: Vec<(String, Dtype, Vec<usize>)>,
         metadata: &BTreeMap<String, String>,
+        spare: usize,
     ) -> Result<Self, Error> {
         let header_len = header_bytes(&specs, metadata, 0).len();
+        let header_len = (header_len + spare).next_multiple_of(PREFIX_LEN as usize);
         let json_len = header_len as u64 - PREFIX_LEN;
         if json_len > MAX_HEADER_LEN {
             return Err(Error::HeaderLen { path: path.to_owned(), header_len: json_len });
@@ -173,7 +176,9 @@ impl TensorWriter {
         metadata: &BTreeMap<String, String>,
     ) -> Result<(String, PendingFile), Error> {
         let header = header_bytes(&self.specs, metadata, self.header_len);
-        assert_eq!(header.len(), self.header_len, "the metadata must not grow");
+        if header.len() != self.header_len {
+            return Err(self.file.write_error(io::Error::other("the metadata has grown")));
+        }
         self.file.write_at(&header, 0)?;
         self.file.sync()?;
         Ok((self.file.hash()?, self.file))

@@ -12,6 +12,7 @@ use preprocess::Pipeline;
 use serde::{Deserialize, Serialize};
 
 use crate::data::{DataConfig, Expected};
+use crate::federation::MergeNote;
 use crate::job::{FederationConfig, TrainConfig, WindowConfig};
 
 /// The metadata key.
@@ -66,9 +67,13 @@ pub struct Provenance {
     /// What was measured, for example `loss` and `accuracy` on the training rows.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub metrics: BTreeMap<String, f64>,
-    /// The updates that a merge took, by node or else by hash.
+    /// The updates that a merge took, by node or else by fingerprint; those of a merged update are
+    /// listed in its place.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub merged: Vec<String>,
+    /// What a merge found out about its updates.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub merge: Option<MergeNote>,
 }
 
 /// A model with all that belongs to it.

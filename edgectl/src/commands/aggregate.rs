@@ -1,31 +1,38 @@
 //! `edgectl aggregate`: merges weight files.
 
+use std::path::Path;
 use std::time::Instant;
 
-use aggregate::{OnRejection, ServerStep, WeightFile};
+use aggregate::{AdaptiveClip, Bucketing, OnRejection, Options, Privacy, WeightFile};
 use anyhow::{Context, ensure};
 use serde::Serialize;
 
 use super::check_folder;
 use crate::checkpoint::{METADATA_KEY, Meta};
-use crate::cli::{AggregateArgs, Strategy};
-use crate::federation::{Merge, Refused, Weights, merge};
+use crate::cli::{AggregateArgs, Deviations};
+use crate::federation::{Merge, MergeNote, Merged, Refused, Strategy, Weights, merge};
 use crate::job::UpdateWeights;
-use crate::output::Output;
+use crate::output::{Output, table};
 use crate::system::peak_rss_bytes;
 
-/// Momentum of `--strategy sgd` where none is given (`FedAvgM`, arXiv 1909.06335).
-const DEFAULT_MOMENTUM: f32 = 0.9;
+/// Most rows of a table that people read; JSON has all.
+const MAX_ROWS: usize = 20;
 
 #[derive(Serialize)]
 struct Report {
     out: String,
     inputs: usize,
     rejected: Vec<Refused>,
-    strategy: &'static str,
+    strategy: String,
     tensors: u64,
     parameters: u64,
     bytes_read: u64,
+    #[serde(flatten)]
+    note: MergeNote,
+    /// Files that were moved away.
+    quarantined: Vec<String>,
+    /// Bytes of all buffers for values.
+    buffer_bytes: u64,
     wall_s: f64,
     peak_rss_bytes: Option<u64>,
 }
@@ -33,94 +40,227 @@ struct Report {
 pub(super) fn run(args: &AggregateArgs, output: Output) -> anyhow::Result<()> {
     let began = Instant::now();
     check_folder(&args.out)?;
-    let (strategy, server) = server_step(args)?;
-    let weights = match &args.weights {
-        Some(weights) => Weights::Given(weights),
-        None if args.uniform => Weights::Rule(UpdateWeights::Uniform),
-        None => Weights::Rule(UpdateWeights::Examples),
-    };
-    ensure!(
-        args.strategy != Some(Strategy::Weighted) || args.weights.is_some(),
-        "--strategy weighted needs --weights, one number per file"
-    );
-    let merged = merge(
-        &args.updates,
-        &Merge {
-            base: args.base.as_deref(),
-            out: &args.out,
-            server,
-            weights,
-            on_rejection: if args.strict {
-                OnRejection::Fail
-            } else if args.keep_going {
-                OnRejection::Skip
-            } else {
-                OnRejection::SkipNotFinite
-            },
-        },
-    )?;
-    if merged.weights_unknown && args.weights.is_none() && !args.uniform {
+    if let Some(folder) = &args.quarantine {
+        ensure!(
+            folder.is_dir(),
+            "--quarantine {}: there is no such folder; create it first",
+            folder.display()
+        );
+    }
+    let (strategy, plan) = plan(args)?;
+    let Merged { report, refused, weights_unknown, note } = merge(&args.updates, &plan)?;
+    if weights_unknown && args.weights.is_none() && !args.uniform && note.reduce.is_weighted() {
         output.note("note: no file says how many examples it was trained on; all weigh the same");
     }
+    let quarantined = match &args.quarantine {
+        Some(folder) => quarantine(&refused, folder)?,
+        None => Vec::new(),
+    };
     let report = Report {
         out: args.out.display().to_string(),
         inputs: args.updates.len(),
-        rejected: merged.refused,
+        rejected: refused,
         strategy,
-        tensors: merged.report.n_tensors,
-        parameters: merged.report.n_parameters,
-        bytes_read: merged.report.bytes_read,
+        tensors: report.n_tensors,
+        parameters: report.n_parameters,
+        bytes_read: report.bytes_read,
+        note,
+        quarantined,
+        buffer_bytes: report.buffer_bytes,
         wall_s: began.elapsed().as_secs_f64(),
         peak_rss_bytes: peak_rss_bytes(),
     };
+    output.result(&report, &text(&report))
+}
+
+/// What the command line asks for, and the name of the strategy.
+fn plan(args: &AggregateArgs) -> anyhow::Result<(String, Merge<'_>)> {
+    let mut plan = match args.strategy.as_deref() {
+        Some("job") => by_job(args)?,
+        _ => by_strategy(args)?,
+    };
+    let options = &mut plan.options;
+    if let Some(reduce) = args.reduce {
+        options.reducer = reduce;
+    }
+    if let Some(server) = args.server {
+        options.server_step = server;
+    }
+    if let Some(size) = args.bucket {
+        options.bucketing = Some(Bucketing { size, seed: args.bucket_seed.unwrap_or(0) });
+        plan.bucket_by_round = args.bucket_seed.is_none();
+    }
+    if let Some(patterns) = &args.keep_local {
+        options.keep_local.clone_from(patterns);
+    }
+    if let Some(Deviations(deviations)) = args.max_deviation {
+        options.max_deviation = deviations;
+    }
+    options.older_bases.clone_from(&args.older_base);
+    options.max_age = args.max_age;
+    options.quorum = args.quorum;
+    options.population = args.population;
+    options.shard_bytes = args.shard_size;
+    options.privacy = privacy(args);
+    options.on_rejection = if args.strict {
+        OnRejection::Fail
+    } else if args.keep_going || args.quarantine.is_some() {
+        OnRejection::Skip
+    } else {
+        OnRejection::SkipBadValues
+    };
+    if let Some(weights) = &args.weights {
+        plan.weights = Weights::Given(weights);
+    } else if args.uniform {
+        plan.weights = Weights::Rule(UpdateWeights::Uniform);
+    }
+    let name = match (&args.strategy, args.reduce, args.server, &args.weights) {
+        (None, None, None, Some(_)) => "weighted".to_owned(),
+        (Some(name), None, None, _) if name != "job" => {
+            name.split(':').next().unwrap_or_default().to_owned()
+        }
+        _ => Strategy::name_of(&plan.options.reducer, &plan.options.server_step),
+    };
+    Ok((name, plan))
+}
+
+fn by_strategy(args: &AggregateArgs) -> anyhow::Result<Merge<'_>> {
+    let mut name = args.strategy.clone().unwrap_or_else(|| "fedavg".to_owned());
+    for (option, value) in [("lr", args.lr), ("momentum", args.momentum)] {
+        if let Some(value) = value {
+            let separator = if name.contains(':') { ',' } else { ':' };
+            name = format!("{name}{separator}{option}={value:?}");
+        }
+    }
+    let strategy = Strategy::parse(&name)?;
+    ensure!(
+        strategy.name != "weighted" || args.weights.is_some(),
+        "--strategy weighted needs --weights, one number per file"
+    );
+    let server = args.server.unwrap_or(strategy.server);
+    let reduce = args.reduce.unwrap_or(strategy.reduce);
+    ensure!(
+        args.base.is_some()
+            || (server == aggregate::ServerStep::Replace && !reduce.needs_base()),
+        "{} moves the model that the updates started from; name it with --base",
+        Strategy::name_of(&reduce, &server)
+    );
+    Ok(Merge {
+        base: args.base.as_deref(),
+        out: &args.out,
+        weights: Weights::Rule(strategy.weights),
+        options: Options {
+            reducer: strategy.reduce,
+            server_step: strategy.server,
+            ..Options::default()
+        },
+        bucket_by_round: true,
+    })
+}
+
+/// As the job says that made the base.
+fn by_job(args: &AggregateArgs) -> anyhow::Result<Merge<'_>> {
+    ensure!(
+        args.lr.is_none() && args.momentum.is_none(),
+        "--lr and --momentum do not go with --strategy job; use --server"
+    );
+    let base =
+        args.base.as_deref().context("--strategy job needs --base, whose job it follows")?;
+    let file = WeightFile::open(base)?;
+    ensure!(
+        file.metadata().contains_key(METADATA_KEY),
+        "{}: not an edgectl checkpoint, so it has no job to follow",
+        base.display()
+    );
+    Ok(Merge::of_job(&Meta::read(&file)?.federation, base, &args.out))
+}
+
+fn privacy(args: &AggregateArgs) -> Option<Privacy> {
+    let adaptive = args
+        .clip_quantile
+        .map(|quantile| AdaptiveClip { quantile, ..AdaptiveClip::default() });
+    Some(Privacy {
+        clip_norm: args.clip_norm?,
+        noise_multiplier: args.noise_multiplier?,
+        sampling_rate: args.sampling_rate,
+        delta: args.delta,
+        adaptive,
+        seed: args.insecure_seed,
+    })
+}
+
+/// Moves refused files to a folder; the new paths. A name that is taken there gets a number.
+fn quarantine(refused: &[Refused], folder: &Path) -> anyhow::Result<Vec<String>> {
+    let mut moved = Vec::new();
+    for path in refused.iter().map(|refused| Path::new(&refused.path)) {
+        let Some(name) = path.file_name().filter(|_| path.is_file()) else { continue };
+        let name = name.to_string_lossy();
+        let free = (0..)
+            .map(|n| match n {
+                0 => folder.join(&*name),
+                n => folder.join(format!("{n}-{name}")),
+            })
+            .find(|target| !target.exists())
+            .context("no name is free")?;
+        let place = || format!("{}: cannot be moved to {}", path.display(), free.display());
+        // Another disk cannot be reached by renaming.
+        if std::fs::rename(path, &free).is_err() {
+            std::fs::copy(path, &free).with_context(place)?;
+            std::fs::remove_file(path).with_context(place)?;
+        }
+        moved.push(free.display().to_string());
+    }
+    Ok(moved)
+}
+
+fn text(report: &Report) -> String {
     let mut text = format!(
-        "{}: {} of {} updates merged ({strategy}), {} parameters in {} tensors",
+        "{}: {} of {} updates merged ({}), {} parameters in {} tensors",
         report.out,
         report.inputs - report.rejected.len(),
         report.inputs,
+        report.strategy,
         report.parameters,
         report.tensors
     );
     for rejected in &report.rejected {
         text += &format!("\nrefused: {}: {}", rejected.path, rejected.reason);
     }
-    output.result(&report, &text)
-}
-
-/// The server step by the command line, and its name.
-fn server_step(args: &AggregateArgs) -> anyhow::Result<(&'static str, ServerStep)> {
-    let strategy = args.strategy.unwrap_or(Strategy::Fedavg);
-    ensure!(
-        strategy == Strategy::Sgd || (args.lr.is_none() && args.momentum.is_none()),
-        "--lr and --momentum belong to --strategy sgd"
-    );
-    ensure!(
-        strategy != Strategy::Sgd || args.base.is_some(),
-        "--strategy sgd moves the model that the updates started from; name it with --base"
-    );
-    Ok(match strategy {
-        Strategy::Fedavg if args.weights.is_none() => ("fedavg", ServerStep::Replace),
-        Strategy::Fedavg | Strategy::Weighted => ("weighted", ServerStep::Replace),
-        Strategy::Sgd => {
-            let momentum = args.momentum.unwrap_or(DEFAULT_MOMENTUM);
-            let lr = args.lr.unwrap_or(1.0);
-            ("sgd", ServerStep::Sgd { lr, momentum, nesterov: false })
-        }
-        Strategy::Job => {
-            let base = args
-                .base
-                .as_deref()
-                .context("--strategy job needs --base, whose job it follows")?;
-            let file = WeightFile::open(base)?;
-            ensure!(
-                file.metadata().contains_key(METADATA_KEY),
-                "{}: not an edgectl checkpoint, so it has no job to follow",
-                base.display()
-            );
-            match Meta::read(&file)?.federation.server {
-                ServerStep::Replace => ("fedavg", ServerStep::Replace),
-                step => ("sgd", step),
-            }
-        }
-    })
+    for path in &report.quarantined {
+        text += &format!("\nmoved to {path}");
+    }
+    if let Some(privacy) = &report.note.privacy {
+        let epsilon = privacy.epsilon.map_or("no".to_owned(), |e| format!("{e:.3}"));
+        text += &format!(
+            "\nprivate: epsilon {epsilon} at delta {:e} after {} rounds; clipped to {:.4}",
+            privacy.delta, privacy.rounds, privacy.clip_norm
+        );
+    }
+    let number = |value: Option<f64>| value.map_or("-".to_owned(), |v| format!("{v:.4}"));
+    let merged: Vec<_> = report.note.updates.iter().filter(|u| u.verdict == "merged").collect();
+    let rows: Vec<Vec<String>> = merged
+        .iter()
+        .take(MAX_ROWS)
+        .map(|u| {
+            let weight = u.weight.map_or("-".to_owned(), |w| format!("{w}"));
+            let measured = [u.share, u.norm, u.distance, u.cosine].map(number);
+            [u.node.clone(), weight].into_iter().chain(measured).collect()
+        })
+        .collect();
+    let header = ["update", "weight", "share", "moved", "from result", "cosine"];
+    text += &format!("\n\n{}", table(&header, &rows));
+    if merged.len() > MAX_ROWS {
+        text += &format!("\nand {} more (--json has all)", merged.len() - MAX_ROWS);
+    }
+    let mut changes: Vec<_> = report.note.changes.iter().collect();
+    let size = |c: &crate::federation::ChangeNote| c.relative.or(c.norm).unwrap_or(0.0);
+    changes.sort_by(|a, b| size(b).total_cmp(&size(a)));
+    let largest = changes.iter().take(3).filter(|c| c.relative.is_some()).map(|c| {
+        format!("{} {:.2} %", c.tensor, 100.0 * c.relative.unwrap_or(0.0))
+    });
+    let largest: Vec<String> = largest.collect();
+    if !largest.is_empty() {
+        text += &format!("\n\nmoved most: {}", largest.join(", "));
+    }
+    text
 }

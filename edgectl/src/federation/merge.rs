@@ -4,12 +4,16 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use aggregate::{OnRejection, Options, Reducer, Report, ServerStep, Summary, Update, WeightFile};
+use aggregate::{
+    Bucketing, OnRejection, Options, Report, Summary, Update, WeightFile, nova_steps,
+};
 use anyhow::{Context, bail, ensure};
+use optim::OptimizerConfig;
 use serde::Serialize;
 
+use super::note::MergeNote;
 use crate::checkpoint::{METADATA_KEY, Meta, Provenance};
-use crate::job::UpdateWeights;
+use crate::job::{FederationConfig, LearningRate, UpdateWeights};
 
 /// How to merge.
 #[derive(Debug, Clone)]
@@ -18,12 +22,34 @@ pub struct Merge<'a> {
     pub base: Option<&'a Path>,
     /// Where to write the result.
     pub out: &'a Path,
-    /// How the model moves to the mean.
-    pub server: ServerStep,
     /// Given weights, or what the checkpoints say.
     pub weights: Weights<'a>,
-    /// What to do when an update is refused.
-    pub on_rejection: OnRejection,
+    /// What is handed on: reducer, server step, checks. Base and state files are filled in here,
+    /// and so is the seed of buckets if there is none.
+    pub options: Options,
+    /// Whether the seed of buckets is that of the round.
+    pub bucket_by_round: bool,
+}
+
+impl<'a> Merge<'a> {
+    /// A merge as the federation section of a job says.
+    pub fn of_job(federation: &FederationConfig, base: &'a Path, out: &'a Path) -> Self {
+        Self {
+            base: Some(base),
+            out,
+            weights: Weights::Rule(federation.weights),
+            options: Options {
+                reducer: federation.reduce,
+                bucketing: federation.bucket.map(|size| Bucketing { size, seed: 0 }),
+                server_step: federation.server,
+                keep_local: federation.keep_local.clone(),
+                max_deviation: Some(federation.max_deviation).filter(|d| d.is_finite()),
+                on_rejection: OnRejection::SkipBadValues,
+                ..Options::default()
+            },
+            bucket_by_round: true,
+        }
+    }
 }
 
 /// What updates weigh.
@@ -44,6 +70,8 @@ pub struct Merged {
     pub refused: Vec<Refused>,
     /// Whether no file said how many examples it was trained on, so that all weighed the same.
     pub weights_unknown: bool,
+    /// What is kept inside the merged file.
+    pub note: MergeNote,
 }
 
 /// An update that was left out.
@@ -70,8 +98,8 @@ struct UpdateFile {
 enum Origin {
     /// edgectl.
     Ours(Box<Meta>),
-    /// Another program: there is no metadata of edgectl.
-    Foreign,
+    /// Another program: there is no metadata of edgectl. A merge of such files by edgectl says so.
+    Foreign { metadata: BTreeMap<String, String>, note: Option<Box<MergeNote>> },
     /// The metadata of edgectl cannot be used, for this reason.
     Damaged(String),
     /// The file is no weight file; the merge itself says what is wrong with it.
@@ -83,7 +111,16 @@ impl UpdateFile {
         ensure!(path.exists(), "{}: there is no such update file", path.display());
         let origin = match WeightFile::open(path) {
             Err(_) => Origin::Unreadable,
-            Ok(file) if !file.metadata().contains_key(METADATA_KEY) => Origin::Foreign,
+            Ok(file) if !file.metadata().contains_key(METADATA_KEY) => {
+                let mut metadata = file.metadata().clone();
+                let note = metadata.remove(MERGE_KEY);
+                match note.map(|note| serde_json::from_str(&note)).transpose() {
+                    Ok(note) => Origin::Foreign { metadata, note },
+                    Err(error) => {
+                        Origin::Damaged(format!("the metadata key {MERGE_KEY:?}: {error}"))
+                    }
+                }
+            }
             Ok(file) => match Meta::read(&file) {
                 Ok(meta) => Origin::Ours(Box::new(meta)),
                 Err(error) => Origin::Damaged(format!("{error:#}")),
@@ -98,7 +135,52 @@ impl UpdateFile {
             _ => None,
         }
     }
+
+    /// What an earlier merge said of it, if it is one.
+    fn note(&self) -> Option<&MergeNote> {
+        match &self.origin {
+            Origin::Ours(meta) => meta.provenance.merge.as_ref(),
+            Origin::Foreign { note, .. } => note.as_deref(),
+            _ => None,
+        }
+    }
+
+    /// How many nodes' updates it stands for.
+    fn n_updates(&self) -> u64 {
+        self.note().map_or(1, |note| note.n_updates.max(1))
+    }
+
+    fn update(&self, base: Option<&Meta>) -> Update {
+        let mut update = Update::new(&self.path, self.weight);
+        if let Some(meta) = self.meta() {
+            let provenance = &meta.provenance;
+            update.node.clone_from(&provenance.node);
+            update.base.clone_from(&provenance.base);
+            update.partial = provenance.partial;
+            let round = base.map_or(provenance.round, |base| base.provenance.round);
+            update.age = u64::from(round.saturating_sub(provenance.round));
+            update.steps = effective_steps(meta);
+        }
+        update
+    }
 }
+
+/// How much an update's local steps weigh a gradient, for `FedNova`.
+fn effective_steps(meta: &Meta) -> f64 {
+    let train = &meta.train;
+    let momentum = match train.optimizer {
+        OptimizerConfig::Sgd(sgd) => f64::from(sgd.momentum),
+        _ => 0.0,
+    };
+    let lr = match train.lr {
+        LearningRate::Fixed(lr) => f64::from(lr),
+        LearningRate::Auto => 0.0,
+    };
+    nova_steps(meta.provenance.local_steps.max(1), momentum, lr * f64::from(train.proximal))
+}
+
+/// The metadata key of a merge of files of other programs.
+const MERGE_KEY: &str = "edgectl.merge";
 
 /// `OUT.server`: the server optimizer's state, beside the model that it belongs to.
 fn server_state_path(model: &Path) -> PathBuf {
@@ -135,7 +217,7 @@ pub fn merge(paths: &[PathBuf], options: &Merge<'_>) -> anyhow::Result<Merged> {
         }
     }
     let mut refused = refuse_other_schemas(&mut files, base_meta.as_ref())?;
-    if let Some(first) = refused.first().filter(|_| options.on_rejection != OnRejection::Skip) {
+    if let Some(first) = refused.first().filter(|_| options.options.on_rejection != OnRejection::Skip) {
         bail!(
             "{}: {}; nothing was merged; leave such updates out with --keep-going",
             first.path,
@@ -145,37 +227,31 @@ pub fn merge(paths: &[PathBuf], options: &Merge<'_>) -> anyhow::Result<Merged> {
     if let Some(first) = refused.first().filter(|_| files.is_empty()) {
         bail!("{}: {}; no update is left to merge", first.path, first.reason);
     }
-    let weights_unknown = files.iter().all(|file| file.meta().is_none());
-    if let Weights::Rule(UpdateWeights::Examples) = options.weights {
-        weigh_by_examples(&mut files)?;
+    let weights_unknown = files.iter().all(|f| f.meta().is_none() && f.note().is_none());
+    match options.weights {
+        Weights::Rule(UpdateWeights::Examples) => weigh_by_examples(&mut files)?,
+        Weights::Rule(UpdateWeights::Uniform) => {
+            files.iter_mut().for_each(|file| file.weight = file.n_updates() as f64);
+        }
+        Weights::Given(_) => {}
     }
-    let updates: Vec<Update> = files
-        .iter()
-        .map(|file| {
-            let provenance = file.meta().map(|meta| &meta.provenance);
-            Update {
-                path: file.path.clone(),
-                node: provenance.and_then(|p| p.node.clone()),
-                base: provenance.and_then(|p| p.base.clone()),
-                partial: provenance.is_some_and(|p| p.partial),
-                weight: file.weight,
-            }
-        })
-        .collect();
-    let metadata = |summary: &Summary| metadata(base_meta.as_ref(), &files, summary);
-    let report = aggregate::aggregate(
-        &updates,
-        &Options {
-            base: options.base.map(Path::to_owned),
-            reducer: Reducer::Mean,
-            server_step: options.server,
-            state_in: options.base.map(server_state_path),
-            state_out: Some(server_state_path(options.out)),
-            on_rejection: options.on_rejection,
-        },
-        options.out,
-        &metadata,
-    )
+    let updates: Vec<Update> =
+        files.iter().map(|file| file.update(base_meta.as_ref())).collect();
+    let base_metadata = match (options.base, &base_meta) {
+        (Some(path), None) => Some(WeightFile::open(path)?.metadata().clone()),
+        _ => None,
+    };
+    let metadata = |summary: &Summary| {
+        metadata(base_meta.as_ref(), base_metadata.as_ref(), &files, summary)
+    };
+    let mut passed = options.options.clone();
+    passed.base = options.base.map(Path::to_owned);
+    passed.state_in = options.base.map(server_state_path);
+    passed.state_out = Some(server_state_path(options.out));
+    if let Some(bucketing) = passed.bucketing.as_mut().filter(|_| options.bucket_by_round) {
+        bucketing.seed = base_meta.as_ref().map_or(0, |meta| meta.provenance.round.into());
+    }
+    let report = aggregate::aggregate(&updates, &passed, options.out, &metadata)
     .map_err(|error| match error {
         aggregate::Error::Rejected { .. } => anyhow::anyhow!(
             "{error}\nsend them again from the right model, or leave them out with --keep-going (of NaN: without --strict)"
@@ -188,7 +264,14 @@ pub fn merge(paths: &[PathBuf], options: &Merge<'_>) -> anyhow::Result<Merged> {
         reason: r.reason.to_string(),
     }));
     refused.sort();
-    Ok(Merged { report, refused, weights_unknown })
+    let note = MergeNote::of(&report.summary, n_updates(&files, &report.summary));
+    Ok(Merged { report, refused, weights_unknown, note })
+}
+
+/// How many nodes' updates were merged, those within merged updates included.
+fn n_updates(files: &[UpdateFile], summary: &Summary) -> u64 {
+    let admitted = |file: &&UpdateFile| summary.admitted.iter().any(|a| a.path == file.path);
+    files.iter().filter(admitted).map(UpdateFile::n_updates).sum()
 }
 
 /// Names of the parts of a schema.
@@ -259,13 +342,15 @@ fn refuse_other_schemas(
     Ok(refused)
 }
 
-/// Each update weighs as many as its training windows; if no file says, all weigh the same.
+/// Each update weighs as many as its training windows, a merge of foreign files what these weighed;
+/// if no file says, all weigh the same.
 fn weigh_by_examples(files: &mut [UpdateFile]) -> anyhow::Result<()> {
-    let known = files.iter().any(|file| file.meta().is_some());
+    let known = files.iter().any(|file| file.meta().is_some() || file.note().is_some());
     for file in files.iter_mut() {
         match &file.origin {
             Origin::Ours(meta) => file.weight = meta.provenance.examples as f64,
-            Origin::Foreign if known => bail!(
+            Origin::Foreign { note: Some(note), .. } => file.weight = note.weight,
+            Origin::Foreign { note: None, .. } if known => bail!(
                 "{}: the file does not say how many examples it was trained on, others do; give --weights or --uniform",
                 file.path.display()
             ),
@@ -276,20 +361,35 @@ fn weigh_by_examples(files: &mut [UpdateFile]) -> anyhow::Result<()> {
 }
 
 /// The metadata of the merged file: the base's, or without one that of the updates, one round on.
+/// Of files of other programs, what all of them say alike.
 fn metadata(
     base: Option<&Meta>,
+    base_metadata: Option<&BTreeMap<String, String>>,
     files: &[UpdateFile],
     summary: &Summary,
 ) -> BTreeMap<String, String> {
-    let of = |path: &Path| files.iter().find(|f| f.path == path).and_then(UpdateFile::meta);
-    // Sorted by content: the first does not depend on the order in which files were given.
-    let admitted: Vec<&Meta> = summary.admitted.iter().filter_map(|a| of(&a.path)).collect();
-    let Some(mut meta) = base.or(admitted.first().copied()).cloned() else {
-        return BTreeMap::new();
+    let of = |path: &Path| files.iter().find(|file| file.path == path);
+    // In an order of their own: the first does not depend on the order in which files were given.
+    let admitted: Vec<&UpdateFile> =
+        summary.admitted.iter().filter_map(|a| of(&a.path)).collect();
+    let metas: Vec<&Meta> = admitted.iter().filter_map(|file| file.meta()).collect();
+    let note = MergeNote::of(summary, n_updates(files, summary));
+    let Some(mut meta) = base.or(metas.first().copied()).cloned() else {
+        let mut metadata = base_metadata.cloned().unwrap_or_else(|| said_by_all(&admitted));
+        // A number that JSON cannot write is not among them.
+        metadata.insert(MERGE_KEY.to_owned(), serde_json::to_string(&note).unwrap_or_default());
+        return metadata;
     };
     let sum = |count: fn(&Provenance) -> u64| {
-        admitted.iter().fold(0_u64, |sum, meta| sum.saturating_add(count(&meta.provenance)))
+        metas.iter().fold(0_u64, |sum, meta| sum.saturating_add(count(&meta.provenance)))
     };
+    let merged = summary.admitted.iter().flat_map(|a| {
+        let earlier = of(&a.path).and_then(UpdateFile::meta).map(|meta| &meta.provenance.merged);
+        match earlier.filter(|merged| !merged.is_empty()) {
+            Some(merged) => merged.clone(),
+            None => vec![a.node.clone().unwrap_or_else(|| a.fingerprint.clone())],
+        }
+    });
     meta.provenance = Provenance {
         node: None,
         round: meta.provenance.round.saturating_add(1),
@@ -299,14 +399,24 @@ fn metadata(
         // Without a base the result of partial updates is no whole model either.
         partial: base.is_none() && meta.provenance.partial,
         metrics: BTreeMap::new(),
-        merged: summary
-            .admitted
-            .iter()
-            .map(|a| a.node.clone().unwrap_or_else(|| a.hash.clone()))
-            .collect(),
+        merged: merged.collect(),
+        merge: Some(note),
     };
     meta.provenance.merged.sort();
     meta.to_metadata().unwrap_or_default()
+}
+
+/// The keys of which all files say the same.
+fn said_by_all(files: &[&UpdateFile]) -> BTreeMap<String, String> {
+    let mut all = files.iter().filter_map(|file| match &file.origin {
+        Origin::Foreign { metadata, .. } => Some(metadata),
+        _ => None,
+    });
+    let mut common = all.next().cloned().unwrap_or_default();
+    for metadata in all {
+        common.retain(|key, value| metadata.get(key) == Some(value));
+    }
+    common
 }
 
 /// Removes what an earlier run left beside a model, so that a fresh run starts fresh.

@@ -1,7 +1,9 @@
 //! Rounds: a fresh model, nodes that train, a center that merges.
 
 mod merge;
+mod note;
 mod simulate;
+mod strategy;
 
 use std::time::Instant;
 
@@ -16,7 +18,9 @@ use crate::training::train_segments;
 use crate::windows::{Cut, WindowSet};
 
 pub use merge::{Merge, Merged, Refused, Weights, merge};
+pub use note::{ChangeNote, MergeNote, PrivacyNote, UpdateNote};
 pub use simulate::{Arm, ArmReport, Round, RoundProgress, simulate_arm};
+pub use strategy::Strategy;
 
 /// A fresh model for a job: schema and classes from the data, preprocessing fitted on the training
 /// rows of `segments`.

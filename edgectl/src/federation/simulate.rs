@@ -3,13 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use aggregate::OnRejection;
 use anyhow::Context;
 use attn_core::Precision;
 use rayon::prelude::*;
 use serde::Serialize;
 
-use super::merge::{Merge, Refused, Weights, forget_server_state, merge};
+use super::merge::{Merge, Refused, forget_server_state, merge};
 use super::seconds;
 use crate::checkpoint::Checkpoint;
 use crate::data::{Dataset, Node};
@@ -118,16 +117,7 @@ pub fn simulate_arm(
             arm.nodes.iter().map(train_node).collect::<anyhow::Result<_>>()?
         };
         let (updates, reports): (Vec<PathBuf>, Vec<TrainReport>) = results.into_iter().unzip();
-        let merged = merge(
-            &updates,
-            &Merge {
-                base: Some(&global),
-                out: &global,
-                server: federation.server,
-                weights: Weights::Rule(federation.weights),
-                on_rejection: OnRejection::default(),
-            },
-        )?;
+        let merged = merge(&updates, &Merge::of_job(federation, &global, &global))?;
         model = Checkpoint::read(&global)?;
         model.write(&rounds_dir.join(format!("round-{number:03}.safetensors")))?;
         let metrics = evaluate(&model, arm.dataset, arm.test, Precision::F32, arm.threads)?;

@@ -4,7 +4,7 @@ mod train;
 
 use std::path::{Path, PathBuf};
 
-use aggregate::ServerStep;
+use aggregate::{Reducer, ServerStep};
 use anyhow::{Context, bail, ensure};
 use attn_core::{AttentionConfig, EncoderConfig, Pooling, Positions, Task};
 use preprocess::StepConfig;
@@ -148,20 +148,50 @@ impl ModelConfig {
 pub struct FederationConfig {
     /// Rounds of train and merge.
     pub rounds: u32,
-    /// How the global model moves towards the mean of the updates.
+    /// How updates become one.
+    #[serde(skip_serializing_if = "is_mean")]
+    pub reduce: Reducer,
+    /// Updates that are averaged at random before they are reduced; the seed is that of the round.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bucket: Option<usize>,
+    /// How the global model moves towards what the updates were reduced to.
     pub server: ServerStep,
     /// What an update weighs.
     pub weights: UpdateWeights,
+    /// Patterns of parameters that stay on their node: neither merged nor taken over from the
+    /// global model (`FedBN`).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub keep_local: Vec<String>,
+    /// An update is refused if the norm of its change is beyond the median by more deviations.
+    #[serde(skip_serializing_if = "is_default_deviation")]
+    pub max_deviation: f64,
     /// Nodes that never train; the final model is tested on all their rows.
     pub holdout: Vec<String>,
+}
+
+/// As in [`aggregate::Options`].
+const DEFAULT_DEVIATION: f64 = 10.0;
+
+/// What was always so is not written, so that files stay as they were before there was a choice.
+fn is_mean(reduce: &Reducer) -> bool {
+    *reduce == Reducer::Mean
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde calls")]
+fn is_default_deviation(deviation: &f64) -> bool {
+    deviation.to_bits() == DEFAULT_DEVIATION.to_bits()
 }
 
 impl Default for FederationConfig {
     fn default() -> Self {
         Self {
             rounds: 20,
+            reduce: Reducer::Mean,
+            bucket: None,
             server: ServerStep::Replace,
             weights: UpdateWeights::Examples,
+            keep_local: Vec::new(),
+            max_deviation: DEFAULT_DEVIATION,
             holdout: Vec::new(),
         }
     }
@@ -234,6 +264,12 @@ impl Job {
         self.train.validate()?;
         ensure!(self.federation.rounds >= 1, "[federation] rounds must be at least 1");
         self.federation.server.validate().context("[federation] server")?;
+        self.federation.reduce.validate().context("[federation] reduce")?;
+        ensure!(self.federation.bucket != Some(0), "[federation] bucket must be at least 1");
+        ensure!(
+            self.federation.max_deviation > 0.0,
+            "[federation] max_deviation must be above 0 (inf takes any update)"
+        );
         Ok(())
     }
 }

@@ -136,6 +136,7 @@ pub fn train(
         partial: options.base.is_some() && groups.n_trained() < groups.n_params(),
         metrics: train_metrics,
         merged: Vec::new(),
+        merge: None,
     };
     Ok((checkpoint, report))
 }

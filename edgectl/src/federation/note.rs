@@ -1,0 +1,136 @@
+//! What a merge found out, as it is kept inside the merged file and printed as JSON.
+
+use aggregate::{Change, PrivacyReport, Reducer, Rejected, ServerStep, Summary};
+use serde::{Deserialize, Serialize};
+
+/// What a merge did with its updates. No paths and no times, so that equal merges give equal bytes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MergeNote {
+    /// How updates became one.
+    pub reduce: Reducer,
+    /// How the center moved.
+    pub server: ServerStep,
+    /// Sum of the weights that were merged.
+    pub weight: f64,
+    /// How many nodes' updates there are in it, those within merged updates included.
+    pub n_updates: u64,
+    /// The updates that count, and then those that were refused.
+    pub updates: Vec<UpdateNote>,
+    /// How far each float tensor moved.
+    pub changes: Vec<ChangeNote>,
+    /// What private merging guarantees.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub privacy: Option<PrivacyNote>,
+}
+
+/// One update.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct UpdateNote {
+    /// The node, or a name for the content of a file of unknown origin.
+    pub node: String,
+    /// `merged`, or the kind of reason for which it was refused.
+    pub verdict: String,
+    /// Its weight.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weight: Option<f64>,
+    /// What it has in the result.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub share: Option<f64>,
+    /// How far it moved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub norm: Option<f64>,
+    /// How far from the result it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub distance: Option<f64>,
+    /// Whether it moved as the result did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cosine: Option<f64>,
+}
+
+/// How far a tensor moved.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ChangeNote {
+    /// Its name.
+    pub tensor: String,
+    /// Norm of the change.
+    pub norm: Option<f64>,
+    /// The same over the norm of the base's values.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub relative: Option<f64>,
+}
+
+/// What private merging guarantees.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct PrivacyNote {
+    /// Every node is `(epsilon, delta)`-private; none if there is next to no noise.
+    pub epsilon: Option<f64>,
+    /// As asked for.
+    pub delta: f64,
+    /// Rounds that were counted.
+    pub rounds: u64,
+    /// The norm that changes were clipped to.
+    pub clip_norm: f64,
+    /// Deviation of the noise on each value of the mean.
+    pub noise_std: f64,
+}
+
+impl MergeNote {
+    /// The note of a merge of `n_updates` nodes' updates.
+    pub(super) fn of(summary: &Summary, n_updates: u64) -> Self {
+        let admitted = summary.admitted.iter().map(|a| UpdateNote {
+            node: a.node.clone().unwrap_or_else(|| short(&a.fingerprint)),
+            verdict: "merged".to_owned(),
+            weight: Some(a.weight),
+            share: rounded(Some(a.share)),
+            norm: rounded(a.norm),
+            distance: rounded(a.distance),
+            cosine: rounded(a.cosine),
+        });
+        // Of a refused file of unknown origin nothing is known but its path.
+        let refused = summary.rejected.iter().map(refused);
+        let changes = summary.changes.iter().map(|Change { tensor, norm, relative }| ChangeNote {
+            tensor: tensor.clone(),
+            norm: rounded(Some(*norm)),
+            relative: rounded(*relative),
+        });
+        Self {
+            reduce: summary.reducer,
+            server: summary.server_step,
+            weight: summary.total_weight.min(f64::MAX),
+            n_updates,
+            updates: admitted.chain(refused).collect(),
+            changes: changes.collect(),
+            privacy: summary.privacy.map(PrivacyNote::of),
+        }
+    }
+}
+
+impl PrivacyNote {
+    fn of(report: PrivacyReport) -> Self {
+        let PrivacyReport { epsilon, delta, rounds, clip_norm, noise_std, .. } = report;
+        let epsilon = Some(epsilon).filter(|e| e.is_finite());
+        Self { epsilon, delta, rounds, clip_norm, noise_std }
+    }
+}
+
+fn refused(rejected: &Rejected) -> UpdateNote {
+    UpdateNote {
+        node: rejected.node.clone().unwrap_or_else(|| "unknown".to_owned()),
+        verdict: rejected.reason.kind().to_owned(),
+        weight: None,
+        share: None,
+        norm: None,
+        distance: None,
+        cosine: None,
+    }
+}
+
+/// Enough of a hash to tell files apart.
+pub(super) fn short(hash: &str) -> String {
+    hash.chars().take(16).collect()
+}
+
+/// Six digits: what a report needs, in a third of the room. None of what JSON cannot write.
+fn rounded(value: Option<f64>) -> Option<f64> {
+    format!("{:.5e}", value.filter(|v| v.is_finite())?).parse().ok()
+}

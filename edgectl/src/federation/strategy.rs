@@ -1,0 +1,141 @@
+//! Published pairs of a reducer and a server step, by name.
+
+use aggregate::{Reducer, ServerStep};
+use anyhow::{anyhow, bail};
+
+use crate::job::UpdateWeights;
+
+/// A reducer, a server step, and what updates weigh where nobody says.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Strategy {
+    /// The name it is known by.
+    pub name: &'static str,
+    /// How updates become one.
+    pub reduce: Reducer,
+    /// How the center moves.
+    pub server: ServerStep,
+    /// What updates weigh.
+    pub weights: UpdateWeights,
+}
+
+/// Name, reducer, server step; options that are left out are those of the paper.
+const PAIRS: [(&str, &str, &str); 29] = [
+    ("fedavg", "mean", "replace"),
+    ("weighted", "mean", "replace"),
+    ("sgd", "mean", "sgd"),
+    ("fedsgd", "mean", "sgd"),
+    ("fedavgm", "mean", "sgd"),
+    ("fedadagrad", "mean", "adagrad"),
+    ("fedadam", "mean", "adam"),
+    ("fedyogi", "mean", "yogi"),
+    ("fedadamw", "mean", "adamw"),
+    ("fedlion", "mean", "lion"),
+    ("fednova", "nova", "replace"),
+    ("fedbuff", "buffered", "replace"),
+    ("fedasync", "async", "replace"),
+    ("scaffold", "mean", "replace"),
+    ("feddyn", "mean", "dyn"),
+    ("fedmedian", "median", "replace"),
+    ("median", "median", "replace"),
+    ("trimmed-mean", "trimmed-mean", "replace"),
+    ("krum", "krum", "replace"),
+    ("multi-krum", "multi-krum", "replace"),
+    ("bulyan", "bulyan", "replace"),
+    ("geometric-median", "geometric-median", "replace"),
+    ("rfa", "geometric-median", "replace"),
+    ("centred-clipping", "centred-clipping", "replace"),
+    ("norm-clipped-mean", "norm-clipped-mean", "replace"),
+    ("linear", "mean", "replace"),
+    ("ties", "ties", "replace"),
+    ("dare", "dare", "replace"),
+    ("slerp", "slerp", "replace"),
+];
+
+/// Momentum of `sgd` and `fedavgm` where none is given (Hsu et al., arXiv 1909.06335).
+const DEFAULT_MOMENTUM: &str = "0.9";
+
+impl Strategy {
+    /// The strategy of a name, or of a name with options: `fedadam:lr=0.1`. The options are those
+    /// of the server step, or of the reducer if the step is to replace.
+    ///
+    /// # Errors
+    /// If there is no such name or option.
+    pub fn parse(text: &str) -> anyhow::Result<Self> {
+        let (wanted, options) = text.split_once(':').unwrap_or((text, ""));
+        let Some((name, reduce, server)) = PAIRS.into_iter().find(|(name, ..)| *name == wanted)
+        else {
+            bail!("unknown strategy {wanted:?}{}", nearest(wanted));
+        };
+        let mut options = options.to_owned();
+        if matches!(name, "sgd" | "fedavgm") && !options.contains("momentum=") {
+            options = format!("momentum={DEFAULT_MOMENTUM},{options}");
+        }
+        let with = |half: &str, own: bool| {
+            if own { format!("{half}:{options}") } else { half.to_owned() }
+        };
+        let moves = server != "replace";
+        let error = |message: String| anyhow!("--strategy {text}: {message}");
+        Ok(Self {
+            name,
+            reduce: with(reduce, !moves).parse().map_err(error)?,
+            server: with(server, moves).parse().map_err(error)?,
+            weights: match name {
+                "scaffold" | "feddyn" => UpdateWeights::Uniform,
+                _ => UpdateWeights::Examples,
+            },
+        })
+    }
+
+    /// The name of a pair: a published one, or both halves.
+    pub fn name_of(reduce: &Reducer, server: &ServerStep) -> String {
+        let (reduce, server) = (reduce.name(), server.name());
+        // The first of equals is the best known.
+        match PAIRS.into_iter().find(|pair| (pair.1, pair.2) == (reduce, server)) {
+            Some((name, ..)) => name.to_owned(),
+            None => format!("{reduce}+{server}"),
+        }
+    }
+
+    /// All names.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        PAIRS.into_iter().map(|(name, ..)| name)
+    }
+}
+
+/// ` (did you mean …?)`
+fn nearest(wanted: &str) -> String {
+    let likeness = |name: &str| strsim::jaro_winkler(wanted, name);
+    let best = Strategy::names().max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
+    match best.filter(|name| likeness(name) > 0.7) {
+        Some(name) => format!("; did you mean {name}?"),
+        None => format!("; there are {}", Strategy::names().collect::<Vec<_>>().join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_published_pair_parses() {
+        for (name, reduce, server) in PAIRS {
+            let text = if server == "dyn" { "feddyn:alpha=0.1,population=5" } else { name };
+            let strategy = Strategy::parse(text).expect(name);
+            assert_eq!((strategy.name, strategy.reduce.name()), (name, reduce));
+            assert_eq!(strategy.server.name(), server);
+        }
+        let sgd = ServerStep::Sgd { lr: 0.5, momentum: 0.9, nesterov: false };
+        assert_eq!(Strategy::parse("sgd:lr=0.5").expect("valid").server, sgd);
+        assert_eq!(Strategy::name_of(&Reducer::Mean, &sgd), "sgd");
+        assert_eq!(Strategy::name_of(&Reducer::Median, &sgd), "median+sgd");
+    }
+
+    #[test]
+    fn slips_are_named() {
+        let message = |text: &str| format!("{:#}", Strategy::parse(text).expect_err(text));
+        assert!(message("fedadm").contains("did you mean fedadam?"));
+        assert!(message("fedadam:lrr=1").contains("lrr"));
+        assert!(message("median:trim=0.1").contains("trim"));
+        assert!(message("xyz").contains("there are fedavg, weighted"));
+    }
+}
