@@ -77,7 +77,8 @@ impl Sorter {
                 }
                 let share = if E::WIDE { 1.0 } else { share };
                 for ((r, first), last) in result.iter_mut().zip(first).zip(last) {
-                    *r = if first == last { first } else { (first + *r * share).clamp(first, last) };
+                    *r =
+                        if first == last { first } else { (first + *r * share).clamp(first, last) };
                 }
             }
             Rule::Nearest { n_kept } => self.nearest::<E>(n_kept, row, &mut result),
@@ -273,7 +274,8 @@ mod tests {
             // A network sorts everything if it sorts zeros and ones.
             let comparisons = odd_even_merge_sort(n);
             for ones in 0..=n {
-                let mut values: Vec<usize> = (0..n).map(|i| usize::from((i * 7919) % n < ones)).collect();
+                let mut values: Vec<usize> =
+                    (0..n).map(|i| usize::from((i * 7919) % n < ones)).collect();
                 for &(a, b) in &comparisons {
                     if values[a] > values[b] {
                         values.swap(a, b);

@@ -51,18 +51,44 @@ pub(crate) fn decode_floats(dtype: Dtype, bytes: &[u8], out: &mut Vec<f64>) {
     }
 }
 
-/// Appends `values` to `out`, each rounded once to the nearest, ties to even.
+/// Appends `values` to `out`, each rounded once to the nearest, ties to even; returns whether all
+/// are finite then.
 ///
 /// # Panics
 /// If `dtype` is not a float.
-pub(crate) fn encode_floats(dtype: Dtype, values: &[f64], out: &mut Vec<u8>) {
+pub(crate) fn encode_floats(dtype: Dtype, values: &[f64], out: &mut Vec<u8>) -> bool {
+    let before = out.len();
+    out.resize(before + values.len() * element_width(dtype), 0);
+    let out = &mut out[before..];
     match dtype {
-        Dtype::F16 => encode(values, out, |v| f16::from_f32(round_to_odd(v)).to_le_bytes()),
-        Dtype::BF16 => encode(values, out, |v| bf16::from_f32(round_to_odd(v)).to_le_bytes()),
-        Dtype::F32 => encode(values, out, |v| (v as f32).to_le_bytes()),
-        Dtype::F64 => encode(values, out, f64::to_le_bytes),
+        Dtype::F16 => {
+            encode(values, out, |v| f16::from_f32(round_to_odd(v)).to_le_bytes());
+            first_invalid(dtype, out).is_none()
+        }
+        Dtype::BF16 => {
+            encode(values, out, |v| bf16::from_f32(round_to_odd(v)).to_le_bytes());
+            first_invalid(dtype, out).is_none()
+        }
+        Dtype::F32 => pulp::Arch::new().dispatch(|| encode_f32(values, out)),
+        Dtype::F64 => {
+            encode(values, out, f64::to_le_bytes);
+            values.iter().all(|v| v.is_finite())
+        }
         other => panic!("{other} is not a float"),
     }
+}
+
+#[expect(clippy::inline_always, reason = "compiled for the dispatched processor")]
+#[inline(always)]
+fn encode_f32(values: &[f64], out: &mut [u8]) -> bool {
+    // Without a way out, which would keep the loop from being vectorised.
+    let mut finite = true;
+    for (bytes, &value) in out.as_chunks_mut::<4>().0.iter_mut().zip(values) {
+        let narrow = value as f32;
+        finite &= narrow.is_finite();
+        *bytes = narrow.to_le_bytes();
+    }
+    finite
 }
 
 /// Fills `out` with the integers in `bytes`.
@@ -115,10 +141,8 @@ fn decode<const N: usize, T>(bytes: &[u8], out: &mut Vec<T>, one: impl Fn([u8; N
     out.extend(bytes.as_chunks::<N>().0.iter().map(|&b| one(b)));
 }
 
-fn encode<const N: usize, T: Copy>(values: &[T], out: &mut Vec<u8>, one: impl Fn(T) -> [u8; N]) {
-    let before = out.len();
-    out.resize(before + values.len() * N, 0);
-    for (bytes, &value) in out[before..].as_chunks_mut::<N>().0.iter_mut().zip(values) {
+fn encode<const N: usize>(values: &[f64], out: &mut [u8], one: impl Fn(f64) -> [u8; N]) {
+    for (bytes, &value) in out.as_chunks_mut::<N>().0.iter_mut().zip(values) {
         *bytes = one(value);
     }
 }

@@ -130,11 +130,7 @@ struct Worker {
 }
 
 /// Makes the products in one pass over all members.
-pub(crate) fn gram(
-    cohort: &Cohort<'_>,
-    order: &[usize],
-    origin: Origin,
-) -> Result<Gram, Error> {
+pub(crate) fn gram(cohort: &Cohort<'_>, order: &[usize], origin: Origin) -> Result<Gram, Error> {
     let n = cohort.len();
     let blocks = Blocks::new(cohort.tensors, order.iter().copied(), n + 1);
     let n_lanes = if n > MANY { N_LANES / 4 } else { N_LANES };
@@ -230,7 +226,10 @@ fn add<E: Element>(
     Ok(())
 }
 
-#[expect(clippy::inline_always, reason = "compiled for the processor that the caller dispatches to")]
+#[expect(
+    clippy::inline_always,
+    reason = "compiled for the processor that the caller dispatches to"
+)]
 #[inline(always)]
 fn subtract<E: Element>(change: &mut [f64], row: &[E], start: &[E]) {
     for ((change, &x), &o) in change.iter_mut().zip(row).zip(start) {

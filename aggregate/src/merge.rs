@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 
 use crate::admit::{Admission, Base, Candidates, Checks};
 use crate::atomic::check_target;
@@ -13,7 +14,7 @@ use crate::mover::{Mover, out_of_range};
 use crate::patterns::Patterns;
 use crate::plan::{Linear, Plan, Slerp, check_number, needs_gram, plan};
 use crate::privacy::{PrivacyState, PrivateRound};
-use crate::reduce::{Outcome, Reduced, Scratch, reduce_block};
+use crate::reduce::{Outcome, Reduced, Scratch, reduce_block, square_distance};
 use crate::reject::Reason;
 use crate::select::median;
 use crate::sparse::Sparse;
@@ -252,8 +253,7 @@ fn prepare<'a>(
         _ => None,
     };
     let before: Option<PrivacyState> = saved.as_mut().and_then(|saved| saved.privacy.take());
-    let private =
-        options.privacy.map(|privacy| PrivateRound::new(privacy, before)).transpose()?;
+    let private = options.privacy.map(|privacy| PrivateRound::new(privacy, before)).transpose()?;
     Ok((movement.map(|movement| Mover { base, movement, saved }), private))
 }
 
@@ -283,7 +283,7 @@ struct Merged {
     outcome: Outcome,
     bytes: Vec<u8>,
     memory: Vec<Vec<f32>>,
-    moments: Vec<(usize, [f64; 3])>,
+    moments: Vec<(usize, [f64; 2])>,
     square: f64,
     /// `‖new − base‖²` and `‖base‖²`
     change: [f64; 2],
@@ -292,9 +292,16 @@ struct Merged {
 /// Sums over all blocks.
 #[derive(Debug, Clone)]
 struct Totals {
-    moments: Vec<[f64; 3]>,
+    moments: Vec<[f64; 2]>,
     square: f64,
     changes: Vec<[f64; 2]>,
+}
+
+impl Totals {
+    fn new(cohort: &Cohort<'_>) -> Self {
+        let changes = vec![[0.0; 2]; cohort.tensors.len()];
+        Self { moments: vec![[0.0; 2]; cohort.len()], square: 0.0, changes }
+    }
 }
 
 impl Run<'_> {
@@ -337,10 +344,13 @@ impl Run<'_> {
         let in_layout = || layout.iter().map(|&i| &tensors[i]);
         let specs = in_layout().map(|t| (t.name.clone(), t.dtype, t.shape.clone())).collect();
         let mut writer = {
-            // Whoever rounds numbers may make some of them longer than the placeholders.
-            let n_numbers = 3 * placeholder.admitted.len() + 2 * placeholder.changes.len();
-            let spare = LONGEST_NUMBER * n_numbers;
-            TensorWriter::create(out, specs, &metadata(&placeholder), spare)?
+            // Metadata that tells of the numbers gets room for the longest of them.
+            let text = metadata(&placeholder);
+            let none = Totals::new(self.cohort);
+            let other = self.summary(&plan, &layout, step, Some(&none), privacy);
+            let n_numbers = 3 * other.admitted.len() + 2 * other.changes.len();
+            let spare = if metadata(&other) == text { 0 } else { LONGEST_NUMBER * n_numbers };
+            TensorWriter::create(out, specs, &text, spare)?
         };
         let mut state_writer = match (state_out, step) {
             (Some(path), Some(step)) => {
@@ -355,17 +365,19 @@ impl Run<'_> {
         let mut places = vec![0; tensors.len()];
         layout.iter().enumerate().for_each(|(place, &i)| places[i] = place);
         let blocks = self.blocks(&layout);
-        let mut totals = Totals {
-            moments: vec![[0.0; 3]; self.cohort.len()],
-            square: 0.0,
-            changes: vec![[0.0; 2]; tensors.len()],
-        };
+        let mut totals = Totals::new(self.cohort);
         let mut bad_block = None;
         let mut scratches = workers(Scratch::default);
+        // Buffers of blocks that were written: new ones would be fetched from the system again and
+        // again.
+        let spare = Mutex::new(Vec::new());
         let done = pass(
             blocks.len(),
             &mut scratches,
-            |scratch, i| self.merge_block(&plan, blocks.get(i), scratch),
+            |scratch, i| {
+                let bytes = spare.lock().ok().and_then(|mut spare| spare.pop()).unwrap_or_default();
+                self.merge_block(&plan, blocks.get(i), scratch, bytes)
+            },
             |i, merged| {
                 let block = blocks.get(i);
                 if merged.outcome == Outcome::NotFinite {
@@ -380,10 +392,13 @@ impl Run<'_> {
                 let changes = &mut totals.changes[block.tensor];
                 changes.iter_mut().zip(merged.change).for_each(|(sum, more)| *sum += more);
                 writer.write(places[block.tensor], block.start, &merged.bytes)?;
-                match &mut state_writer {
-                    Some(state_writer) => state_writer.write(block, &merged.memory),
-                    None => Ok(()),
+                if let Some(state_writer) = &mut state_writer {
+                    state_writer.write(block, &merged.memory)?;
                 }
+                if let Ok(mut spare) = spare.lock() {
+                    spare.push(merged.bytes);
+                }
+                Ok(())
             },
         );
         if let Some(block) = bad_block {
@@ -491,12 +506,14 @@ impl Run<'_> {
         plan: &Plan,
         block: Block,
         scratch: &mut Scratch,
+        mut bytes: Vec<u8>,
     ) -> Result<Merged, Error> {
+        bytes.clear();
         let cohort = self.cohort;
         let tensor = &cohort.tensors[block.tensor];
         let mut merged = Merged {
             outcome: Outcome::Unmoved,
-            bytes: Vec::new(),
+            bytes,
             memory: Vec::new(),
             moments: Vec::new(),
             square: 0.0,
@@ -520,25 +537,26 @@ impl Run<'_> {
             Outcome::Reduced => {}
         }
 
-        let Reduced { values, base, moments, square } = &mut scratch.result;
-        (merged.moments, merged.square) = (std::mem::take(moments), *square);
+        let Reduced { values, base, moments, squares, .. } = &mut scratch.result;
+        (merged.moments, merged.square, merged.change) =
+            (std::mem::take(moments), squares[0], *squares);
         if let Some(mover) = self.mover.filter(|_| !is_control(tensor)) {
-            // The optimizer moves a copy, as the base is needed for the size of the change.
-            let mut moved = base.clone();
             if let Some(index) = base.iter().position(|v| !v.is_finite()) {
                 return Err(mover.base.value_error(tensor, block.start + index));
             }
+            // The optimizer moves a copy, as the base is needed for the size of the change.
+            let mut moved = base.clone();
             merged.memory = mover.step(block, cohort.len(), values, &mut moved)?;
-            std::mem::swap(values, &mut moved);
+            merged.change[0] = square_distance(&moved, base);
+            *values = moved;
         } else if let Some(mover) = self.mover {
             merged.memory = mover.memory(block)?;
         }
-        merged.change = change(values, base);
-        encode_floats(tensor.dtype, values, &mut merged.bytes);
-        match first_invalid(tensor.dtype, &merged.bytes) {
-            Some((index, _)) => Err(out_of_range(tensor, block.start + index)),
-            None => Ok(merged),
+        if encode_floats(tensor.dtype, values, &mut merged.bytes) {
+            return Ok(merged);
         }
+        let index = first_invalid(tensor.dtype, &merged.bytes).map_or(0, |(index, _)| index);
+        Err(out_of_range(tensor, block.start + index))
     }
 
     /// A block that no rule moves: integers are those of the updates, all else is the base's.
@@ -592,14 +610,18 @@ impl Run<'_> {
                 let member = members.next_if(|(_, member)| std::ptr::eq(member.input, input));
                 let member = member.map(|(i, _)| i);
                 let known = member.filter(|_| !is_private);
-                let root = |place: usize| {
-                    known.map(|i| totals.map_or(LONGEST, |t| t.moments[i][place].sqrt()))
+                let norm = |i: usize| totals.map_or(LONGEST, |t| t.moments[i][0].sqrt());
+                let distance = |i: usize| {
+                    totals.map_or(LONGEST, |t| {
+                        let [square, product] = t.moments[i];
+                        ((square + t.square) - 2.0 * product).max(0.0).sqrt()
+                    })
                 };
                 let cosine = |i: usize| match totals {
                     None => Some(LONGEST),
                     Some(t) => {
                         let product = t.moments[i][0].sqrt() * t.square.sqrt();
-                        let cosine = t.moments[i][2] / product;
+                        let cosine = t.moments[i][1] / product;
                         (product > 0.0 && cosine.is_finite()).then(|| cosine.clamp(-1.0, 1.0))
                     }
                 };
@@ -611,8 +633,8 @@ impl Run<'_> {
                     weight: update.weight,
                     share: member.map_or(0.0, |i| shares[i]),
                     fingerprint: input.fingerprint.clone(),
-                    norm: root(0),
-                    distance: root(1),
+                    norm: known.map(norm),
+                    distance: known.map(distance),
                     cosine: known.and_then(cosine),
                 }
             })
@@ -647,15 +669,6 @@ impl Run<'_> {
 
 fn is_control(tensor: &TensorInfo) -> bool {
     tensor.name.starts_with(CONTROL_PREFIX)
-}
-
-/// `‖new − base‖²` and `‖base‖²`
-fn change(new: &[f64], base: &[f64]) -> [f64; 2] {
-    if base.is_empty() {
-        return [new.iter().map(|v| v * v).sum(), 0.0];
-    }
-    let moved = new.iter().zip(base).map(|(n, b)| (n - b) * (n - b)).sum();
-    [moved, base.iter().map(|v| v * v).sum()]
 }
 
 /// What each member has in the result.

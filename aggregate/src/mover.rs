@@ -1,11 +1,11 @@
 //! The server step, taken block by block.
 
+use crate::Error;
 use crate::TensorInfo;
 use crate::admit::Base;
 use crate::blocks::Block;
 use crate::server_step::{Movement, MovementRule};
 use crate::state::SavedState;
-use crate::Error;
 
 /// A server step that moves a base model.
 #[derive(Debug)]

@@ -11,10 +11,8 @@ pub(crate) struct Patterns(Vec<Pattern>);
 impl Patterns {
     pub(crate) fn new(patterns: &[String]) -> Result<Self, Error> {
         let one = |pattern: &String| {
-            Pattern::new(pattern).map_err(|e| Error::Pattern {
-                pattern: pattern.clone(),
-                problem: e.msg.to_owned(),
-            })
+            Pattern::new(pattern)
+                .map_err(|e| Error::Pattern { pattern: pattern.clone(), problem: e.msg.to_owned() })
         };
         patterns.iter().map(one).collect::<Result<_, _>>().map(Self)
     }

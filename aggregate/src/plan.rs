@@ -147,7 +147,8 @@ fn by_products(
 ) -> Plan {
     let n = gram.len();
     let groups = buckets.unwrap_or_else(|| (0..n).map(|i| vec![i]).collect());
-    let group_shares: Vec<f64> = groups.iter().map(|g| g.iter().map(|&i| shares[i]).sum()).collect();
+    let group_shares: Vec<f64> =
+        groups.iter().map(|g| g.iter().map(|&i| shares[i]).sum()).collect();
     // What each member has in the average of its group.
     let averages: Vec<Vec<f64>> = groups
         .iter()

@@ -37,7 +37,8 @@ impl Scratch {
         fn of<E: Element>(rows: &Rows<E>) -> usize {
             size_of::<E>() * rows.values.capacity() + size_of::<E::Key>() * rows.keys.capacity()
         }
-        let results = self.result.values.capacity() + self.result.base.capacity();
+        let Reduced { values, base, moved, .. } = &self.result;
+        let results = values.capacity() + base.capacity() + moved.capacity();
         self.bytes.capacity() + of(&self.narrow) + of(&self.wide) + 8 * results
     }
 }
@@ -49,11 +50,13 @@ pub(crate) struct Reduced {
     pub(crate) values: Vec<f64>,
     /// The base's, if there is one.
     pub(crate) base: Vec<f64>,
-    /// Of each holder, with `o` the base or zero and `z` the reduced values: `‖x − o‖²`, `‖x − z‖²`
-    /// and `⟨x − o, z − o⟩`.
-    pub(crate) moments: Vec<(usize, [f64; 3])>,
-    /// `‖z − o‖²`
-    pub(crate) square: f64,
+    /// The reduced values less the base's.
+    moved: Vec<f64>,
+    /// Of each holder, with `o` the base or zero and `z` the reduced values: `‖x − o‖²` and
+    /// `⟨x − o, z − o⟩`.
+    pub(crate) moments: Vec<(usize, [f64; 2])>,
+    /// `‖z − o‖²` and `‖base‖²`
+    pub(crate) squares: [f64; 2],
 }
 
 /// Whether a block of the updates could be reduced.
@@ -133,25 +136,31 @@ pub(crate) fn reduce_block<E: Element>(
         return Ok(Outcome::NotFinite);
     }
 
-    result.base.clear();
-    result.base.extend(base.into_iter().flatten().map(|&b| -> f64 { b.into() }));
-    result.moments.clear();
-    result.square = 0.0;
+    let Reduced { values, base: base_values, moved, moments: all_moments, squares } = result;
+    base_values.resize(base.map_or(0, |_| len), 0.0);
+    moved.resize(len, 0.0);
+    if let Some(base) = base {
+        arch.dispatch(|| widen(base_values, base));
+        arch.dispatch(|| subtract(moved, values, base_values));
+    } else {
+        moved.copy_from_slice(values);
+    }
+    *squares = [&moved[..], base_values].map(|v| arch.dispatch(|| square_sum(v)));
+    all_moments.clear();
     if with_moments {
-        let zeros = if base.is_none() { vec![0.0; len] } else { Vec::new() };
-        let origin = if base.is_none() { &zeros } else { &result.base };
-        let moved: Vec<f64> = out.iter().zip(origin).map(|(z, o)| z - o).collect();
-        result.square = arch.dispatch(|| square_sum(&moved));
-        result.moments.resize(holders.len(), (0, [0.0; 3]));
-        for (&holder, moments) in holders.iter().zip(&mut result.moments) {
-            moments.0 = holder;
-        }
+        all_moments.extend(holders.iter().map(|&holder| (holder, [0.0; 2])));
         // Tile by tile, so that what all rows are compared with stays in the first-level cache.
         for at in (0..len).step_by(TILE_SUMS) {
             let tile = at..len.min(at + TILE_SUMS);
-            for ((_, sums), row) in result.moments.iter_mut().zip(updates.chunks_exact(len)) {
-                let (origin, moved) = (&origin[tile.clone()], &moved[tile.clone()]);
-                let more = arch.dispatch(|| moments(&row[tile.clone()], origin, moved));
+            for ((_, sums), row) in all_moments.iter_mut().zip(updates.chunks_exact(len)) {
+                let (row, moved) = (&row[tile.clone()], &moved[tile.clone()]);
+                let more = match base {
+                    Some(_) => {
+                        let origin = &base_values[tile.clone()];
+                        arch.dispatch(|| moments_from(row, origin, moved))
+                    }
+                    None => arch.dispatch(|| moments(row, moved)),
+                };
                 for (sum, more) in sums.iter_mut().zip(more) {
                     *sum += more;
                 }
@@ -163,11 +172,7 @@ pub(crate) fn reduce_block<E: Element>(
 
 /// What each row weighs, and what all weigh together; `None` if those that hold the tensor weigh
 /// nothing.
-fn row_weights(
-    cohort: &Cohort<'_>,
-    linear: &Linear,
-    holders: &[usize],
-) -> Option<(Vec<f64>, f64)> {
+fn row_weights(cohort: &Cohort<'_>, linear: &Linear, holders: &[usize]) -> Option<(Vec<f64>, f64)> {
     let mut weights: Vec<f64> = holders.iter().map(|&i| linear.weights[i]).collect();
     let (mut total, mut base) = (linear.total, linear.base_weight());
     if holders.len() < cohort.len() {
@@ -242,7 +247,8 @@ fn weighted_mean<E: Element>(weights: &[f64], total: f64, rows: &[E], out: &mut 
     let convex = rows.iter().all(|&(weight, _)| weight > 0.0);
     for (j, out) in out.iter_mut().enumerate() {
         let first: f64 = first[j].into();
-        let others = || others.iter().map(|&(weight, row)| -> (f64, f64) { (weight, row[j].into()) });
+        let others =
+            || others.iter().map(|&(weight, row)| -> (f64, f64) { (weight, row[j].into()) });
         let (mut low, mut high) = (first, first);
         let mut sum = 0.0;
         for (weight, value) in others() {
@@ -375,11 +381,11 @@ fn square_sum(values: &[f64]) -> f64 {
     sums.iter().sum::<f64>() + rest.iter().map(|v| v * v).sum::<f64>()
 }
 
-/// `Σ (x − o)²`, `Σ (x − o − d)²` and `Σ (x − o)·d`.
+/// `Σ (x − o)²` and `Σ (x − o)·d`
 #[expect(clippy::inline_always, reason = "compiled for the dispatched processor")]
 #[inline(always)]
-fn moments<E: Element>(row: &[E], origin: &[f64], moved: &[f64]) -> [f64; 3] {
-    let mut sums = [[0.0; LANES]; 3];
+fn moments_from<E: Element>(row: &[E], origin: &[f64], moved: &[f64]) -> [f64; 2] {
+    let mut sums = [[0.0; LANES]; 2];
     let (rows, row_rest) = row.as_chunks::<LANES>();
     let (origins, origin_rest) = origin.as_chunks::<LANES>();
     let (moveds, moved_rest) = moved.as_chunks::<LANES>();
@@ -387,18 +393,70 @@ fn moments<E: Element>(row: &[E], origin: &[f64], moved: &[f64]) -> [f64; 3] {
         for l in 0..LANES {
             let x: f64 = row[l].into();
             let change = x - origin[l];
-            let distance = change - moved[l];
             sums[0][l] += change * change;
-            sums[1][l] += distance * distance;
-            sums[2][l] += change * moved[l];
+            sums[1][l] += change * moved[l];
         }
     }
     for ((&x, o), d) in row_rest.iter().zip(origin_rest).zip(moved_rest) {
         let x: f64 = x.into();
         let change = x - o;
         sums[0][0] += change * change;
-        sums[1][0] += (change - d) * (change - d);
-        sums[2][0] += change * d;
+        sums[1][0] += change * d;
     }
     sums.map(|lanes| lanes.iter().sum())
+}
+
+/// The same from zero.
+#[expect(clippy::inline_always, reason = "compiled for the dispatched processor")]
+#[inline(always)]
+fn moments<E: Element>(row: &[E], moved: &[f64]) -> [f64; 2] {
+    let mut sums = [[0.0; LANES]; 2];
+    let (rows, row_rest) = row.as_chunks::<LANES>();
+    let (moveds, moved_rest) = moved.as_chunks::<LANES>();
+    for (row, moved) in rows.iter().zip(moveds) {
+        for l in 0..LANES {
+            let x: f64 = row[l].into();
+            sums[0][l] += x * x;
+            sums[1][l] += x * moved[l];
+        }
+    }
+    for (&x, d) in row_rest.iter().zip(moved_rest) {
+        let x: f64 = x.into();
+        sums[0][0] += x * x;
+        sums[1][0] += x * d;
+    }
+    sums.map(|lanes| lanes.iter().sum())
+}
+
+#[expect(clippy::inline_always, reason = "compiled for the dispatched processor")]
+#[inline(always)]
+fn widen<E: Element>(out: &mut [f64], row: &[E]) {
+    for (out, &x) in out.iter_mut().zip(row) {
+        *out = x.into();
+    }
+}
+
+#[expect(clippy::inline_always, reason = "compiled for the dispatched processor")]
+#[inline(always)]
+fn subtract(out: &mut [f64], a: &[f64], b: &[f64]) {
+    for ((out, a), b) in out.iter_mut().zip(a).zip(b) {
+        *out = a - b;
+    }
+}
+
+/// `‖a − b‖²`
+pub(crate) fn square_distance(a: &[f64], b: &[f64]) -> f64 {
+    Arch::new().dispatch(|| {
+        let (chunks, rest) = a.as_chunks::<LANES>();
+        let (others, other_rest) = b.as_chunks::<LANES>();
+        let mut sums = [0.0; LANES];
+        for (chunk, other) in chunks.iter().zip(others) {
+            for l in 0..LANES {
+                let d = chunk[l] - other[l];
+                sums[l] += d * d;
+            }
+        }
+        let rest = rest.iter().zip(other_rest).map(|(a, b)| (a - b) * (a - b));
+        sums.iter().sum::<f64>() + rest.sum::<f64>()
+    })
 }

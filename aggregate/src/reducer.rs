@@ -188,9 +188,8 @@ impl Reducer {
             let error = Error::ReducerOption { reducer, option, value, expected };
             if holds { Ok(()) } else { Err(error) }
         };
-        let above_0 = |option, v: f64| {
-            check(option, v, v.is_finite() && v > 0.0, "a finite number above 0")
-        };
+        let above_0 =
+            |option, v: f64| check(option, v, v.is_finite() && v > 0.0, "a finite number above 0");
         let share = |option, v: f64| check(option, v, v > 0.0 && v <= 1.0, "above 0 and at most 1");
         let finite = |option, v: f64| check(option, v, v.is_finite(), "a finite number");
         match *self {

@@ -115,7 +115,9 @@ pub enum Reason {
         max_age: u64,
     },
     /// It moved much further from the base than the others.
-    #[error("its change has norm {norm:.3e}, that of the others is {median:.3e}; at most {limit:.3e} is allowed")]
+    #[error(
+        "its change has norm {norm:.3e}, that of the others is {median:.3e}; at most {limit:.3e} is allowed"
+    )]
     Norm {
         /// Euclidean norm of the change over all tensors.
         norm: f64,
@@ -125,7 +127,9 @@ pub enum Reason {
         limit: f64,
     },
     /// Its integers or booleans are not those of the others.
-    #[error("its integer tensors differ from those of most others; carry them from the base by keeping them local")]
+    #[error(
+        "its integer tensors differ from those of most others; carry them from the base by keeping them local"
+    )]
     Integers,
     /// Another update of the same node counts already.
     #[error("node {node:?} sent two updates, and {} counts", kept.display())]
@@ -205,7 +209,13 @@ mod tests {
     use super::*;
 
     fn info(name: &str, shape: &[usize]) -> TensorInfo {
-        TensorInfo { name: name.into(), dtype: Dtype::F32, shape: shape.to_vec(), start: 0, shard: 0 }
+        TensorInfo {
+            name: name.into(),
+            dtype: Dtype::F32,
+            shape: shape.to_vec(),
+            start: 0,
+            shard: 0,
+        }
     }
 
     #[test]

@@ -229,8 +229,15 @@ pub(crate) struct Movement {
 #[derive(Debug)]
 pub(crate) enum MovementRule {
     /// A step of an optimizer along `Δ`, after a share `decay` of the base is taken off.
-    Optimizer { lr: f32, config: OptimizerConfig, decay: f64 },
-    Dyn { alpha: f64, population: u32 },
+    Optimizer {
+        lr: f32,
+        config: OptimizerConfig,
+        decay: f64,
+    },
+    Dyn {
+        alpha: f64,
+        population: u32,
+    },
 }
 
 /// What is read: options may be left out, and unknown keys are refused, which serde does beside a

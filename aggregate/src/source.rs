@@ -123,16 +123,26 @@ impl Source {
         Ok(hasher.finalize().to_hex().to_string())
     }
 
-    /// The BLAKE3 hash of all bytes, on the threads of the calling rayon pool.
+    /// The BLAKE3 hash of all bytes, on the threads of the calling rayon pool; while some are hashed
+    /// the next are read.
     pub(crate) fn hash(&self) -> Result<String, Error> {
         let mut hasher = blake3::Hasher::new();
-        let mut buffer = vec![0; usize::try_from(self.len).unwrap_or(HASH_LEN).min(HASH_LEN)];
-        let mut at = 0;
-        while at < self.len {
-            let n = usize::try_from(self.len - at).unwrap_or(HASH_LEN).min(HASH_LEN);
-            self.read_exact_at(&mut buffer[..n], at)?;
-            hasher.update_rayon(&buffer[..n]);
-            at += n as u64;
+        let len_at = |at: u64| usize::try_from(self.len - at).unwrap_or(HASH_LEN).min(HASH_LEN);
+        let mut ready = vec![0; len_at(0)];
+        let mut next = Vec::new();
+        self.read_exact_at(&mut ready, 0)?;
+        let mut at = ready.len() as u64;
+        while !ready.is_empty() {
+            next.resize(len_at(at), 0);
+            let (_, read) = rayon::join(
+                || {
+                    hasher.update_rayon(&ready);
+                },
+                || self.read_exact_at(&mut next, at),
+            );
+            read?;
+            at += next.len() as u64;
+            std::mem::swap(&mut ready, &mut next);
         }
         Ok(hasher.finalize().to_hex().to_string())
     }

@@ -105,7 +105,13 @@ fn close(name: &str, found: &[f64], expected: &[f64], relative: f64) {
     let excess = |(f, e): (&f64, &f64)| (f - e).abs() / (relative * e.abs() + 1e-12);
     let worst = found.iter().zip(expected).map(excess).enumerate();
     let worst = worst.max_by(|a, b| a.1.total_cmp(&b.1)).unwrap();
-    assert!(worst.1 <= 1.0, "{name}: element {} is {} instead of {}", worst.0, found[worst.0], expected[worst.0]);
+    assert!(
+        worst.1 <= 1.0,
+        "{name}: element {} is {} instead of {}",
+        worst.0,
+        found[worst.0],
+        expected[worst.0]
+    );
 }
 
 #[test]
@@ -156,9 +162,11 @@ fn nodes_of_different_speed() {
     let golden = Golden::new();
     let all = golden.updates(N_UPDATES);
     let steps = golden.numbers("fednova/steps");
-    for (case, momentum, lr_mu) in
-        [("fednova-plain", 0.0, 0.0), ("fednova-momentum", 0.9, 0.0), ("fednova-proximal", 0.0, 0.02)]
-    {
+    for (case, momentum, lr_mu) in [
+        ("fednova-plain", 0.0, 0.0),
+        ("fednova-momentum", 0.9, 0.0),
+        ("fednova-proximal", 0.0, 0.02),
+    ] {
         let mut updates = all.clone();
         for (update, &steps) in updates.iter_mut().zip(&steps) {
             update.steps = nova_steps(steps as u64, momentum, lr_mu);

@@ -84,7 +84,12 @@ fn eight_rounds_of_momentum_follow_the_formula() {
             assert_eq!(values(&out, "count"), [round as f64], "integers are replaced");
             assert_eq!(report.summary.step, (momentum > 0.0).then_some(round));
             if momentum > 0.0 {
-                close("state", &values(&folder.path("state"), "single.momentum_buffer"), &v_single, 1e-5);
+                close(
+                    "state",
+                    &values(&folder.path("state"), "single.momentum_buffer"),
+                    &v_single,
+                    1e-5,
+                );
             }
         }
         if momentum > 0.0 {
@@ -194,7 +199,12 @@ fn what_is_no_state_is_refused() {
     let good = f32_tensor("w.momentum_buffer", &[2], &[0.0, 0.0]);
     refuse("sgd", good, "other", "its metadata has no key \"aggregate\"");
     refuse("adam", good, "aggregate", "it is one of \"adam\", not of \"sgd\"");
-    refuse("sgd", f32_tensor("w.momentum_buffer", &[1], &[0.0]), "aggregate", "has shape [1], expected [2]");
+    refuse(
+        "sgd",
+        f32_tensor("w.momentum_buffer", &[1], &[0.0]),
+        "aggregate",
+        "has shape [1], expected [2]",
+    );
     refuse("sgd", f32_tensor("v", &[2], &[0.0; 2]), "aggregate", "\"v\" is not expected");
     let nan = f32_tensor("w.momentum_buffer", &[2], &[0.0, f32::NAN]);
     refuse("sgd", nan, "aggregate", "not finite at element 1");

@@ -137,10 +137,7 @@ pub(crate) fn rows_of_any_float(max_rows: usize) -> impl Strategy<Value = (Dtype
     rows_of(4, max_rows)
 }
 
-fn rows_of(
-    n_dtypes: usize,
-    max_rows: usize,
-) -> impl Strategy<Value = (Dtype, Vec<Vec<u8>>)> {
+fn rows_of(n_dtypes: usize, max_rows: usize) -> impl Strategy<Value = (Dtype, Vec<Vec<u8>>)> {
     (0..n_dtypes, 1..=max_rows, 1..12usize).prop_flat_map(|(dtype, n_rows, n_elements)| {
         let element = prop_oneof![
             any::<u64>(),

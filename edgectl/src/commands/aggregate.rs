@@ -140,8 +140,7 @@ fn by_strategy(args: &AggregateArgs) -> anyhow::Result<Merge<'_>> {
     let server = args.server.unwrap_or(strategy.server);
     let reduce = args.reduce.unwrap_or(strategy.reduce);
     ensure!(
-        args.base.is_some()
-            || (server == aggregate::ServerStep::Replace && !reduce.needs_base()),
+        args.base.is_some() || (server == aggregate::ServerStep::Replace && !reduce.needs_base()),
         "{} moves the model that the updates started from; name it with --base",
         Strategy::name_of(&reduce, &server)
     );
@@ -164,8 +163,7 @@ fn by_job(args: &AggregateArgs) -> anyhow::Result<Merge<'_>> {
         args.lr.is_none() && args.momentum.is_none(),
         "--lr and --momentum do not go with --strategy job; use --server"
     );
-    let base =
-        args.base.as_deref().context("--strategy job needs --base, whose job it follows")?;
+    let base = args.base.as_deref().context("--strategy job needs --base, whose job it follows")?;
     let file = WeightFile::open(base)?;
     ensure!(
         file.metadata().contains_key(METADATA_KEY),
@@ -176,9 +174,8 @@ fn by_job(args: &AggregateArgs) -> anyhow::Result<Merge<'_>> {
 }
 
 fn privacy(args: &AggregateArgs) -> Option<Privacy> {
-    let adaptive = args
-        .clip_quantile
-        .map(|quantile| AdaptiveClip { quantile, ..AdaptiveClip::default() });
+    let adaptive =
+        args.clip_quantile.map(|quantile| AdaptiveClip { quantile, ..AdaptiveClip::default() });
     Some(Privacy {
         clip_norm: args.clip_norm?,
         noise_multiplier: args.noise_multiplier?,
@@ -255,9 +252,11 @@ fn text(report: &Report) -> String {
     let mut changes: Vec<_> = report.note.changes.iter().collect();
     let size = |c: &crate::federation::ChangeNote| c.relative.or(c.norm).unwrap_or(0.0);
     changes.sort_by(|a, b| size(b).total_cmp(&size(a)));
-    let largest = changes.iter().take(3).filter(|c| c.relative.is_some()).map(|c| {
-        format!("{} {:.2} %", c.tensor, 100.0 * c.relative.unwrap_or(0.0))
-    });
+    let largest = changes
+        .iter()
+        .take(3)
+        .filter(|c| c.relative.is_some())
+        .map(|c| format!("{} {:.2} %", c.tensor, 100.0 * c.relative.unwrap_or(0.0)));
     let largest: Vec<String> = largest.collect();
     if !largest.is_empty() {
         text += &format!("\n\nmoved most: {}", largest.join(", "));

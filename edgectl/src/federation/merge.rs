@@ -4,9 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use aggregate::{
-    Bucketing, OnRejection, Options, Report, Summary, Update, WeightFile, nova_steps,
-};
+use aggregate::{Bucketing, OnRejection, Options, Report, Summary, Update, WeightFile, nova_steps};
 use anyhow::{Context, bail, ensure};
 use optim::OptimizerConfig;
 use serde::Serialize;
@@ -217,7 +215,9 @@ pub fn merge(paths: &[PathBuf], options: &Merge<'_>) -> anyhow::Result<Merged> {
         }
     }
     let mut refused = refuse_other_schemas(&mut files, base_meta.as_ref())?;
-    if let Some(first) = refused.first().filter(|_| options.options.on_rejection != OnRejection::Skip) {
+    if let Some(first) =
+        refused.first().filter(|_| options.options.on_rejection != OnRejection::Skip)
+    {
         bail!(
             "{}: {}; nothing was merged; leave such updates out with --keep-going",
             first.path,
@@ -235,15 +235,13 @@ pub fn merge(paths: &[PathBuf], options: &Merge<'_>) -> anyhow::Result<Merged> {
         }
         Weights::Given(_) => {}
     }
-    let updates: Vec<Update> =
-        files.iter().map(|file| file.update(base_meta.as_ref())).collect();
+    let updates: Vec<Update> = files.iter().map(|file| file.update(base_meta.as_ref())).collect();
     let base_metadata = match (options.base, &base_meta) {
         (Some(path), None) => Some(WeightFile::open(path)?.metadata().clone()),
         _ => None,
     };
-    let metadata = |summary: &Summary| {
-        metadata(base_meta.as_ref(), base_metadata.as_ref(), &files, summary)
-    };
+    let metadata =
+        |summary: &Summary| metadata(base_meta.as_ref(), base_metadata.as_ref(), &files, summary);
     let mut passed = options.options.clone();
     passed.base = options.base.map(Path::to_owned);
     passed.state_in = options.base.map(server_state_path);
@@ -370,8 +368,7 @@ fn metadata(
 ) -> BTreeMap<String, String> {
     let of = |path: &Path| files.iter().find(|file| file.path == path);
     // In an order of their own: the first does not depend on the order in which files were given.
-    let admitted: Vec<&UpdateFile> =
-        summary.admitted.iter().filter_map(|a| of(&a.path)).collect();
+    let admitted: Vec<&UpdateFile> = summary.admitted.iter().filter_map(|a| of(&a.path)).collect();
     let metas: Vec<&Meta> = admitted.iter().filter_map(|file| file.meta()).collect();
     let note = MergeNote::of(summary, n_updates(files, summary));
     let Some(mut meta) = base.or(metas.first().copied()).cloned() else {

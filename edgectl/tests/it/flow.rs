@@ -1,6 +1,6 @@
 //! The main job by hand: init, train, aggregate, eval, predict, inspect.
 
-use crate::support::{bytes, federation, json, ok, trained};
+use crate::support::{bytes, federation, json, ok, trained, weights};
 
 #[test]
 fn the_main_job_by_hand_learns_and_has_the_promised_keys() {
@@ -149,7 +149,7 @@ fn weights_of_the_files_and_of_the_command_line_count() {
     assert_eq!(merge(&["--weights", "1,0"], "b.safetensors")["strategy"], "weighted");
     assert_eq!(merge(&["--uniform"], "c.safetensors")["strategy"], "fedavg");
     // Every node has 20 training windows, so examples and uniform weigh alike.
-    assert_eq!(bytes(at, "a.safetensors"), bytes(at, "c.safetensors"));
+    assert_eq!(weights(at, "a.safetensors"), weights(at, "c.safetensors"));
     let evaluate =
         |model: &str| json(at, &["eval", "--model", model, "--data", "data"])["loss"].clone();
     assert_eq!(evaluate("b.safetensors"), evaluate("n1.safetensors"), "the other weighs nothing");

@@ -99,6 +99,14 @@ pub(crate) fn bytes(folder: &Path, name: &str) -> Vec<u8> {
     std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }
 
+/// The bytes of a weight file's values, without its header, which tells of the merge.
+#[track_caller]
+pub(crate) fn weights(folder: &Path, name: &str) -> Vec<u8> {
+    let all = bytes(folder, name);
+    let header_len = u64::from_le_bytes(all[..8].try_into().expect("8 bytes"));
+    all[8 + header_len as usize..].to_vec()
+}
+
 /// Makes `global.safetensors` and `n1`, `n2`, `n3.safetensors` in a federation's folder.
 #[track_caller]
 pub(crate) fn trained(folder: &Path) {
