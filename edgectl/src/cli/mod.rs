@@ -365,7 +365,9 @@ pub struct PredictArgs {
 Examples:
   edgectl simulate
   edgectl simulate --config examples/watch.toml --centralised
-  edgectl simulate --holdout subject_09,subject_10")]
+  edgectl simulate --holdout subject_09,subject_10
+  edgectl simulate --attack all --attackers 2 --rounds 10
+  edgectl simulate --attack sign-flip,alie --reduce centred-clipping --bucket 2")]
 pub struct SimulateArgs {
     /// The job file
     #[arg(long, value_name = "JOB.toml", default_value = "examples/watch.toml")]
@@ -385,6 +387,29 @@ pub struct SimulateArgs {
     /// Rounds [default: the job's]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub rounds: Option<u32>,
+    /// How updates become one [default: the job's]; see aggregate --help
+    #[arg(long, value_name = "NAME[:KEY=VALUE,…]", value_parser = aggregate::Reducer::from_str)]
+    pub reduce: Option<aggregate::Reducer>,
+    /// How the center moves [default: the job's]; see aggregate --help
+    #[arg(long, value_name = "NAME[:KEY=VALUE,…]", value_parser = aggregate::ServerStep::from_str)]
+    pub server: Option<aggregate::ServerStep>,
+    /// Average so many updates at random before the reducer sees them [default: the job's]
+    #[arg(long, value_name = "SIZE", value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
+    pub bucket: Option<usize>,
+    /// Refuse updates whose change is longer than the median by more deviations than that; off for
+    /// any length [default: the job's]
+    #[arg(long, value_name = "N|off", value_parser = deviations)]
+    pub max_deviation: Option<Deviations>,
+    /// Let some nodes attack, and show what becomes of the accuracy: sign-flip, gaussian,
+    /// label-flip, alie, ipm, nan or all; without --reduce, by every rule
+    #[arg(long, value_name = "ATTACK,…", value_delimiter = ',')]
+    pub attack: Vec<String>,
+    /// How many nodes attack [default: a fifth]
+    #[arg(long, value_name = "N", requires = "attack")]
+    pub attackers: Option<usize>,
+    /// Epochs of each round [default: the job's]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub epochs: Option<u32>,
     /// Seed of everything random [default: the job's]
     #[arg(long)]
     pub seed: Option<u64>,

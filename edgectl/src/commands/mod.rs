@@ -1,6 +1,7 @@
 //! The subcommands, one a file: arguments in, result out.
 
 mod aggregate;
+mod attacks;
 mod eval;
 mod init;
 mod inspect;

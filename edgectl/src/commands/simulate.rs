@@ -3,14 +3,15 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use aggregate::{ServerStep, atomic_write};
+use aggregate::{Reducer, ServerStep, atomic_write};
 use anyhow::{Context, ensure};
 use attn_core::Precision;
 use indicatif::ProgressBar;
 use serde::Serialize;
 
+use super::attacks;
 use crate::checkpoint::Checkpoint;
-use crate::cli::SimulateArgs;
+use crate::cli::{Deviations, SimulateArgs};
 use crate::data::{Dataset, Node, Split};
 use crate::federation::{Arm, ArmReport, Round, RoundProgress, fresh_model, simulate_arm};
 use crate::interrupt::Stop;
@@ -42,6 +43,17 @@ pub(super) fn run(args: &SimulateArgs, threads: usize, output: Output) -> anyhow
     let mut job = Job::read(&args.config)?;
     job.federation.rounds = args.rounds.unwrap_or(job.federation.rounds);
     job.train.seed = args.seed.unwrap_or(job.train.seed);
+    job.train.epochs = args.epochs.unwrap_or(job.train.epochs);
+    if let Some(reduce) = args.reduce {
+        job.federation.reduce = reduce;
+    }
+    if let Some(server) = args.server {
+        job.federation.server = server;
+    }
+    job.federation.bucket = args.bucket.or(job.federation.bucket);
+    if let Some(Deviations(deviations)) = args.max_deviation {
+        job.federation.max_deviation = deviations.unwrap_or(0.0);
+    }
     if let Some(holdout) = &args.holdout {
         job.federation.holdout.clone_from(holdout);
     }
@@ -65,7 +77,20 @@ pub(super) fn run(args: &SimulateArgs, threads: usize, output: Output) -> anyhow
         job.train.epochs
     ));
 
-    let arm = Arm { dataset: &dataset, nodes: &nodes, test: &test, folder: &folder, threads, stop };
+    let attackers = None;
+    let (dataset_of, folder_of) = (&dataset, folder.as_path());
+    let arm = Arm {
+        dataset: dataset_of,
+        nodes: &nodes,
+        test: &test,
+        folder: folder_of,
+        threads,
+        stop,
+        attackers,
+    };
+    if !args.attack.is_empty() {
+        return attacks::run(args, &start, arm, output);
+    }
     let ArmReport { rounds, model } = run_arm(&start, arm, "federated", output)?;
     let last = match rounds.last() {
         Some(round) => round.metrics.clone(),
@@ -73,7 +98,8 @@ pub(super) fn run(args: &SimulateArgs, threads: usize, output: Output) -> anyhow
     };
     let (mut fedavg, mut centralised) = (None, None);
     if args.centralised && stop.now().is_none() {
-        let plain = job.federation.server == ServerStep::Replace;
+        let plain =
+            job.federation.server == ServerStep::Replace && job.federation.reduce == Reducer::Mean;
         fedavg = Some(if plain { last.clone() } else { plain_fedavg(&start, arm, output)? });
         let model = train_centralised(&start, arm, &segments, output)?;
         centralised = Some(evaluate(&model, &dataset, &test, Precision::F32, threads)?);
@@ -185,6 +211,8 @@ fn plain_fedavg(start: &Checkpoint, arm: Arm<'_>, output: Output) -> anyhow::Res
     let folder = arm.folder.join("fedavg");
     let mut start = start.clone();
     start.meta.federation.server = ServerStep::Replace;
+    start.meta.federation.reduce = Reducer::Mean;
+    start.meta.federation.bucket = None;
     let report = run_arm(&start, Arm { folder: &folder, ..arm }, "fedavg", output)?;
     evaluate(&report.model, arm.dataset, arm.test, Precision::F32, arm.threads)
 }

@@ -41,7 +41,8 @@ impl<'a> Merge<'a> {
                 bucketing: federation.bucket.map(|size| Bucketing { size, seed: 0 }),
                 server_step: federation.server,
                 keep_local: federation.keep_local.clone(),
-                max_deviation: Some(federation.max_deviation).filter(|d| d.is_finite()),
+                max_deviation: Some(federation.max_deviation)
+                    .filter(|&deviations| deviations > 0.0),
                 on_rejection: OnRejection::SkipBadValues,
                 ..Options::default()
             },

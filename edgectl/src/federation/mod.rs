@@ -1,5 +1,6 @@
 //! Rounds: a fresh model, nodes that train, a center that merges.
 
+mod attack;
 mod merge;
 mod note;
 mod simulate;
@@ -17,9 +18,10 @@ use crate::job::Job;
 use crate::training::train_segments;
 use crate::windows::{Cut, WindowSet};
 
+pub use attack::Attack;
 pub use merge::{Merge, Merged, Refused, Weights, merge};
 pub use note::{ChangeNote, MergeNote, PrivacyNote, UpdateNote};
-pub use simulate::{Arm, ArmReport, Round, RoundProgress, simulate_arm};
+pub use simulate::{Arm, ArmReport, Attackers, Round, RoundProgress, simulate_arm};
 pub use strategy::Strategy;
 
 /// A fresh model for a job: schema and classes from the data, preprocessing fitted on the training

@@ -8,6 +8,7 @@ use attn_core::Precision;
 use rayon::prelude::*;
 use serde::Serialize;
 
+use super::attack::Attack;
 use super::merge::{Merge, Refused, forget_server_state, merge};
 use super::seconds;
 use crate::checkpoint::Checkpoint;
@@ -33,6 +34,19 @@ pub struct Arm<'a> {
     pub threads: usize,
     /// When to stop early, after a whole round.
     pub stop: Stop,
+    /// Nodes that do harm.
+    pub attackers: Option<Attackers<'a>>,
+}
+
+/// Some nodes of an arm that do harm.
+#[derive(Debug, Clone, Copy)]
+pub struct Attackers<'a> {
+    /// What they do.
+    pub attack: Attack,
+    /// How many of the nodes, from the last one on backwards.
+    pub n: usize,
+    /// What they train on, if not on their rows as they are.
+    pub dataset: Option<&'a Dataset>,
 }
 
 /// One round.
@@ -117,6 +131,9 @@ pub fn simulate_arm(
             arm.nodes.iter().map(train_node).collect::<anyhow::Result<_>>()?
         };
         let (updates, reports): (Vec<PathBuf>, Vec<TrainReport>) = results.into_iter().unzip();
+        if let Some(attackers) = arm.attackers {
+            forge(&base, &updates, attackers, number)?;
+        }
         let merged = merge(&updates, &Merge::of_job(federation, &global, &global))?;
         model = Checkpoint::read(&global)?;
         model.write(&rounds_dir.join(format!("round-{number:03}.safetensors")))?;
@@ -134,6 +151,25 @@ pub fn simulate_arm(
     Ok(ArmReport { rounds, model })
 }
 
+/// Replaces the updates of attackers by what they send instead.
+fn forge(
+    base: &Checkpoint,
+    updates: &[PathBuf],
+    attackers: Attackers<'_>,
+    round: u32,
+) -> anyhow::Result<()> {
+    let read = |path: &PathBuf| Checkpoint::read(path);
+    let all = updates.iter().map(read).collect::<anyhow::Result<Vec<_>>>()?;
+    let (honest, harmful) = all.split_at(all.len() - attackers.n);
+    let honest: Vec<&[f32]> = honest.iter().map(|c| c.params.as_slice()).collect();
+    for (number, own) in harmful.iter().enumerate() {
+        let seed = (u64::from(round) << 32) | number as u64;
+        let params = attackers.attack.forge(&base.params, &own.params, &honest, seed);
+        Checkpoint { params, ..own.clone() }.write(&updates[honest.len() + number])?;
+    }
+    Ok(())
+}
+
 /// Trains one node from the global model and writes its update.
 fn train_node(
     base: &Checkpoint,
@@ -143,7 +179,11 @@ fn train_node(
     arm: Arm<'_>,
     progress: &dyn RoundProgress,
 ) -> anyhow::Result<TrainReport> {
-    let segments = train_segments(arm.dataset, &node.segments)?;
+    let first_honest = arm.nodes.len() - arm.attackers.map_or(0, |attackers| attackers.n);
+    let harms = arm.nodes[first_honest..].iter().any(|other| other.name == node.name);
+    let own = arm.attackers.filter(|_| harms).and_then(|attackers| attackers.dataset);
+    let dataset = own.unwrap_or(arm.dataset);
+    let segments = train_segments(dataset, &node.segments)?;
     let options = TrainOptions {
         node: &node.name,
         base: Some(hash),
@@ -154,7 +194,7 @@ fn train_node(
         rounds: base.meta.federation.rounds,
     };
     let (update, report) =
-        train(base.clone(), arm.dataset, &segments, options, &mut NodeProgress(progress))?;
+        train(base.clone(), dataset, &segments, options, &mut NodeProgress(progress))?;
     update.write(path)?;
     Ok(report)
 }

@@ -162,7 +162,8 @@ pub struct FederationConfig {
     /// global model (`FedBN`).
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub keep_local: Vec<String>,
-    /// An update is refused if the norm of its change is beyond the median by more deviations.
+    /// An update is refused if the norm of its change is beyond the median by more deviations; 0
+    /// takes any norm.
     #[serde(skip_serializing_if = "is_default_deviation")]
     pub max_deviation: f64,
     /// Nodes that never train; the final model is tested on all their rows.
@@ -267,8 +268,8 @@ impl Job {
         self.federation.reduce.validate().context("[federation] reduce")?;
         ensure!(self.federation.bucket != Some(0), "[federation] bucket must be at least 1");
         ensure!(
-            self.federation.max_deviation > 0.0,
-            "[federation] max_deviation must be above 0 (inf takes any update)"
+            self.federation.max_deviation.is_finite() && self.federation.max_deviation >= 0.0,
+            "[federation] max_deviation must be a number of at least 0 (0 takes any update)"
         );
         Ok(())
     }
