@@ -1,11 +1,14 @@
 //! Rounds of a federation: who is chosen, what a node does, what the center makes of it.
 
-use optim::{Optimizer, SgdConfig, proximal};
+use aggregate::{Reducer, ServerStep};
+use edgectl::federation::Attack;
+use optim::{Optimizer, SgdConfig, control_variate, control_variate_update, proximal};
 use rand::RngExt;
 use rand::seq::SliceRandom;
 
+use crate::center::{Files, Global};
 use crate::data::{DEVICES, Device, Samples, stream};
-use crate::model::{PARAMS, correct, gradient};
+use crate::model::{CLASSES, PARAMS, correct, gradient};
 
 /// Devices that are chosen in a round.
 const CHOSEN: usize = 10;
@@ -18,6 +21,9 @@ const BATCH: usize = 10;
 
 /// Learning rate of the nodes.
 const LR: f32 = 0.01;
+
+/// Attackers among the chosen devices, if there are attackers.
+const ATTACKERS: usize = 2;
 
 /// Last rounds whose accuracy is averaged.
 const MEASURED: u64 = 50;
@@ -33,6 +39,10 @@ pub(crate) struct Method {
     pub(crate) mu: f32,
     /// What the center makes of the updates.
     pub(crate) center: Center,
+    /// Updates that are averaged before they are reduced.
+    pub(crate) bucket: Option<usize>,
+    /// What two of the chosen devices do instead.
+    pub(crate) attack: Option<Attack>,
 }
 
 /// What happens to slow devices; the number is how many of the chosen ten are slow.
@@ -48,56 +58,98 @@ pub(crate) enum Stragglers {
 
 /// How the center makes the next model.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Center {
-    /// The mean, weighted by the devices' numbers of samples.
-    Mean,
+pub(crate) struct Center {
+    /// How updates become one.
+    pub(crate) reduce: Reducer,
+    /// How the center moves.
+    pub(crate) server: ServerStep,
+    /// Whether devices correct their gradients by control variates.
+    pub(crate) scaffold: bool,
 }
 
 impl Center {
-    /// Replaces the global model.
-    fn step(self, model: &mut [f32], updates: &[Update]) {
-        match self {
-            Self::Mean => mean(model, updates),
-        }
-    }
+    /// The mean, weighted by the devices' numbers of samples, as the new model.
+    pub(crate) const MEAN: Self =
+        Self { reduce: Reducer::Mean, server: ServerStep::Replace, scaffold: false };
 }
 
 /// What a device hands in.
 #[derive(Debug)]
-struct Update {
-    model: Vec<f32>,
-    n_samples: usize,
+pub(crate) struct Update {
+    pub(crate) model: Vec<f32>,
+    pub(crate) n_samples: usize,
+    /// Local steps.
+    pub(crate) steps: u64,
+    /// The center's control variate plus the change of the device's own.
+    pub(crate) control: Vec<f32>,
 }
 
 /// Pooled test accuracy of all devices, the mean of the last rounds.
 ///
 /// # Errors
-/// None that can happen: the optimizer's options are in range.
+/// If a file cannot be written or merged.
 pub(crate) fn accuracy(
     method: &Method,
     devices: &[Device],
     seed: u64,
     n_rounds: u64,
 ) -> anyhow::Result<f64> {
-    let mut model = vec![0.0; PARAMS];
+    let mut files = Files::new(method.center)?;
+    let mut controls = vec![vec![0.0; PARAMS]; DEVICES];
     let mut sum = 0.0;
     let measured = MEASURED.min(n_rounds);
     for round in 1..=n_rounds {
-        let updates: Vec<Update> = work(method.stragglers, seed, round)
+        let Global { model, control } = files.global()?;
+        let attackers = method.attack.map_or(0, |_| ATTACKERS);
+        let chosen = work(method.stragglers, seed, round);
+        let n_honest = chosen.len() - attackers;
+        let mut updates: Vec<Update> = chosen
             .into_iter()
-            .map(|(device, epochs)| {
-                let train = &devices[device].train;
+            .enumerate()
+            .map(|(place, (device, epochs))| {
+                let mut train = &devices[device].train;
+                let flipped = (method.attack == Some(Attack::LabelFlip) && place >= n_honest)
+                    .then(|| flipped(train));
+                train = flipped.as_ref().unwrap_or(train);
                 let order = &mut stream(seed, round, device);
-                let model = node(&model, train, epochs, method.mu, order)?;
-                Ok(Update { model, n_samples: train.classes.len() })
+                let own = &mut controls[device];
+                let terms = Terms {
+                    start: &model,
+                    mu: method.mu,
+                    control: method.center.scaffold.then_some([&control, own]),
+                };
+                let (result, steps) = node(&terms, train, epochs, order)?;
+                let mut control = control.clone();
+                if method.center.scaffold {
+                    let before = own.clone();
+                    control_variate_update(own, &control, &model, &result, steps, LR);
+                    for (c, (new, old)) in control.iter_mut().zip(own.iter().zip(&before)) {
+                        *c += new - old;
+                    }
+                }
+                Ok(Update { model: result, n_samples: train.classes.len(), steps, control })
             })
             .collect::<anyhow::Result<_>>()?;
-        method.center.step(&mut model, &updates);
+        if let Some(attack) = method.attack {
+            let (honest, harmful) = updates.split_at_mut(n_honest);
+            let honest: Vec<&[f32]> = honest.iter().map(|u| u.model.as_slice()).collect();
+            for (number, update) in harmful.iter_mut().enumerate() {
+                let seed = (seed << 32) ^ (round << 8) ^ number as u64;
+                update.model = attack.forge(&model, &update.model, &honest, seed);
+            }
+        }
+        files.merge(method, &updates, round)?;
         if round > n_rounds - measured {
-            sum += pooled_accuracy(&model, devices);
+            sum += pooled_accuracy(&files.global()?.model, devices);
         }
     }
     Ok(sum / measured as f64)
+}
+
+/// The samples with their classes in reverse order.
+fn flipped(train: &Samples) -> Samples {
+    let classes = train.classes.iter().map(|class| CLASSES - 1 - class).collect();
+    Samples { inputs: train.inputs.clone(), classes }
 }
 
 /// The devices that hand in an update in a round, and their epochs.
@@ -120,36 +172,40 @@ fn work(stragglers: Stragglers, seed: u64, round: u64) -> Vec<(usize, u32)> {
         .collect()
 }
 
-/// Trains from the round's model on a device's samples.
+/// What a method adds to the gradient of a device.
+struct Terms<'a> {
+    /// The round's model.
+    start: &'a [f32],
+    mu: f32,
+    /// Control variates of the center and of the device.
+    control: Option<[&'a Vec<f32>; 2]>,
+}
+
+/// Trains from the round's model on a device's samples; the model, and how many steps it took.
 fn node(
-    start: &[f32],
+    terms: &Terms<'_>,
     train: &Samples,
     epochs: u32,
-    mu: f32,
     rng: &mut impl rand::Rng,
-) -> anyhow::Result<Vec<f32>> {
+) -> anyhow::Result<(Vec<f32>, u64)> {
     let mut sgd = SgdConfig::default().build(PARAMS)?;
-    let mut model = start.to_vec();
+    let mut model = terms.start.to_vec();
     let mut grads = vec![0.0; PARAMS];
     let mut order: Vec<usize> = (0..train.classes.len()).collect();
+    let mut steps = 0;
     for _ in 0..epochs {
         order.shuffle(rng);
         for batch in order.chunks(BATCH) {
             gradient(&mut grads, &model, train, batch);
-            proximal(&mut grads, &model, start, mu);
+            proximal(&mut grads, &model, terms.start, terms.mu);
+            if let Some([center, own]) = terms.control {
+                control_variate(&mut grads, center, own);
+            }
             sgd.step(&mut model, &grads, LR);
+            steps += 1;
         }
     }
-    Ok(model)
-}
-
-/// `Σ n_k·x_k / Σ n_k`, summed in f64 in the order of the updates.
-fn mean(model: &mut [f32], updates: &[Update]) {
-    let total: f64 = updates.iter().map(|u| u.n_samples as f64).sum();
-    for (i, x) in model.iter_mut().enumerate() {
-        let sum: f64 = updates.iter().map(|u| u.n_samples as f64 * f64::from(u.model[i])).sum();
-        *x = (sum / total) as f32;
-    }
+    Ok((model, steps))
 }
 
 /// Share of all devices' test samples that the model puts in their class.

@@ -4,10 +4,13 @@
 //! synthetic-iid and prints the pooled test accuracy of the last 50 of 200 rounds, as mean and
 //! standard deviation over five data seeds, beside what an independent implementation measured. It
 //! fails if an entry is further than two standard deviations from the reference, or if the methods
-//! come in another order. `--seeds N` and `--rounds N` replace the five seeds and 200 rounds.
+//! come in another order. `--seeds N` and `--rounds N` replace the five seeds and 200 rounds;
+//! `--attack` makes a table of what two attackers among the ten devices of a round do to every rule.
 //!
 //! A method is one value in [`METHODS`]. <https://arxiv.org/abs/1812.06127>
 
+mod attacked;
+mod center;
 mod data;
 mod federation;
 mod model;
@@ -21,49 +24,72 @@ use rayon::prelude::*;
 
 use data::{Column, Device, devices};
 use federation::{Center, Method, Stragglers, accuracy};
+use aggregate::{Reducer, ServerStep};
 
 /// Tolerated distance from the reference, in its standard deviations.
 const TOLERANCE_SD: f64 = 2.0;
 
 const COLUMNS: [Column; 2] = [Column::Heterogeneous, Column::Iid];
 
+const ADAM: ServerStep =
+    ServerStep::Adam { lr: 0.03, beta1: 0.9, beta2: 0.99, tau: 1e-3, bias_correction: false };
+const YOGI: ServerStep = ServerStep::Yogi { lr: 0.03, beta1: 0.9, beta2: 0.99, tau: 1e-3 };
+
+/// The mean, with a server step.
+const fn stepped(server: ServerStep) -> Center {
+    Center { reduce: Reducer::Mean, server, scaffold: false }
+}
+
+/// A method without attackers.
+const fn method(name: &'static str, stragglers: Stragglers, mu: f32, center: Center) -> Method {
+    Method { name, stragglers, mu, center, bucket: None, attack: None }
+}
+
+const fn stat(mean: f64, sd: f64) -> Stat {
+    Stat { mean, sd }
+}
+
 /// A method and the reference's mean and standard deviation for each of [`COLUMNS`].
-const METHODS: [(Method, [Stat; 2]); 4] = [
+const METHODS: [(Method, [Stat; 2]); 10] = [
     (
-        Method {
-            name: "FedAvg, no stragglers",
-            stragglers: Stragglers::None,
-            mu: 0.0,
-            center: Center::Mean,
-        },
-        [Stat { mean: 0.838, sd: 0.037 }, Stat { mean: 0.920, sd: 0.024 }],
+        method("FedAvg, no stragglers", Stragglers::None, 0.0, Center::MEAN),
+        [stat(0.838, 0.037), stat(0.92, 0.024)],
     ),
     (
-        Method {
-            name: "FedAvg, 90 % dropped",
-            stragglers: Stragglers::Dropped(9),
-            mu: 0.0,
-            center: Center::Mean,
-        },
-        [Stat { mean: 0.735, sd: 0.111 }, Stat { mean: 0.857, sd: 0.030 }],
+        method("FedAvg, 90 % dropped", Stragglers::Dropped(9), 0.0, Center::MEAN),
+        [stat(0.735, 0.111), stat(0.857, 0.03)],
     ),
     (
-        Method {
-            name: "keep partial work, mu = 0, 90 %",
-            stragglers: Stragglers::Partial(9),
-            mu: 0.0,
-            center: Center::Mean,
-        },
-        [Stat { mean: 0.847, sd: 0.040 }, Stat { mean: 0.899, sd: 0.029 }],
+        method("keep partial work, mu = 0, 90 %", Stragglers::Partial(9), 0.0, Center::MEAN),
+        [stat(0.847, 0.04), stat(0.899, 0.029)],
     ),
     (
-        Method {
-            name: "FedProx mu = 1, 90 %",
-            stragglers: Stragglers::Partial(9),
-            mu: 1.0,
-            center: Center::Mean,
-        },
-        [Stat { mean: 0.875, sd: 0.039 }, Stat { mean: 0.710, sd: 0.034 }],
+        method("FedProx mu = 1, 90 %", Stragglers::Partial(9), 1.0, Center::MEAN),
+        [stat(0.875, 0.039), stat(0.71, 0.034)],
+    ),
+    (
+        method("FedNova, 90 %", Stragglers::Partial(9), 0.0, Center { reduce: Reducer::Nova, ..Center::MEAN }),
+        [stat(0.898, 0.032), stat(0.901, 0.033)],
+    ),
+    (
+        method("FedAvgM, lr 0.3, momentum 0.9", Stragglers::None, 0.0, stepped(ServerStep::Sgd { lr: 0.3, momentum: 0.9, nesterov: false })),
+        [stat(0.861, 0.039), stat(0.944, 0.016)],
+    ),
+    (
+        method("FedAdam, lr 0.03, tau 1e-3", Stragglers::None, 0.0, stepped(ADAM)),
+        [stat(0.867, 0.039), stat(0.925, 0.012)],
+    ),
+    (
+        method("FedYogi, lr 0.03, tau 1e-3", Stragglers::None, 0.0, stepped(YOGI)),
+        [stat(0.864, 0.04), stat(0.92, 0.016)],
+    ),
+    (
+        method("FedAdagrad, lr 0.1, tau 1e-3", Stragglers::None, 0.0, stepped(ServerStep::Adagrad { lr: 0.1, tau: 1e-3 })),
+        [stat(0.84, 0.051), stat(0.848, 0.023)],
+    ),
+    (
+        method("SCAFFOLD, option II", Stragglers::None, 0.0, Center { scaffold: true, ..Center::MEAN }),
+        [stat(0.842, 0.089), stat(0.839, 0.035)],
     ),
 ];
 
@@ -85,7 +111,10 @@ impl Stat {
 }
 
 fn main() -> anyhow::Result<ExitCode> {
-    let (n_seeds, n_rounds) = arguments(std::env::args().skip(1))?;
+    let Arguments { n_seeds, n_rounds, attack } = arguments(std::env::args().skip(1))?;
+    if attack {
+        return attacked::run(n_seeds, n_rounds);
+    }
     let mut results = Vec::new();
     for column in COLUMNS {
         results.push(run(column, n_seeds, n_rounds)?);
@@ -100,14 +129,25 @@ fn main() -> anyhow::Result<ExitCode> {
     Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// The numbers of data seeds and rounds.
-fn arguments(mut arguments: impl Iterator<Item = String>) -> anyhow::Result<(u64, u64)> {
-    let (mut n_seeds, mut n_rounds) = (5, 200);
+/// What the command line says.
+struct Arguments {
+    n_seeds: u64,
+    n_rounds: u64,
+    /// The table of attacks instead of that of methods.
+    attack: bool,
+}
+
+fn arguments(mut arguments: impl Iterator<Item = String>) -> anyhow::Result<Arguments> {
+    let (mut n_seeds, mut n_rounds, mut attack) = (5, 200, false);
     while let Some(name) = arguments.next() {
         let target = match name.as_str() {
             "--seeds" => &mut n_seeds,
             "--rounds" => &mut n_rounds,
-            _ => bail!("unknown option {name}, expected --seeds N or --rounds N"),
+            "--attack" => {
+                attack = true;
+                continue;
+            }
+            _ => bail!("unknown option {name}, expected --attack, --seeds N or --rounds N"),
         };
         let value = arguments.next().with_context(|| format!("{name} needs a number"))?;
         *target = value.parse().with_context(|| format!("{name} {value}"))?;
@@ -115,7 +155,7 @@ fn arguments(mut arguments: impl Iterator<Item = String>) -> anyhow::Result<(u64
             bail!("{name} must be at least 1");
         }
     }
-    Ok((n_seeds, n_rounds))
+    Ok(Arguments { n_seeds, n_rounds, attack })
 }
 
 /// What each of [`METHODS`] reaches on a column.
