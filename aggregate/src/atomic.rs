@@ -129,6 +129,11 @@ impl PendingFile {
         self.file.as_file().sync_all().map_err(|source| self.write_error(source))
     }
 
+    /// Syncs, and gives the file another name than was planned, in the same folder.
+    pub(crate) fn persist_as(self, path: &Path) -> Result<(), Error> {
+        Self { path: path.to_owned(), ..self }.persist()
+    }
+
     /// Syncs, and gives the file its name.
     pub(crate) fn persist(self) -> Result<(), Error> {
         self.sync()?;

@@ -84,13 +84,11 @@ impl<'a> Cohort<'a> {
         bytes: &mut Vec<u8>,
         row: &mut [E],
     ) -> Result<(), Error> {
-        match self.info(member, block.tensor) {
-            Some((file, tensor)) => E::read(file, tensor, block.start, bytes, row),
-            None => {
-                row.fill(E::default());
-                Ok(())
-            }
+        if let Some((file, tensor)) = self.info(member, block.tensor) {
+            return E::read(file, tensor, block.start, bytes, row);
         }
+        row.fill(E::default());
+        Ok(())
     }
 
     /// Fails if a file changed since it was checked.

@@ -39,7 +39,7 @@ impl Sorter {
         Self { rule, n, comparisons: needed_only(odd_even_merge_sort(n), needed) }
     }
 
-    /// Writes the rule's value of each coordinate of a tile to `out`; `values` has the updates'
+    /// Writes the rule's value of each coordinate of a tile to `out`, any value where one is NaN; `values` has the updates'
     /// keys, `[n, TILE]`, and is left in disorder.
     ///
     /// # Panics
@@ -77,8 +77,11 @@ impl Sorter {
                 }
                 let share = if E::WIDE { 1.0 } else { share };
                 for ((r, first), last) in result.iter_mut().zip(first).zip(last) {
-                    *r =
-                        if first == last { first } else { (first + *r * share).clamp(first, last) };
+                    *r = if first >= last {
+                        first
+                    } else {
+                        (first + *r * share).max(first).min(last)
+                    };
                 }
             }
             Rule::Nearest { n_kept } => self.nearest::<E>(n_kept, row, &mut result),
@@ -111,12 +114,13 @@ impl Sorter {
             }
         }
         let share = 1.0 / n_kept as f64;
+        let width = i32::try_from(n_kept).unwrap_or(i32::MAX);
         let (mut low, mut high) = ([f64::INFINITY; TILE], [f64::NEG_INFINITY; TILE]);
         for i in 0..self.n {
             let values = row(i);
             let index = i32::try_from(i).unwrap_or(i32::MAX);
             for k in 0..TILE {
-                let kept = index >= start[k] && index - start[k] < n_kept as i32;
+                let kept = index >= start[k] && index - start[k] < width;
                 // From the median on, so that equal values come back as they are.
                 result[k] += if kept { share * (values[k] - median[k]) } else { 0.0 };
                 low[k] = if kept { low[k].min(values[k]) } else { low[k] };
@@ -125,7 +129,7 @@ impl Sorter {
         }
         for k in 0..TILE {
             let mean = median[k] + result[k];
-            result[k] = if low[k] == high[k] { low[k] } else { mean.clamp(low[k], high[k]) };
+            result[k] = if low[k] >= high[k] { low[k] } else { mean.max(low[k]).min(high[k]) };
         }
     }
 }

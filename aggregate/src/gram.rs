@@ -156,8 +156,14 @@ pub(crate) fn gram(cohort: &Cohort<'_>, order: &[usize], origin: Origin) -> Resu
                 let Worker { bytes, lane, changes, narrow, wide } = worker;
                 match cohort.tensors[block.tensor].dtype {
                     dtype if kind(dtype) != Kind::Float => {}
-                    Dtype::F64 => add(cohort, block, origin, (bytes, wide, changes), lane)?,
-                    _ => add(cohort, block, origin, (bytes, narrow, changes), lane)?,
+                    Dtype::F64 => {
+                        let (row, start) = (&mut wide.0, &mut wide.1);
+                        add(cohort, block, origin, Rows { bytes, row, start, changes }, lane)?;
+                    }
+                    _ => {
+                        let (row, start) = (&mut narrow.0, &mut narrow.1);
+                        add(cohort, block, origin, Rows { bytes, row, start, changes }, lane)?;
+                    }
                 }
             }
             Ok(worker.lane.clone())
@@ -178,14 +184,23 @@ pub(crate) fn gram(cohort: &Cohort<'_>, order: &[usize], origin: Origin) -> Resu
     Ok(Gram { n, values })
 }
 
+/// Buffers for one kind of element.
+struct Rows<'a, E> {
+    bytes: &'a mut Vec<u8>,
+    row: &'a mut Vec<E>,
+    start: &'a mut Vec<E>,
+    changes: &'a mut Vec<f64>,
+}
+
 /// Adds the products over one block.
 fn add<E: Element>(
     cohort: &Cohort<'_>,
     block: Block,
     origin: Origin,
-    (bytes, (row, start), changes): (&mut Vec<u8>, &mut (Vec<E>, Vec<E>), &mut Vec<f64>),
+    rows: Rows<'_, E>,
     sums: &mut [f64],
 ) -> Result<(), Error> {
+    let Rows { bytes, row, start, changes } = rows;
     let (n, len) = (cohort.len(), block.n_elements);
     let arch = Arch::new();
     row.resize(len, E::default());

@@ -2,6 +2,9 @@
 #![doc = include_str!("../README.md")]
 
 mod merge;
+mod merge_block;
+mod run;
+mod summary;
 
 mod options;
 mod reducer;
@@ -31,6 +34,7 @@ mod privacy;
 mod atomic;
 mod dtype;
 mod header;
+mod model_writer;
 mod problem;
 mod read;
 mod shards;
@@ -44,7 +48,8 @@ pub use accountant::{Accountant, AccountantError, adaptive_noise_multiplier, nex
 pub use admit::Update;
 pub use atomic::atomic_write;
 pub use error::Error;
-pub use merge::{CONTROL_PREFIX, aggregate};
+pub use merge::aggregate;
+pub use merge_block::CONTROL_PREFIX;
 pub use options::{Bucketing, OnRejection, Options};
 pub use privacy::{AdaptiveClip, Privacy, PrivacyReport};
 pub use problem::FormatProblem;

@@ -24,7 +24,7 @@ impl Patterns {
     /// Fails if a pattern matches none of the names: a slip of the pen would go unnoticed.
     pub(crate) fn check_all_match<'a>(
         &self,
-        names: impl Iterator<Item = &'a str> + Clone,
+        names: &(impl Iterator<Item = &'a str> + Clone),
     ) -> Result<(), Error> {
         match self.0.iter().find(|pattern| !names.clone().any(|name| pattern.matches(name))) {
             None => Ok(()),

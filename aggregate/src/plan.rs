@@ -169,7 +169,9 @@ fn by_products(
     let byzantine = |asked, factor| reducer.n_byzantine(asked, m, factor).unwrap_or(0);
     let mean_of = |selected: &[usize]| -> (Vec<f64>, f64) {
         let mut coefficients = vec![0.0; m];
-        selected.iter().for_each(|&i| coefficients[i] = 1.0);
+        for &i in selected {
+            coefficients[i] = 1.0;
+        }
         (coefficients, selected.len() as f64)
     };
     let (coefficients, total) = match reducer {

@@ -15,7 +15,7 @@ use crate::{AccountantError, Error};
 /// ```text
 /// base + (1/m) Σ Δ_i·min(1, C/‖Δ_i‖) + N(0, (z·C/m)²)       of m updates
 /// ```
-/// McMahan et al., <https://arxiv.org/abs/1710.06963>. What is protected is that a node took part
+/// `McMahan` et al., <https://arxiv.org/abs/1710.06963>. What is protected is that a node took part
 /// at all. Weights of updates do not count, their norms are not reported, and none is rejected for
 /// its norm: all of that would tell of single nodes.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]

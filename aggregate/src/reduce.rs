@@ -267,7 +267,7 @@ fn weighted_mean<E: Element>(weights: &[f64], total: f64, rows: &[E], out: &mut 
             let half = |(weight, value): (f64, f64)| weight / total * (0.5 * value - 0.5 * first);
             mean = 2.0 * (0.5 * first + others().map(half).sum::<f64>());
         }
-        *out = if convex { mean.clamp(low, high) } else { mean };
+        *out = if convex { mean.max(low).min(high) } else { mean };
     }
 }
 

@@ -193,14 +193,15 @@ impl Reducer {
         let share = |option, v: f64| check(option, v, v > 0.0 && v <= 1.0, "above 0 and at most 1");
         let finite = |option, v: f64| check(option, v, v.is_finite(), "a finite number");
         match *self {
-            Self::Mean | Self::Median | Self::Nova => Ok(()),
+            Self::Mean | Self::Median | Self::Nova | Self::Krum { .. } | Self::Bulyan { .. } => {
+                Ok(())
+            }
             Self::NormClippedMean { max_norm } => {
                 max_norm.map_or(Ok(()), |norm| above_0("max_norm", norm))
             }
             Self::TrimmedMean { trim } => {
                 check("trim", trim, (0.0..0.5).contains(&trim), "at least 0 and below 0.5")
             }
-            Self::Krum { .. } | Self::Bulyan { .. } => Ok(()),
             Self::MultiKrum { keep, .. } => {
                 check("keep", 0.0, keep != Some(0), "at least 1 update")
             }

@@ -55,7 +55,9 @@ pub(crate) fn geometric_median(
         let mut next: Vec<f64> =
             shares.iter().zip(distances).map(|(a, d)| a / d.max(smoothing)).collect();
         let total: f64 = next.iter().sum();
-        next.iter_mut().for_each(|c| *c /= total);
+        for c in &mut next {
+            *c /= total;
+        }
         let moved = next.iter().zip(&coefficients).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
         coefficients = next;
         if moved < 1e-15 {

@@ -11,7 +11,7 @@ use crate::source::Source;
 use crate::{Error, WeightFile};
 
 /// How the name of an index ends.
-const SUFFIX: &str = ".safetensors.index.json";
+pub(crate) const SUFFIX: &str = ".safetensors.index.json";
 /// The largest index that is read, in bytes: that of a million tensors.
 const MAX_INDEX_LEN: u64 = 100_000_000;
 /// The most files an index may name.
@@ -29,17 +29,26 @@ struct Index {
     weight_map: BTreeMap<String, String>,
 }
 
-/// Opens all shards of an index. Each must be a plain file name beside it, hold what the index says
-/// and nothing else.
-pub(crate) fn open_shards(path: &Path) -> Result<WeightFile, Error> {
+/// The files that an index names.
+pub(crate) fn named_by(path: &Path) -> Result<BTreeSet<String>, Error> {
+    Ok(read_index(path)?.weight_map.into_values().collect())
+}
+
+fn read_index(path: &Path) -> Result<Index, Error> {
     let error = |problem: String| Error::Index { path: path.to_owned(), problem };
     let read_error = |source| Error::Read { path: path.to_owned(), source };
     let len = fs::metadata(path).map_err(read_error)?.len();
     if len > MAX_INDEX_LEN {
         return Err(error(format!("it has {len} bytes, at most {MAX_INDEX_LEN} are read")));
     }
-    let index: Index = serde_json::from_slice(&fs::read(path).map_err(read_error)?)
-        .map_err(|e| error(e.to_string()))?;
+    serde_json::from_slice(&fs::read(path).map_err(read_error)?).map_err(|e| error(e.to_string()))
+}
+
+/// Opens all shards of an index. Each must be a plain file name beside it, hold what the index says
+/// and nothing else.
+pub(crate) fn open_shards(path: &Path) -> Result<WeightFile, Error> {
+    let error = |problem: String| Error::Index { path: path.to_owned(), problem };
+    let index = read_index(path)?;
     if index.weight_map.is_empty() {
         return Err(error("its weight_map is empty or missing".into()));
     }

@@ -134,7 +134,7 @@ impl Source {
         let mut at = ready.len() as u64;
         while !ready.is_empty() {
             next.resize(len_at(at), 0);
-            let (_, read) = rayon::join(
+            let ((), read) = rayon::join(
                 || {
                     hasher.update_rayon(&ready);
                 },

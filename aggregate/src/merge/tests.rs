@@ -21,7 +21,7 @@ proptest! {
         let save = |name: String, seed| {
             let floats = testkit::sequence(seed, n_elements);
             let wide: Vec<f64> = floats.iter().map(|&v| f64::from(v) / 3.0).collect();
-            let counts: Vec<i64> = (0..n_elements as i64).map(|i| i * 1_000_003).collect();
+            let counts: Vec<i64> = (0..n_elements).map(|i| i64::try_from(i).unwrap() * 1_000_003).collect();
             let flags: Vec<u8> = (0..n_elements).map(|i| (i % 2) as u8).collect();
             let shape = &[n_elements];
             let data = [

@@ -1,5 +1,6 @@
 //! Every rule against plain numpy code in f64: `tests/golden/make_golden.py`.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use aggregate::{
@@ -221,7 +222,7 @@ fn ten_rounds_of_every_server_step() {
         let save = |name: &str, values: &[f64]| {
             let tensor = TensorRef { name: "w", shape: &[n], data: TensorData::F64(values) };
             let path = folder.path(name);
-            write_file(&path, &[tensor], &Default::default()).unwrap();
+            write_file(&path, &[tensor], &BTreeMap::new()).unwrap();
             path
         };
         save("out", &model);

@@ -5,6 +5,7 @@ mod support;
 
 // Reading and writing weight files, and what other readers and writers make of them.
 mod files;
+// Every rule against plain numpy code in f64.
 mod golden;
 // Files made to break a reader: every problem by name, mutated files and random bytes.
 mod hostile;
@@ -14,3 +15,7 @@ mod admission;
 mod laws;
 // The server step against its formula over many rounds, and its state between them.
 mod server_step;
+// Laws of all reducers: fixed points, bounds, order and threads, bad updates, partial models.
+mod rules;
+// Models in several files with an index.
+mod sharded;

@@ -83,9 +83,14 @@ impl Folder {
 
     /// The bytes of `w` in the file `out`.
     pub(crate) fn merged_bytes(&self) -> Vec<u8> {
+        self.merged_bytes_of("w")
+    }
+
+    /// The bytes of a tensor in the file `out`.
+    pub(crate) fn merged_bytes_of(&self, tensor: &str) -> Vec<u8> {
         let bytes = std::fs::read(self.path("out")).unwrap();
         let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
-        file.tensor("w").unwrap().data().to_vec()
+        file.tensor(tensor).unwrap().data().to_vec()
     }
 }
 

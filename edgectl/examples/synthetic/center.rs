@@ -34,8 +34,7 @@ impl Files {
     /// A folder with a model of zeros.
     pub(crate) fn new(center: Center) -> anyhow::Result<Self> {
         let memory = Path::new(MEMORY);
-        let folder =
-            if memory.is_dir() { TempDir::new_in(memory)? } else { TempDir::new()? };
+        let folder = if memory.is_dir() { TempDir::new_in(memory)? } else { TempDir::new()? };
         let files = Self { folder, scaffold: center.scaffold };
         files.write("global", &[0.0; PARAMS], &[0.0; PARAMS])?;
         Ok(files)
@@ -48,7 +47,8 @@ impl Files {
     fn write(&self, name: &str, model: &[f32], control: &[f32]) -> anyhow::Result<PathBuf> {
         let path = self.path(name);
         let control_name = format!("{CONTROL_PREFIX}w");
-        let tensor = |name, values| TensorRef { name, shape: &[PARAMS], data: TensorData::F32(values) };
+        let tensor =
+            |name, values| TensorRef { name, shape: &[PARAMS], data: TensorData::F32(values) };
         let both = [tensor("w", model), tensor(&control_name, control)];
         write_file(&path, &both[..1 + usize::from(self.scaffold)], &BTreeMap::new())?;
         Ok(path)

@@ -3,8 +3,8 @@
 //! `cargo run --release -p edgectl --example synthetic` runs every method on synthetic(1,1) and
 //! synthetic-iid and prints the pooled test accuracy of the last 50 of 200 rounds, as mean and
 //! standard deviation over five data seeds, beside what an independent implementation measured. It
-//! fails if an entry is further than two standard deviations from the reference, or if the methods
-//! come in another order. `--seeds N` and `--rounds N` replace the five seeds and 200 rounds;
+//! fails if an entry is further than two standard deviations from the reference, or if the first four
+//! methods come in another order. `--seeds N` and `--rounds N` replace the five seeds and 200 rounds;
 //! `--attack` makes a table of what two attackers among the ten devices of a round do to every rule.
 //!
 //! A method is one value in [`METHODS`]. <https://arxiv.org/abs/1812.06127>
@@ -22,12 +22,15 @@ use anyhow::{Context, bail};
 use edgectl::output::table;
 use rayon::prelude::*;
 
+use aggregate::{Reducer, ServerStep};
 use data::{Column, Device, devices};
 use federation::{Center, Method, Stragglers, accuracy};
-use aggregate::{Reducer, ServerStep};
 
 /// Tolerated distance from the reference, in its standard deviations.
 const TOLERANCE_SD: f64 = 2.0;
+
+/// The first methods, which are to come in the reference's order.
+const N_ORDERED: usize = 4;
 
 const COLUMNS: [Column; 2] = [Column::Heterogeneous, Column::Iid];
 
@@ -68,11 +71,21 @@ const METHODS: [(Method, [Stat; 2]); 10] = [
         [stat(0.875, 0.039), stat(0.71, 0.034)],
     ),
     (
-        method("FedNova, 90 %", Stragglers::Partial(9), 0.0, Center { reduce: Reducer::Nova, ..Center::MEAN }),
+        method(
+            "FedNova, 90 %",
+            Stragglers::Partial(9),
+            0.0,
+            Center { reduce: Reducer::Nova, ..Center::MEAN },
+        ),
         [stat(0.898, 0.032), stat(0.901, 0.033)],
     ),
     (
-        method("FedAvgM, lr 0.3, momentum 0.9", Stragglers::None, 0.0, stepped(ServerStep::Sgd { lr: 0.3, momentum: 0.9, nesterov: false })),
+        method(
+            "FedAvgM, lr 0.3, momentum 0.9",
+            Stragglers::None,
+            0.0,
+            stepped(ServerStep::Sgd { lr: 0.3, momentum: 0.9, nesterov: false }),
+        ),
         [stat(0.861, 0.039), stat(0.944, 0.016)],
     ),
     (
@@ -84,11 +97,21 @@ const METHODS: [(Method, [Stat; 2]); 10] = [
         [stat(0.864, 0.04), stat(0.92, 0.016)],
     ),
     (
-        method("FedAdagrad, lr 0.1, tau 1e-3", Stragglers::None, 0.0, stepped(ServerStep::Adagrad { lr: 0.1, tau: 1e-3 })),
+        method(
+            "FedAdagrad, lr 0.1, tau 1e-3",
+            Stragglers::None,
+            0.0,
+            stepped(ServerStep::Adagrad { lr: 0.1, tau: 1e-3 }),
+        ),
         [stat(0.84, 0.051), stat(0.848, 0.023)],
     ),
     (
-        method("SCAFFOLD, option II", Stragglers::None, 0.0, Center { scaffold: true, ..Center::MEAN }),
+        method(
+            "SCAFFOLD, option II",
+            Stragglers::None,
+            0.0,
+            Center { scaffold: true, ..Center::MEAN },
+        ),
         [stat(0.842, 0.089), stat(0.839, 0.035)],
     ),
 ];
@@ -220,8 +243,10 @@ fn verdicts(results: &[Vec<Stat>]) -> Vec<(String, bool)> {
             found.iter().zip(&expected).all(|(&f, &e)| deviation(f, e).abs() <= TOLERANCE_SD);
         let name = column.name();
         verdicts.push((format!("{name}: within {TOLERANCE_SD} sd of the reference"), near));
-        let same = order(found) == order(&expected);
-        verdicts.push((format!("{name}: methods in the reference's order"), same));
+        // Those whose references lie apart.
+        let (found, expected) = (&found[..N_ORDERED], &expected[..N_ORDERED]);
+        let same = order(found) == order(expected);
+        verdicts.push((format!("{name}: the first {N_ORDERED} in the reference's order"), same));
     }
     verdicts
 }

@@ -1,0 +1,115 @@
+//! One block of the output: reduced, moved by the server step, and encoded.
+
+use crate::blocks::Block;
+use crate::dtype::{Kind, element_width, encode_floats, first_invalid, kind};
+use crate::mover::out_of_range;
+use crate::plan::{Linear, Plan};
+use crate::reduce::{Outcome, Reduced, Scratch, reduce_block, square_distance};
+use crate::run::Run;
+use crate::{Dtype, Error, TensorInfo};
+
+/// How the names of control variates begin, which are averaged whatever the reducer is.
+pub const CONTROL_PREFIX: &str = "control.";
+
+/// One block of the output, and what was found out on the way.
+pub(crate) struct Merged {
+    pub(crate) outcome: Outcome,
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) memory: Vec<Vec<f32>>,
+    pub(crate) moments: Vec<(usize, [f64; 2])>,
+    pub(crate) square: f64,
+    /// `‖new − base‖²` and `‖base‖²`
+    pub(crate) change: [f64; 2],
+}
+
+impl Run<'_> {
+    pub(crate) fn merge_block(
+        &self,
+        plan: &Plan,
+        block: Block,
+        scratch: &mut Scratch,
+        mut bytes: Vec<u8>,
+    ) -> Result<Merged, Error> {
+        bytes.clear();
+        let cohort = self.cohort;
+        let tensor = &cohort.tensors[block.tensor];
+        let mut merged = Merged {
+            outcome: Outcome::Unmoved,
+            bytes,
+            memory: Vec::new(),
+            moments: Vec::new(),
+            square: 0.0,
+            change: [0.0; 2],
+        };
+        let is_float = kind(tensor.dtype) == Kind::Float;
+        if is_float && !self.kept[block.tensor] {
+            let control = is_control(tensor).then(|| self.control_plan());
+            let plan = control.as_ref().unwrap_or(plan);
+            let with_moments = control.is_none() && self.private.is_none();
+            let Scratch { bytes, narrow, wide, result } = scratch;
+            merged.outcome = if tensor.dtype == Dtype::F64 {
+                reduce_block(cohort, plan, block, with_moments, bytes, wide, result)?
+            } else {
+                reduce_block(cohort, plan, block, with_moments, bytes, narrow, result)?
+            };
+        }
+        match merged.outcome {
+            Outcome::NotFinite => return Ok(merged),
+            Outcome::Unmoved => return self.carry(block, merged),
+            Outcome::Reduced => {}
+        }
+
+        let Reduced { values, base, moments, squares, .. } = &mut scratch.result;
+        (merged.moments, merged.square, merged.change) =
+            (std::mem::take(moments), squares[0], *squares);
+        if let Some(mover) = self.mover.filter(|_| !is_control(tensor)) {
+            if let Some(index) = base.iter().position(|v| !v.is_finite()) {
+                return Err(mover.base.value_error(tensor, block.start + index));
+            }
+            // The optimizer moves a copy, as the base is needed for the size of the change.
+            let mut moved = base.clone();
+            merged.memory = mover.step(block, cohort.len(), values, &mut moved)?;
+            merged.change[0] = square_distance(&moved, base);
+            *values = moved;
+        } else if let Some(mover) = self.mover {
+            merged.memory = mover.memory(block)?;
+        }
+        if encode_floats(tensor.dtype, values, &mut merged.bytes) {
+            return Ok(merged);
+        }
+        let index = first_invalid(tensor.dtype, &merged.bytes).map_or(0, |(index, _)| index);
+        Err(out_of_range(tensor, block.start + index))
+    }
+
+    /// A block that no rule moves: integers are those of the updates, all else is the base's.
+    fn carry(&self, block: Block, mut merged: Merged) -> Result<Merged, Error> {
+        let cohort = self.cohort;
+        let tensor = &cohort.tensors[block.tensor];
+        let holder = cohort.holders(block.tensor).next().filter(|_| !self.kept[block.tensor]);
+        match (holder.and_then(|holder| cohort.info(holder, block.tensor)), cohort.base) {
+            (Some((file, own)), _) if kind(tensor.dtype) != Kind::Float => {
+                merged.bytes.resize(block.n_elements * element_width(own.dtype), 0);
+                file.read_at(own, block.start, &mut merged.bytes)?;
+            }
+            (_, Some(base)) => {
+                base.read_block(block, &mut merged.bytes)?;
+                if let Some(mover) = self.mover.filter(|_| kind(tensor.dtype) == Kind::Float) {
+                    merged.memory = mover.memory(block)?;
+                }
+            }
+            (_, None) => return Err(out_of_range(tensor, block.start)),
+        }
+        Ok(merged)
+    }
+
+    /// Control variates: the center's moves by the mean change, as far as nodes took part.
+    fn control_plan(&self) -> Plan {
+        let n = self.cohort.len();
+        let all = self.options.population.map_or(n, |all| (all as usize).max(n));
+        Plan::Linear(Linear::new(vec![1.0; n], all as f64))
+    }
+}
+
+pub(crate) fn is_control(tensor: &TensorInfo) -> bool {
+    tensor.name.starts_with(CONTROL_PREFIX)
+}

@@ -1,0 +1,187 @@
+//! The output of a merge: one weight file, or an index and its shards.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+
+use crate::atomic::PendingFile;
+use crate::dtype::element_width;
+use crate::shards::{SUFFIX, is_index, named_by};
+use crate::write::TensorWriter;
+use crate::{Dtype, Error};
+
+/// Most bytes of a shard where nobody says: as `transformers` has it.
+const SHARD_BYTES: u64 = 5_000_000_000;
+/// Characters of the hash in the name of a shard.
+const TAG_LEN: usize = 8;
+
+/// Name, dtype and shape of a tensor.
+type Spec = (String, Dtype, Vec<usize>);
+
+/// A model that is written piece by piece.
+#[derive(Debug)]
+pub(crate) struct ModelWriter {
+    path: PathBuf,
+    shards: Vec<TensorWriter>,
+    /// Shard and number within it, of each tensor.
+    places: Vec<(usize, usize)>,
+    /// Name and bytes of each tensor.
+    tensors: Vec<(String, u64)>,
+}
+
+/// A model that is complete and still has to take its name.
+#[derive(Debug)]
+pub(crate) struct PendingModel {
+    path: PathBuf,
+    shards: Vec<PendingFile>,
+    /// The index, and the names that its shards will have.
+    index: Option<(Vec<u8>, Vec<String>)>,
+}
+
+impl ModelWriter {
+    /// Creates the temporary files, with room for this metadata and `spare` bytes in each.
+    pub(crate) fn create(
+        path: &Path,
+        specs: Vec<Spec>,
+        metadata: &BTreeMap<String, String>,
+        spare: usize,
+        shard_bytes: Option<u64>,
+    ) -> Result<Self, Error> {
+        let most = if is_index(path) { shard_bytes.unwrap_or(SHARD_BYTES) } else { u64::MAX };
+        let mut lists: Vec<Vec<Spec>> = vec![Vec::new()];
+        let (mut places, mut tensors, mut filled) = (Vec::new(), Vec::new(), 0_u64);
+        for spec in specs {
+            let n = (spec.2.iter().product::<usize>() * element_width(spec.1)) as u64;
+            if filled > 0 && filled.saturating_add(n) > most {
+                lists.push(Vec::new());
+                filled = 0;
+            }
+            filled += n;
+            let shard = lists.len() - 1;
+            places.push((shard, lists[shard].len()));
+            tensors.push((spec.0.clone(), n));
+            lists[shard].push(spec);
+        }
+        let shards = lists
+            .into_iter()
+            .map(|list| TensorWriter::create(path, list, metadata, spare))
+            .collect::<Result<_, _>>()?;
+        Ok(Self { path: path.to_owned(), shards, places, tensors })
+    }
+
+    /// Writes elements of a tensor, from `start` on.
+    pub(crate) fn write(&mut self, tensor: usize, start: usize, bytes: &[u8]) -> Result<(), Error> {
+        let (shard, place) = self.places[tensor];
+        self.shards[shard].write(place, start, bytes)
+    }
+
+    /// Writes the metadata and ends the files: the content hash, and the model without its name.
+    pub(crate) fn finish(
+        self,
+        metadata: &BTreeMap<String, String>,
+    ) -> Result<(String, PendingModel), Error> {
+        let (mut hashes, mut shards) = (Vec::new(), Vec::new());
+        for shard in self.shards {
+            let (hash, file) = shard.finish(metadata)?;
+            hashes.push(hash);
+            shards.push(file);
+        }
+        if !is_index(&self.path) {
+            let hash = hashes.pop().unwrap_or_default();
+            return Ok((hash, PendingModel { path: self.path, shards, index: None }));
+        }
+        // As `WeightFile::content_hash` names it.
+        let hash = match &hashes[..] {
+            [one] => one.clone(),
+            all => blake3::hash(all.concat().as_bytes()).to_hex().to_string(),
+        };
+        let n = shards.len();
+        let stem = stem(&self.path);
+        // With the content in their names, new shards never replace those of the old model: until
+        // the index takes its name, the old model is whole.
+        let tag = &hash[..TAG_LEN];
+        let names: Vec<String> =
+            (1..=n).map(|i| format!("{stem}-{i:05}-of-{n:05}.{tag}.safetensors")).collect();
+        let weight_map: BTreeMap<&str, &str> = self
+            .tensors
+            .iter()
+            .zip(&self.places)
+            .map(|((name, _), &(shard, _))| (name.as_str(), names[shard].as_str()))
+            .collect();
+        let total_size: u64 = self.tensors.iter().map(|(_, n)| n).sum();
+        let index = json!({ "metadata": { "total_size": total_size }, "weight_map": weight_map });
+        let mut bytes = serde_json::to_vec_pretty(&index).unwrap_or_default();
+        bytes.push(b'\n');
+        Ok((hash, PendingModel { path: self.path, shards, index: Some((bytes, names)) }))
+    }
+}
+
+impl PendingModel {
+    /// Gives the model its name; of a sharded one first the shards, then the index.
+    pub(crate) fn persist(self) -> Result<(), Error> {
+        let Some((bytes, names)) = self.index else {
+            return self.shards.into_iter().try_for_each(PendingFile::persist);
+        };
+        let folder = self.path.parent().unwrap_or(Path::new(""));
+        for (shard, name) in self.shards.into_iter().zip(&names) {
+            shard.persist_as(&folder.join(name))?;
+        }
+        crate::atomic_write(&self.path, &bytes)?;
+        remove_others(&self.path);
+        Ok(())
+    }
+}
+
+/// The name of an index without its ending.
+fn stem(path: &Path) -> String {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    name.strip_suffix(SUFFIX).unwrap_or(&name).to_owned()
+}
+
+/// Removes shards that were written under this index's name and that it does not name: those of the
+/// model before, and those of programs that were killed. What cannot be removed does no harm.
+fn remove_others(path: &Path) {
+    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let (Ok(named), Ok(entries)) = (named_by(path), fs::read_dir(folder)) else { return };
+    let stem = stem(path);
+    for entry in entries.flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if is_own_shard(&name, &stem) && !named.contains(&name) {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
+/// Whether a name is `STEM-00001-of-00002.0123abcd.safetensors`.
+fn is_own_shard(name: &str, stem: &str) -> bool {
+    let own = || {
+        let rest = name.strip_prefix(stem)?.strip_prefix('-')?.strip_suffix(".safetensors")?;
+        let (numbers, tag) = rest.split_once('.')?;
+        let (i, n) = numbers.split_once("-of-")?;
+        let digits = |text: &str| text.len() >= 5 && text.bytes().all(|b| b.is_ascii_digit());
+        let hex = tag.len() == TAG_LEN && tag.bytes().all(|b| b.is_ascii_hexdigit());
+        Some(digits(i) && digits(n) && hex)
+    };
+    own().unwrap_or(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_own_shards_are_known() {
+        assert!(is_own_shard("model-00001-of-00002.0123abcd.safetensors", "model"));
+        for name in [
+            "model-00001-of-00002.safetensors",
+            "other-00001-of-00002.0123abcd.safetensors",
+            "model-1-of-2.0123abcd.safetensors",
+            "model-00001-of-00002.0123abc.safetensors",
+            "model.safetensors",
+        ] {
+            assert!(!is_own_shard(name, "model"), "{name}");
+        }
+    }
+}

@@ -1,0 +1,326 @@
+//! One try to merge: plan, pass over all blocks, and the files that come of it.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use crate::admit::Admission;
+use crate::blocks::{Block, Blocks, pass, workers};
+use crate::cohort::Cohort;
+use crate::dtype::{Kind, kind};
+use crate::gram::{Gram, Origin, gram};
+use crate::merge::Metadata;
+use crate::merge_block::{Merged, is_control};
+use crate::model_writer::ModelWriter;
+use crate::mover::Mover;
+use crate::plan::{Plan, Slerp, check_number, needs_gram, plan};
+use crate::privacy::{PrivacyState, PrivateRound};
+use crate::reduce::{Outcome, Scratch};
+use crate::reject::Reason;
+use crate::select::median;
+use crate::sparse::Sparse;
+use crate::state::StateWriter;
+use crate::summary::About;
+use crate::write::layout_order;
+use crate::{Error, Options, Reducer, Report};
+
+/// The most characters of a number.
+const LONGEST_NUMBER: usize = 24;
+
+/// With fewer updates, a norm cannot be told from the others'.
+const LEAST_FOR_NORMS: usize = 4;
+
+/// What came of a try to merge some updates.
+pub(crate) enum Attempt {
+    Done(Box<Report>),
+    /// These updates turned out to be bad; nothing was written.
+    Refused(Vec<(PathBuf, Reason)>),
+    /// An update holds NaN or infinity, perhaps in this block; nothing was written.
+    NotFinite(Block),
+}
+
+/// One try to merge the updates that are admitted so far.
+pub(crate) struct Run<'a> {
+    pub(crate) admission: &'a Admission<'a>,
+    pub(crate) cohort: &'a Cohort<'a>,
+    pub(crate) options: &'a Options,
+    pub(crate) mover: Option<&'a Mover<'a>>,
+    pub(crate) private: Option<&'a PrivateRound>,
+    /// Which tensors keep the base's values.
+    pub(crate) kept: Vec<bool>,
+    pub(crate) row_bytes: Option<usize>,
+}
+
+/// Sums over all blocks.
+#[derive(Debug, Clone)]
+pub(crate) struct Totals {
+    pub(crate) moments: Vec<[f64; 2]>,
+    pub(crate) square: f64,
+    pub(crate) changes: Vec<[f64; 2]>,
+}
+
+impl Totals {
+    pub(crate) fn new(cohort: &Cohort<'_>) -> Self {
+        let changes = vec![[0.0; 2]; cohort.tensors.len()];
+        Self { moments: vec![[0.0; 2]; cohort.len()], square: 0.0, changes }
+    }
+
+    fn add(&mut self, block: Block, merged: &Merged) {
+        for (member, moments) in &merged.moments {
+            let sums = self.moments[*member].iter_mut();
+            sums.zip(moments).for_each(|(sum, more)| *sum += more);
+        }
+        self.square += merged.square;
+        let changes = self.changes[block.tensor].iter_mut();
+        changes.zip(merged.change).for_each(|(sum, more)| *sum += more);
+    }
+}
+
+/// What came of the pass over all blocks.
+enum Written {
+    All {
+        totals: Totals,
+        buffer_bytes: usize,
+    },
+    /// An update holds NaN or infinity in this block.
+    NotFinite(Block),
+}
+
+/// The files of a merge, which have yet to take their names.
+struct Outputs<'a> {
+    model: ModelWriter,
+    state: Option<(StateWriter, &'a Path)>,
+}
+
+impl<'a> Outputs<'a> {
+    fn create(
+        about: &About<'_>,
+        out: &Path,
+        state_out: Option<&'a Path>,
+        privacy: Option<PrivacyState>,
+        metadata: &Metadata<'_>,
+    ) -> Result<Self, Error> {
+        let About { run, layout, step, .. } = *about;
+        let tensors = run.cohort.tensors;
+        let specs = layout.iter().map(|&i| &tensors[i]);
+        let specs = specs.map(|t| (t.name.clone(), t.dtype, t.shape.clone())).collect();
+        // Metadata that tells of the numbers gets room for the longest of them.
+        let text = metadata(&about.summary(None));
+        let other = about.summary(Some(&Totals::new(run.cohort)));
+        let n_numbers = 3 * other.admitted.len() + 2 * other.changes.len();
+        let spare = if metadata(&other) == text { 0 } else { LONGEST_NUMBER * n_numbers };
+        let model = ModelWriter::create(out, specs, &text, spare, run.options.shard_bytes)?;
+        let state = match (state_out, step) {
+            (Some(path), Some(step)) => {
+                let slots = run.mover.map_or(&[][..], |mover| &mover.movement.slots);
+                let numbered = layout.iter().map(|&i| (i, &tensors[i]));
+                let server_step = run.options.server_step;
+                let state = StateWriter::create(path, server_step, slots, step, privacy, numbered)?;
+                Some((state, path))
+            }
+            _ => None,
+        };
+        Ok(Self { model, state })
+    }
+
+    /// Ends the files and gives them their names, the state first; the model's content hash.
+    fn persist(self, metadata: &BTreeMap<String, String>) -> Result<String, Error> {
+        let (hash, model) = self.model.finish(metadata)?;
+        if let Some((state, path)) = self.state {
+            state.finish(path, hash.clone())?.persist()?;
+        }
+        model.persist()?;
+        Ok(hash)
+    }
+}
+
+impl Run<'_> {
+    /// Merges into the output, or finds out why not.
+    pub(crate) fn attempt(
+        &self,
+        out: &Path,
+        state_out: Option<&Path>,
+        metadata: &Metadata<'_>,
+    ) -> Result<Attempt, Error> {
+        let tensors = self.cohort.tensors;
+        check_number(self.cohort, self.options)?;
+        if let Some(private) = self.private {
+            private.check(self.cohort.len())?;
+        }
+        let layout = self.layout();
+        let merged: Vec<usize> = layout.iter().copied().filter(|&i| self.is_reduced(i)).collect();
+        let Some((plan, gram)) = self.plan(&merged)? else {
+            let tensor = merged.first().copied().unwrap_or(0);
+            return Ok(Attempt::NotFinite(Block { tensor, start: 0, n_elements: 0 }));
+        };
+        let norms: Option<Vec<f64>> =
+            gram.as_ref().map(|gram| (0..gram.len()).map(|i| gram.norm(i)).collect());
+        if let Some(refused) = norms.as_ref().and_then(|norms| self.far_norms(norms)) {
+            return Ok(Attempt::Refused(refused));
+        }
+        let (mut privacy_state, mut privacy) = (None, None);
+        if let (Some(private), Some(norms)) = (self.private, &norms) {
+            let (state, report) = private.finish(norms)?;
+            (privacy_state, privacy) = (Some(state), Some(report));
+        }
+
+        let rounds = privacy.map_or(1, |report| report.rounds);
+        let step = state_out.map(|_| self.mover.map_or(rounds, Mover::step_number));
+        let about = About { run: self, plan: &plan, layout: &layout, step, privacy };
+        let mut outputs = Outputs::create(&about, out, state_out, privacy_state, metadata)?;
+        let (totals, buffer_bytes) = match self.write(&plan, &layout, &mut outputs)? {
+            Written::All { totals, buffer_bytes } => (totals, buffer_bytes),
+            Written::NotFinite(block) => return Ok(Attempt::NotFinite(block)),
+        };
+        self.cohort.check_unchanged()?;
+        if let Some(saved) = self.mover.and_then(|mover| mover.saved.as_ref()) {
+            saved.check_unchanged()?;
+        }
+        let norms: Vec<f64> = totals.moments.iter().map(|m| m[0].sqrt()).collect();
+        if let Some(refused) = self.far_norms(&norms) {
+            return Ok(Attempt::Refused(refused));
+        }
+
+        let summary = about.summary(Some(&totals));
+        let out_hash = outputs.persist(&metadata(&summary))?;
+        Ok(Attempt::Done(Box::new(Report {
+            out: out.to_owned(),
+            out_hash,
+            state_out: state_out.map(Path::to_owned),
+            summary,
+            n_tensors: tensors.len() as u64,
+            n_parameters: tensors.iter().map(|t| t.n_elements() as u64).sum(),
+            bytes_read: 0,
+            buffer_bytes: buffer_bytes as u64,
+        })))
+    }
+
+    /// The tensors in the order of the output.
+    fn layout(&self) -> Vec<usize> {
+        let tensors = self.cohort.tensors;
+        let mut layout: Vec<usize> = (0..tensors.len()).collect();
+        layout.sort_by(|&a, &b| {
+            let key = |i: usize| (tensors[i].dtype, tensors[i].name.as_str());
+            layout_order(key(a), key(b))
+        });
+        layout
+    }
+
+    /// One pass over all blocks, written as they come.
+    fn write(
+        &self,
+        plan: &Plan,
+        layout: &[usize],
+        outputs: &mut Outputs<'_>,
+    ) -> Result<Written, Error> {
+        let mut places = vec![0; layout.len()];
+        for (place, &tensor) in layout.iter().enumerate() {
+            places[tensor] = place;
+        }
+        let blocks = self.blocks(layout);
+        let mut totals = Totals::new(self.cohort);
+        let mut bad_block = None;
+        let mut scratches = workers(Scratch::default);
+        // Buffers of blocks that were written: new ones would be fetched from the system again and
+        // again.
+        let spare = Mutex::new(Vec::new());
+        let done = pass(
+            blocks.len(),
+            &mut scratches,
+            |scratch, i| {
+                let bytes = spare.lock().ok().and_then(|mut spare| spare.pop()).unwrap_or_default();
+                self.merge_block(plan, blocks.get(i), scratch, bytes)
+            },
+            |i, merged| {
+                let block = blocks.get(i);
+                if merged.outcome == Outcome::NotFinite {
+                    bad_block = Some(block);
+                    return Err(Error::NoUpdates);
+                }
+                totals.add(block, &merged);
+                outputs.model.write(places[block.tensor], block.start, &merged.bytes)?;
+                if let Some((state, _)) = &mut outputs.state {
+                    state.write(block, &merged.memory)?;
+                }
+                if let Ok(mut spare) = spare.lock() {
+                    spare.push(merged.bytes);
+                }
+                Ok(())
+            },
+        );
+        if let Some(block) = bad_block {
+            return Ok(Written::NotFinite(block));
+        }
+        done?;
+        let buffer_bytes = scratches.iter().map(Scratch::n_bytes).sum();
+        Ok(Written::All { totals, buffer_bytes })
+    }
+
+    /// Whether a tensor is reduced by the rule: a float that is not kept, and no control variate.
+    fn is_reduced(&self, tensor: usize) -> bool {
+        let info = &self.cohort.tensors[tensor];
+        kind(info.dtype) == Kind::Float && !self.kept[tensor] && !is_control(info)
+    }
+
+    fn blocks(&self, layout: &[usize]) -> Blocks {
+        let (tensors, order) = (self.cohort.tensors, layout.iter().copied());
+        match self.row_bytes {
+            Some(row_bytes) => Blocks::of_bytes(tensors, order, row_bytes),
+            None => Blocks::new(tensors, order, self.cohort.len() + self.cohort.older.len() + 1),
+        }
+    }
+
+    /// Makes the plan, with the passes that it takes; `None` if products are not finite.
+    fn plan(&self, merged: &[usize]) -> Result<Option<(Plan, Option<Gram>)>, Error> {
+        let cohort = self.cohort;
+        match (self.options.reducer, cohort.base) {
+            (reducer @ Reducer::Ties { density, .. }, Some(base)) => {
+                let sparse = Sparse::ties(reducer, density, cohort, base, merged)?;
+                return Ok(Some((Plan::Sparse(sparse), None)));
+            }
+            (reducer @ Reducer::Dare { .. }, _) => {
+                return Ok(Some((Plan::Sparse(Sparse::dare(reducer)), None)));
+            }
+            (Reducer::Slerp { t }, _) => {
+                return Ok(Some((Plan::Slerp(Slerp::new(cohort, merged, t)?), None)));
+            }
+            _ => {}
+        }
+        if !needs_gram(self.options) {
+            return Ok(Some((plan(cohort, None, None, self.options), None)));
+        }
+        let mut products = gram(cohort, merged, Origin::Base)?;
+        if !products.is_finite() {
+            return Ok(None);
+        }
+        if cohort.base.is_none()
+            && let Some(origin) = products.better_origin()
+        {
+            products = gram(cohort, merged, Origin::Member(origin))?;
+        }
+        let plan = plan(cohort, Some(&products), self.private, self.options);
+        Ok(Some((plan, Some(products))))
+    }
+
+    /// The updates that moved much further than the others, if there are some.
+    fn far_norms(&self, norms: &[f64]) -> Option<Vec<(PathBuf, Reason)>> {
+        let max_deviation = self.options.max_deviation.filter(|_| self.private.is_none())?;
+        self.cohort.base?;
+        if norms.len() < LEAST_FOR_NORMS {
+            return None;
+        }
+        let middle = median(norms);
+        let distances: Vec<f64> = norms.iter().map(|norm| (norm - middle).abs()).collect();
+        let deviation = (1.4826 * median(&distances)).max(0.1 * middle);
+        let limit = middle + max_deviation * deviation;
+        let members = self.cohort.members.iter().zip(norms);
+        let refused: Vec<_> = members
+            .filter(|&(_, &norm)| norm > limit)
+            .map(|(member, &norm)| {
+                (member.input.update.path.clone(), Reason::Norm { norm, median: middle, limit })
+            })
+            .collect();
+        // Where half of the updates did not move at all, moving is no reason.
+        (!refused.is_empty() && middle > 0.0).then_some(refused)
+    }
+}

@@ -1,0 +1,112 @@
+//! What there is to say of a merge.
+
+use crate::cohort::Cohort;
+use crate::dtype::{Kind, kind};
+use crate::plan::Plan;
+use crate::run::{Run, Totals};
+use crate::{Admitted, Change, PrivacyReport, Summary};
+
+/// All that is known but the sums over the blocks.
+#[derive(Clone, Copy)]
+pub(crate) struct About<'a> {
+    pub(crate) run: &'a Run<'a>,
+    pub(crate) plan: &'a Plan,
+    /// The tensors in the order of the output.
+    pub(crate) layout: &'a [usize],
+    /// Number of the server step, if it has a state.
+    pub(crate) step: Option<u64>,
+    pub(crate) privacy: Option<PrivacyReport>,
+}
+
+impl About<'_> {
+    /// What there is to say; without sums, with numbers that are as long as numbers get.
+    pub(crate) fn summary(&self, totals: Option<&Totals>) -> Summary {
+        const LONGEST: f64 = -2.225_073_858_507_201_4e-308;
+        let Self { run, plan, layout, step, privacy } = *self;
+        let (cohort, tensors) = (run.cohort, run.cohort.tensors);
+        let shares = shares(plan, cohort);
+        let is_private = run.private.is_some();
+        let mut members = cohort.members.iter().enumerate().peekable();
+        let admitted: Vec<Admitted> = run
+            .admission
+            .inputs
+            .iter()
+            .map(|&input| {
+                // The cohort has the same order, without the inputs of weight 0.
+                let member = members.next_if(|(_, member)| std::ptr::eq(member.input, input));
+                let member = member.map(|(i, _)| i);
+                let known = member.filter(|_| !is_private);
+                let norm = |i: usize| totals.map_or(LONGEST, |t| t.moments[i][0].sqrt());
+                let distance = |i: usize| {
+                    totals.map_or(LONGEST, |t| {
+                        let [square, product] = t.moments[i];
+                        ((square + t.square) - 2.0 * product).max(0.0).sqrt()
+                    })
+                };
+                let cosine = |i: usize| match totals {
+                    None => Some(LONGEST),
+                    Some(t) => {
+                        let product = t.moments[i][0].sqrt() * t.square.sqrt();
+                        let cosine = t.moments[i][1] / product;
+                        (product > 0.0 && cosine.is_finite()).then(|| cosine.clamp(-1.0, 1.0))
+                    }
+                };
+                let update = &input.update;
+                Admitted {
+                    path: update.path.clone(),
+                    node: update.node.clone(),
+                    base: update.base.clone(),
+                    weight: update.weight,
+                    share: member.map_or(0.0, |i| shares[i]),
+                    fingerprint: input.fingerprint.clone(),
+                    norm: known.map(norm),
+                    distance: known.map(distance),
+                    cosine: known.and_then(cosine),
+                }
+            })
+            .collect();
+        let mut changes: Vec<Change> = layout
+            .iter()
+            .filter(|&&i| kind(tensors[i].dtype) == Kind::Float)
+            .map(|&i| {
+                let [moved, base] = totals.map_or([0.0; 2], |t| t.changes[i]).map(f64::sqrt);
+                let relative = match totals {
+                    None => Some(LONGEST),
+                    Some(_) => (base > 0.0).then(|| moved / base),
+                };
+                let norm = if totals.is_none() { LONGEST } else { moved };
+                Change { tensor: tensors[i].name.clone(), norm, relative }
+            })
+            .collect();
+        changes.sort_by(|a, b| a.tensor.cmp(&b.tensor));
+        Summary {
+            total_weight: admitted.iter().map(|update| update.weight).sum(),
+            admitted,
+            rejected: run.admission.rejected.clone(),
+            base_hash: run.admission.base_hash.clone(),
+            reducer: run.options.reducer,
+            server_step: run.options.server_step,
+            step,
+            changes,
+            privacy,
+        }
+    }
+}
+
+/// What each member has in the result.
+fn shares(plan: &Plan, cohort: &Cohort<'_>) -> Vec<f64> {
+    let n = cohort.len();
+    match plan {
+        Plan::Linear(linear) => linear.weights.iter().map(|w| w / linear.total).collect(),
+        Plan::Columns(columns) => {
+            let members: Vec<usize> = columns.groups.concat();
+            let share = |i| if members.contains(&i) { 1.0 / members.len() as f64 } else { 0.0 };
+            (0..n).map(share).collect()
+        }
+        Plan::Sparse(_) => {
+            let total: f64 = cohort.members.iter().map(|member| member.weight).sum();
+            cohort.members.iter().map(|member| member.weight / total).collect()
+        }
+        Plan::Slerp(slerp) => slerp.shares(),
+    }
+}

@@ -1,0 +1,363 @@
+//! Laws of all reducers: fixed points, bounds, order and threads, bad updates, partial models.
+
+use aggregate::{
+    Bucketing, Error, OnRejection, Options, Reason, Reducer, ServerStep, Update, WeightFile,
+};
+use proptest::prelude::*;
+
+use crate::support::{Folder, f32_tensor, from_node, rows_of_any_dtype, rows_of_any_float, values};
+
+/// All rules that stand eleven updates, with a few options each.
+fn rules() -> Vec<Reducer> {
+    [
+        "mean",
+        "norm-clipped-mean",
+        "norm-clipped-mean:max_norm=0.5",
+        "median",
+        "trimmed-mean:trim=0",
+        "trimmed-mean:trim=0.49",
+        "krum",
+        "krum:byzantine=0",
+        "multi-krum",
+        "multi-krum:byzantine=1,keep=11",
+        "bulyan",
+        "bulyan:byzantine=0",
+        "geometric-median",
+        "centred-clipping",
+        "centred-clipping:radius=0.1",
+        "nova",
+        "buffered",
+        "async:alpha=1",
+        "ties",
+        "ties:density=1",
+        "dare:density=0.3",
+        "dare:density=1",
+    ]
+    .map(|text| text.parse().unwrap())
+    .to_vec()
+}
+
+/// Eleven updates near each other, of two tensors, the weights all different.
+fn updates(folder: &Folder, n: usize) -> (Vec<Update>, Options) {
+    let common = testkit::sequence(7, 300);
+    let save = |name: &str, seed: u64, scale: f32| {
+        let own = testkit::sequence(seed, 300);
+        let all: Vec<f32> = common.iter().zip(&own).map(|(c, o)| c + scale * o).collect();
+        let tensors =
+            [f32_tensor("a", &[100], &all[..100]), f32_tensor("b", &[10, 20], &all[100..])];
+        folder.save(name, &tensors)
+    };
+    let base = save("base", 99, 0.0);
+    let updates = (0..n)
+        .map(|i| {
+            let path = save(&format!("n{i:02}"), i as u64, 0.1);
+            let update = from_node(&format!("n{i:02}"), &path, 1.0 + i as f64);
+            Update { steps: 3.0 + i as f64, age: (i % 3) as u64, ..update }
+        })
+        .collect();
+    (updates, Options { base: Some(base), ..Options::default() })
+}
+
+#[test]
+fn no_rule_knows_order_or_threads() {
+    let folder = Folder::new();
+    let (mut updates, options) = updates(&folder, 11);
+    let mut cases: Vec<Options> =
+        rules().into_iter().map(|reducer| Options { reducer, ..options.clone() }).collect();
+    for reducer in ["median", "multi-krum:byzantine=1", "centred-clipping", "geometric-median"] {
+        let reducer = reducer.parse().unwrap();
+        let bucketing = Some(Bucketing { size: 2, seed: 5 });
+        cases.push(Options { reducer, bucketing, ..options.clone() });
+    }
+    for options in cases {
+        let mut outputs = Vec::new();
+        for n_threads in [1, 3] {
+            updates.reverse();
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(n_threads).build().unwrap();
+            let report = pool.install(|| folder.merge(&updates, &options)).unwrap();
+            outputs.push((std::fs::read(folder.path("out")).unwrap(), report.summary));
+        }
+        assert_eq!(outputs[0], outputs[1], "{:?}", options.reducer);
+    }
+}
+
+#[test]
+fn equal_updates_are_a_fixed_point_of_every_rule() {
+    for reducer in rules() {
+        // What clips, drops or discounts changes does not reach the updates.
+        let reaches = !matches!(
+            reducer,
+            Reducer::NormClippedMean { max_norm: Some(_) }
+                | Reducer::CentredClipping { .. }
+                | Reducer::Buffered { .. }
+                | Reducer::Dare { .. }
+                | Reducer::Async { .. }
+                | Reducer::Ties { .. }
+        );
+        let folder = Folder::new();
+        let numbers = testkit::sequence(3, 500);
+        let base = reducer.needs_base().then(|| folder.save_f32("base", &[0.5; 500]));
+        let updates: Vec<Update> = (0..11)
+            .map(|i| Update::new(folder.save_f32(&format!("{i}"), &numbers), 1.0 + f64::from(i)))
+            .collect();
+        folder.merge(&updates, &Options { reducer, base, ..Options::default() }).unwrap();
+        let merged = WeightFile::open(folder.path("out")).unwrap().read_f32("w").unwrap();
+        if reaches {
+            testkit::assert_same_bits(reducer.name(), &merged, &numbers);
+        }
+        // And of equal updates that are the base, every rule.
+        let base = Some(folder.save_f32("same", &numbers));
+        folder.merge(&updates, &Options { reducer, base, ..Options::default() }).unwrap();
+        let merged = WeightFile::open(folder.path("out")).unwrap().read_f32("w").unwrap();
+        testkit::assert_same_bits(reducer.name(), &merged, &numbers);
+    }
+}
+
+#[test]
+fn one_update_with_nan_never_spreads() {
+    for reducer in rules() {
+        let folder = Folder::new();
+        let (mut updates, options) = updates(&folder, 12);
+        let options = Options { reducer, ..options };
+        folder.merge(&updates[..11], &options).unwrap();
+        let expected = std::fs::read(folder.path("out")).unwrap();
+        let bad = folder.save(
+            "n11",
+            &[f32_tensor("a", &[100], &[0.0; 100]), f32_tensor("b", &[10, 20], &[f32::NAN; 200])],
+        );
+        updates[11] = from_node("n11", &bad, 1e9);
+        let report = folder.merge(&updates, &options).unwrap();
+        assert_eq!(report.summary.rejected.len(), 1);
+        assert!(matches!(report.summary.rejected[0].reason, Reason::Value { index: 0, .. }));
+        assert!(std::fs::read(folder.path("out")).unwrap() == expected, "{reducer:?}");
+    }
+}
+
+#[test]
+fn an_update_that_moved_too_far_is_refused() {
+    let folder = Folder::new();
+    let (mut updates, options) = updates(&folder, 6);
+    folder.merge(&updates, &options).unwrap();
+    let expected = std::fs::read(folder.path("out")).unwrap();
+    let far = folder.save(
+        "far",
+        &[f32_tensor("a", &[100], &[9.0; 100]), f32_tensor("b", &[10, 20], &[9.0; 200])],
+    );
+    updates.push(from_node("far", &far, 1.0));
+    let report = folder.merge(&updates, &options).unwrap();
+    let [rejected] = &report.summary.rejected[..] else { panic!("{report:?}") };
+    let Reason::Norm { norm, median, limit } = rejected.reason else { panic!("{rejected}") };
+    assert!(norm > limit && limit > median, "{rejected}");
+    assert_eq!(std::fs::read(folder.path("out")).unwrap(), expected);
+    // The same by a rule that knows the norms before it merges.
+    let krum = Options { reducer: Reducer::Krum { byzantine: Some(1) }, ..options.clone() };
+    assert_eq!(folder.merge(&updates, &krum).unwrap().summary.rejected.len(), 1);
+    // As an operator wishes.
+    let any = Options { max_deviation: None, ..options.clone() };
+    assert!(folder.merge(&updates, &any).unwrap().summary.rejected.is_empty());
+    let strict = Options { on_rejection: OnRejection::Fail, ..options.clone() };
+    assert!(matches!(folder.merge(&updates, &strict), Err(Error::Rejected { .. })));
+    let quorum = Options { quorum: 7, ..options.clone() };
+    let error = folder.merge(&updates, &quorum).unwrap_err();
+    assert!(
+        error.to_string().starts_with("6 updates can be merged, the quorum is 7:\n"),
+        "{error}"
+    );
+    let young = Options { max_age: Some(1), ..options };
+    let found = folder.merge(&updates, &young).unwrap().summary.rejected;
+    let ages = found.iter().filter(|r| matches!(r.reason, Reason::Age { age: 2, max_age: 1 }));
+    assert_eq!(ages.count(), 2);
+}
+
+#[test]
+fn integers_are_carried_and_must_agree() {
+    use aggregate::{TensorData, TensorRef};
+    let folder = Folder::new();
+    let save = |name: &str, w: f32, count: i64| {
+        let count = TensorRef { name: "count", shape: &[], data: TensorData::I64(&[count]) };
+        Update::new(folder.save(name, &[f32_tensor("w", &[1], &[w]), count]), 1.0)
+    };
+    let large = (1 << 53) + 1;
+    let mut updates = vec![save("a", 1.0, large), save("b", 3.0, large)];
+    folder.merge(&updates, &Options::default()).unwrap();
+    let count = || folder.merged_bytes_of("count");
+    assert_eq!(count(), large.to_le_bytes());
+    updates.push(save("c", 8.0, 7));
+    let report = folder.merge(&updates, &Options::default()).unwrap();
+    assert_eq!(report.summary.rejected[0].reason, Reason::Integers);
+    assert_eq!((folder.merged(), count()), (vec![2.0], large.to_le_bytes().to_vec()));
+    // Kept local, they are the base's.
+    let base = save("base", 0.0, 5).path;
+    let keep_local = vec!["cou*".to_owned()];
+    let options = Options { base: Some(base), keep_local, ..Options::default() };
+    assert!(folder.merge(&updates, &options).unwrap().summary.rejected.is_empty());
+    assert_eq!((folder.merged(), count()), (vec![4.0], 5i64.to_le_bytes().to_vec()));
+    let slip = Options { keep_local: vec!["cuont".into()], ..options };
+    let error = folder.merge(&updates, &slip).unwrap_err().to_string();
+    assert!(error.contains("\"cuont\"") && error.contains("no tensor has such a name"), "{error}");
+}
+
+#[test]
+fn the_median_is_no_average_of_huge_norms_without_a_base() {
+    // The first update by fingerprint may be the outlier: then distances are counted from another.
+    for seed in 0..6 {
+        let folder = Folder::new();
+        let mut updates: Vec<Update> = (0..6)
+            .map(|i| {
+                let numbers = testkit::sequence(10 + i, 64);
+                let near: Vec<f32> = numbers.iter().map(|v| 1.0 + 1e-3 * v).collect();
+                Update::new(folder.save_f32(&format!("{i}"), &near), 1.0)
+            })
+            .collect();
+        let far: Vec<f32> = testkit::sequence(100 + seed, 64).iter().map(|v| v * 1e12).collect();
+        updates.push(Update::new(folder.save_f32("far", &far), 1.0));
+        for reducer in ["krum", "multi-krum:byzantine=1", "geometric-median", "bulyan"] {
+            let options = Options { reducer: reducer.parse().unwrap(), ..Options::default() };
+            folder.merge(&updates, &options).unwrap();
+            let worst = folder.merged().iter().map(|v| (v - 1.0).abs()).fold(0.0, f64::max);
+            assert!(worst < 2e-3, "{reducer}: off by {worst}");
+        }
+    }
+}
+
+#[test]
+fn equal_steps_make_nova_the_mean_and_rate_one_makes_descent_the_mean() {
+    let folder = Folder::new();
+    let (mut updates, options) = updates(&folder, 7);
+    folder.merge(&updates, &options).unwrap();
+    let mean = std::fs::read(folder.path("out")).unwrap();
+    let sgd = ServerStep::Sgd { lr: 1.0, momentum: 0.0, nesterov: false };
+    folder.merge(&updates, &Options { server_step: sgd, ..options.clone() }).unwrap();
+    assert_eq!(std::fs::read(folder.path("out")).unwrap(), mean);
+    updates.iter_mut().for_each(|update| update.steps = 17.0);
+    folder.merge(&updates, &Options { reducer: Reducer::Nova, ..options }).unwrap();
+    assert_eq!(std::fs::read(folder.path("out")).unwrap(), mean);
+}
+
+#[test]
+fn late_updates_are_changes_of_their_own_base() {
+    let folder = Folder::new();
+    let old = folder.save_f32("old", &[10.0, 20.0]);
+    let new = folder.save_f32("new", &[12.0, 24.0]);
+    let hash = |path| Some(aggregate::hash_file(path).unwrap());
+    let late = Update {
+        base: hash(&old),
+        age: 3,
+        ..Update::new(folder.save_f32("late", &[14.0, 20.0]), 1.0)
+    };
+    let fresh =
+        Update { base: hash(&new), ..Update::new(folder.save_f32("fresh", &[12.0, 26.0]), 1.0) };
+    let options = Options {
+        base: Some(new),
+        reducer: Reducer::Buffered { exponent: 0.5 },
+        older_bases: vec![old],
+        ..Options::default()
+    };
+    folder.merge(&[late.clone(), fresh.clone()], &options).unwrap();
+    // Half of the late change (4, 0) at discount 1/2, and half of the fresh one (0, 2).
+    assert_eq!(folder.merged(), [13.0, 25.0]);
+    // Without the file it started from, it is refused.
+    let without = Options { older_bases: Vec::new(), ..options.clone() };
+    let report = folder.merge(&[late, fresh], &without).unwrap();
+    assert!(matches!(report.summary.rejected[0].reason, Reason::Base { .. }));
+    let other = folder.save_f32("other", &[1.0]);
+    let unlike = Options { older_bases: vec![other], ..options };
+    let error = folder.merge(&[Update::new(folder.path("fresh"), 1.0)], &unlike).unwrap_err();
+    assert!(matches!(error, Error::OlderBase { .. }), "{error}");
+}
+
+#[test]
+fn control_variates_move_as_far_as_nodes_took_part() {
+    let folder = Folder::new();
+    let name = format!("{}w", aggregate::CONTROL_PREFIX);
+    let save = |file: &str, w: f32, c: f32| {
+        folder.save(file, &[f32_tensor("w", &[1], &[w]), f32_tensor(&name, &[1], &[c])])
+    };
+    let base = Some(save("base", 0.0, 1.0));
+    // Changes of the variate are 1, 2, 3 and 10, as in a system that kept only the last of them.
+    let updates: Vec<Update> = [2.0f32, 3.0, 4.0, 11.0]
+        .iter()
+        .map(|&c| Update::new(save(&c.to_string(), c, c), 1.0))
+        .collect();
+    let control = || values(&folder.path("out"), &name);
+    let options = Options { base, max_deviation: None, ..Options::default() };
+    folder.merge(&updates, &options).unwrap();
+    assert_eq!((folder.merged(), control()), (vec![5.0], vec![5.0]));
+    // Of eight nodes four took part: half of the mean change. The rule does not reach it.
+    let reducer = Reducer::Median;
+    folder.merge(&updates, &Options { population: Some(8), reducer, ..options }).unwrap();
+    assert_eq!((folder.merged(), control()), (vec![3.5], vec![3.0]));
+}
+
+#[test]
+fn numbers_that_a_rule_cannot_stand_are_errors() {
+    let folder = Folder::new();
+    let (updates, options) = updates(&folder, 4);
+    let fail = |reducer: &str, options: &Options| {
+        let reducer = reducer.parse().unwrap();
+        folder.merge(&updates, &Options { reducer, ..options.clone() }).unwrap_err().to_string()
+    };
+    let text = fail("krum:byzantine=1", &options);
+    assert_eq!(text, "krum needs at least 5 updates to withstand 1, and 4 can be merged");
+    assert!(fail("bulyan:byzantine=1", &options).contains("at least 7 updates"));
+    assert!(fail("multi-krum:keep=5", &options).contains("at least 5 updates to keep"));
+    assert!(fail("slerp", &options).contains("exactly two"));
+    assert!(fail("trimmed-mean:trim=0.5", &options).contains("trim is 0.5"));
+    assert!(fail("ties:density=0", &options).contains("density is 0"));
+    assert!(fail("geometric-median:steps=0", &options).contains("steps is 0"));
+    assert!(fail("ties", &Options::default()).contains("ties moves a base file"));
+    let bucketing = Some(Bucketing { size: 2, seed: 0 });
+    assert!(fail("mean", &Options { bucketing, ..options.clone() }).contains("bucketing"));
+    let none = Some(Bucketing { size: 0, seed: 0 });
+    assert!(fail("median", &Options { bucketing: none, ..options }).contains("0 updates"));
+    for bad in ["meen", "median:trim=1", "trimmed-mean:trim", "krum:byzantine=-1", "mean:name=x"] {
+        assert!(bad.parse::<Reducer>().is_err(), "{bad}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn medians_and_trimmed_means_stay_within_the_values(
+        (dtype, rows) in rows_of_any_float(9),
+        trim in 0.0..0.5f64,
+    ) {
+        for reducer in [Reducer::Median, Reducer::TrimmedMean { trim }] {
+            let folder = Folder::new();
+            let updates: Vec<Update> = rows
+                .iter()
+                .enumerate()
+                .map(|(i, row)| Update::new(folder.save_raw(&i.to_string(), dtype, row), 1.0))
+                .collect();
+            folder.merge(&updates, &Options { reducer, ..Options::default() }).unwrap();
+            let inputs: Vec<_> =
+                (0..rows.len()).map(|i| values(&folder.path(&i.to_string()), "w")).collect();
+            for (j, merged) in folder.merged().into_iter().enumerate() {
+                let column = || inputs.iter().map(|row| row[j]);
+                let low = column().fold(f64::INFINITY, f64::min);
+                let high = column().fold(f64::NEG_INFINITY, f64::max);
+                prop_assert!(low <= merged && merged <= high, "{low} {merged} {high}");
+            }
+        }
+    }
+
+    /// Of every dtype, integers included.
+    #[test]
+    fn equal_files_come_back_bit_for_bit((dtype, rows) in rows_of_any_dtype(1), n in 7..12usize) {
+        for text in ["median", "trimmed-mean", "krum", "multi-krum", "bulyan", "geometric-median"] {
+            let folder = Folder::new();
+            let updates: Vec<Update> = (0..n)
+                .map(|i| Update::new(folder.save_raw(&i.to_string(), dtype, &rows[0]), 1.0))
+                .collect();
+            let reducer = text.parse().unwrap();
+            let merged = folder.merge(&updates, &Options { reducer, ..Options::default() });
+            // Squares of huge f64 are not finite.
+            if dtype == aggregate::Dtype::F64 && merged.is_err() {
+                continue;
+            }
+            merged.unwrap();
+            prop_assert_eq!(&folder.merged_bytes(), &rows[0], "{}", text);
+        }
+    }
+}
