@@ -51,7 +51,8 @@ pub struct AdaptiveClip {
     pub quantile: f64,
     /// How fast the norm moves.
     pub rate: f64,
-    /// Deviation of the noise on the count; a twentieth of the updates if left out.
+    /// Deviation of the noise on the count, above half the noise multiplier; a twentieth of the
+    /// updates if left out, and at least the noise multiplier.
     pub count_noise: Option<f64>,
 }
 
@@ -152,7 +153,10 @@ impl PrivateRound {
 
     fn count_noise(&self, n: usize) -> Option<f64> {
         let adaptive = self.options.adaptive?;
-        Some(adaptive.count_noise.unwrap_or(n as f64 / 20.0))
+        // The paper's twentieth of the updates; of few updates the count must cost less of the
+        // noise than there is.
+        let default = (n as f64 / 20.0).max(self.options.noise_multiplier);
+        Some(adaptive.count_noise.unwrap_or(default))
     }
 
     fn multiplier(&self, n: usize) -> Result<f64, AccountantError> {

@@ -79,6 +79,7 @@ fn accuracy(job: &Job, seed: u64, fold: Option<usize>) -> anyhow::Result<f64> {
         stop: Stop::never(),
         state: None,
         resume: false,
+        variate: None,
         rounds: 1,
     };
     let (model, _) = train(start, &dataset, &train_on, options, &mut Silent)?;

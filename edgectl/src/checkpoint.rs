@@ -4,9 +4,10 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use aggregate::{TensorData, TensorRef, WeightFile};
+use aggregate::{CONTROL_PREFIX, TensorData, TensorRef, WeightFile};
 use anyhow::{Context, bail, ensure};
 use attn_core::{Encoder, EncoderConfig};
+use glob::Pattern;
 use optim::ParamGroups;
 use preprocess::Pipeline;
 use serde::{Deserialize, Serialize};
@@ -85,6 +86,9 @@ pub struct Checkpoint {
     pub encoder: Encoder,
     /// The weights, one flat vector.
     pub params: Vec<f32>,
+    /// The control variate of the weights, where a federation uses SCAFFOLD: the center's, in an
+    /// update plus the change of the node's.
+    pub control: Option<Vec<f32>>,
 }
 
 /// What is read first: another version may have other keys.
@@ -199,8 +203,12 @@ impl Checkpoint {
             );
             params[spec.range.clone()].copy_from_slice(&file.read_f32(&spec.name)?);
         }
-        if let Some(extra) = file.tensors().iter().find(|t| encoder.layout().get(&t.name).is_none())
-        {
+        let control = read_control(&file, &encoder)?;
+        let known = |name: &str| {
+            let own = name.strip_prefix(CONTROL_PREFIX).filter(|_| control.is_some());
+            encoder.layout().get(own.unwrap_or(name)).is_some()
+        };
+        if let Some(extra) = file.tensors().iter().find(|t| !known(&t.name)) {
             bail!("{}: tensor {} is not part of the model", path.display(), extra.name);
         }
         if let Some(spec) =
@@ -212,7 +220,39 @@ impl Checkpoint {
                 spec.name
             );
         }
-        Ok(Self { meta, encoder, params })
+        Ok(Self { meta, encoder, params, control })
+    }
+
+    /// Takes parameters that match one of the patterns from another checkpoint of the same model.
+    ///
+    /// # Errors
+    /// If a pattern matches no parameter, or the models differ.
+    pub fn take_local(&mut self, patterns: &[String], own: &Self) -> anyhow::Result<()> {
+        ensure!(
+            own.encoder.config() == self.encoder.config(),
+            "the model that keeps its own parameters is another one"
+        );
+        for (spec, kept) in self.encoder.layout().tensors().iter().zip(self.kept_local(patterns)?) {
+            if kept {
+                let range = spec.range.clone();
+                self.params[range.clone()].copy_from_slice(&own.params[range]);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether each tensor matches one of the patterns.
+    fn kept_local(&self, patterns: &[String]) -> anyhow::Result<Vec<bool>> {
+        let patterns = patterns
+            .iter()
+            .map(|p| Pattern::new(p).with_context(|| format!("[federation] keep_local {p:?}")))
+            .collect::<anyhow::Result<Vec<_>>>()?;
+        let tensors = self.encoder.layout().tensors();
+        if let Some(pattern) = patterns.iter().find(|p| !tensors.iter().any(|t| p.matches(&t.name)))
+        {
+            bail!("[federation] keep_local {:?} matches no parameter", pattern.as_str());
+        }
+        Ok(tensors.iter().map(|t| patterns.iter().any(|p| p.matches(&t.name))).collect())
     }
 
     /// Which parameters are trained, and how, by the `[train]` section.
@@ -233,19 +273,47 @@ impl Checkpoint {
     /// If the folder does not exist or cannot be written.
     pub fn write(&self, path: &Path) -> anyhow::Result<()> {
         let groups = self.meta.provenance.partial.then(|| self.param_groups()).transpose()?;
-        let tensors: Vec<TensorRef<'_>> = self
-            .encoder
-            .layout()
-            .tensors()
-            .iter()
+        let specs = self.encoder.layout().tensors().iter();
+        let specs: Vec<_> = specs
             .filter(|spec| groups.as_ref().is_none_or(|g| g.is_trained(spec.range.start)))
-            .map(|spec| TensorRef {
-                name: &spec.name,
-                shape: &spec.shape,
-                data: TensorData::F32(&self.params[spec.range.clone()]),
-            })
             .collect();
+        let names: Vec<String> =
+            specs.iter().map(|spec| format!("{CONTROL_PREFIX}{}", spec.name)).collect();
+        let mut tensors = Vec::new();
+        for (spec, control_name) in specs.iter().zip(&names) {
+            let shape = &spec.shape;
+            let data = TensorData::F32(&self.params[spec.range.clone()]);
+            tensors.push(TensorRef { name: &spec.name, shape, data });
+            if let Some(control) = &self.control {
+                let data = TensorData::F32(&control[spec.range.clone()]);
+                tensors.push(TensorRef { name: control_name, shape, data });
+            }
+        }
         aggregate::write_file(path, &tensors, &self.meta.to_metadata()?)?;
         Ok(())
     }
+}
+
+/// The control variate of a model that has one.
+fn read_control(file: &WeightFile, encoder: &Encoder) -> anyhow::Result<Option<Vec<f32>>> {
+    if !file.tensors().iter().any(|t| t.name.starts_with(CONTROL_PREFIX)) {
+        return Ok(None);
+    }
+    let mut control = vec![0.0; encoder.n_params()];
+    for spec in encoder.layout().tensors() {
+        let name = format!("{CONTROL_PREFIX}{}", spec.name);
+        let fits = file.tensor(&name).is_some_and(|t| t.shape == spec.shape);
+        ensure!(
+            fits,
+            "{}: the control variate {name} is missing or has another shape than the weights",
+            file.path().display()
+        );
+        control[spec.range.clone()].copy_from_slice(&file.read_f32(&name)?);
+    }
+    ensure!(
+        control.iter().all(|v| v.is_finite()),
+        "{}: the control variate holds NaN or infinity",
+        file.path().display()
+    );
+    Ok(Some(control))
 }

@@ -180,18 +180,18 @@ pub struct AggregateArgs {
     pub strategy: Option<String>,
     /// How updates become one, whatever the strategy says
     ///
-    /// mean, norm-clipped-mean[:max_norm=X], median, trimmed-mean[:trim=0.2], krum[:byzantine=F],
+    /// `mean, norm-clipped-mean[:max_norm=X], median, trimmed-mean[:trim=0.2], krum[:byzantine=F],
     /// multi-krum[:byzantine=F,keep=N], bulyan[:byzantine=F], geometric-median[:steps=N,smoothing=X],
     /// centred-clipping[:radius=X,steps=5], nova, buffered[:exponent=0.5],
     /// async[:alpha=0.6,exponent=0.5], ties[:density=0.2,scale=1], dare[:density=0.5,scale=1,seed=0],
-    /// slerp[:t=0.5]
+    /// slerp[:t=0.5]`
     #[arg(long, value_name = "NAME[:KEY=VALUE,…]", value_parser = aggregate::Reducer::from_str)]
     pub reduce: Option<aggregate::Reducer>,
     /// How the center moves, whatever the strategy says
     ///
-    /// replace, sgd[:lr=1,momentum=0,nesterov=false], adagrad[:lr=0.1,tau=1e-3],
+    /// `replace, sgd[:lr=1,momentum=0,nesterov=false], adagrad[:lr=0.1,tau=1e-3],
     /// adam[:lr=0.03,beta1=0.9,beta2=0.99,tau=1e-3,bias_correction=false], yogi, adamw, lion,
-    /// dyn:alpha=X,population=N
+    /// dyn:alpha=X,population=N`
     #[arg(long, value_name = "NAME[:KEY=VALUE,…]", value_parser = aggregate::ServerStep::from_str)]
     pub server: Option<aggregate::ServerStep>,
     /// Average so many updates at random before the reducer sees them
@@ -212,7 +212,7 @@ pub struct AggregateArgs {
     /// Momentum of the strategy's server step [sgd and fedavgm; default: 0.9]
     #[arg(long)]
     pub momentum: Option<f32>,
-    /// Float tensors that keep the base's values, for example 'blocks.*.norm*' (FedBN)
+    /// Float tensors that keep the base's values, as in `FedBN`; for example 'blocks.*.norm*'
     #[arg(long, value_name = "PATTERN,…", value_delimiter = ',')]
     pub keep_local: Option<Vec<String>>,
     /// Earlier models that late updates may have started from (fedbuff)

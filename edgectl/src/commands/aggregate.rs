@@ -99,7 +99,7 @@ fn plan(args: &AggregateArgs) -> anyhow::Result<(String, Merge<'_>)> {
     options.older_bases.clone_from(&args.older_base);
     options.max_age = args.max_age;
     options.quorum = args.quorum;
-    options.population = args.population;
+    options.population = args.population.or(options.population);
     options.shard_bytes = args.shard_size;
     options.privacy = privacy(args);
     options.on_rejection = if args.strict {
@@ -192,7 +192,7 @@ fn quarantine(refused: &[Refused], folder: &Path) -> anyhow::Result<Vec<String>>
     for path in refused.iter().map(|refused| Path::new(&refused.path)) {
         let Some(name) = path.file_name().filter(|_| path.is_file()) else { continue };
         let name = name.to_string_lossy();
-        let free = (0..)
+        let free = (0..u32::MAX)
             .map(|n| match n {
                 0 => folder.join(&*name),
                 n => folder.join(format!("{n}-{name}")),

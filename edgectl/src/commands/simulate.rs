@@ -15,7 +15,7 @@ use crate::cli::{Deviations, SimulateArgs};
 use crate::data::{Dataset, Node, Split};
 use crate::federation::{Arm, ArmReport, Round, RoundProgress, fresh_model, simulate_arm};
 use crate::interrupt::Stop;
-use crate::job::Job;
+use crate::job::{Correction, FederationConfig, Job};
 use crate::metrics::Metrics;
 use crate::output::{Output, metrics_text, table};
 use crate::system::peak_rss_bytes;
@@ -213,6 +213,9 @@ fn plain_fedavg(start: &Checkpoint, arm: Arm<'_>, output: Output) -> anyhow::Res
     start.meta.federation.server = ServerStep::Replace;
     start.meta.federation.reduce = Reducer::Mean;
     start.meta.federation.bucket = None;
+    start.meta.federation.correction = Correction::None;
+    start.meta.federation.keep_local = Vec::new();
+    start.control = None;
     let report = run_arm(&start, Arm { folder: &folder, ..arm }, "fedavg", output)?;
     evaluate(&report.model, arm.dataset, arm.test, Precision::F32, arm.threads)
 }
@@ -227,6 +230,8 @@ fn train_centralised(
     output.note("one model on all nodes' rows, to compare");
     let mut start = start.clone();
     let rounds = start.meta.federation.rounds;
+    start.meta.federation = FederationConfig { rounds, ..FederationConfig::default() };
+    start.control = None;
     start.meta.train.epochs = start.meta.train.epochs.saturating_mul(rounds);
     let epochs = start.meta.train.epochs;
     let options = TrainOptions {
@@ -236,6 +241,7 @@ fn train_centralised(
         stop: arm.stop,
         state: None,
         resume: false,
+        variate: None,
         rounds: 1,
     };
     let segments = train_segments(arm.dataset, segments)?;

@@ -1,11 +1,13 @@
 //! `edgectl train`: trains on a node's own files.
 
+use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Context, ensure};
 use serde::Serialize;
 
 use super::check_folder;
+use crate::checkpoint::Checkpoint;
 use crate::cli::TrainArgs;
 use crate::data::Dataset;
 use crate::federation::fresh_model;
@@ -13,7 +15,9 @@ use crate::interrupt::Stop;
 use crate::job::Job;
 use crate::output::{Output, metrics_text};
 use crate::system::peak_rss_bytes;
-use crate::training::{TrainOptions, TrainReport, read_base, state_path, train, train_segments};
+use crate::training::{
+    TrainOptions, TrainReport, read_base, state_path, train, train_segments, variate_path,
+};
 
 #[derive(Serialize)]
 struct Report<'a> {
@@ -75,7 +79,8 @@ pub(super) fn run(args: &TrainArgs, threads: usize, output: Output) -> anyhow::R
     let node = args.node.clone().unwrap_or_else(|| node_name(&dataset));
     let all: Vec<usize> = (0..dataset.segments.len()).collect();
     let segments = train_segments(&dataset, &all)?;
-    let state = state_path(&args.out);
+    let (state, variate) = (state_path(&args.out), variate_path(&args.out));
+    keep_own(&mut start, &args.out)?;
     let options = TrainOptions {
         node: &node,
         base: base.as_deref(),
@@ -83,6 +88,7 @@ pub(super) fn run(args: &TrainArgs, threads: usize, output: Output) -> anyhow::R
         stop,
         state: Some(&state),
         resume: args.resume,
+        variate: Some(&variate),
         rounds,
     };
     let mut bar = output.training("train", epochs);
@@ -100,6 +106,17 @@ pub(super) fn run(args: &TrainArgs, threads: usize, output: Output) -> anyhow::R
         peak_rss_bytes: peak_rss_bytes(),
     };
     output.result(&report, &text(&report))
+}
+
+/// Takes what stays on the node from its last update, if there is one.
+fn keep_own(start: &mut Checkpoint, out: &Path) -> anyhow::Result<()> {
+    let patterns = start.meta.federation.keep_local.clone();
+    if patterns.is_empty() || !out.exists() {
+        return Ok(());
+    }
+    let own =
+        Checkpoint::read(out).context("the node's last update, which keeps its own parameters")?;
+    start.take_local(&patterns, &own)
 }
 
 /// The node's name by its data; of several, all of them.

@@ -41,6 +41,7 @@ impl<'a> Merge<'a> {
                 bucketing: federation.bucket.map(|size| Bucketing { size, seed: 0 }),
                 server_step: federation.server,
                 keep_local: federation.keep_local.clone(),
+                population: federation.population,
                 max_deviation: Some(federation.max_deviation)
                     .filter(|&deviations| deviations > 0.0),
                 on_rejection: OnRejection::SkipBadValues,
@@ -232,7 +233,9 @@ pub fn merge(paths: &[PathBuf], options: &Merge<'_>) -> anyhow::Result<Merged> {
     match options.weights {
         Weights::Rule(UpdateWeights::Examples) => weigh_by_examples(&mut files)?,
         Weights::Rule(UpdateWeights::Uniform) => {
-            files.iter_mut().for_each(|file| file.weight = file.n_updates() as f64);
+            for file in &mut files {
+                file.weight = file.n_updates() as f64;
+            }
         }
         Weights::Given(_) => {}
     }

@@ -14,7 +14,7 @@ use preprocess::Pipeline;
 
 use crate::checkpoint::{Checkpoint, FORMAT, Meta, Provenance};
 use crate::data::Dataset;
-use crate::job::Job;
+use crate::job::{Correction, Job};
 use crate::training::train_segments;
 use crate::windows::{Cut, WindowSet};
 
@@ -66,8 +66,12 @@ pub fn fresh_model(job: &Job, dataset: &Dataset, segments: &[usize]) -> anyhow::
         federation: job.federation.clone(),
         provenance: Provenance::default(),
     };
-    let checkpoint = Checkpoint { meta, encoder, params };
+    let scaffold = job.federation.correction == Correction::Scaffold;
+    let control = scaffold.then(|| vec![0.0; params.len()]);
+    let mut checkpoint = Checkpoint { meta, encoder, params, control };
     checkpoint.param_groups()?;
+    let copy = checkpoint.clone();
+    checkpoint.take_local(&job.federation.keep_local, &copy)?;
     Ok(checkpoint)
 }
 

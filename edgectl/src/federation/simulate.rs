@@ -16,7 +16,8 @@ use crate::data::{Dataset, Node};
 use crate::interrupt::Stop;
 use crate::metrics::Metrics;
 use crate::training::{
-    Epoch, Progress, TrainOptions, TrainReport, evaluate, read_base, train, train_segments,
+    Epoch, Progress, TrainOptions, TrainReport, evaluate_each, read_base, train, train_segments,
+    variate_path,
 };
 
 /// One federated run over given nodes.
@@ -137,7 +138,7 @@ pub fn simulate_arm(
         let merged = merge(&updates, &Merge::of_job(federation, &global, &global))?;
         model = Checkpoint::read(&global)?;
         model.write(&rounds_dir.join(format!("round-{number:03}.safetensors")))?;
-        let metrics = evaluate(&model, arm.dataset, arm.test, Precision::F32, arm.threads)?;
+        let metrics = evaluate_arm(&model, arm)?;
         let round = Round {
             round: number,
             train_loss: mean_loss(&reports),
@@ -149,6 +150,32 @@ pub fn simulate_arm(
         rounds.push(round);
     }
     Ok(ArmReport { rounds, model })
+}
+
+/// How good a round's model is. Where parameters stay on their nodes, each node's test rows are
+/// answered by the global model with the node's own parameters.
+fn evaluate_arm(model: &Checkpoint, arm: Arm<'_>) -> anyhow::Result<Metrics> {
+    let patterns = &model.meta.federation.keep_local;
+    let mut parts = Vec::new();
+    if !patterns.is_empty() {
+        for node in arm.nodes {
+            let path = arm.folder.join("nodes").join(format!("{}.safetensors", node.name));
+            let segments: Vec<usize> =
+                node.segments.iter().copied().filter(|i| arm.test.contains(i)).collect();
+            if !path.exists() || segments.is_empty() {
+                continue;
+            }
+            let mut own = model.clone();
+            own.take_local(patterns, &Checkpoint::read(&path)?)?;
+            parts.push((own, segments));
+        }
+    }
+    if parts.is_empty() {
+        parts.push((model.clone(), arm.test.to_vec()));
+    }
+    let parts: Vec<(&Checkpoint, &[usize])> =
+        parts.iter().map(|(model, segments)| (model, segments.as_slice())).collect();
+    evaluate_each(&parts, arm.dataset, Precision::F32, arm.threads)
 }
 
 /// Replaces the updates of attackers by what they send instead.
@@ -184,6 +211,12 @@ fn train_node(
     let own = arm.attackers.filter(|_| harms).and_then(|attackers| attackers.dataset);
     let dataset = own.unwrap_or(arm.dataset);
     let segments = train_segments(dataset, &node.segments)?;
+    let variate = variate_path(path);
+    let mut base = base.clone();
+    let patterns = base.meta.federation.keep_local.clone();
+    if !patterns.is_empty() && path.exists() {
+        base.take_local(&patterns, &Checkpoint::read(path)?)?;
+    }
     let options = TrainOptions {
         node: &node.name,
         base: Some(hash),
@@ -191,10 +224,10 @@ fn train_node(
         stop: Stop::never(),
         state: None,
         resume: false,
+        variate: Some(&variate),
         rounds: base.meta.federation.rounds,
     };
-    let (update, report) =
-        train(base.clone(), dataset, &segments, options, &mut NodeProgress(progress))?;
+    let (update, report) = train(base, dataset, &segments, options, &mut NodeProgress(progress))?;
     update.write(path)?;
     Ok(report)
 }
@@ -211,7 +244,7 @@ fn fresh_folder(folder: &Path) -> anyhow::Result<()> {
     std::fs::create_dir_all(folder).with_context(place)?;
     for entry in std::fs::read_dir(folder).with_context(place)? {
         let path = entry.with_context(place)?.path();
-        if path.extension().is_some_and(|e| e == "safetensors") {
+        if path.extension().is_some_and(|e| e == "safetensors" || e == "variate") {
             std::fs::remove_file(&path).with_context(place)?;
         }
     }

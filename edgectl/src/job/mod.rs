@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use aggregate::{Reducer, ServerStep};
 use anyhow::{Context, bail, ensure};
 use attn_core::{AttentionConfig, EncoderConfig, Pooling, Positions, Task};
+use optim::{OptimizerConfig, SgdConfig};
 use preprocess::StepConfig;
 use serde::{Deserialize, Serialize};
 
@@ -162,6 +163,12 @@ pub struct FederationConfig {
     /// global model (`FedBN`).
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub keep_local: Vec<String>,
+    /// How nodes correct their drift; with the server step `dyn` they do as `FedDyn` has it.
+    #[serde(skip_serializing_if = "Correction::is_none")]
+    pub correction: Correction,
+    /// Nodes there are in all, for SCAFFOLD; those of the round if left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub population: Option<u32>,
     /// An update is refused if the norm of its change is beyond the median by more deviations; 0
     /// takes any norm.
     #[serde(skip_serializing_if = "is_default_deviation")]
@@ -192,9 +199,29 @@ impl Default for FederationConfig {
             server: ServerStep::Replace,
             weights: UpdateWeights::Examples,
             keep_local: Vec::new(),
+            correction: Correction::None,
+            population: None,
             max_deviation: DEFAULT_DEVIATION,
             holdout: Vec::new(),
         }
+    }
+}
+
+/// How nodes correct the drift of their local training.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Correction {
+    /// Not at all.
+    #[default]
+    None,
+    /// By control variates, which model and updates carry; with plain SGD.
+    Scaffold,
+}
+
+impl Correction {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde calls")]
+    fn is_none(&self) -> bool {
+        *self == Self::None
     }
 }
 
@@ -266,11 +293,40 @@ impl Job {
         ensure!(self.federation.rounds >= 1, "[federation] rounds must be at least 1");
         self.federation.server.validate().context("[federation] server")?;
         self.federation.reduce.validate().context("[federation] reduce")?;
+        self.validate_correction()?;
         ensure!(self.federation.bucket != Some(0), "[federation] bucket must be at least 1");
         ensure!(
             self.federation.max_deviation.is_finite() && self.federation.max_deviation >= 0.0,
             "[federation] max_deviation must be a number of at least 0 (0 takes any update)"
         );
+        Ok(())
+    }
+}
+
+impl Job {
+    fn validate_correction(&self) -> anyhow::Result<()> {
+        let (train, federation) = (&self.train, &self.federation);
+        let is_dyn = matches!(federation.server, ServerStep::Dyn { .. });
+        if federation.correction == Correction::None && !is_dyn {
+            return Ok(());
+        }
+        ensure!(
+            train.trainable.is_empty() && train.private.is_none(),
+            "[federation] correction and the server step dyn go neither with [train] trainable nor with [train.private]"
+        );
+        if federation.correction == Correction::Scaffold {
+            ensure!(
+                !is_dyn,
+                "[federation] correction = \"scaffold\" does not go with the server step dyn"
+            );
+            let plain = OptimizerConfig::Sgd(SgdConfig::default());
+            ensure!(
+                train.optimizer == plain
+                    && train.lr != LearningRate::Auto
+                    && train.schedule.plateau().is_none(),
+                "[federation] correction = \"scaffold\" needs [train] optimizer = {{ name = \"sgd\" }} without momentum, a number for lr and no reduce-on-plateau: the variate is made of the way the model went"
+            );
+        }
         Ok(())
     }
 }

@@ -5,6 +5,7 @@ use optim::{Accumulator, ParamGroups, clip_by_global_norm, clip_by_value, proxim
 
 use super::mix;
 use super::private::{NoiseKey, PrivateLanes};
+use super::variate::Variate;
 use crate::checkpoint::Checkpoint;
 use crate::job::{ClassWeights, TrainConfig};
 use crate::windows::{WindowBuffer, WindowSet};
@@ -27,6 +28,7 @@ pub(super) struct Gradients<'a> {
     buffer: WindowBuffer,
     sum: Accumulator,
     private: Option<PrivateLanes>,
+    variate: Option<&'a Variate>,
     grads: Vec<f32>,
 }
 
@@ -54,8 +56,14 @@ impl<'a> Gradients<'a> {
             buffer: WindowBuffer::default(),
             sum: Accumulator::new(summed),
             private: config.private.map(|_| PrivateLanes::new(n_params)),
+            variate: None,
             grads: vec![0.0; n_params],
         }
+    }
+
+    /// Has every gradient corrected for the node's drift.
+    pub(super) fn corrected_by(&mut self, variate: Option<&'a Variate>) {
+        self.variate = variate;
     }
 
     /// The mean gradient over `windows` at `params`, with all that the job adds to it and clips off;
@@ -167,7 +175,10 @@ impl<'a> Gradients<'a> {
     /// Adds the proximal term and clips; returns the norm before the last clipping, that over all
     /// parameters.
     fn add_terms(&mut self, params: &[f32]) -> f32 {
-        let Self { start, config, groups, grads, .. } = self;
+        let Self { start, config, groups, variate, grads, .. } = self;
+        if let Some(variate) = variate {
+            variate.correct(grads, params, &start.params);
+        }
         if config.proximal > 0.0 {
             // Frozen parameters are where they were: their term is 0.
             proximal(grads, params, &start.params, config.proximal);

@@ -6,6 +6,7 @@ mod range_test;
 mod run;
 mod split;
 mod state;
+mod variate;
 
 use std::path::Path;
 
@@ -28,6 +29,8 @@ pub use run::{Epoch, Progress, Silent};
 use run::{Outcome, Run};
 pub use split::split_validation;
 pub use state::state_path;
+use variate::Variate;
+pub use variate::variate_path;
 
 /// Windows evaluated at once.
 const EVAL_BATCH: usize = 64;
@@ -47,6 +50,8 @@ pub struct TrainOptions<'a> {
     pub state: Option<&'a Path>,
     /// Whether to go on from that state.
     pub resume: bool,
+    /// Where the node remembers what corrects its drift, if the job has it do so.
+    pub variate: Option<&'a Path>,
     /// Rounds of the run that the learning-rate schedule spans; 1 for a run of its own.
     pub rounds: u32,
 }
@@ -116,10 +121,17 @@ pub fn train(
         "no labeled training window; the training rows need labels (a column named in [data] label)"
     );
     let groups = start.param_groups()?;
-    let run = Run::new(&start, &set, held_out.as_ref(), &groups, options)?;
-    let Outcome { params, report, train_metrics } = run.finish(progress)?;
+    let variate = Variate::load(&start, options.base, options.variate)?;
+    let run = Run::new(&start, &set, held_out.as_ref(), &groups, variate.as_ref(), options)?;
+    let Outcome { params, report, train_metrics, mean_lr } = run.finish(progress)?;
+    let mut control = None;
+    if let Some(variate) = variate {
+        let way = (report.steps, mean_lr);
+        control = variate.finish(&start.params, &params, way, options.base, options.variate)?;
+    }
     let mut checkpoint = start;
     checkpoint.params = params;
+    checkpoint.control = control;
     // An update says how it was trained. The next global model takes its options from the base: with
     // "auto" there, every node tests again in every round.
     checkpoint.meta.train.lr = LearningRate::Fixed(report.lr);
@@ -227,17 +239,36 @@ pub fn evaluate(
     precision: Precision,
     threads: usize,
 ) -> anyhow::Result<Metrics> {
-    let meta = &checkpoint.meta;
-    let cut = Cut { window: &meta.window, seq_len: meta.model.seq_len, train: false };
-    let mut set = WindowSet::new(dataset, &meta.preprocess, segments, cut)?;
-    set.drop_unlabeled();
-    let source = segments.first().map(|&i| dataset.segments[i].source.display().to_string());
+    evaluate_each(&[(checkpoint, segments)], dataset, precision, threads)
+}
+
+/// Metrics over several parts, each with segments and a checkpoint of its own for them.
+///
+/// # Errors
+/// If there is no labeled window in any of them.
+pub fn evaluate_each(
+    parts: &[(&Checkpoint, &[usize])],
+    dataset: &Dataset,
+    precision: Precision,
+    threads: usize,
+) -> anyhow::Result<Metrics> {
+    let (mut all, mut targets) = (Vec::new(), Vec::new());
+    for (checkpoint, segments) in parts {
+        let meta = &checkpoint.meta;
+        let cut = Cut { window: &meta.window, seq_len: meta.model.seq_len, train: false };
+        let mut set = WindowSet::new(dataset, &meta.preprocess, segments, cut)?;
+        set.drop_unlabeled();
+        targets.extend(set.windows().iter().filter_map(|w| w.label));
+        all.extend(logits(checkpoint, &set, precision, threads));
+    }
+    let first = parts.iter().flat_map(|(_, segments)| segments.iter()).next();
+    let source = first.map(|&i| dataset.segments[i].source.display().to_string());
     ensure!(
-        !set.windows().is_empty(),
+        !targets.is_empty(),
         "{}: no labeled test window; evaluation needs a label column (`predict` does not)",
         source.unwrap_or_default()
     );
-    let metrics = metrics(checkpoint, &set, precision, threads);
+    let metrics = Metrics::new(&parts[0].0.meta.classes, &all, &targets);
     ensure!(metrics.loss.is_finite(), "the model's answers are not finite: its training diverged");
     Ok(metrics)
 }

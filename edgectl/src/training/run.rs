@@ -17,6 +17,7 @@ use super::gradient::{Draws, Gradients};
 use super::private::{NoiseKey, PrivateReport};
 use super::range_test::{RangeTest, range_test};
 use super::state::{Position, State};
+use super::variate::Variate;
 use super::{TrainOptions, TrainReport, metrics, mix};
 use crate::checkpoint::Checkpoint;
 use crate::job::{LearningRate, TrainConfig};
@@ -67,6 +68,7 @@ pub(super) struct Run<'a> {
     set: &'a WindowSet<'a>,
     held_out: Option<&'a WindowSet<'a>>,
     groups: &'a ParamGroups,
+    variate: Option<&'a Variate>,
     options: TrainOptions<'a>,
     optimizer: Box<dyn Optimizer>,
     state: State,
@@ -81,6 +83,8 @@ pub(super) struct Outcome {
     pub(super) params: Vec<f32>,
     pub(super) report: TrainReport,
     pub(super) train_metrics: BTreeMap<String, f64>,
+    /// The mean of the steps' learning rates.
+    pub(super) mean_lr: f32,
 }
 
 impl<'a> Run<'a> {
@@ -89,6 +93,7 @@ impl<'a> Run<'a> {
         set: &'a WindowSet<'a>,
         held_out: Option<&'a WindowSet<'a>>,
         groups: &'a ParamGroups,
+        variate: Option<&'a Variate>,
         options: TrainOptions<'a>,
     ) -> anyhow::Result<Self> {
         let config = &start.meta.train;
@@ -108,7 +113,19 @@ impl<'a> Run<'a> {
                 None => NoiseKey::secret(options.state, options.resume),
             })
             .transpose()?;
-        Ok(Self { start, config, set, held_out, groups, options, optimizer, state, seed, noise })
+        Ok(Self {
+            start,
+            config,
+            set,
+            held_out,
+            groups,
+            variate,
+            options,
+            optimizer,
+            state,
+            seed,
+            noise,
+        })
     }
 
     fn steps_per_epoch(&self) -> usize {
@@ -132,6 +149,7 @@ impl<'a> Run<'a> {
         let mut saved = Instant::now();
         let mut handled = 0;
         let mut gradients = Gradients::new(self.start, self.set, self.groups, self.options.threads);
+        gradients.corrected_by(self.variate);
         let (mut order, mut sampled) = (Vec::new(), Vec::new());
         let steps_per_epoch = self.steps_per_epoch();
         let per_step = self.config.windows_per_step();
@@ -196,11 +214,22 @@ impl<'a> Run<'a> {
 
     /// The learning rate at the current position in the run, which a federation's rounds share.
     fn learning_rate(&self) -> f32 {
+        self.learning_rate_at(self.state.position.steps)
+    }
+
+    /// The mean learning rate of all steps so far.
+    fn mean_learning_rate(&self) -> f32 {
+        let steps = self.state.position.steps;
+        let sum: f64 = (0..steps).map(|step| f64::from(self.learning_rate_at(step))).sum();
+        (sum / steps.max(1) as f64) as f32
+    }
+
+    fn learning_rate_at(&self, step: u64) -> f32 {
         // The round stands in a file: it may be any number.
         let per_round = u64::from(self.config.epochs).saturating_mul(self.steps_per_epoch() as u64);
         let before = u64::from(self.start.meta.provenance.round).saturating_mul(per_round);
         let total = u64::from(self.options.rounds).saturating_mul(per_round);
-        let step = before.saturating_add(self.state.position.steps);
+        let step = before.saturating_add(step);
         let factor = self.config.schedule.factor(step, total) * self.state.position.plateau.ratio();
         (f64::from(self.base_rate()) * factor) as f32
     }
@@ -320,6 +349,7 @@ impl<'a> Run<'a> {
 
     fn outcome(self, stopped: Option<&'static str>, samples_per_s: f64) -> Outcome {
         let position = &self.state.position;
+        let mean_lr = self.mean_learning_rate();
         let params =
             if self.state.best.is_empty() { self.shipped() } else { self.state.best.clone() };
         let val = self.held_out.map(|set| {
@@ -362,7 +392,7 @@ impl<'a> Run<'a> {
             stopped: stopped.map(str::to_owned),
             skipped_steps: position.guard.skipped,
         };
-        Outcome { params, report, train_metrics }
+        Outcome { params, report, train_metrics, mean_lr }
     }
 }
 

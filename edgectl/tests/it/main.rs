@@ -12,6 +12,8 @@ mod optimizers;
 mod readers;
 /// The same seed gives the same bytes: threads, resume, order of files, simulate.
 mod repeat;
+/// Strategies end to end: by hand as simulated, trees, quarantine, privacy, attackers.
+mod strategies;
 /// Helpers: a small federation on disk, and runs of the command.
 mod support;
 /// Transcripts of `tests/cmd`.

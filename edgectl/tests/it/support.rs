@@ -116,3 +116,35 @@ pub(crate) fn trained(folder: &Path) {
         ok(folder, &["train", "--init", "global.safetensors", "--data", &data, "--out", &out]);
     }
 }
+
+/// Runs the command, which must fail with code 1 or 2, print nothing on stdout and one message
+/// with all `parts` on stderr, and leave the folder's files as they were.
+#[track_caller]
+pub(crate) fn fails(folder: &Path, args: &[&str], parts: &[&str]) {
+    let before = snapshot(folder);
+    let output = edgectl(folder, args).output().expect("it runs");
+    let (stdout, stderr) =
+        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(matches!(output.status.code(), Some(1 | 2)), "{args:?}: {:?} {stderr}", output.status);
+    assert!(stdout.is_empty(), "{args:?} printed {stdout}");
+    assert_eq!(stderr.matches("error: ").count(), 1, "{args:?}: {stderr}");
+    assert!(!stderr.contains("panicked"), "{args:?}: {stderr}");
+    for part in parts {
+        assert!(stderr.contains(part), "{args:?}: \"{part}\" is missing in: {stderr}");
+    }
+    assert_eq!(before, snapshot(folder), "{args:?} changed a file");
+}
+
+fn snapshot(folder: &Path) -> Vec<(std::path::PathBuf, Vec<u8>)> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder).expect("readable") {
+        let path = entry.expect("readable").path();
+        if path.is_dir() {
+            files.extend(snapshot(&path));
+        } else {
+            files.push((path.clone(), std::fs::read(&path).expect("readable")));
+        }
+    }
+    files.sort();
+    files
+}
