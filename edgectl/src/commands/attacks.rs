@@ -144,6 +144,7 @@ fn all_rules(n: usize, attackers: usize) -> anyhow::Result<Vec<Rule>> {
         ("geometric-median".to_owned(), None, false),
         ("centred-clipping".to_owned(), None, false),
         ("centred-clipping".to_owned(), Some(2), false),
+        ("centred-clipping".to_owned(), Some(2), true),
     ] {
         let reduce: Reducer = text.parse().map_err(anyhow::Error::msg)?;
         let mut name = text;
