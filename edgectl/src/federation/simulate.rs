@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use aggregate::atomic_write;
 use anyhow::Context;
 use attn_core::Precision;
 use rayon::prelude::*;
@@ -137,7 +138,9 @@ pub fn simulate_arm(
         }
         let merged = merge(&updates, &Merge::of_job(federation, &global, &global))?;
         model = Checkpoint::read(&global)?;
-        model.write(&rounds_dir.join(format!("round-{number:03}.safetensors")))?;
+        // Byte for byte, so that a late update still finds the model it started from.
+        let bytes = std::fs::read(&global).with_context(|| format!("{}", global.display()))?;
+        atomic_write(rounds_dir.join(format!("round-{number:03}.safetensors")), &bytes)?;
         let metrics = evaluate_arm(&model, arm)?;
         let round = Round {
             round: number,
