@@ -228,3 +228,73 @@ fn attackers_are_shown_beside_the_honest_run() {
     fails(at, &[&args[..], &["--attack", "sign-flop"]].concat(), &["sign-flop", "sign-flip"]);
     fails(at, &["simulate", "--config", "job.toml", "--attack", "nan", "--attackers", "3"], &["3"]);
 }
+
+/// Peak memory does not grow with the size of the files: here they are twice the bound together.
+#[test]
+#[cfg(target_os = "linux")]
+fn memory_is_bounded_by_the_number_of_files() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = folder.path();
+    let n = 4_000_000;
+    let base = testkit::sequence(1, n);
+    let save = |name: &str, scale: f32| {
+        let values: Vec<f32> =
+            base.iter().rev().zip(&base).map(|(r, b)| b + scale * (r + 2.0)).collect();
+        let tensor = TensorRef { name: "w", shape: &[n], data: TensorData::F32(&values) };
+        write_file(at.join(name), &[tensor], &BTreeMap::new()).expect("written");
+    };
+    let names: Vec<String> = (0..9).map(|i| format!("{i}.safetensors")).collect();
+    for (i, name) in names.iter().enumerate() {
+        save(name, 1e-3 * (1.0 + i as f32 / 9.0));
+    }
+    save("base.safetensors", 0.0);
+    let bound = 64 * 1024 * 1024 + 10 * 256 * 1024;
+    for strategy in [
+        "fedavg",
+        "median",
+        "trimmed-mean",
+        "krum",
+        "multi-krum",
+        "bulyan",
+        "geometric-median",
+        "centred-clipping",
+        "norm-clipped-mean",
+        "fednova",
+        "ties",
+        "dare",
+        "fedadam",
+    ] {
+        let mut args: Vec<&str> = vec!["aggregate", "--uniform", "--strategy", strategy];
+        args.extend(names.iter().map(String::as_str));
+        args.extend(["--base", "base.safetensors", "--out", "out.safetensors"]);
+        let report = json(at, &args);
+        let peak = report["peak_rss_bytes"].as_u64().expect("a number");
+        let buffers = report["buffer_bytes"].as_u64().expect("a number");
+        assert!(peak <= bound && buffers <= peak, "{strategy}: {peak} and {buffers}, not {bound}");
+    }
+}
+
+/// A process may hold so many files open and no more.
+#[test]
+#[cfg(unix)]
+fn more_updates_than_files_may_be_open() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for i in 0..300_u16 {
+        let values = [f32::from(i); 3];
+        let tensor = TensorRef { name: "w", shape: &[3], data: TensorData::F32(&values) };
+        write_file(folder.path().join(format!("{i:03}.safetensors")), &[tensor], &BTreeMap::new())
+            .expect("written");
+    }
+    for reduce in ["mean", "multi-krum"] {
+        let command = format!(
+            "ulimit -n 180; exec {} aggregate [0-9]*.safetensors --out out.safetensors --uniform --reduce {reduce}",
+            assert_cmd::cargo::cargo_bin("edgectl").display()
+        );
+        let output = std::process::Command::new("sh")
+            .args(["-c", &command])
+            .current_dir(folder.path())
+            .output()
+            .expect("it runs");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+}
