@@ -7,7 +7,7 @@ use crate::support::{JOB, bytes, edgectl, federation, json, ok, table, trained, 
 /// Runs the command, which must fail with code 1 or 2, print nothing on stdout and one message
 /// with all `parts` on stderr, and leave the folder's files as they were.
 #[track_caller]
-fn fails(folder: &Path, args: &[&str], parts: &[&str]) {
+pub(crate) fn fails(folder: &Path, args: &[&str], parts: &[&str]) {
     let before = snapshot(folder);
     let output = edgectl(folder, args).output().expect("it runs");
     let (stdout, stderr) =
@@ -22,7 +22,8 @@ fn fails(folder: &Path, args: &[&str], parts: &[&str]) {
     assert_eq!(before, snapshot(folder), "{args:?} changed a file");
 }
 
-fn snapshot(folder: &Path) -> Vec<(std::path::PathBuf, Vec<u8>)> {
+/// All files of a folder and those within, with their bytes.
+pub(crate) fn snapshot(folder: &Path) -> Vec<(std::path::PathBuf, Vec<u8>)> {
     let mut files = Vec::new();
     for entry in std::fs::read_dir(folder).expect("readable") {
         let path = entry.expect("readable").path();
