@@ -77,8 +77,11 @@ impl Sorter {
                 }
                 let share = if E::WIDE { 1.0 } else { share };
                 for ((r, first), last) in result.iter_mut().zip(first).zip(last) {
-                    *r =
-                        if first == last { first } else { (first + *r * share).clamp(first, last) };
+                    *r = if first >= last {
+                        first
+                    } else {
+                        bounded(first + *r * share, first, last)
+                    };
                 }
             }
             Rule::Nearest { n_kept } => self.nearest::<E>(n_kept, row, &mut result),
@@ -125,9 +128,17 @@ impl Sorter {
         }
         for k in 0..TILE {
             let mean = median[k] + result[k];
-            result[k] = if low[k] == high[k] { low[k] } else { mean.clamp(low[k], high[k]) };
+            result[k] = if low[k] >= high[k] { low[k] } else { bounded(mean, low[k], high[k]) };
         }
     }
+}
+
+/// Not `clamp`, which panics if a bound is NaN: the block of an update that holds one is reduced like
+/// any other before it is given up.
+#[expect(clippy::inline_always, reason = "compiled for the dispatched processor")]
+#[inline(always)]
+fn bounded(value: f64, low: f64, high: f64) -> f64 {
+    value.max(low).min(high)
 }
 
 #[expect(clippy::inline_always, reason = "compiled for the dispatched processor")]

@@ -1,6 +1,6 @@
 //! Which updates count, and that their order never matters.
 
-use aggregate::{Dtype, Error, OnRejection, Options, Reason, Update};
+use aggregate::{Bucketing, Dtype, Error, OnRejection, Options, Reason, Update};
 
 use crate::support::{Folder, f32_tensor, from_node, raw_tensor, reasons};
 
@@ -240,5 +240,73 @@ fn an_update_that_vanishes_during_the_merge_ends_it_if_it_is_still_needed() {
             assert_eq!(result.unwrap().out_hash, whole.out_hash);
         }
         assert_eq!(folder.list().len(), n_updates, "{:?}", folder.list());
+    }
+}
+
+/// Also where the other values are equal, or the rule sorts them before anything is checked.
+#[test]
+fn every_rule_finds_values_that_are_not_finite() {
+    let rules = [
+        "mean",
+        "norm-clipped-mean",
+        "median",
+        "trimmed-mean",
+        "krum",
+        "multi-krum",
+        "bulyan:byzantine=0",
+        "geometric-median",
+        "centred-clipping",
+        "nova",
+        "buffered",
+        "async",
+        "ties",
+        "dare",
+    ];
+    for (rule, dtype, value) in rules
+        .iter()
+        .flat_map(|rule| [(rule, Dtype::F32), (rule, Dtype::F64)])
+        .flat_map(|(rule, dtype)| [f64::NAN, f64::INFINITY].map(|value| (rule, dtype, value)))
+    {
+        let folder = Folder::new();
+        let save = |name: &str, values: [f64; 2]| {
+            let bytes: Vec<u8> = match dtype {
+                Dtype::F32 => values.iter().flat_map(|&v| (v as f32).to_le_bytes()).collect(),
+                _ => values.iter().flat_map(|v| v.to_le_bytes()).collect(),
+            };
+            folder.save_raw(name, dtype, &bytes)
+        };
+        let base = save("base", [0.0, 0.0]);
+        let mut updates: Vec<_> =
+            (0..3).map(|i| Update::new(save(&format!("n{i}"), [1.0, f64::from(i)]), 1.0)).collect();
+        updates.push(Update::new(save("bad", [value, 1.0]), 1.0));
+        let options = Options {
+            base: Some(base),
+            reducer: rule.parse().unwrap(),
+            max_deviation: None,
+            ..Options::default()
+        };
+        let found = rejections(&folder, &updates, &options);
+        assert_eq!(found.len(), 1, "{rule} {dtype} {value}: {found:?}");
+        assert_eq!(found[0].0, "bad", "{rule} {dtype} {value}");
+        if matches!(*rule, "median" | "trimmed-mean") {
+            let bucketing = Some(Bucketing { size: 2, seed: 0 });
+            let options = Options { bucketing, ..options };
+            assert_eq!(rejections(&folder, &updates, &options).len(), 1, "{rule} of buckets");
+        }
+    }
+}
+
+#[test]
+fn of_two_updates_the_one_that_is_not_finite_is_found() {
+    for n_good in [1, 3] {
+        let folder = Folder::new();
+        let save = |name: &str, value: f64| {
+            Update::new(folder.save_raw(name, Dtype::F64, &value.to_le_bytes()), 1.0)
+        };
+        let mut updates: Vec<_> = (0..n_good).map(|i| save(&format!("n{i}"), 1.0)).collect();
+        updates.push(save("bad", f64::NAN));
+        let found = rejections(&folder, &updates, &Options::default());
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert_eq!(folder.merged(), [1.0]);
     }
 }
