@@ -54,6 +54,11 @@ for i, node in enumerate(["n1", "n2", "n3"]):
     for k in range(18):
         struct.pack_into("<f", changed, start + 4 * k, 0.5 + k / 8 + (i + 1) / 16)
     save(node, f"{node}.safetensors", bytes(changed))
+MOVED = bytes(changed)
+
+save("update", "unmoved.safetensors", safetensors(MODEL))
+save("update", "moved.safetensors", MOVED)
+save("update", "with-metadata.safetensors", safetensors(MODEL, {"format": "pt", "made_by": "someone"}))
 
 save("weights", "model.safetensors", safetensors(MODEL))
 save("weights", "with-metadata.safetensors", safetensors(MODEL, {"format": "pt", "made_by": "someone"}))

@@ -24,7 +24,7 @@ const REDUCERS: [&str; 15] = [
     "slerp",
 ];
 
-/// Merges with options by chance; whether the damaged file did not end it.
+/// Merges with options by chance; whether every file was taken.
 fn merge(folder: &Path, choice: u64) -> bool {
     let bit = |i: u64| choice >> (8 + i) & 1 == 1;
     let reducer = REDUCERS[choice as usize % REDUCERS.len()];
@@ -38,12 +38,18 @@ fn merge(folder: &Path, choice: u64) -> bool {
             ..Update::new(folder.join(format!("{name}.safetensors")), 2.0)
         })
         .collect();
+    let has_base = !(bit(2) && bit(3));
+    let steps = has_base && bit(5);
     let options = Options {
-        base: (!bit(2) || bit(3)).then(|| folder.join("base.safetensors")),
+        base: has_base.then(|| folder.join("base.safetensors")),
         reducer: reducer.parse().expect("a reducer"),
-        bucketing: bit(4).then_some(Bucketing { size: 2, seed: choice }),
-        server_step: if bit(5) { "sgd:lr=0.5" } else { "replace" }.parse().expect("a step"),
-        keep_local: if bit(6) && bit(7) { vec!["*norm*".to_owned()] } else { Vec::new() },
+        bucketing: (bit(4) && bit(9) && bit(10)).then_some(Bucketing { size: 2, seed: choice }),
+        server_step: if steps { "sgd:lr=0.5" } else { "replace" }.parse().expect("a step"),
+        keep_local: if has_base && bit(6) && bit(7) {
+            vec!["*norm*".to_owned()]
+        } else {
+            Vec::new()
+        },
         on_rejection: if bit(8) { OnRejection::SkipBadValues } else { OnRejection::Skip },
         ..Options::default()
     };
@@ -68,13 +74,25 @@ pub(crate) fn check_output(path: &Path) {
     }
 }
 
-#[test]
-fn merges() {
-    Campaign::new("merges", 4000)
-        .damaged("bad.safetensors", "weights")
-        .damaged("base.safetensors", "model")
+fn campaign(name: &'static str) -> Campaign {
+    Campaign::new(name, 3000)
         .sound("n1.safetensors", "n1")
         .sound("n2.safetensors", "n2")
         .sound("n3.safetensors", "n3")
+}
+
+#[test]
+fn updates() {
+    campaign("updates")
+        .damaged("bad.safetensors", "update")
+        .sound("base.safetensors", "model")
+        .run(merge);
+}
+
+#[test]
+fn bases() {
+    campaign("bases")
+        .sound("bad.safetensors", "update")
+        .damaged("base.safetensors", "model")
         .run(merge);
 }
