@@ -157,6 +157,19 @@ with tempfile.TemporaryDirectory() as folder:
     for name in ["m", "n1", "part", "g"]:
         copy(f"{name}.safetensors", "checkpoint", f"{name}.safetensors")
     save("checkpoint", "foreign.safetensors", safetensors(MODEL))
+    model = (at / "m.safetensors").read_bytes()
+    # Models far larger than their file.
+    for name, changes in {
+        "wide": {'d_ff\\":8': 'd_ff\\":100000000'},
+        "deep": {'n_layers\\":1': 'n_layers\\":1000000'},
+        "long": {'seq_len\\":4': 'seq_len\\":100000000', '\\"len\\":4,\\"stride\\":2,': "", '"learned': '"sinusoidal'},
+    }.items():
+        length = struct.unpack("<Q", model[:8])[0]
+        header = model[8 : 8 + length].decode()
+        for old, new in changes.items():
+            assert old in header, old
+            header = header.replace(old, new)
+        save("checkpoint", f"{name}.safetensors", struct.pack("<Q", len(header.encode())) + header.encode() + model[8 + length :])
 
     for node in ["n1", "n2", "n3"]:
         (at / f"{node}.safetensors").write_bytes((HERE / node / f"{node}.safetensors").read_bytes())

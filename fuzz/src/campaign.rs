@@ -12,7 +12,8 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::edit::damaged;
 
-/// Bytes that a call may hold at once whatever the size of its files: buffers for reading.
+/// Bytes that a call may hold at once whatever the size of its files, unless the campaign says
+/// otherwise: buffers for reading.
 const BASE_BYTES: u64 = 4 << 20;
 /// Bytes that a call may hold at once for each byte of its files.
 const BYTES_PER_BYTE: u64 = 64;
@@ -26,6 +27,7 @@ const LONGEST: Duration = Duration::from_secs(10);
 pub struct Campaign {
     name: &'static str,
     n_inputs: u64,
+    base_bytes: u64,
     files: Vec<File>,
 }
 
@@ -48,7 +50,14 @@ struct Tally {
 impl Campaign {
     /// A campaign of so many inputs, or as many as the variable `FUZZ_ITERATIONS` says.
     pub fn new(name: &'static str, n_inputs: u64) -> Self {
-        Self { name, n_inputs: number("FUZZ_ITERATIONS").unwrap_or(n_inputs), files: Vec::new() }
+        let n_inputs = number("FUZZ_ITERATIONS").unwrap_or(n_inputs);
+        Self { name, n_inputs, base_bytes: BASE_BYTES, files: Vec::new() }
+    }
+
+    /// Lets each call hold so many bytes whatever the size of its files.
+    #[must_use]
+    pub fn allow(self, base_bytes: u64) -> Self {
+        Self { base_bytes, ..self }
     }
 
     /// Adds a file that is damaged, made from those in a folder of the corpus.
@@ -141,7 +150,7 @@ impl Campaign {
             contents.push((file.name, content));
         }
         let choice = random.random();
-        let most = BASE_BYTES + BYTES_PER_BYTE * n_bytes;
+        let most = self.base_bytes + BYTES_PER_BYTE * n_bytes;
         let (mut result, mut took, mut held) = measured(|| check(folder, choice));
         if held > most && result.is_ok() {
             // Buffers that a thread makes once and keeps, whatever it is given, as for products of

@@ -85,9 +85,15 @@ pub(crate) fn damaged(seeds: &[Vec<u8>], random: &mut ChaCha8Rng) -> Vec<u8> {
         match split(&bytes) {
             Some((header, data)) if random.random_ratio(4, 5) => {
                 let (mut header, mut data) = (header.to_vec(), data.to_vec());
-                match random.random_range(0..4) {
-                    0 => edit(&mut data, &other, random),
-                    1 => {
+                match random.random_range(0..5) {
+                    0 | 1 => {
+                        let n = data.len();
+                        edit(&mut data, &other, random);
+                        if random.random_ratio(3, 4) {
+                            data.resize(n, 0);
+                        }
+                    }
+                    2 => {
                         if let Some(changed) = reshaped(&header, &data, random) {
                             (header, data) = changed;
                         }
