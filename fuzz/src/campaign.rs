@@ -90,7 +90,7 @@ impl Campaign {
             let run = scope.spawn(|| {
                 let builder = rayon::ThreadPoolBuilder::new().num_threads(1).use_current_thread();
                 let pool = builder.build().expect("the thread is in no pool yet");
-                pool.install(|| self.run_here(&check))
+                pool.install(|| self.run_here(&check));
             });
             run.join()
         });

@@ -82,7 +82,7 @@ fn names(folder: &Path) -> Vec<String> {
 }
 
 fn is_temporary(name: &str) -> bool {
-    name.starts_with(".incomplete-") && name.ends_with(".tmp")
+    name.starts_with(".incomplete-")
 }
 
 #[test]

@@ -10,13 +10,13 @@ fn read(path: &Path, choice: u64) -> bool {
     let strings = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>();
     let config = DataConfig {
         format: [Format::Auto, Format::Auto, Format::Long, Format::Wide][choice as usize % 4],
-        channels: (choice / 4 % 4 == 0).then(|| strings(&["x"])),
+        channels: (choice / 4).is_multiple_of(4).then(|| strings(&["x"])),
         wide_channels: 1 + choice as usize / 16 % 2,
         ..DataConfig::default()
     };
     let (channels, classes) = (strings(&["x"]), strings(&["fast", "slow"]));
     let expected = Expected { channels: &channels, classes: &classes };
-    let expected = (choice / 32 % 4 == 0).then_some(expected);
+    let expected = (choice / 32).is_multiple_of(4).then_some(expected);
     let Ok(data) = Dataset::read(&[path.to_owned()], &config, expected) else { return false };
     let n_channels = data.channels.len();
     assert!(data.segments.iter().all(|s| s.values.len() == s.n_rows(n_channels) * n_channels));
