@@ -80,7 +80,7 @@ impl Sorter {
                     *r = if first >= last {
                         first
                     } else {
-                        (first + *r * share).max(first).min(last)
+                        bounded(first + *r * share, first, last)
                     };
                 }
             }
@@ -129,9 +129,17 @@ impl Sorter {
         }
         for k in 0..TILE {
             let mean = median[k] + result[k];
-            result[k] = if low[k] >= high[k] { low[k] } else { mean.max(low[k]).min(high[k]) };
+            result[k] = if low[k] >= high[k] { low[k] } else { bounded(mean, low[k], high[k]) };
         }
     }
+}
+
+/// Not `clamp`, which panics if a bound is NaN: the block of an update that holds one is reduced like
+/// any other before it is given up.
+#[expect(clippy::inline_always, reason = "compiled for the dispatched processor")]
+#[inline(always)]
+fn bounded(value: f64, low: f64, high: f64) -> f64 {
+    value.max(low).min(high)
 }
 
 #[expect(clippy::inline_always, reason = "compiled for the dispatched processor")]

@@ -256,7 +256,8 @@ fn weighted_mean<E: Element>(weights: &[f64], total: f64, rows: &[E], out: &mut 
             low = if value < low { value } else { low };
             high = if value > high { value } else { high };
         }
-        if low >= high {
+        // NaN is not among the bounds; the sum has it.
+        if low >= high && sum == 0.0 {
             // Not `first + 0`, which would turn −0 into 0.
             *out = first;
             continue;
@@ -267,7 +268,7 @@ fn weighted_mean<E: Element>(weights: &[f64], total: f64, rows: &[E], out: &mut 
             let half = |(weight, value): (f64, f64)| weight / total * (0.5 * value - 0.5 * first);
             mean = 2.0 * (0.5 * first + others().map(half).sum::<f64>());
         }
-        *out = if convex { mean.max(low).min(high) } else { mean };
+        *out = if convex && low <= high { mean.clamp(low, high) } else { mean };
     }
 }
 

@@ -6,6 +6,10 @@ use crate::dims::DimsError;
 /// Most parameters a configuration may ask for (4 GiB of f32): a file that asks for more is wrong.
 const MAX_PARAMETERS: usize = 1 << 30;
 
+/// Most numbers of a table of positions (64 MiB). It is not among the parameters, so that no file's
+/// size speaks for it.
+const MAX_TABLE: usize = 1 << 24;
+
 /// How a token knows its place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -179,12 +183,18 @@ impl EncoderConfig {
                 "a class token stands in front and sees nothing under a causal mask; use pooling mean or last",
             ));
         }
-        match self.parameters() {
-            Some(n) if n <= MAX_PARAMETERS => Ok(()),
-            _ => Err(DimsError::new(format!(
+        if self.parameters().is_none_or(|n| n > MAX_PARAMETERS) {
+            return Err(DimsError::new(format!(
                 "the model would have more than {MAX_PARAMETERS} parameters; make d_model, d_ff, n_layers or seq_len smaller"
-            ))),
+            )));
         }
+        let has_table = matches!(self.positions, Positions::Sinusoidal | Positions::Rotary);
+        if has_table && self.tokens(self.seq_len) * self.d_model > MAX_TABLE {
+            return Err(DimsError::new(format!(
+                "the table of positions would have more than {MAX_TABLE} numbers; make d_model or seq_len smaller, or patch_len larger"
+            )));
+        }
+        Ok(())
     }
 
     /// Tokens of a window of `len` steps, without the class token: `ceil(len / patch_len)`.
@@ -282,6 +292,10 @@ pub(crate) mod tests {
         assert!(message(rotary).contains("even"));
         assert!(message(|c| c.patch_len = 8).contains("patch_len"));
         assert!(message(|c| c.d_ff = usize::MAX / 2).contains("parameters"));
+        let positions = |c: &mut EncoderConfig| {
+            (c.positions, c.seq_len, c.patch_len) = (Positions::Sinusoidal, 100_000_000, 2);
+        };
+        assert!(message(positions).contains("table of positions"));
         assert!(message(|c| c.task = Task::Classification { n_classes: 0 }).contains("outputs"));
         assert_eq!(small().validate(), Ok(()));
     }

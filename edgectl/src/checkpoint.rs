@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use aggregate::{CONTROL_PREFIX, TensorData, TensorRef, WeightFile};
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, anyhow, bail, ensure};
 use attn_core::{Encoder, EncoderConfig};
 use glob::Pattern;
 use optim::ParamGroups;
@@ -179,20 +179,27 @@ impl Checkpoint {
     pub fn read(path: &Path) -> anyhow::Result<Self> {
         let file = WeightFile::open(path)?;
         let meta = Meta::read(&file)?;
-        let encoder = Encoder::new(meta.model.clone())
-            .with_context(|| format!("{}: the model", path.display()))?;
-        let specs = encoder.layout().tensors();
-        let mut params = vec![0.0; encoder.n_params()];
-        for spec in specs {
-            let Some(found) = file.tensors().iter().find(|t| t.name == spec.name) else {
-                ensure!(
-                    !meta.provenance.partial,
+        let is_partial = meta.provenance.partial;
+        let missing = |tensor: &str| {
+            if is_partial {
+                anyhow!(
                     "{}: the update holds only the parameters that were trained; merge it into the model it started from: edgectl aggregate {} --base MODEL --out MODEL",
                     path.display(),
                     path.display()
-                );
-                bail!("{}: tensor {} of the model is missing", path.display(), spec.name);
-            };
+                )
+            } else {
+                anyhow!("{}: tensor {tensor} of the model is missing", path.display())
+            }
+        };
+        // Before there is a list of the model's tensors: the metadata may ask for any number.
+        if meta.model.n_layers > file.tensors().len() {
+            return Err(missing("blocks.*"));
+        }
+        let encoder = Encoder::new(meta.model.clone())
+            .with_context(|| format!("{}: the model", path.display()))?;
+        let specs = encoder.layout().tensors();
+        for spec in specs {
+            let found = file.tensor(&spec.name).ok_or_else(|| missing(&spec.name))?;
             ensure!(
                 found.shape == spec.shape,
                 "{}: tensor {} has shape {:?}, the model needs {:?}",
@@ -201,6 +208,10 @@ impl Checkpoint {
                 found.shape,
                 spec.shape
             );
+        }
+        // Only now is it known that the file holds as many numbers.
+        let mut params = vec![0.0; encoder.n_params()];
+        for spec in specs {
             params[spec.range.clone()].copy_from_slice(&file.read_f32(&spec.name)?);
         }
         let control = read_control(&file, &encoder)?;

@@ -1,6 +1,6 @@
 //! Which updates count, and that their order never matters.
 
-use aggregate::{Dtype, Error, OnRejection, Options, Reason, Update};
+use aggregate::{Bucketing, Dtype, Error, OnRejection, Options, Reason, Update};
 
 use crate::support::{Folder, f32_tensor, from_node, raw_tensor, reasons};
 
@@ -212,4 +212,101 @@ fn the_output_may_replace_the_base() {
     assert_eq!(report.summary.admitted[0].share.to_bits(), 1f64.to_bits());
     assert_eq!(report.out_hash, aggregate::hash_file(folder.path("out")).unwrap());
     assert_eq!(folder.list(), ["a", "out"]);
+}
+
+/// A file that is read while it is open stays whole; of more files than stay open, each read needs
+/// the name.
+#[test]
+#[cfg(unix)]
+fn an_update_that_vanishes_during_the_merge_ends_it_if_it_is_still_needed() {
+    for (n_updates, needed) in [(3, false), (200, true)] {
+        let folder = Folder::new();
+        let updates: Vec<_> = (0..n_updates)
+            .map(|i| Update::new(folder.save_f32(&format!("n{i}"), &[i as f32, 1.0]), 1.0))
+            .collect();
+        let whole = folder.merge(&updates, &Options::default()).unwrap();
+        let out = folder.save_bytes("out", b"old");
+        // The metadata is asked for after the checks and before the values are read.
+        let vanish = |_: &aggregate::Summary| {
+            let _ = std::fs::remove_file(&updates[1].path);
+            std::collections::BTreeMap::new()
+        };
+        let result = aggregate::aggregate(&updates, &Options::default(), &out, &vanish);
+        if needed {
+            let text = message(result);
+            assert!(text.contains("cannot read") && text.contains("n1"), "{text}");
+            assert_eq!(std::fs::read(&out).unwrap(), b"old");
+        } else {
+            assert_eq!(result.unwrap().out_hash, whole.out_hash);
+        }
+        assert_eq!(folder.list().len(), n_updates, "{:?}", folder.list());
+    }
+}
+
+/// Also where the other values are equal, or the rule sorts them before anything is checked.
+#[test]
+fn every_rule_finds_values_that_are_not_finite() {
+    let rules = [
+        "mean",
+        "norm-clipped-mean",
+        "median",
+        "trimmed-mean",
+        "krum",
+        "multi-krum",
+        "bulyan:byzantine=0",
+        "geometric-median",
+        "centred-clipping",
+        "nova",
+        "buffered",
+        "async",
+        "ties",
+        "dare",
+    ];
+    for (rule, dtype, value) in rules
+        .iter()
+        .flat_map(|rule| [(rule, Dtype::F32), (rule, Dtype::F64)])
+        .flat_map(|(rule, dtype)| [f64::NAN, f64::INFINITY].map(|value| (rule, dtype, value)))
+    {
+        let folder = Folder::new();
+        let save = |name: &str, values: [f64; 2]| {
+            let bytes: Vec<u8> = match dtype {
+                Dtype::F32 => values.iter().flat_map(|&v| (v as f32).to_le_bytes()).collect(),
+                _ => values.iter().flat_map(|v| v.to_le_bytes()).collect(),
+            };
+            folder.save_raw(name, dtype, &bytes)
+        };
+        let base = save("base", [0.0, 0.0]);
+        let mut updates: Vec<_> =
+            (0..3).map(|i| Update::new(save(&format!("n{i}"), [1.0, f64::from(i)]), 1.0)).collect();
+        updates.push(Update::new(save("bad", [value, 1.0]), 1.0));
+        let options = Options {
+            base: Some(base),
+            reducer: rule.parse().unwrap(),
+            max_deviation: None,
+            ..Options::default()
+        };
+        let found = rejections(&folder, &updates, &options);
+        assert_eq!(found.len(), 1, "{rule} {dtype} {value}: {found:?}");
+        assert_eq!(found[0].0, "bad", "{rule} {dtype} {value}");
+        if matches!(*rule, "median" | "trimmed-mean") {
+            let bucketing = Some(Bucketing { size: 2, seed: 0 });
+            let options = Options { bucketing, ..options };
+            assert_eq!(rejections(&folder, &updates, &options).len(), 1, "{rule} of buckets");
+        }
+    }
+}
+
+#[test]
+fn of_two_updates_the_one_that_is_not_finite_is_found() {
+    for n_good in [1, 3] {
+        let folder = Folder::new();
+        let save = |name: &str, value: f64| {
+            Update::new(folder.save_raw(name, Dtype::F64, &value.to_le_bytes()), 1.0)
+        };
+        let mut updates: Vec<_> = (0..n_good).map(|i| save(&format!("n{i}"), 1.0)).collect();
+        updates.push(save("bad", f64::NAN));
+        let found = rejections(&folder, &updates, &Options::default());
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert_eq!(folder.merged(), [1.0]);
+    }
 }

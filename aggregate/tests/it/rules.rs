@@ -229,7 +229,9 @@ fn equal_steps_make_nova_the_mean_and_rate_one_makes_descent_the_mean() {
     let sgd = ServerStep::Sgd { lr: 1.0, momentum: 0.0, nesterov: false };
     folder.merge(&updates, &Options { server_step: sgd, ..options.clone() }).unwrap();
     assert_eq!(std::fs::read(folder.path("out")).unwrap(), mean);
-    updates.iter_mut().for_each(|update| update.steps = 17.0);
+    for update in &mut updates {
+        update.steps = 17.0;
+    }
     folder.merge(&updates, &Options { reducer: Reducer::Nova, ..options }).unwrap();
     assert_eq!(std::fs::read(folder.path("out")).unwrap(), mean);
 }

@@ -50,16 +50,17 @@ impl Files {
         let tensor =
             |name, values| TensorRef { name, shape: &[PARAMS], data: TensorData::F32(values) };
         let both = [tensor("w", model), tensor(&control_name, control)];
-        write_file(&path, &both[..1 + usize::from(self.scaffold)], &BTreeMap::new())?;
+        write_file(&path, &both[..=usize::from(self.scaffold)], &BTreeMap::new())?;
         Ok(path)
     }
 
     /// The current global model.
     pub(crate) fn global(&self) -> anyhow::Result<Global> {
         let file = WeightFile::open(self.path("global"))?;
-        let control = match self.scaffold {
-            true => file.read_f32(&format!("{CONTROL_PREFIX}w"))?,
-            false => vec![0.0; PARAMS],
+        let control = if self.scaffold {
+            file.read_f32(&format!("{CONTROL_PREFIX}w"))?
+        } else {
+            vec![0.0; PARAMS]
         };
         Ok(Global { model: file.read_f32("w")?, control })
     }

@@ -6,6 +6,9 @@ mod arrows;
 mod errors;
 /// The main job by hand: init, train, aggregate, eval, predict, inspect.
 mod flow;
+/// Merges that are killed, or that the system refuses a write: the old file or the new one, whole.
+#[cfg(unix)]
+mod interrupted;
 /// What the `[train]` section offers: optimizers, groups, private training, `auto`.
 mod optimizers;
 /// Random and damaged bytes at the readers of jobs, checkpoints and tables.

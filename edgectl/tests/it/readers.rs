@@ -88,6 +88,8 @@ fn checkpoints_with_hostile_metadata_are_errors() {
         ("d_model\\\":16", "d_model\\\":32"),
         ("n_heads\\\":2", "n_heads\\\":3"),
         ("seq_len\\\":20", "seq_len\\\":4000000000000"),
+        ("n_layers\\\":1", "n_layers\\\":1000000"),
+        ("d_ff\\\":32", "d_ff\\\":10000000"),
         ("patch_len\\\":4", "patch_len\\\":0"),
         ("n_classes\\\":2", "n_classes\\\":3"),
         ("\\\"fast\\\",\\\"slow\\\"", "\\\"fast\\\""),

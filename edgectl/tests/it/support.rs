@@ -135,7 +135,7 @@ pub(crate) fn fails(folder: &Path, args: &[&str], parts: &[&str]) {
     assert_eq!(before, snapshot(folder), "{args:?} changed a file");
 }
 
-fn snapshot(folder: &Path) -> Vec<(std::path::PathBuf, Vec<u8>)> {
+pub(crate) fn snapshot(folder: &Path) -> Vec<(std::path::PathBuf, Vec<u8>)> {
     let mut files = Vec::new();
     for entry in std::fs::read_dir(folder).expect("readable") {
         let path = entry.expect("readable").path();

@@ -1,0 +1,4 @@
+@dimensions 0
+@data
+1:2
+3

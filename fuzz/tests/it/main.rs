@@ -1,0 +1,16 @@
+//! Every reader, given files that nobody wrote: an error or a success, in bounded memory.
+
+/// Checkpoints: the metadata of edgectl inside a weight file.
+mod checkpoint;
+/// Tables and `.ts` files.
+mod data;
+/// Job files.
+mod job;
+/// The whole merge: a damaged update among good ones, a damaged base.
+mod merge;
+/// Models in several files: the index and its shards.
+mod shards;
+/// The states that a merge leaves for the next one.
+mod state;
+/// Single weight files: open, and read every value.
+mod weights;

@@ -1,0 +1,98 @@
+//! The whole merge: a damaged update among good ones, a damaged base.
+
+use std::fs;
+use std::path::Path;
+
+use aggregate::{Bucketing, OnRejection, Options, Update, WeightFile, aggregate};
+use edgectl_fuzz::Campaign;
+
+const REDUCERS: [&str; 15] = [
+    "mean",
+    "norm-clipped-mean",
+    "median",
+    "trimmed-mean",
+    "krum",
+    "multi-krum",
+    "bulyan",
+    "geometric-median",
+    "centred-clipping",
+    "nova",
+    "buffered",
+    "async",
+    "ties",
+    "dare",
+    "slerp",
+];
+
+/// Merges with options by chance; whether every file was taken.
+fn merge(folder: &Path, choice: u64) -> bool {
+    let bit = |i: u64| choice >> (8 + i) & 1 == 1;
+    let reducer = REDUCERS[choice as usize % REDUCERS.len()];
+    let names = ["bad", "n1", "n2", "n3"];
+    let n_updates = if reducer == "slerp" { 2 } else { names.len() };
+    let updates: Vec<_> = names[..n_updates]
+        .iter()
+        .map(|name| Update {
+            node: bit(0).then(|| (*name).to_owned()),
+            partial: *name == "bad" && bit(1),
+            ..Update::new(folder.join(format!("{name}.safetensors")), 2.0)
+        })
+        .collect();
+    let has_base = !(bit(2) && bit(3));
+    let steps = has_base && bit(5);
+    let options = Options {
+        base: has_base.then(|| folder.join("base.safetensors")),
+        reducer: reducer.parse().expect("a reducer"),
+        bucketing: (bit(4) && bit(9) && bit(10)).then_some(Bucketing { size: 2, seed: choice }),
+        server_step: if steps { "sgd:lr=0.5" } else { "replace" }.parse().expect("a step"),
+        keep_local: if has_base && bit(6) && bit(7) {
+            vec!["*norm*".to_owned()]
+        } else {
+            Vec::new()
+        },
+        on_rejection: if bit(8) { OnRejection::SkipBadValues } else { OnRejection::Skip },
+        ..Options::default()
+    };
+    let out = folder.join("out.safetensors");
+    let result = aggregate(&updates, &options, &out, &|summary| {
+        [("inputs".to_owned(), summary.admitted.len().to_string())].into()
+    });
+    assert_eq!(out.exists(), result.is_ok(), "an output beside an error, or none without");
+    if result.is_ok() {
+        check_output(&out);
+        fs::remove_file(&out).expect("it is there");
+    }
+    result.is_ok_and(|report| report.summary.rejected.is_empty())
+}
+
+/// Asserts that a merged file opens and that all its numbers are finite.
+pub(crate) fn check_output(path: &Path) {
+    let file = WeightFile::open(path).expect("the output opens");
+    for tensor in file.tensors() {
+        let finite = |values: &[f64]| assert!(values.iter().all(|v| v.is_finite()), "{tensor:?}");
+        file.visit_f64(&tensor.name, finite).expect("the output is read");
+    }
+}
+
+fn campaign(name: &'static str) -> Campaign {
+    Campaign::new(name, 3000)
+        .sound("n1.safetensors", "n1")
+        .sound("n2.safetensors", "n2")
+        .sound("n3.safetensors", "n3")
+}
+
+#[test]
+fn updates() {
+    campaign("updates")
+        .damaged("bad.safetensors", "update")
+        .sound("base.safetensors", "model")
+        .run(merge);
+}
+
+#[test]
+fn bases() {
+    campaign("bases")
+        .sound("bad.safetensors", "update")
+        .damaged("base.safetensors", "model")
+        .run(merge);
+}
