@@ -22,3 +22,6 @@ save(model, f"{sys.argv[1]}/torch.safetensors", meta, node="torch", examples=40)
 PY
 edgectl aggregate "$tmp/m.safetensors" "$tmp/torch.safetensors" --out "$tmp/merged.safetensors"
 edgectl eval --model "$tmp/merged.safetensors" --data data/basicmotions | head -1
+
+# Checkpoints of PyTorch alone.
+"$python" interop/pytorch/check_merge.py --edgectl "${CARGO_TARGET_DIR:-target}/release/edgectl"
