@@ -3,14 +3,19 @@
 use std::path::Path;
 use std::time::Instant;
 
-use aggregate::{AdaptiveClip, Bucketing, OnRejection, Options, Privacy, WeightFile};
+use aggregate::{
+    AdaptiveClip, Bucketing, OnRejection, Options, Privacy, Reducer, ServerStep, WeightFile,
+};
 use anyhow::{Context, ensure};
 use serde::Serialize;
 
 use super::check_folder;
 use crate::checkpoint::{METADATA_KEY, Meta};
 use crate::cli::{AggregateArgs, Deviations};
-use crate::federation::{Merge, MergeNote, Merged, Refused, Strategy, Weights, merge};
+use crate::federation::{
+    ChangeNote, Merge, MergeNote, Merged, PrivacyNote, Refused, Strategy, UpdateNote, Weights,
+    merge,
+};
 use crate::job::UpdateWeights;
 use crate::output::{Output, table};
 use crate::system::peak_rss_bytes;
@@ -27,14 +32,29 @@ struct Report {
     tensors: u64,
     parameters: u64,
     bytes_read: u64,
-    #[serde(flatten)]
-    note: MergeNote,
+    reduce: Reducer,
+    server: ServerStep,
+    /// Sum of the weights, and how many nodes' updates they are.
+    weight: f64,
+    n_updates: u64,
+    /// The updates that count, and then those that were refused for what is in them.
+    updates: Vec<UpdateReport>,
+    changes: Vec<ChangeNote>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    privacy: Option<PrivacyNote>,
     /// Files that were moved away.
     quarantined: Vec<String>,
     /// Bytes of all buffers for values.
     buffer_bytes: u64,
     wall_s: f64,
     peak_rss_bytes: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct UpdateReport {
+    path: String,
+    #[serde(flatten)]
+    note: UpdateNote,
 }
 
 pub(super) fn run(args: &AggregateArgs, output: Output) -> anyhow::Result<()> {
@@ -56,6 +76,14 @@ pub(super) fn run(args: &AggregateArgs, output: Output) -> anyhow::Result<()> {
         Some(folder) => quarantine(&refused, folder)?,
         None => Vec::new(),
     };
+    let MergeNote { reduce, server, weight, n_updates, updates, changes, privacy } = note;
+    // The note has no paths, but the same order.
+    let admitted = report.summary.admitted.iter().map(|a| &a.path);
+    let paths = admitted.chain(report.summary.rejected.iter().map(|r| &r.path));
+    let updates = paths
+        .zip(updates)
+        .map(|(path, note)| UpdateReport { path: path.display().to_string(), note })
+        .collect();
     let report = Report {
         out: args.out.display().to_string(),
         inputs: args.updates.len(),
@@ -64,7 +92,13 @@ pub(super) fn run(args: &AggregateArgs, output: Output) -> anyhow::Result<()> {
         tensors: report.n_tensors,
         parameters: report.n_parameters,
         bytes_read: report.bytes_read,
-        note,
+        reduce,
+        server,
+        weight,
+        n_updates,
+        updates,
+        changes,
+        privacy,
         quarantined,
         buffer_bytes: report.buffer_bytes,
         wall_s: began.elapsed().as_secs_f64(),
@@ -140,7 +174,7 @@ fn by_strategy(args: &AggregateArgs) -> anyhow::Result<Merge<'_>> {
     let server = args.server.unwrap_or(strategy.server);
     let reduce = args.reduce.unwrap_or(strategy.reduce);
     ensure!(
-        args.base.is_some() || (server == aggregate::ServerStep::Replace && !reduce.needs_base()),
+        args.base.is_some() || (server == ServerStep::Replace && !reduce.needs_base()),
         "{} moves the model that the updates started from; name it with --base",
         Strategy::name_of(&reduce, &server)
     );
@@ -226,7 +260,7 @@ fn text(report: &Report) -> String {
     for path in &report.quarantined {
         text += &format!("\nmoved to {path}");
     }
-    if let Some(privacy) = &report.note.privacy {
+    if let Some(privacy) = &report.privacy {
         let epsilon = privacy.epsilon.map_or("no".to_owned(), |e| format!("{e:.3}"));
         text += &format!(
             "\nprivate: epsilon {epsilon} at delta {:e} after {} rounds; clipped to {:.4}",
@@ -234,14 +268,14 @@ fn text(report: &Report) -> String {
         );
     }
     let number = |value: Option<f64>| value.map_or("-".to_owned(), |v| format!("{v:.4}"));
-    let merged: Vec<_> = report.note.updates.iter().filter(|u| u.verdict == "merged").collect();
+    let merged: Vec<_> = report.updates.iter().filter(|u| u.note.verdict == "merged").collect();
     let rows: Vec<Vec<String>> = merged
         .iter()
         .take(MAX_ROWS)
-        .map(|u| {
+        .map(|UpdateReport { path, note: u }| {
             let weight = u.weight.map_or("-".to_owned(), |w| format!("{w}"));
             let measured = [u.share, u.norm, u.distance, u.cosine].map(number);
-            [u.node.clone(), weight].into_iter().chain(measured).collect()
+            [path.clone(), weight].into_iter().chain(measured).collect()
         })
         .collect();
     let header = ["update", "weight", "share", "moved", "from result", "cosine"];
@@ -249,8 +283,8 @@ fn text(report: &Report) -> String {
     if merged.len() > MAX_ROWS {
         text += &format!("\nand {} more (--json has all)", merged.len() - MAX_ROWS);
     }
-    let mut changes: Vec<_> = report.note.changes.iter().collect();
-    let size = |c: &crate::federation::ChangeNote| c.relative.or(c.norm).unwrap_or(0.0);
+    let mut changes: Vec<_> = report.changes.iter().collect();
+    let size = |c: &ChangeNote| c.relative.or(c.norm).unwrap_or(0.0);
     changes.sort_by(|a, b| size(b).total_cmp(&size(a)));
     let largest = changes
         .iter()
