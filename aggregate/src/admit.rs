@@ -11,7 +11,11 @@ use crate::blocks::Block;
 use crate::dtype::{Kind, element_width, first_invalid, kind};
 use crate::patterns::Patterns;
 use crate::reject::{Reason, Rejected};
-use crate::{Error, OnRejection, Options, TensorInfo, WeightFile};
+use crate::select::median;
+use crate::{Error, OnRejection, Options, Reducer, TensorInfo, WeightFile};
+
+/// An update may claim so many times the median of all local steps, and no more.
+const MOST_STEPS: f64 = 1000.0;
 
 /// Up to this many updates stay open from the checks to the sum; of more, each read opens its file.
 const MAX_OPEN_FILES: usize = 128;
@@ -82,6 +86,16 @@ impl Base {
         }
     }
 
+    /// Fails if a value in it is not finite.
+    pub(crate) fn check_finite(&self) -> Result<(), Error> {
+        match self.file.first_invalid()? {
+            Some(Reason::Value { tensor, index, .. }) => {
+                Err(Error::BaseValue { path: self.file.path().to_owned(), tensor, index })
+            }
+            _ => Ok(()),
+        }
+    }
+
     pub(crate) fn value_error(&self, tensor: &TensorInfo, index: usize) -> Error {
         let path = self.file.path().to_owned();
         Error::BaseValue { path, tensor: tensor.name.clone(), index }
@@ -96,8 +110,8 @@ pub(crate) struct Input {
     pub(crate) fingerprint: String,
     /// The content hash where others have the same fingerprint.
     tie: String,
-    /// The hash of all integers and booleans that are not kept local.
-    integers: String,
+    /// The hashes of all integer and boolean tensors that are not kept local, by name.
+    integers: BTreeMap<String, String>,
     /// Its place in the list.
     pub(crate) position: usize,
     pub(crate) file: WeightFile,
@@ -234,17 +248,29 @@ impl Candidates {
                 keep(&mut inputs, &mut |input| other_base(expected, &input.update));
             }
         }
-        // Of partial updates not all may hold the same integers: those that do must agree.
+        // What most whole updates hold; of tensors that only parts hold, what the first of them has.
         let whole = |input: &Input| !input.update.partial;
-        let integers = most_common(
+        let voted = most_common(
             &inputs,
             |input| whole(input).then(|| input.integers.clone()),
             |a, b| a == b,
         );
-        if let Some(expected) = integers {
-            keep(&mut inputs, &mut |input| {
-                (whole(input) && input.integers != expected).then_some(Reason::Integers)
+        let mut expected = voted.unwrap_or_default();
+        keep(&mut inputs, &mut |input| {
+            let differs = input.integers.iter().any(|(name, hash)| {
+                expected.entry(name.clone()).or_insert_with(|| hash.clone()) != hash
             });
+            differs.then_some(Reason::Integers)
+        });
+        if options.reducer == Reducer::Nova {
+            let steps: Vec<f64> = inputs.iter().map(|input| input.update.steps).collect();
+            if !steps.is_empty() {
+                let limit = MOST_STEPS * median(&steps);
+                keep(&mut inputs, &mut |input| {
+                    let steps = input.update.steps;
+                    (steps > limit).then_some(Reason::Steps { steps, limit })
+                });
+            }
         }
 
         // Of one node's updates the first counts, or the first with a weight.
@@ -307,8 +333,7 @@ fn check_list(updates: &[Update]) -> Result<(), Error> {
     }
     let mut seen = BTreeMap::new();
     for Update { path, .. } in updates {
-        let real = fs::canonicalize(path).unwrap_or_else(|_| path.clone());
-        if let Some(first) = seen.insert(real, path) {
+        if let Some(first) = seen.insert(identity(path), path) {
             return Err(Error::SameFile { first: first.clone(), second: path.clone() });
         }
     }
@@ -316,6 +341,22 @@ fn check_list(updates: &[Update]) -> Result<(), Error> {
         return Err(Error::ZeroWeights { n_updates: updates.len() });
     }
     Ok(())
+}
+
+/// What two names of one file have in common.
+#[cfg(unix)]
+fn identity(path: &Path) -> (PathBuf, u64, u64) {
+    use std::os::unix::fs::MetadataExt;
+    match fs::metadata(path) {
+        Ok(metadata) => (PathBuf::new(), metadata.dev(), metadata.ino()),
+        Err(_) => (path.to_owned(), 0, 0),
+    }
+}
+
+/// What two names of one file have in common.
+#[cfg(not(unix))]
+fn identity(path: &Path) -> PathBuf {
+    fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
 }
 
 /// Everything that can be checked on one file but its floats; a failure comes with the bytes read.
@@ -348,6 +389,16 @@ fn check_file(
     }
     if let Some(max_age) = checks.options.max_age.filter(|&max_age| update.age > max_age) {
         return Err(fail(Reason::Age { age: update.age, max_age }));
+    }
+    let steps = update.steps;
+    if !(steps.is_finite() && steps > 0.0) {
+        return Err(fail(Reason::Steps { steps, limit: f64::MAX }));
+    }
+    if update.weight == 0.0
+        && let Some(reason) = file.first_invalid().map_err(|error| fail(Reason::of(error)))?
+    {
+        // Its values are not looked at again.
+        return Err(fail(reason));
     }
     let integers = file.integers(|name| checks.keep_local.matches(name)).map_err(fail)?;
     let fingerprint = file.fingerprint().map_err(|error| fail(Reason::of(error)))?;

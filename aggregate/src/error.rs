@@ -154,7 +154,7 @@ pub enum Error {
     },
 
     /// Fewer updates are left than must be.
-    #[error("{found} updates can be merged, the quorum is {quorum}:{}", lines(rejected))]
+    #[error("{found} updates can be merged, the quorum is {quorum}{}", refused(rejected))]
     Quorum {
         /// How many there must be.
         quorum: usize,
@@ -208,6 +208,9 @@ pub enum Error {
         /// What it said.
         message: String,
     },
+    /// Control variates do not go with another choice.
+    #[error("control variates of SCAFFOLD go with the mean alone, and not with private merging")]
+    ControlConflict,
     /// Bucketing does not go with the reducer.
     #[error("bucketing does not go with the reducer {reducer}; use one of the two alone")]
     Bucketing {
@@ -266,7 +269,7 @@ pub enum Error {
     /// The result does not fit the tensor's dtype.
     #[error(
         "the merge takes tensor {tensor:?} out of the range of {dtype} at element {index}; \
-         lower lr or momentum"
+         lower the learning rate, or leave out an update that moved far"
     )]
     OutOfRange {
         /// The tensor.
@@ -337,6 +340,11 @@ pub enum Error {
         /// What does not fit.
         problem: String,
     },
+}
+
+/// The rejections after a colon, if there are some.
+fn refused(rejected: &[Rejected]) -> String {
+    if rejected.is_empty() { String::new() } else { format!("; refused:{}", lines(rejected)) }
 }
 
 /// The rejections, each on a line of its own.

@@ -50,7 +50,7 @@ pub use atomic::atomic_write;
 pub use error::Error;
 pub use merge::aggregate;
 pub use merge_block::CONTROL_PREFIX;
-pub use options::{Bucketing, OnRejection, Options};
+pub use options::{Bucketing, Control, OnRejection, Options};
 pub use privacy::{AdaptiveClip, Privacy, PrivacyReport};
 pub use problem::FormatProblem;
 pub use read::{WeightFile, hash_file};

@@ -13,7 +13,7 @@ use crate::privacy::{PrivacyState, PrivateRound};
 use crate::reject::Reason;
 use crate::run::{Attempt, Run};
 use crate::state::SavedState;
-use crate::{Error, Options, Reducer, Report, ServerStep, Summary, Update};
+use crate::{Control, Error, Options, Reducer, Report, ServerStep, Summary, Update};
 
 /// Merges weight files into one.
 ///
@@ -127,13 +127,15 @@ fn merge(
         };
         match run.attempt(out, state_out, metadata)? {
             Attempt::NotFinite(block) => {
-                let refused = candidates.not_finite()?;
+                let mut refused = candidates.not_finite()?;
                 if refused.is_empty() {
                     cohort.check_unchanged()?;
                     if let Some(base) = &base {
-                        base.read_block(block, &mut Vec::new())?;
+                        base.check_finite()?;
                     }
-                    return Err(out_of_range(&tensors[block.tensor], block.start));
+                    // Squares of finite numbers may not be finite.
+                    let error = || out_of_range(&tensors[block.tensor], block.start);
+                    refused = run.far_updates()?.ok_or_else(error)?;
                 }
                 candidates.refuse(refused);
             }
@@ -197,6 +199,14 @@ fn check_options<'a>(options: &'a Options, out: &Path) -> Result<Option<&'a Path
     }
     if options.server_step != ServerStep::Replace && !has_base {
         return Err(Error::BaseNeeded { rule: options.server_step.name() });
+    }
+    if let Control::Scaffold { .. } = options.control {
+        if options.reducer != Reducer::Mean || options.privacy.is_some() {
+            return Err(Error::ControlConflict);
+        }
+        if !has_base {
+            return Err(Error::BaseNeeded { rule: "scaffold" });
+        }
     }
     if !options.keep_local.is_empty() && !has_base {
         return Err(Error::BaseNeeded { rule: "keeping tensors local" });

@@ -6,9 +6,9 @@ use crate::mover::out_of_range;
 use crate::plan::{Linear, Plan};
 use crate::reduce::{Outcome, Reduced, Scratch, reduce_block, square_distance};
 use crate::run::Run;
-use crate::{Dtype, Error, TensorInfo};
+use crate::{Control, Dtype, Error, TensorInfo};
 
-/// How the names of control variates begin, which are averaged whatever the reducer is.
+/// How the names of control variates begin, see [`Control`].
 pub const CONTROL_PREFIX: &str = "control.";
 
 /// One block of the output, and what was found out on the way.
@@ -43,9 +43,9 @@ impl Run<'_> {
         };
         let is_float = kind(tensor.dtype) == Kind::Float;
         if is_float && !self.kept[block.tensor] {
-            let control = is_control(tensor).then(|| self.control_plan());
+            let control = self.is_control(tensor).then(|| self.control_plan());
             let plan = control.as_ref().unwrap_or(plan);
-            let with_moments = control.is_none() && self.private.is_none();
+            let with_moments = self.private.is_none();
             let Scratch { bytes, narrow, wide, result } = scratch;
             merged.outcome = if tensor.dtype == Dtype::F64 {
                 reduce_block(cohort, plan, block, with_moments, bytes, wide, result)?
@@ -62,7 +62,7 @@ impl Run<'_> {
         let Reduced { values, base, moments, squares, .. } = &mut scratch.result;
         (merged.moments, merged.square, merged.change) =
             (std::mem::take(moments), squares[0], *squares);
-        if let Some(mover) = self.mover.filter(|_| !is_control(tensor)) {
+        if let Some(mover) = self.mover.filter(|_| !self.is_control(tensor)) {
             if let Some(index) = base.iter().position(|v| !v.is_finite()) {
                 return Err(mover.base.value_error(tensor, block.start + index));
             }
@@ -105,11 +105,15 @@ impl Run<'_> {
     /// Control variates: the center's moves by the mean change, as far as nodes took part.
     fn control_plan(&self) -> Plan {
         let n = self.cohort.len();
-        let all = self.options.population.map_or(n, |all| (all as usize).max(n));
+        let all = match self.options.control {
+            Control::Scaffold { population: Some(all) } => (all as usize).max(n),
+            _ => n,
+        };
         Plan::Linear(Linear::new(vec![1.0; n], all as f64))
     }
-}
 
-pub(crate) fn is_control(tensor: &TensorInfo) -> bool {
-    tensor.name.starts_with(CONTROL_PREFIX)
+    /// Whether a tensor is a control variate.
+    pub(crate) fn is_control(&self, tensor: &TensorInfo) -> bool {
+        self.options.control != Control::None && tensor.name.starts_with(CONTROL_PREFIX)
+    }
 }

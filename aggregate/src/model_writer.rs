@@ -1,6 +1,6 @@
 //! The output of a merge: one weight file, or an index and its shards.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -140,16 +140,24 @@ fn stem(path: &Path) -> String {
     name.strip_suffix(SUFFIX).unwrap_or(&name).to_owned()
 }
 
-/// Removes shards that were written under this index's name and that it does not name: those of the
-/// model before, and those of programs that were killed. What cannot be removed does no harm.
+/// Removes shards that were written under this index's name and that no index in the folder names:
+/// those of the model before, and those of programs that were killed. What cannot be removed does no
+/// harm.
 fn remove_others(path: &Path) {
     let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let (Ok(named), Ok(entries)) = (named_by(path), fs::read_dir(folder)) else { return };
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    let paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+    let mut named = BTreeSet::new();
+    for index in paths.iter().filter(|path| is_index(path)) {
+        // An index that cannot be read may name any of them.
+        let Ok(names) = named_by(index) else { return };
+        named.extend(names);
+    }
     let stem = stem(path);
-    for entry in entries.flatten() {
-        let name = entry.file_name().to_string_lossy().into_owned();
-        if is_own_shard(&name, &stem) && !named.contains(&name) {
-            let _ = fs::remove_file(entry.path());
+    for path in paths {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if is_own_shard(&name, &stem) && !named.contains(&*name) {
+            let _ = fs::remove_file(&path);
         }
     }
 }

@@ -23,16 +23,14 @@ pub struct Options {
     /// Clipping and noise, so that the result does not tell who took part; the reducer is then the
     /// mean.
     pub privacy: Option<Privacy>,
-    /// How many nodes there are in all, for control variates (tensors called `control.…`, which
-    /// `SCAFFOLD` adds to a model): the center's variate moves by the mean change of the updates'
-    /// times their number over this one. Without it, all take part.
-    pub population: Option<u32>,
+    /// Whether the models carry control variates.
+    pub control: Control,
     /// Float tensors that keep the base's values, by pattern (`*` stands for anything).
     pub keep_local: Vec<String>,
     /// An update is rejected if the norm of its change is beyond the median of all norms by more
     /// than this many deviations; `None` takes any norm. A deviation is 1.4826 times the median
-    /// distance from the median (that of a normal distribution), and at least a tenth of the
-    /// median. It needs a base and at least four updates.
+    /// distance from the median (that of a normal distribution), and at least half of the median.
+    /// It needs a base and at least four updates that hold the same tensors.
     pub max_deviation: Option<f64>,
     /// An update is rejected if its base is older by more versions.
     pub max_age: Option<u64>,
@@ -60,7 +58,7 @@ impl Default for Options {
             bucketing: None,
             server_step: ServerStep::default(),
             privacy: None,
-            population: None,
+            control: Control::None,
             keep_local: Vec::new(),
             max_deviation: Some(10.0),
             max_age: None,
@@ -85,6 +83,20 @@ pub struct Bucketing {
     /// Seed of the shuffle, which should be another one in every round.
     #[serde(default)]
     pub seed: u64,
+}
+
+/// Whether tensors called `control.…` are control variates, which go their own way.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Control {
+    /// They are tensors like any other.
+    #[default]
+    None,
+    /// Those of SCAFFOLD: the center's moves by the mean change of the updates' times their number
+    /// over that of all nodes. The reducer must be the mean.
+    Scaffold {
+        /// How many nodes there are in all; those that take part if left out.
+        population: Option<u32>,
+    },
 }
 
 /// What a rejected update does to the merge.

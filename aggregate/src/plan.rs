@@ -86,6 +86,10 @@ pub(crate) fn check_number(cohort: &Cohort<'_>, options: &Options) -> Result<(),
             let needed = "exactly two updates".to_owned();
             Err(Error::TooFew { reducer: reducer.name(), needed, found: n })
         }
+        Reducer::Slerp { .. } if cohort.members.iter().any(|m| m.input.update.partial) => {
+            let needed = "two whole models, not parts".to_owned();
+            Err(Error::TooFew { reducer: reducer.name(), needed, found: n })
+        }
         _ => Ok(()),
     }
 }

@@ -183,15 +183,19 @@ impl WeightFile {
         Ok(None)
     }
 
-    /// The hash of the values of all integers and booleans but those that `skip` names; or why one
-    /// cannot be merged.
-    pub(crate) fn integers(&self, skip: impl Fn(&str) -> bool) -> Result<String, Reason> {
-        let (mut hasher, mut buffer) = (blake3::Hasher::new(), Vec::new());
+    /// The hashes of the values of all integers and booleans but those that `skip` names, by tensor;
+    /// or why one cannot be merged.
+    pub(crate) fn integers(
+        &self,
+        skip: impl Fn(&str) -> bool,
+    ) -> Result<BTreeMap<String, String>, Reason> {
+        let mut buffer = Vec::new();
+        let mut hashes = BTreeMap::new();
         for tensor in self.tensors.iter().filter(|t| kind(t.dtype) == Kind::Integer) {
             if skip(&tensor.name) {
                 continue;
             }
-            hasher.update(tensor.name.as_bytes());
+            let mut hasher = blake3::Hasher::new();
             let (mut n_seen, mut invalid) = (0, None);
             self.visit_bytes(tensor, &mut buffer, |bytes| {
                 hasher.update(bytes);
@@ -204,8 +208,9 @@ impl WeightFile {
             if let Some((index, found)) = invalid {
                 return Err(Reason::Value { tensor: tensor.name.clone(), index, found });
             }
+            hashes.insert(tensor.name.clone(), hasher.finalize().to_hex().to_string());
         }
-        Ok(hasher.finalize().to_hex().to_string())
+        Ok(hashes)
     }
 
     /// A name for the content that takes little reading, see [`Source::fingerprint`].

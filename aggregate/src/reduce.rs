@@ -130,8 +130,7 @@ pub(crate) fn reduce_block<E: Element>(
     }
     let arch = Arch::new();
     let finite = arch.dispatch(|| all_finite(out))
-        && (matches!(plan, Plan::Linear(_) | Plan::Slerp(_))
-            || arch.dispatch(|| all_finite(updates)));
+        && (matches!(plan, Plan::Linear(_)) || arch.dispatch(|| all_finite(updates)));
     if !finite {
         return Ok(Outcome::NotFinite);
     }
@@ -149,17 +148,25 @@ pub(crate) fn reduce_block<E: Element>(
     all_moments.clear();
     if with_moments {
         all_moments.extend(holders.iter().map(|&holder| (holder, [0.0; 2])));
+        let older: Vec<&[E]> = bases.chunks_exact(len).take(n_older).collect();
+        let mut own_base = [0.0; TILE_SUMS];
         // Tile by tile, so that what all rows are compared with stays in the first-level cache.
         for at in (0..len).step_by(TILE_SUMS) {
             let tile = at..len.min(at + TILE_SUMS);
-            for ((_, sums), row) in all_moments.iter_mut().zip(updates.chunks_exact(len)) {
+            for ((holder, sums), row) in all_moments.iter_mut().zip(updates.chunks_exact(len)) {
                 let (row, moved) = (&row[tile.clone()], &moved[tile.clone()]);
-                let more = match base {
-                    Some(_) => {
+                let late = cohort.members[*holder].origin.and_then(|origin| older.get(origin));
+                let more = match (base, late) {
+                    (_, Some(older)) => {
+                        let origin = &mut own_base[..tile.len()];
+                        arch.dispatch(|| widen(origin, &older[tile.clone()]));
+                        arch.dispatch(|| moments_from(row, origin, moved))
+                    }
+                    (Some(_), None) => {
                         let origin = &base_values[tile.clone()];
                         arch.dispatch(|| moments_from(row, origin, moved))
                     }
-                    None => arch.dispatch(|| moments(row, moved)),
+                    (None, None) => arch.dispatch(|| moments(row, moved)),
                 };
                 for (sum, more) in sums.iter_mut().zip(more) {
                     *sum += more;
@@ -185,8 +192,8 @@ fn row_weights(cohort: &Cohort<'_>, linear: &Linear, holders: &[usize]) -> Optio
             normalize(weights.iter_mut());
             total = weights.iter().sum();
         } else {
-            total *= held / all;
-            base *= held / all;
+            // Who lacks the tensor has not changed it.
+            base += all - held;
         }
     }
     if holders.is_empty() || weights.iter().all(|&w| w == 0.0) {
@@ -222,7 +229,10 @@ fn weighted_mean<E: Element>(weights: &[f64], total: f64, rows: &[E], out: &mut 
         .filter(|&(&weight, _)| weight != 0.0)
         .map(|(&weight, row)| (weight, row))
         .collect();
-    let Some((&(weight, first), others)) = rows.split_first() else { return };
+    let Some((&(weight, first), others)) = rows.split_first() else {
+        out.fill(0.0);
+        return;
+    };
     let arch = Arch::new();
     if !E::WIDE {
         for at in (0..len).step_by(TILE_SUMS) {
@@ -241,6 +251,14 @@ fn weighted_mean<E: Element>(weights: &[f64], total: f64, rows: &[E], out: &mut 
             if total.to_bits() != 1f64.to_bits() {
                 arch.dispatch(|| divide(out, total));
             }
+        }
+        return;
+    }
+    let all: f64 = rows.iter().map(|&(weight, _)| weight).sum();
+    if (all - total).abs() > 1e-12 * total.abs() {
+        // On a sphere, not between the rows.
+        for (j, out) in out.iter_mut().enumerate() {
+            *out = rows.iter().map(|&(weight, row)| weight * row[j].into()).sum::<f64>() / total;
         }
         return;
     }

@@ -126,6 +126,14 @@ pub enum Reason {
         /// The greatest that counts.
         limit: f64,
     },
+    /// It claims a length of local training that makes no sense, or is far beyond the others'.
+    #[error("it states {steps:.3e} local steps, at most {limit:.3e} are believed")]
+    Steps {
+        /// What it claims.
+        steps: f64,
+        /// The most that is believed.
+        limit: f64,
+    },
     /// Its integers or booleans are not those of the others.
     #[error(
         "its integer tensors differ from those of most others; carry them from the base by keeping them local"
@@ -157,6 +165,7 @@ impl Reason {
             Self::Base { .. } => "base",
             Self::Age { .. } => "age",
             Self::Norm { .. } => "norm",
+            Self::Steps { .. } => "steps",
             Self::Integers => "integers",
             Self::Duplicate { .. } => "duplicate",
         }

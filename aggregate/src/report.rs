@@ -11,7 +11,7 @@ use crate::{PrivacyReport, Reducer, Rejected, ServerStep};
 /// Norms and distances are Euclidean over all float tensors that are merged. With `o` the base, or
 /// zero without one, and `z` what the updates were reduced to, before the server step: `‖x − o‖`,
 /// `‖x − z‖`, and the cosine of the angle between `x − o` and `z − o`. Private merging keeps them
-/// to itself.
+/// to itself, and gives all the same share.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Admitted {
     /// The update's file.
@@ -54,7 +54,7 @@ pub struct Change {
 #[non_exhaustive]
 pub struct Summary {
     /// The merged updates in an order that does not depend on how they were listed, so that
-    /// metadata made of it does not either: by fingerprint, then weight, then path.
+    /// metadata made of it does not either: by node, then fingerprint, weight and path.
     pub admitted: Vec<Admitted>,
     /// The others, sorted by path.
     pub rejected: Vec<Rejected>,

@@ -10,22 +10,25 @@ use crate::cohort::Cohort;
 use crate::dtype::{Kind, kind};
 use crate::gram::{Gram, Origin, gram};
 use crate::merge::Metadata;
-use crate::merge_block::{Merged, is_control};
+use crate::merge_block::Merged;
 use crate::model_writer::ModelWriter;
 use crate::mover::Mover;
 use crate::plan::{Plan, Slerp, check_number, needs_gram, plan};
 use crate::privacy::{PrivacyState, PrivateRound};
-use crate::reduce::{Outcome, Scratch};
+use crate::reduce::{Outcome, Scratch, reduce_block};
 use crate::reject::Reason;
 use crate::select::median;
 use crate::sparse::Sparse;
 use crate::state::StateWriter;
 use crate::summary::About;
 use crate::write::layout_order;
-use crate::{Error, Options, Reducer, Report};
+use crate::{Dtype, Error, Options, Reducer, Report};
 
 /// The most characters of a number.
 const LONGEST_NUMBER: usize = 24;
+
+/// The least deviation of norms, in medians: one node may well train many times as long as others.
+const LEAST_DEVIATION: f64 = 0.5;
 
 /// With fewer updates, a norm cannot be told from the others'.
 const LEAST_FOR_NORMS: usize = 4;
@@ -55,6 +58,8 @@ pub(crate) struct Run<'a> {
 #[derive(Debug, Clone)]
 pub(crate) struct Totals {
     pub(crate) moments: Vec<[f64; 2]>,
+    /// The same of control variates.
+    pub(crate) controls: Vec<[f64; 2]>,
     pub(crate) square: f64,
     pub(crate) changes: Vec<[f64; 2]>,
 }
@@ -62,15 +67,17 @@ pub(crate) struct Totals {
 impl Totals {
     pub(crate) fn new(cohort: &Cohort<'_>) -> Self {
         let changes = vec![[0.0; 2]; cohort.tensors.len()];
-        Self { moments: vec![[0.0; 2]; cohort.len()], square: 0.0, changes }
+        let none = vec![[0.0; 2]; cohort.len()];
+        Self { moments: none.clone(), controls: none, square: 0.0, changes }
     }
 
-    fn add(&mut self, block: Block, merged: &Merged) {
+    fn add(&mut self, block: Block, merged: &Merged, is_control: bool) {
         for (member, moments) in &merged.moments {
-            let sums = self.moments[*member].iter_mut();
+            let all = if is_control { &mut self.controls } else { &mut self.moments };
+            let sums = all[*member].iter_mut();
             sums.zip(moments).for_each(|(sum, more)| *sum += more);
         }
-        self.square += merged.square;
+        self.square += if is_control { 0.0 } else { merged.square };
         let changes = self.changes[block.tensor].iter_mut();
         changes.zip(merged.change).for_each(|(sum, more)| *sum += more);
     }
@@ -84,6 +91,8 @@ enum Written {
     },
     /// An update holds NaN or infinity in this block.
     NotFinite(Block),
+    /// The result does not fit its dtype.
+    OutOfRange(Error),
 }
 
 /// The files of a merge, which have yet to take their names.
@@ -171,14 +180,20 @@ impl Run<'_> {
         let (totals, buffer_bytes) = match self.write(&plan, &layout, &mut outputs)? {
             Written::All { totals, buffer_bytes } => (totals, buffer_bytes),
             Written::NotFinite(block) => return Ok(Attempt::NotFinite(block)),
+            // One that moved too far is to blame, if there is one.
+            Written::OutOfRange(error) => {
+                return self.far_updates()?.map(Attempt::Refused).ok_or(error);
+            }
         };
         self.cohort.check_unchanged()?;
         if let Some(saved) = self.mover.and_then(|mover| mover.saved.as_ref()) {
             saved.check_unchanged()?;
         }
-        let norms: Vec<f64> = totals.moments.iter().map(|m| m[0].sqrt()).collect();
-        if let Some(refused) = self.far_norms(&norms) {
-            return Ok(Attempt::Refused(refused));
+        for moments in [&totals.moments, &totals.controls] {
+            let norms: Vec<f64> = moments.iter().map(|m| m[0].sqrt()).collect();
+            if let Some(refused) = self.far_norms(&norms) {
+                return Ok(Attempt::Refused(refused));
+            }
         }
 
         let summary = about.summary(Some(&totals));
@@ -237,7 +252,7 @@ impl Run<'_> {
                     bad_block = Some(block);
                     return Err(Error::NoUpdates);
                 }
-                totals.add(block, &merged);
+                totals.add(block, &merged, self.is_control(&self.cohort.tensors[block.tensor]));
                 outputs.model.write(places[block.tensor], block.start, &merged.bytes)?;
                 if let Some((state, _)) = &mut outputs.state {
                     state.write(block, &merged.memory)?;
@@ -251,7 +266,10 @@ impl Run<'_> {
         if let Some(block) = bad_block {
             return Ok(Written::NotFinite(block));
         }
-        done?;
+        match done {
+            Err(error @ Error::OutOfRange { .. }) => return Ok(Written::OutOfRange(error)),
+            other => other?,
+        }
         let buffer_bytes = scratches.iter().map(Scratch::n_bytes).sum();
         Ok(Written::All { totals, buffer_bytes })
     }
@@ -259,7 +277,7 @@ impl Run<'_> {
     /// Whether a tensor is reduced by the rule: a float that is not kept, and no control variate.
     fn is_reduced(&self, tensor: usize) -> bool {
         let info = &self.cohort.tensors[tensor];
-        kind(info.dtype) == Kind::Float && !self.kept[tensor] && !is_control(info)
+        kind(info.dtype) == Kind::Float && !self.kept[tensor] && !self.is_control(info)
     }
 
     fn blocks(&self, layout: &[usize]) -> Blocks {
@@ -302,25 +320,69 @@ impl Run<'_> {
         Ok(Some((plan, Some(products))))
     }
 
+    /// The updates that moved much further than the others, found in a pass of its own.
+    pub(crate) fn far_updates(&self) -> Result<Option<Vec<(PathBuf, Reason)>>, Error> {
+        let order: Vec<usize> =
+            (0..self.cohort.tensors.len()).filter(|&i| self.is_reduced(i)).collect();
+        let blocks = self.blocks(&order);
+        if self.cohort.base.is_none() {
+            return Ok(None);
+        }
+        let mean = plan(self.cohort, None, None, &Options::default());
+        let mut squares = vec![0.0; self.cohort.len()];
+        pass(
+            blocks.len(),
+            &mut workers(Scratch::default),
+            |scratch, i| {
+                let block = blocks.get(i);
+                let Scratch { bytes, narrow, wide, result } = scratch;
+                let outcome = if self.cohort.tensors[block.tensor].dtype == Dtype::F64 {
+                    reduce_block(self.cohort, &mean, block, true, bytes, wide, result)?
+                } else {
+                    reduce_block(self.cohort, &mean, block, true, bytes, narrow, result)?
+                };
+                let known = outcome == Outcome::Reduced;
+                Ok(if known { std::mem::take(&mut result.moments) } else { Vec::new() })
+            },
+            |_, moments| {
+                for (member, [square, _]) in moments {
+                    squares[member] += square;
+                }
+                Ok(())
+            },
+        )?;
+        let norms: Vec<f64> = squares.into_iter().map(f64::sqrt).collect();
+        Ok(self.far_norms(&norms))
+    }
+
     /// The updates that moved much further than the others, if there are some.
     fn far_norms(&self, norms: &[f64]) -> Option<Vec<(PathBuf, Reason)>> {
         let max_deviation = self.options.max_deviation.filter(|_| self.private.is_none())?;
         self.cohort.base?;
-        if norms.len() < LEAST_FOR_NORMS {
-            return None;
+        let mut refused = Vec::new();
+        let layout = |i: usize| self.cohort.members[i].input.file.tensors().as_ptr();
+        let mut seen = Vec::new();
+        for i in 0..norms.len() {
+            if seen.contains(&layout(i)) {
+                continue;
+            }
+            seen.push(layout(i));
+            // Parts of different size move differently far.
+            let alike: Vec<usize> = (i..norms.len()).filter(|&j| layout(j) == layout(i)).collect();
+            let of: Vec<f64> = alike.iter().map(|&j| norms[j]).collect();
+            let middle = median(&of);
+            // Where half of the updates did not move at all, moving is no reason.
+            if alike.len() < LEAST_FOR_NORMS || middle <= 0.0 {
+                continue;
+            }
+            let distances: Vec<f64> = of.iter().map(|norm| (norm - middle).abs()).collect();
+            let deviation = (1.4826 * median(&distances)).max(LEAST_DEVIATION * middle);
+            let limit = middle + max_deviation * deviation;
+            for &j in alike.iter().filter(|&&j| norms[j] > limit) {
+                let reason = Reason::Norm { norm: norms[j], median: middle, limit };
+                refused.push((self.cohort.members[j].input.update.path.clone(), reason));
+            }
         }
-        let middle = median(norms);
-        let distances: Vec<f64> = norms.iter().map(|norm| (norm - middle).abs()).collect();
-        let deviation = (1.4826 * median(&distances)).max(0.1 * middle);
-        let limit = middle + max_deviation * deviation;
-        let members = self.cohort.members.iter().zip(norms);
-        let refused: Vec<_> = members
-            .filter(|&(_, &norm)| norm > limit)
-            .map(|(member, &norm)| {
-                (member.input.update.path.clone(), Reason::Norm { norm, median: middle, limit })
-            })
-            .collect();
-        // Where half of the updates did not move at all, moving is no reason.
-        (!refused.is_empty() && middle > 0.0).then_some(refused)
+        (!refused.is_empty()).then_some(refused)
     }
 }

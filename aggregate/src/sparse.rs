@@ -96,8 +96,9 @@ impl Sparse {
                     }
                 }
                 for (k, (out, &b)) in out.iter_mut().zip(base).enumerate() {
-                    let merged = if total[k] > 0.0 { sum[k] / total[k] } else { 0.0 };
-                    *out = b.into() + scale * merged;
+                    // Not `b + 0`, which would turn −0 into 0.
+                    let moves = total[k] > 0.0;
+                    *out = if moves { b.into() + scale * sum[k] / total[k] } else { b.into() };
                 }
             }
             Reducer::Dare { density, scale, seed } => {
@@ -114,8 +115,9 @@ impl Sparse {
                     rng.set_word_pos(((block.tensor as u128) << 36) + block.start as u128);
                     let factor = scale * weight / (total * density);
                     for ((out, &x), &b) in out.iter_mut().zip(row).zip(base) {
-                        if u64::from(rng.next_u32()) <= below {
-                            *out += factor * change(x, b);
+                        let d = change(x, b);
+                        if u64::from(rng.next_u32()) <= below && d.abs() > 0.0 {
+                            *out += factor * d;
                         }
                     }
                 }

@@ -24,8 +24,10 @@ impl About<'_> {
         const LONGEST: f64 = -2.225_073_858_507_201_4e-308;
         let Self { run, plan, layout, step, privacy } = *self;
         let (cohort, tensors) = (run.cohort, run.cohort.tensors);
-        let shares = shares(plan, cohort);
         let is_private = run.private.is_some();
+        // What each has would tell how far it moved.
+        let equal = || vec![1.0 / cohort.len() as f64; cohort.len()];
+        let shares = if is_private { equal() } else { shares(plan, cohort) };
         let mut members = cohort.members.iter().enumerate().peekable();
         let admitted: Vec<Admitted> = run
             .admission

@@ -1,7 +1,8 @@
 //! Laws of all reducers: fixed points, bounds, order and threads, bad updates, partial models.
 
 use aggregate::{
-    Bucketing, Error, OnRejection, Options, Reason, Reducer, ServerStep, Update, WeightFile,
+    Bucketing, Control, Error, OnRejection, Options, Reason, Reducer, ServerStep, Update,
+    WeightFile,
 };
 use proptest::prelude::*;
 
@@ -160,7 +161,7 @@ fn an_update_that_moved_too_far_is_refused() {
     let quorum = Options { quorum: 7, ..options.clone() };
     let error = folder.merge(&updates, &quorum).unwrap_err();
     assert!(
-        error.to_string().starts_with("6 updates can be merged, the quorum is 7:\n"),
+        error.to_string().starts_with("6 updates can be merged, the quorum is 7; refused:\n"),
         "{error}"
     );
     let young = Options { max_age: Some(1), ..options };
@@ -186,6 +187,12 @@ fn integers_are_carried_and_must_agree() {
     let report = folder.merge(&updates, &Options::default()).unwrap();
     assert_eq!(report.summary.rejected[0].reason, Reason::Integers);
     assert_eq!((folder.merged(), count()), (vec![2.0], large.to_le_bytes().to_vec()));
+    // Those of a part must agree too.
+    let part = Update { partial: true, ..updates[2].clone() };
+    let base = Some(save("whole", 0.0, large).path);
+    let with_part = [updates[0].clone(), updates[1].clone(), part];
+    let report = folder.merge(&with_part, &Options { base, ..Options::default() }).unwrap();
+    assert_eq!(report.summary.rejected[0].reason, Reason::Integers);
     // Kept local, they are the base's.
     let base = save("base", 0.0, 5).path;
     let keep_local = vec!["cou*".to_owned()];
@@ -258,6 +265,9 @@ fn late_updates_are_changes_of_their_own_base() {
     folder.merge(&[late.clone(), fresh.clone()], &options).unwrap();
     // Half of the late change (4, 0) at discount 1/2, and half of the fresh one (0, 2).
     assert_eq!(folder.merged(), [13.0, 25.0]);
+    let report = folder.merge(&[late.clone(), fresh.clone()], &options).unwrap();
+    let norm = |place: usize| report.summary.admitted[place].norm.unwrap();
+    assert!((norm(0).max(norm(1)) - 4.0).abs() < 1e-12, "the norm is that of its own change");
     // Without the file it started from, it is refused.
     let without = Options { older_bases: Vec::new(), ..options.clone() };
     let report = folder.merge(&[late, fresh], &without).unwrap();
@@ -281,14 +291,21 @@ fn control_variates_move_as_far_as_nodes_took_part() {
         .iter()
         .map(|&c| Update::new(save(&c.to_string(), c, c), 1.0))
         .collect();
-    let control = || values(&folder.path("out"), &name);
-    let options = Options { base, max_deviation: None, ..Options::default() };
+    let variate = || values(&folder.path("out"), &name);
+    let control = Control::Scaffold { population: None };
+    let options = Options { base, control, max_deviation: None, ..Options::default() };
     folder.merge(&updates, &options).unwrap();
-    assert_eq!((folder.merged(), control()), (vec![5.0], vec![5.0]));
-    // Of eight nodes four took part: half of the mean change. The rule does not reach it.
-    let reducer = Reducer::Median;
-    folder.merge(&updates, &Options { population: Some(8), reducer, ..options }).unwrap();
-    assert_eq!((folder.merged(), control()), (vec![3.5], vec![3.0]));
+    assert_eq!((folder.merged(), variate()), (vec![5.0], vec![5.0]));
+    // Of eight nodes four took part: half of the mean change.
+    let control = Control::Scaffold { population: Some(8) };
+    folder.merge(&updates, &Options { control, ..options.clone() }).unwrap();
+    assert_eq!((folder.merged(), variate()), (vec![5.0], vec![3.0]));
+    // Without a word they are tensors like any other.
+    let (control, reducer) = (Control::None, Reducer::Median);
+    folder.merge(&updates, &Options { control, reducer, ..options.clone() }).unwrap();
+    assert_eq!((folder.merged(), variate()), (vec![3.5], vec![3.5]));
+    let error = folder.merge(&updates, &Options { reducer, ..options }).unwrap_err();
+    assert!(matches!(error, Error::ControlConflict));
 }
 
 #[test]
@@ -315,6 +332,133 @@ fn numbers_that_a_rule_cannot_stand_are_errors() {
     for bad in ["meen", "median:trim=1", "trimmed-mean:trim", "krum:byzantine=-1", "mean:name=x"] {
         assert!(bad.parse::<Reducer>().is_err(), "{bad}");
     }
+}
+
+/// Where the attacker alone holds a tensor, what the others lack counts as no change.
+#[test]
+fn parts_do_not_undo_clipping() {
+    let folder = Folder::new();
+    let both = |a: f32, b: f32| [f32_tensor_of("a", a), f32_tensor_of("b", b)];
+    let base = Some(folder.save("base", &both(0.0, 0.0).each_ref().map(Owned::tensor)));
+    let part = |file: &str, name: &'static str, value: f32| {
+        let path = folder.save(file, &[f32_tensor_of(name, value).tensor()]);
+        Update { partial: true, ..Update::new(path, 1.0) }
+    };
+    let mut updates: Vec<Update> =
+        (0..5).map(|i| part(&format!("{i}"), "a", 1.0 + i as f32 / 10.0)).collect();
+    updates.push(part("attacker", "b", 8000.0));
+    for (reducer, most) in [
+        ("norm-clipped-mean:max_norm=1", 1.0 / 6.0),
+        ("centred-clipping:radius=1,steps=1", 1.0 / 6.0),
+        ("geometric-median", 2.0),
+        ("krum", 0.0),
+    ] {
+        let reducer = reducer.parse().unwrap();
+        let options =
+            Options { base: base.clone(), reducer, max_deviation: None, ..Options::default() };
+        folder.merge(&updates, &options).unwrap();
+        let moved = values(&folder.path("out"), "b")[0];
+        assert!(moved.abs() <= most + 1e-6, "{reducer:?} moved by {moved}");
+    }
+    let privacy = aggregate::Privacy {
+        clip_norm: 1.0,
+        noise_multiplier: 1e-6,
+        sampling_rate: 1.0,
+        delta: 1e-5,
+        adaptive: None,
+        seed: Some(1),
+    };
+    let state_out = Some(folder.path("state"));
+    let options = Options { base, privacy: Some(privacy), state_out, ..Options::default() };
+    let summary = folder.merge(&updates, &options).unwrap().summary;
+    let moved = values(&folder.path("out"), "b")[0];
+    assert!((moved - 1.0 / 6.0).abs() < 1e-4, "{moved}");
+    assert!(
+        summary.admitted.iter().all(|a| a.norm.is_none() && (a.share * 6.0 - 1.0).abs() < 1e-12)
+    );
+}
+
+/// A tensor of one value.
+struct Owned(&'static str, [f32; 1]);
+
+impl Owned {
+    fn tensor(&self) -> aggregate::TensorRef<'_> {
+        f32_tensor(self.0, &[1], &self.1)
+    }
+}
+
+fn f32_tensor_of(name: &'static str, value: f32) -> Owned {
+    Owned(name, [value])
+}
+
+#[test]
+fn one_update_out_of_range_does_not_stop_the_others() {
+    for (reducer, server_step) in [
+        ("mean", "adam"),
+        ("mean", "adagrad"),
+        ("mean", "yogi"),
+        ("krum", "replace"),
+        ("centred-clipping", "replace"),
+    ] {
+        let folder = Folder::new();
+        let (mut updates, options) = updates(&folder, 8);
+        let far = folder.save(
+            "far",
+            &[f32_tensor("a", &[100], &[1e25; 100]), f32_tensor("b", &[10, 20], &[1e30; 200])],
+        );
+        updates.push(from_node("far", &far, 1.0));
+        let options = Options {
+            reducer: reducer.parse().unwrap(),
+            server_step: server_step.parse().unwrap(),
+            state_out: Some(folder.path("state")),
+            ..options
+        };
+        let report = folder.merge(&updates, &options).unwrap();
+        let [rejected] = &report.summary.rejected[..] else { panic!("{report:?}") };
+        assert!(matches!(rejected.reason, Reason::Norm { .. }), "{reducer} {server_step}");
+    }
+}
+
+#[test]
+fn long_training_is_no_attack_and_absurd_steps_are() {
+    let folder = Folder::new();
+    let (mut updates, options) = updates(&folder, 6);
+    // Five times as far as the others, as after many more local steps.
+    let base = WeightFile::open(folder.path("base")).unwrap();
+    let all: Vec<f32> = ["a", "b"].iter().flat_map(|t| base.read_f32(t).unwrap()).collect();
+    let far: Vec<f32> =
+        all.iter().zip(testkit::sequence(77, 300)).map(|(x, d)| x + 0.45 * d).collect();
+    let tensors = [f32_tensor("a", &[100], &far[..100]), f32_tensor("b", &[10, 20], &far[100..])];
+    updates.push(from_node("slow", &folder.save("slow", &tensors), 1.0));
+    assert!(folder.merge(&updates, &options).unwrap().summary.rejected.is_empty());
+    let nova = Options { reducer: Reducer::Nova, ..options };
+    updates[6].steps = 2e9;
+    let report = folder.merge(&updates, &nova).unwrap();
+    assert!(matches!(report.summary.rejected[0].reason, Reason::Steps { .. }));
+}
+
+#[test]
+fn a_sphere_is_round_in_every_dtype() {
+    use aggregate::{TensorData, TensorRef};
+    let folder = Folder::new();
+    let rows = [[1.0, 0.0, 0.0, 2.0], [0.0, 1.0, 1.0, 1.0]];
+    let options = Options { reducer: Reducer::Slerp { t: 0.5 }, ..Options::default() };
+    let wide = rows.map(|row| {
+        let tensor = TensorRef { name: "w", shape: &[4], data: TensorData::F64(&row) };
+        Update::new(folder.save(&format!("wide{}", row[0]), &[tensor]), 1.0)
+    });
+    folder.merge(&wide, &options).unwrap();
+    let found = folder.merged();
+    let narrow = rows.map(|row| {
+        Update::new(folder.save_f32(&format!("n{}", row[0]), &row.map(|v| v as f32)), 1.0)
+    });
+    folder.merge(&narrow, &options).unwrap();
+    for (a, b) in found.iter().zip(folder.merged()) {
+        assert!((a - b).abs() < 1e-6, "{a} {b}");
+    }
+    let partial = wide.map(|update| Update { partial: true, ..update });
+    let base = Some(folder.path("wide1"));
+    assert!(folder.merge(&partial, &Options { base, ..options }).is_err());
 }
 
 proptest! {

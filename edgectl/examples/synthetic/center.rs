@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use aggregate::{
-    Bucketing, CONTROL_PREFIX, Options, TensorData, TensorRef, WeightFile, nova_steps, write_file,
+    Bucketing, CONTROL_PREFIX, Control, Options, TensorData, TensorRef, WeightFile, nova_steps,
+    write_file,
 };
 use tempfile::TempDir;
 
@@ -88,7 +89,11 @@ impl Files {
             reducer: method.center.reduce,
             bucketing: method.bucket.map(|size| Bucketing { size, seed: round }),
             server_step: method.center.server,
-            population: Some(DEVICES as u32),
+            control: if self.scaffold {
+                Control::Scaffold { population: Some(DEVICES as u32) }
+            } else {
+                Control::None
+            },
             // The devices differ by orders of magnitude, and every rule shall stand by itself.
             max_deviation: None,
             state_in: Some(self.path("state")),

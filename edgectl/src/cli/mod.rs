@@ -159,6 +159,7 @@ Examples:
       --out merged.safetensors
   edgectl aggregate a/model.safetensors.index.json b/model.safetensors.index.json \\
       --out c/model.safetensors.index.json --shard-size 2GB")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub struct AggregateArgs {
     /// The weight files to merge; of models in several files, their index
     #[arg(value_name = "UPDATE", required = true)]
@@ -197,7 +198,8 @@ pub struct AggregateArgs {
     /// Average so many updates at random before the reducer sees them
     #[arg(long, value_name = "SIZE")]
     pub bucket: Option<usize>,
-    /// Seed of the buckets, another one in every round [default: the round of the base]
+    /// Seed of the buckets, another one in every round [default: the round of the base, 0 where it
+    /// has none]
     #[arg(long, requires = "bucket", value_name = "N")]
     pub bucket_seed: Option<u64>,
     /// One weight per file, in their order [default: the number of examples in each checkpoint]
@@ -206,6 +208,9 @@ pub struct AggregateArgs {
     /// All updates weigh the same
     #[arg(long, conflicts_with = "weights")]
     pub uniform: bool,
+    /// Merged updates weigh as many as the updates in them, which they state themselves
+    #[arg(long, conflicts_with_all = ["weights", "uniform"])]
+    pub by_count: bool,
     /// Learning rate of the strategy's server step
     #[arg(long)]
     pub lr: Option<f32>,
@@ -228,11 +233,11 @@ pub struct AggregateArgs {
     /// How many updates must be left, at least
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub quorum: usize,
-    /// Move refused updates to this folder
+    /// Move refused updates to this folder, but for models in several files
     #[arg(long, value_name = "DIR")]
     pub quarantine: Option<PathBuf>,
     /// Clip every change to this norm and blur the mean, so that it does not tell who took part
-    #[arg(long, value_name = "NORM", requires = "noise_multiplier")]
+    #[arg(long, value_name = "NORM", requires = "noise_multiplier", conflicts_with = "weights")]
     pub clip_norm: Option<f64>,
     /// Deviation of the noise on the sum of changes, in units of the norm
     #[arg(long, value_name = "Z", requires = "clip_norm")]
@@ -250,7 +255,7 @@ pub struct AggregateArgs {
     #[arg(long, value_name = "N", requires = "clip_norm")]
     pub insecure_seed: Option<u64>,
     /// Nodes there are in all, for scaffold
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub population: Option<u32>,
     /// Largest file of a model in several files, for example 2GB
     #[arg(long, value_name = "SIZE", value_parser = byte_size)]

@@ -1,10 +1,11 @@
 //! `edgectl aggregate`: merges weight files.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use aggregate::{
-    AdaptiveClip, Bucketing, OnRejection, Options, Privacy, Reducer, ServerStep, WeightFile,
+    AdaptiveClip, Bucketing, Control, OnRejection, Options, Privacy, Reducer, ServerStep,
+    WeightFile,
 };
 use anyhow::{Context, ensure};
 use serde::Serialize;
@@ -69,11 +70,19 @@ pub(super) fn run(args: &AggregateArgs, output: Output) -> anyhow::Result<()> {
     }
     let (strategy, plan) = plan(args)?;
     let Merged { report, refused, weights_unknown, note } = merge(&args.updates, &plan)?;
-    if weights_unknown && args.weights.is_none() && !args.uniform && note.reduce.is_weighted() {
+    if weights_unknown
+        && args.weights.is_none()
+        && !args.uniform
+        && !args.by_count
+        && note.reduce.is_weighted()
+    {
         output.note("note: no file says how many examples it was trained on; all weigh the same");
     }
     let quarantined = match &args.quarantine {
-        Some(folder) => quarantine(&refused, folder)?,
+        Some(folder) => {
+            let stay = [Some(&args.out), args.base.as_ref()];
+            quarantine(&refused, folder, &stay)?
+        }
         None => Vec::new(),
     };
     let MergeNote { reduce, server, weight, n_updates, updates, changes, privacy } = note;
@@ -133,7 +142,13 @@ fn plan(args: &AggregateArgs) -> anyhow::Result<(String, Merge<'_>)> {
     options.older_bases.clone_from(&args.older_base);
     options.max_age = args.max_age;
     options.quorum = args.quorum;
-    options.population = args.population.or(options.population);
+    if let Some(population) = args.population {
+        ensure!(
+            matches!(options.control, Control::Scaffold { .. }),
+            "--population belongs to --strategy scaffold"
+        );
+        options.control = Control::Scaffold { population: Some(population) };
+    }
     options.shard_bytes = args.shard_size;
     options.privacy = privacy(args);
     options.on_rejection = if args.strict {
@@ -147,6 +162,8 @@ fn plan(args: &AggregateArgs) -> anyhow::Result<(String, Merge<'_>)> {
         plan.weights = Weights::Given(weights);
     } else if args.uniform {
         plan.weights = Weights::Rule(UpdateWeights::Uniform);
+    } else if args.by_count {
+        plan.weights = Weights::Rule(UpdateWeights::Count);
     }
     let name = match (&args.strategy, args.reduce, args.server, &args.weights) {
         (None, None, None, Some(_)) => "weighted".to_owned(),
@@ -185,6 +202,10 @@ fn by_strategy(args: &AggregateArgs) -> anyhow::Result<Merge<'_>> {
         options: Options {
             reducer: strategy.reduce,
             server_step: strategy.server,
+            control: match strategy.name {
+                "scaffold" => Control::Scaffold { population: None },
+                _ => Control::None,
+            },
             ..Options::default()
         },
         bucket_by_round: true,
@@ -221,9 +242,21 @@ fn privacy(args: &AggregateArgs) -> Option<Privacy> {
 }
 
 /// Moves refused files to a folder; the new paths. A name that is taken there gets a number.
-fn quarantine(refused: &[Refused], folder: &Path) -> anyhow::Result<Vec<String>> {
+///
+/// What is also named as output or base stays: it is the global model, whatever it was as an update.
+fn quarantine(
+    refused: &[Refused],
+    folder: &Path,
+    stay: &[Option<&PathBuf>],
+) -> anyhow::Result<Vec<String>> {
+    let real = |path: &Path| std::fs::canonicalize(path).ok();
+    let stay: Vec<_> = stay.iter().flatten().filter_map(|path| real(path)).collect();
     let mut moved = Vec::new();
     for path in refused.iter().map(|refused| Path::new(&refused.path)) {
+        let is_index = path.extension().is_some_and(|extension| extension == "json");
+        if is_index || real(path).is_none_or(|path| stay.contains(&path)) {
+            continue;
+        }
         let Some(name) = path.file_name().filter(|_| path.is_file()) else { continue };
         let name = name.to_string_lossy();
         let free = (0..u32::MAX)
@@ -255,7 +288,7 @@ fn text(report: &Report) -> String {
         report.tensors
     );
     for rejected in &report.rejected {
-        text += &format!("\nrefused: {}: {}", rejected.path, rejected.reason);
+        text += &format!("\nrefused: {}: {}", plain(&rejected.path), plain(&rejected.reason));
     }
     for path in &report.quarantined {
         text += &format!("\nmoved to {path}");
@@ -275,7 +308,7 @@ fn text(report: &Report) -> String {
         .map(|UpdateReport { path, note: u }| {
             let weight = u.weight.map_or("-".to_owned(), |w| format!("{w}"));
             let measured = [u.share, u.norm, u.distance, u.cosine].map(number);
-            [path.clone(), weight].into_iter().chain(measured).collect()
+            [plain(path), weight].into_iter().chain(measured).collect()
         })
         .collect();
     let header = ["update", "weight", "share", "moved", "from result", "cosine"];
@@ -290,10 +323,15 @@ fn text(report: &Report) -> String {
         .iter()
         .take(3)
         .filter(|c| c.relative.is_some())
-        .map(|c| format!("{} {:.2} %", c.tensor, 100.0 * c.relative.unwrap_or(0.0)));
+        .map(|c| format!("{} {:.2} %", plain(&c.tensor), 100.0 * c.relative.unwrap_or(0.0)));
     let largest: Vec<String> = largest.collect();
     if !largest.is_empty() {
         text += &format!("\n\nmoved most: {}", largest.join(", "));
     }
     text
+}
+
+/// A text from a file without what would steer a terminal.
+fn plain(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }

@@ -4,14 +4,16 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use aggregate::{Bucketing, OnRejection, Options, Report, Summary, Update, WeightFile, nova_steps};
+use aggregate::{
+    Bucketing, Control, OnRejection, Options, Report, Summary, Update, WeightFile, nova_steps,
+};
 use anyhow::{Context, bail, ensure};
 use optim::OptimizerConfig;
 use serde::Serialize;
 
 use super::note::MergeNote;
 use crate::checkpoint::{METADATA_KEY, Meta, Provenance};
-use crate::job::{FederationConfig, LearningRate, UpdateWeights};
+use crate::job::{Correction, FederationConfig, LearningRate, UpdateWeights};
 
 /// How to merge.
 #[derive(Debug, Clone)]
@@ -41,7 +43,10 @@ impl<'a> Merge<'a> {
                 bucketing: federation.bucket.map(|size| Bucketing { size, seed: 0 }),
                 server_step: federation.server,
                 keep_local: federation.keep_local.clone(),
-                population: federation.population,
+                control: match federation.correction {
+                    Correction::None => Control::None,
+                    Correction::Scaffold => Control::Scaffold { population: federation.population },
+                },
                 max_deviation: Some(federation.max_deviation)
                     .filter(|&deviations| deviations > 0.0),
                 on_rejection: OnRejection::SkipBadValues,
@@ -114,8 +119,12 @@ impl UpdateFile {
             Ok(file) if !file.metadata().contains_key(METADATA_KEY) => {
                 let mut metadata = file.metadata().clone();
                 let note = metadata.remove(MERGE_KEY);
-                match note.map(|note| serde_json::from_str(&note)).transpose() {
-                    Ok(note) => Origin::Foreign { metadata, note },
+                match note.map(|note| serde_json::from_str::<MergeNote>(&note)).transpose() {
+                    Ok(Some(note)) if !(note.weight.is_finite() && note.weight >= 0.0) => {
+                        let weight = note.weight;
+                        Origin::Damaged(format!("the metadata key {MERGE_KEY:?}: weight {weight}"))
+                    }
+                    Ok(note) => Origin::Foreign { metadata, note: note.map(Box::new) },
                     Err(error) => {
                         Origin::Damaged(format!("the metadata key {MERGE_KEY:?}: {error}"))
                     }
@@ -147,7 +156,17 @@ impl UpdateFile {
 
     /// How many nodes' updates it stands for.
     fn n_updates(&self) -> u64 {
-        self.note().map_or(1, |note| note.n_updates.max(1))
+        self.note().map_or(1, |note| note.n_updates.clamp(1, MOST_UPDATES))
+    }
+
+    /// The nodes whose updates it is made of.
+    fn nodes(&self) -> Vec<&str> {
+        let provenance = self.meta().map(|meta| &meta.provenance);
+        match provenance {
+            Some(p) if !p.merged.is_empty() => p.merged.iter().map(String::as_str).collect(),
+            Some(p) => p.node.as_deref().into_iter().collect(),
+            None => Vec::new(),
+        }
     }
 
     fn update(&self, base: Option<&Meta>) -> Update {
@@ -176,8 +195,17 @@ fn effective_steps(meta: &Meta) -> f64 {
         LearningRate::Fixed(lr) => f64::from(lr),
         LearningRate::Auto => 0.0,
     };
-    nova_steps(meta.provenance.local_steps.max(1), momentum, lr * f64::from(train.proximal))
+    // A merged update states the sum of what its nodes did.
+    let n_merged = meta.provenance.merged.len().max(1) as u64;
+    nova_steps(
+        (meta.provenance.local_steps / n_merged).max(1),
+        momentum,
+        lr * f64::from(train.proximal),
+    )
 }
+
+/// More nodes than that are not believed.
+const MOST_UPDATES: u64 = 1_000_000_000;
 
 /// The metadata key of a merge of files of other programs.
 const MERGE_KEY: &str = "edgectl.merge";
@@ -217,6 +245,8 @@ pub fn merge(paths: &[PathBuf], options: &Merge<'_>) -> anyhow::Result<Merged> {
         }
     }
     let mut refused = refuse_other_schemas(&mut files, base_meta.as_ref())?;
+    refused.extend(refuse_overlaps(&mut files));
+    refused.sort();
     if let Some(first) =
         refused.first().filter(|_| options.options.on_rejection != OnRejection::Skip)
     {
@@ -232,12 +262,12 @@ pub fn merge(paths: &[PathBuf], options: &Merge<'_>) -> anyhow::Result<Merged> {
     let weights_unknown = files.iter().all(|f| f.meta().is_none() && f.note().is_none());
     match options.weights {
         Weights::Rule(UpdateWeights::Examples) => weigh_by_examples(&mut files)?,
-        Weights::Rule(UpdateWeights::Uniform) => {
+        Weights::Rule(UpdateWeights::Count) => {
             for file in &mut files {
                 file.weight = file.n_updates() as f64;
             }
         }
-        Weights::Given(_) => {}
+        Weights::Rule(UpdateWeights::Uniform) | Weights::Given(_) => {}
     }
     let updates: Vec<Update> = files.iter().map(|file| file.update(base_meta.as_ref())).collect();
     let base_metadata = match (options.base, &base_meta) {
@@ -273,7 +303,7 @@ pub fn merge(paths: &[PathBuf], options: &Merge<'_>) -> anyhow::Result<Merged> {
 /// How many nodes' updates were merged, those within merged updates included.
 fn n_updates(files: &[UpdateFile], summary: &Summary) -> u64 {
     let admitted = |file: &&UpdateFile| summary.admitted.iter().any(|a| a.path == file.path);
-    files.iter().filter(admitted).map(UpdateFile::n_updates).sum()
+    files.iter().filter(admitted).map(UpdateFile::n_updates).fold(0, u64::saturating_add)
 }
 
 /// Names of the parts of a schema.
@@ -344,6 +374,34 @@ fn refuse_other_schemas(
     Ok(refused)
 }
 
+/// Takes out updates of nodes that stand in a merged update too; of two merged updates with a node
+/// in common, the one of fewer nodes, or else the later in the order of paths.
+fn refuse_overlaps(files: &mut Vec<UpdateFile>) -> Vec<Refused> {
+    let mut order: Vec<usize> = (0..files.len()).collect();
+    order.sort_by_key(|&i| (std::cmp::Reverse(files[i].nodes().len()), &files[i].path));
+    let mut taken: BTreeMap<&str, &Path> = BTreeMap::new();
+    let mut refused = Vec::new();
+    for i in order {
+        let file = &files[i];
+        let nodes = file.nodes();
+        let overlap = nodes.iter().find_map(|node| Some((*node, *taken.get(node)?)));
+        match overlap {
+            // Two plain updates of one node are told apart by their content, in the merge.
+            Some((node, by)) if files.iter().any(|f| f.path == by && f.nodes().len() > 1) => {
+                refused.push(Refused {
+                    path: file.path.display().to_string(),
+                    node: file.meta().and_then(|meta| meta.provenance.node.clone()),
+                    reason: format!("node {node:?} is in {} already", by.display()),
+                });
+            }
+            _ => taken.extend(nodes.into_iter().map(|node| (node, file.path.as_path()))),
+        }
+    }
+    let paths: Vec<String> = refused.iter().map(|r| r.path.clone()).collect();
+    files.retain(|file| !paths.contains(&file.path.display().to_string()));
+    refused
+}
+
 /// Each update weighs as many as its training windows, a merge of foreign files what these weighed;
 /// if no file says, all weigh the same.
 fn weigh_by_examples(files: &mut [UpdateFile]) -> anyhow::Result<()> {
@@ -391,16 +449,18 @@ fn metadata(
             None => vec![a.node.clone().unwrap_or_else(|| a.fingerprint.clone())],
         }
     });
+    let is_private = summary.privacy.is_some();
     meta.provenance = Provenance {
         node: None,
         round: meta.provenance.round.saturating_add(1),
         base: summary.base_hash.clone(),
-        examples: sum(|p| p.examples),
-        local_steps: sum(|p| p.local_steps),
+        examples: if is_private { 0 } else { sum(|p| p.examples) },
+        local_steps: if is_private { 0 } else { sum(|p| p.local_steps) },
         // Without a base the result of partial updates is no whole model either.
         partial: base.is_none() && meta.provenance.partial,
         metrics: BTreeMap::new(),
-        merged: merged.collect(),
+        // Who took part is what private merging hides.
+        merged: if is_private { Vec::new() } else { merged.collect() },
         merge: Some(note),
     };
     meta.provenance.merged.sort();

@@ -98,7 +98,11 @@ impl MergeNote {
             server: summary.server_step,
             weight: summary.total_weight.min(f64::MAX),
             n_updates,
-            updates: admitted.chain(refused).collect(),
+            // Who took part is what private merging hides.
+            updates: match summary.privacy {
+                Some(_) => Vec::new(),
+                None => admitted.chain(refused).collect(),
+            },
             changes: changes.collect(),
             privacy: summary.privacy.map(PrivacyNote::of),
         }

@@ -234,6 +234,8 @@ pub enum UpdateWeights {
     Examples,
     /// All the same.
     Uniform,
+    /// A merged update as many as the updates in it, any other 1.
+    Count,
 }
 
 impl Job {
@@ -306,6 +308,7 @@ impl Job {
 impl Job {
     fn validate_correction(&self) -> anyhow::Result<()> {
         let (train, federation) = (&self.train, &self.federation);
+        ensure!(federation.population != Some(0), "[federation] population must be at least 1");
         let is_dyn = matches!(federation.server, ServerStep::Dyn { .. });
         if federation.correction == Correction::None && !is_dyn {
             return Ok(());

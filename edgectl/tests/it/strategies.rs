@@ -83,7 +83,7 @@ fn a_merge_of_merges_is_the_merge_of_all() {
         json(at, &[&["aggregate"], updates, &end[..], more].concat())
     };
     let [a, b, c] = ["n1.safetensors", "n2.safetensors", "n3.safetensors"];
-    for more in [&[][..], &["--uniform"][..]] {
+    for more in [&[][..], &["--by-count"][..]] {
         let all = merge(&[a, b, c], "all.safetensors", more);
         merge(&[a, b], "region.safetensors", more);
         let tree = merge(&["region.safetensors", c], "tree.safetensors", more);
@@ -99,6 +99,9 @@ fn a_merge_of_merges_is_the_merge_of_all() {
                 assert!((e - f).abs() <= 2e-7 * e.abs() + 1e-9, "{}: {e} {f}", tensor.name);
             }
         }
+        // Who is in the region's file does not count once more.
+        let twice = ["aggregate", "region.safetensors", a, "--out", "twice.safetensors"];
+        fails(at, &twice, &["node_1", "region.safetensors already"]);
         let names = json(at, &["inspect", "tree.safetensors"]);
         let merged = &names["edgectl"]["provenance"]["merged"];
         assert_eq!(merged.as_array().expect("a list").len(), 3, "{merged}");
@@ -133,7 +136,7 @@ fn files_of_other_programs_keep_what_they_say_and_remember_their_weight() {
     ok(at, &[&merge[..], &["c.safetensors", "--out", "abc.safetensors", "--uniform"]].concat());
     ok(at, &[&merge[..], &["--out", "ab.safetensors", "--uniform"]].concat());
     let tree = ["aggregate", "ab.safetensors", "c.safetensors", "--out", "tree.safetensors"];
-    ok(at, &[&tree[..], &["--uniform"]].concat());
+    ok(at, &[&tree[..], &["--by-count"]].concat());
     assert_eq!(weights(at, "tree.safetensors"), weights(at, "abc.safetensors"));
     // Where only some files say what they weigh, somebody must.
     fails(at, &tree, &["c.safetensors", "--uniform"]);
@@ -174,6 +177,15 @@ fn refused_updates_are_listed_and_moved_and_a_quorum_is_kept() {
     assert!(updates[0]["norm"].as_f64().expect("a number") > 0.0);
     let changes = report["changes"].as_array().expect("a list");
     assert!(changes.iter().any(|change| change["relative"].is_number()));
+    // The global model among the updates, as a careless glob has it, is refused and stays.
+    let glob = ["aggregate", "n1.safetensors", "n2.safetensors", "global.safetensors"];
+    let in_place = ["--base", "global.safetensors", "--out", "global.safetensors"];
+    ok(at, &["init", "--config", "job.toml", "--out", "old.safetensors"]);
+    let copy = bytes(at, "global.safetensors");
+    let report = json(at, &[&glob[..], &in_place[..], &["--quarantine", "refused"]].concat());
+    assert_eq!(report["quarantined"].as_array().expect("a list").len(), 0, "{report}");
+    assert!(bytes(at, "global.safetensors") != copy, "the new model is in its place");
+    std::fs::write(at.join("global.safetensors"), copy).expect("written");
     let text = ok(at, &[&merge[..3], &end[..]].concat());
     assert!(text.contains("| update ") && text.contains("moved most: "), "{text}");
 }
@@ -193,7 +205,10 @@ fn private_merges_state_their_privacy_over_all_rounds() {
     let report = json(at, &private);
     let first = report["privacy"]["epsilon"].as_f64().expect("a number");
     assert!(first > 1.0 && first < 10.0, "{first}");
-    assert!(report["updates"][0]["norm"].is_null(), "norms would tell of nodes");
+    assert_eq!(report["updates"].as_array().expect("a list").len(), 0, "they would tell of nodes");
+    let inside = json(at, &["inspect", "global2.safetensors"]);
+    let provenance = &inside["edgectl"]["provenance"];
+    assert!(provenance["merged"].is_null() && provenance["examples"] == 0, "{provenance}");
     let merged = bytes(at, "global2.safetensors");
     json(at, &private);
     assert_eq!(bytes(at, "global2.safetensors"), merged, "the seed repeats it");
