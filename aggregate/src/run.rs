@@ -249,6 +249,7 @@ impl Run<'_> {
             |i, merged| {
                 let block = blocks.get(i);
                 if merged.outcome == Outcome::NotFinite {
+                    // Whatever the error: it only ends the pass.
                     bad_block = Some(block);
                     return Err(Error::NoUpdates);
                 }
@@ -322,12 +323,12 @@ impl Run<'_> {
 
     /// The updates that moved much further than the others, found in a pass of its own.
     pub(crate) fn far_updates(&self) -> Result<Option<Vec<(PathBuf, Reason)>>, Error> {
-        let order: Vec<usize> =
-            (0..self.cohort.tensors.len()).filter(|&i| self.is_reduced(i)).collect();
-        let blocks = self.blocks(&order);
         if self.cohort.base.is_none() {
             return Ok(None);
         }
+        let order: Vec<usize> =
+            (0..self.cohort.tensors.len()).filter(|&i| self.is_reduced(i)).collect();
+        let blocks = self.blocks(&order);
         let mean = plan(self.cohort, None, None, &Options::default());
         let mut squares = vec![0.0; self.cohort.len()];
         pass(

@@ -252,8 +252,8 @@ impl Checkpoint {
         Ok(())
     }
 
-    /// Whether each tensor matches one of the patterns.
-    fn kept_local(&self, patterns: &[String]) -> anyhow::Result<Vec<bool>> {
+    /// Whether each tensor matches one of the patterns, each of which must match some.
+    pub(crate) fn kept_local(&self, patterns: &[String]) -> anyhow::Result<Vec<bool>> {
         let patterns = patterns
             .iter()
             .map(|p| Pattern::new(p).with_context(|| format!("[federation] keep_local {p:?}")))

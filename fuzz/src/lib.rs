@@ -1,3 +1,4 @@
+//! Damaged files at every reader of the workspace: the loop, the mutations, the corpus.
 #![doc = include_str!("../README.md")]
 
 mod campaign;

@@ -245,7 +245,10 @@ pub fn merge(paths: &[PathBuf], options: &Merge<'_>) -> anyhow::Result<Merged> {
         }
     }
     let mut refused = refuse_other_schemas(&mut files, base_meta.as_ref())?;
+    let order: Vec<PathBuf> = files.iter().map(|file| file.path.clone()).collect();
     refused.extend(refuse_overlaps(&mut files));
+    // Back in the order of the list, which SLERP goes by.
+    files.sort_by_key(|file| order.iter().position(|path| *path == file.path));
     refused.sort();
     if let Some(first) =
         refused.first().filter(|_| options.options.on_rejection != OnRejection::Skip)
@@ -374,31 +377,28 @@ fn refuse_other_schemas(
     Ok(refused)
 }
 
-/// Takes out updates of nodes that stand in a merged update too; of two merged updates with a node
-/// in common, the one of fewer nodes, or else the later in the order of paths.
+/// Takes out merged updates that hold a node of another update: of two with a node in common the one
+/// of more nodes, or else the later in the order of paths. So a file that claims to be made of all
+/// nodes takes out itself, and not the others.
 fn refuse_overlaps(files: &mut Vec<UpdateFile>) -> Vec<Refused> {
-    let mut order: Vec<usize> = (0..files.len()).collect();
-    order.sort_by_key(|&i| (std::cmp::Reverse(files[i].nodes().len()), &files[i].path));
-    let mut taken: BTreeMap<&str, &Path> = BTreeMap::new();
+    files.sort_by(|a, b| (a.nodes().len(), &a.path).cmp(&(b.nodes().len(), &b.path)));
+    let mut taken: BTreeMap<String, PathBuf> = BTreeMap::new();
     let mut refused = Vec::new();
-    for i in order {
-        let file = &files[i];
+    files.retain(|file| {
         let nodes = file.nodes();
-        let overlap = nodes.iter().find_map(|node| Some((*node, *taken.get(node)?)));
-        match overlap {
-            // Two plain updates of one node are told apart by their content, in the merge.
-            Some((node, by)) if files.iter().any(|f| f.path == by && f.nodes().len() > 1) => {
-                refused.push(Refused {
-                    path: file.path.display().to_string(),
-                    node: file.meta().and_then(|meta| meta.provenance.node.clone()),
-                    reason: format!("node {node:?} is in {} already", by.display()),
-                });
-            }
-            _ => taken.extend(nodes.into_iter().map(|node| (node, file.path.as_path()))),
+        let overlap = nodes.iter().find_map(|&node| Some((node, taken.get(node)?)));
+        // Two plain updates of one node are told apart by their content, in the merge.
+        if let Some((node, other)) = overlap.filter(|_| nodes.len() > 1) {
+            refused.push(Refused {
+                path: file.path.display().to_string(),
+                node: None,
+                reason: format!("node {node:?} is in {} too", other.display()),
+            });
+            return false;
         }
-    }
-    let paths: Vec<String> = refused.iter().map(|r| r.path.clone()).collect();
-    files.retain(|file| !paths.contains(&file.path.display().to_string()));
+        taken.extend(nodes.iter().map(|&node| (node.to_owned(), file.path.clone())));
+        true
+    });
     refused
 }
 

@@ -68,10 +68,9 @@ pub fn fresh_model(job: &Job, dataset: &Dataset, segments: &[usize]) -> anyhow::
     };
     let scaffold = job.federation.correction == Correction::Scaffold;
     let control = scaffold.then(|| vec![0.0; params.len()]);
-    let mut checkpoint = Checkpoint { meta, encoder, params, control };
+    let checkpoint = Checkpoint { meta, encoder, params, control };
     checkpoint.param_groups()?;
-    let copy = checkpoint.clone();
-    checkpoint.take_local(&job.federation.keep_local, &copy)?;
+    checkpoint.kept_local(&job.federation.keep_local)?;
     Ok(checkpoint)
 }
 

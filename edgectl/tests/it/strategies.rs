@@ -101,7 +101,7 @@ fn a_merge_of_merges_is_the_merge_of_all() {
         }
         // Who is in the region's file does not count once more.
         let twice = ["aggregate", "region.safetensors", a, "--out", "twice.safetensors"];
-        fails(at, &twice, &["node_1", "region.safetensors already"]);
+        fails(at, &twice, &["region.safetensors: node \"node_1\"", "n1.safetensors too"]);
         let names = json(at, &["inspect", "tree.safetensors"]);
         let merged = &names["edgectl"]["provenance"]["merged"];
         assert_eq!(merged.as_array().expect("a list").len(), 3, "{merged}");
