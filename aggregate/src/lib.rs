@@ -19,6 +19,7 @@ mod blocks;
 mod cohort;
 mod columns;
 mod gram;
+mod kernels;
 mod mover;
 mod plan;
 mod reduce;

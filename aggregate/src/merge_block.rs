@@ -2,9 +2,10 @@
 
 use crate::blocks::Block;
 use crate::dtype::{Kind, element_width, encode_floats, first_invalid, kind};
+use crate::kernels::square_distance;
 use crate::mover::out_of_range;
 use crate::plan::{Linear, Plan};
-use crate::reduce::{Outcome, Reduced, Scratch, reduce_block, square_distance};
+use crate::reduce::{Outcome, Reduced, Scratch, reduce_block};
 use crate::run::Run;
 use crate::{Control, Dtype, Error, TensorInfo};
 

@@ -5,6 +5,7 @@ mod merge;
 mod note;
 mod simulate;
 mod strategy;
+mod update_file;
 
 use std::time::Instant;
 
