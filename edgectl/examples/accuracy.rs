@@ -10,11 +10,13 @@ use std::path::{Path, PathBuf};
 
 use attn_core::Precision;
 use edgectl::data::Dataset;
+use edgectl::data::{test_segments, train_segments};
+use edgectl::evaluate::evaluate;
 use edgectl::federation::fresh_model;
 use edgectl::interrupt::Stop;
 use edgectl::job::Job;
 use edgectl::output::table;
-use edgectl::training::{Silent, TrainOptions, evaluate, test_segments, train, train_segments};
+use edgectl::training::{Silent, TrainOptions, train};
 use rayon::prelude::*;
 
 const JOBS: [&str; 4] = ["basicmotions", "gunpoint", "italypowerdemand", "japanesevowels"];

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use aggregate::{CONTROL_PREFIX, TensorData, TensorRef, WeightFile};
+use aggregate::{CONTROL_PREFIX, TensorData, TensorRef, WeightFile, hash_file};
 use anyhow::{Context, anyhow, bail, ensure};
 use attn_core::{Encoder, EncoderConfig};
 use glob::Pattern;
@@ -232,6 +232,16 @@ impl Checkpoint {
             );
         }
         Ok(Self { meta, encoder, params, control })
+    }
+
+    /// Reads a checkpoint together with the hash that an update trained from it states as its base.
+    ///
+    /// # Errors
+    /// If the file is no checkpoint.
+    pub fn read_base(path: &Path) -> anyhow::Result<(Self, String)> {
+        let checkpoint = Self::read(path)?;
+        let hash = hash_file(path).with_context(|| format!("{}: cannot hash", path.display()))?;
+        Ok((checkpoint, hash))
     }
 
     /// Takes parameters that match one of the patterns from another checkpoint of the same model.

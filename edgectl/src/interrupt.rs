@@ -12,6 +12,8 @@ static HANDLER: OnceLock<bool> = OnceLock::new();
 pub struct Stop {
     deadline: Option<Instant>,
     watch_signals: bool,
+    /// Optimizer steps of this process after which to stop.
+    after_steps: Option<u64>,
 }
 
 impl Stop {
@@ -26,12 +28,30 @@ impl Stop {
             })
             .is_ok()
         });
-        Self { deadline: budget.and_then(|b| Instant::now().checked_add(b)), watch_signals }
+        Self {
+            deadline: budget.and_then(|b| Instant::now().checked_add(b)),
+            watch_signals,
+            after_steps: None,
+        }
+    }
+
+    /// Also stops after so many optimizer steps of this process: an exact place for tests.
+    #[must_use]
+    pub fn after_steps(self, steps: Option<u64>) -> Self {
+        Self { after_steps: steps, ..self }
     }
 
     /// Never stops early.
     pub fn never() -> Self {
-        Self { deadline: None, watch_signals: false }
+        Self { deadline: None, watch_signals: false, after_steps: None }
+    }
+
+    /// Whether to stop after `taken` optimizer steps of this process, and why.
+    pub fn at_step(&self, taken: u64) -> Option<&'static str> {
+        if self.after_steps.is_some_and(|steps| taken >= steps) {
+            return Some("the steps asked for are done");
+        }
+        self.now()
     }
 
     /// Whether to stop now, and why.

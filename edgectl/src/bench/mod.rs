@@ -1,16 +1,18 @@
 //! `edgectl bench`: what this machine sustains, as a share of its own matrix-product rate.
 
+mod case;
 mod model;
 mod optimizer;
 mod parts;
 mod products;
 
-use std::time::{Duration, Instant};
-
 use serde::Serialize;
 
 use crate::cli::BenchCommand;
 use crate::output::Output;
+
+pub use case::Part;
+use case::measure;
 
 /// What a benchmark measured; the JSON form is the contract of `edgectl bench --json`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -38,15 +40,6 @@ pub struct Report {
     /// Where the time of a training step goes.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub parts: Vec<Part>,
-}
-
-/// One part of a training step.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Part {
-    /// What it is.
-    pub part: &'static str,
-    /// Its share of the step's time on one thread, 0 to 1.
-    pub share: f64,
 }
 
 /// Runs a benchmark.
@@ -96,47 +89,4 @@ pub fn run(command: BenchCommand, threads: usize, output: Output) -> anyhow::Res
         text += &format!("\n{part:>24} {:5.1} %", 100.0 * share);
     }
     output.result(&report, &text)
-}
-
-/// Something to measure.
-struct Case {
-    what: String,
-    once: Box<dyn FnMut()>,
-    /// Operations of the matrix products of one repetition.
-    flops: f64,
-    /// Windows of one repetition.
-    windows: f64,
-    seconds: f64,
-    /// Measures the parts, after the whole.
-    parts: Option<Box<dyn FnOnce() -> Vec<Part>>>,
-}
-
-/// Sorted times of repetitions, in seconds, after some that warm up.
-fn measure(once: &mut dyn FnMut(), seconds: f64) -> Vec<f64> {
-    let run_for = |once: &mut dyn FnMut(), budget: Duration| {
-        let began = Instant::now();
-        let mut times = Vec::new();
-        while times.len() < 3 || began.elapsed() < budget {
-            let start = Instant::now();
-            once();
-            times.push(start.elapsed().as_secs_f64());
-        }
-        times
-    };
-    let budget = Duration::from_secs_f64(seconds.clamp(0.01, 3600.0));
-    run_for(once, budget / 5);
-    let mut times = run_for(once, budget);
-    times.sort_by(f64::total_cmp);
-    times
-}
-
-/// Numbers in [-0.5, 0.5) that look random.
-fn noise(n: usize, seed: u32) -> Vec<f32> {
-    let mut state = seed.wrapping_mul(2_654_435_761).wrapping_add(12345);
-    (0..n)
-        .map(|_| {
-            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            (state >> 8) as f32 / 16_777_216.0 - 0.5
-        })
-        .collect()
 }

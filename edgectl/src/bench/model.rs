@@ -8,8 +8,8 @@ use attn_core::{
 use optim::AdamWConfig;
 use optim::Optimizer;
 
+use super::case::{Case, noise};
 use super::parts;
-use super::{Case, noise};
 use crate::cli::{InferShape, ModelShape, TrainShape};
 
 const N_CLASSES: usize = 4;

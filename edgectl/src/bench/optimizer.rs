@@ -4,7 +4,7 @@ use anyhow::{Context, ensure};
 use rayon::prelude::*;
 use serde::Serialize;
 
-use super::{measure, noise};
+use super::case::{measure, noise};
 use crate::cli::OptimizerShape;
 use crate::output::Output;
 

@@ -10,7 +10,7 @@ use attn_core::{
 use faer::MatMut;
 use optim::{AdamWConfig, Optimizer};
 
-use super::{Part, noise};
+use super::case::{Part, noise};
 
 /// Tokens that the kernels see at once in a step, unless a window has more.
 const CHUNK: usize = 128;

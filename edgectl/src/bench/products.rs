@@ -11,7 +11,7 @@ use faer::linalg::matmul::matmul;
 use faer::{Accum, MatMut, MatRef, Par};
 use rayon::prelude::*;
 
-use super::{Case, noise};
+use super::case::{Case, noise};
 use crate::cli::{AttentionShape, GemmShape};
 
 /// Side of the products that define the machine's rate: three matrices of 576 KiB.

@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand};
 
-use super::PrecisionArg;
+use super::precision::PrecisionArg;
 
 /// `edgectl bench`
 #[derive(Debug, Clone, Copy, Subcommand)]

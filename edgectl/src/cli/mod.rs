@@ -2,13 +2,13 @@
 
 mod aggregate;
 mod bench;
+mod precision;
 
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use attn_core::Precision;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 
 use crate::job::LearningRate;
 
@@ -16,6 +16,7 @@ pub use aggregate::{AggregateArgs, Deviations};
 pub use bench::{
     AttentionShape, BenchCommand, GemmShape, InferShape, ModelShape, OptimizerShape, TrainShape,
 };
+pub use precision::PrecisionArg;
 
 /// Train small attention models where the data is, and merge them at a center.
 #[derive(Debug, Parser)]
@@ -126,7 +127,7 @@ pub struct TrainArgs {
     /// Windows in a step
     #[arg(long, value_name = "N")]
     pub batch: Option<usize>,
-    /// Learning rate: a number, or auto for a range test on the training rows (up to 30 s)
+    /// Learning rate: a number, or auto for a range test on the training rows
     #[arg(long, value_name = "LR|auto", allow_hyphen_values = true)]
     pub lr: Option<LearningRate>,
     /// sgd, adam, amsgrad, adamw, nadam, radam, adagrad, rmsprop, yogi, lion, lamb or
@@ -145,6 +146,9 @@ pub struct TrainArgs {
     /// Go on from the state that an earlier run left beside its output
     #[arg(long)]
     pub resume: bool,
+    /// Stop after so many steps of this process: an exact place, for tests
+    #[arg(long, hide = true, value_name = "N")]
+    pub stop_after_steps: Option<u64>,
 }
 
 /// `edgectl eval`
@@ -165,27 +169,6 @@ pub struct EvalArgs {
     /// How weights are kept: what a smaller model costs in accuracy
     #[arg(long, value_enum, default_value_t = PrecisionArg::F32)]
     pub precision: PrecisionArg,
-}
-
-/// How weights are kept for answers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum PrecisionArg {
-    /// 4 bytes a weight, exact
-    F32,
-    /// 2 bytes a weight
-    Bf16,
-    /// 1 byte a weight
-    Int8,
-}
-
-impl From<PrecisionArg> for Precision {
-    fn from(arg: PrecisionArg) -> Self {
-        match arg {
-            PrecisionArg::F32 => Self::F32,
-            PrecisionArg::Bf16 => Self::Bf16,
-            PrecisionArg::Int8 => Self::Int8,
-        }
-    }
 }
 
 /// `edgectl predict`

@@ -10,7 +10,7 @@ use aggregate::{
 use anyhow::{Context, ensure};
 use serde::Serialize;
 
-use super::check_folder;
+use super::folder::check_folder;
 use crate::checkpoint::{METADATA_KEY, Meta};
 use crate::cli::{AggregateArgs, Deviations};
 use crate::federation::{

@@ -9,9 +9,9 @@ use serde::Serialize;
 
 use crate::checkpoint::Checkpoint;
 use crate::cli::SimulateArgs;
+use crate::evaluate::evaluate;
 use crate::federation::{Arm, Attack, Attackers, Round, RoundProgress, simulate_arm};
 use crate::output::{Output, table};
-use crate::training::evaluate;
 
 /// A rule of the table.
 #[derive(Debug, Clone)]

@@ -4,9 +4,9 @@ use anyhow::ensure;
 
 use crate::checkpoint::Checkpoint;
 use crate::cli::EvalArgs;
-use crate::data::Dataset;
+use crate::data::{Dataset, test_segments};
+use crate::evaluate::evaluate;
 use crate::output::{Output, metrics_text};
-use crate::training::{evaluate, test_segments};
 
 pub(super) fn run(args: &EvalArgs, threads: usize, output: Output) -> anyhow::Result<()> {
     let checkpoint = Checkpoint::read(&args.model)?;

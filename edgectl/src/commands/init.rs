@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::check_folder;
+use super::folder::check_folder;
 use crate::cli::InitArgs;
 use crate::data::Dataset;
 use crate::federation::fresh_model;

@@ -3,6 +3,7 @@
 mod aggregate;
 mod attacks;
 mod eval;
+mod folder;
 mod init;
 mod inspect;
 mod predict;
@@ -11,9 +12,8 @@ mod simulate;
 mod train;
 
 use std::num::NonZero;
-use std::path::Path;
 
-use anyhow::{Context, ensure};
+use anyhow::Context;
 
 use crate::cli::{Cli, Command};
 use crate::output::Output;
@@ -42,23 +42,4 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Bench(args) => crate::bench::run(args, threads, output),
     };
     pool.install(run)
-}
-
-/// Checks that the folder of an output exists, before hours of work that end in it.
-fn check_folder(out: &Path) -> anyhow::Result<()> {
-    let folder = match out.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
-    ensure!(
-        folder.is_dir(),
-        "{}: the folder {} does not exist; create it first",
-        out.display(),
-        folder.display()
-    );
-    ensure!(!out.is_dir(), "{}: this is a folder; name a file in it", out.display());
-    tempfile::tempfile_in(folder).with_context(|| {
-        format!("{}: cannot write into the folder {}", out.display(), folder.display())
-    })?;
-    Ok(())
 }

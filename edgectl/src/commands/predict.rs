@@ -8,13 +8,13 @@ use anyhow::{Context, ensure};
 use attn_core::Precision;
 use serde::Serialize;
 
-use super::check_folder;
+use super::folder::check_folder;
 use crate::checkpoint::Checkpoint;
 use crate::cli::PredictArgs;
 use crate::data::{Dataset, Split};
+use crate::evaluate::logits;
 use crate::metrics::{argmax, log_softmax};
 use crate::output::Output;
-use crate::training::logits;
 use crate::windows::{Cut, WindowBuffer, WindowSet};
 
 #[derive(Serialize)]

@@ -3,7 +3,7 @@
 use aggregate::atomic_write;
 use serde::Serialize;
 
-use super::check_folder;
+use super::folder::check_folder;
 use crate::checkpoint::Meta;
 use crate::cli::PreprocessArgs;
 use crate::data::{Dataset, Split};

@@ -12,14 +12,15 @@ use serde::Serialize;
 use super::attacks;
 use crate::checkpoint::Checkpoint;
 use crate::cli::{Deviations, SimulateArgs};
-use crate::data::{Dataset, Node, Split};
+use crate::data::{Dataset, Node, Split, test_segments, train_segments};
+use crate::evaluate::evaluate;
 use crate::federation::{Arm, ArmReport, Round, RoundProgress, fresh_model, simulate_arm};
 use crate::interrupt::Stop;
 use crate::job::{Correction, FederationConfig, Job};
 use crate::metrics::Metrics;
 use crate::output::{Output, metrics_text, table};
 use crate::system::peak_rss_bytes;
-use crate::training::{TrainOptions, evaluate, test_segments, train, train_segments};
+use crate::training::{TrainOptions, train};
 
 #[derive(Serialize)]
 struct Report<'a> {

@@ -6,18 +6,16 @@ use std::time::Instant;
 use anyhow::{Context, ensure};
 use serde::Serialize;
 
-use super::check_folder;
+use super::folder::check_folder;
 use crate::checkpoint::Checkpoint;
 use crate::cli::TrainArgs;
-use crate::data::Dataset;
+use crate::data::{Dataset, train_segments};
 use crate::federation::fresh_model;
 use crate::interrupt::Stop;
 use crate::job::Job;
 use crate::output::{Output, metrics_text};
 use crate::system::peak_rss_bytes;
-use crate::training::{
-    TrainOptions, TrainReport, read_base, state_path, train, train_segments, variate_path,
-};
+use crate::training::{TrainOptions, TrainReport, state_path, train, variate_path};
 
 #[derive(Serialize)]
 struct Report<'a> {
@@ -36,10 +34,10 @@ struct Report<'a> {
 pub(super) fn run(args: &TrainArgs, threads: usize, output: Output) -> anyhow::Result<()> {
     let began = Instant::now();
     check_folder(&args.out)?;
-    let stop = Stop::new(args.time_budget);
+    let stop = Stop::new(args.time_budget).after_steps(args.stop_after_steps);
     let job = args.config.as_deref().map(Job::read).transpose()?;
     let (mut start, base, dataset, rounds) = if let Some(init) = &args.init {
-        let (mut start, hash) = read_base(init)?;
+        let (mut start, hash) = Checkpoint::read_base(init)?;
         if let Some(job) = &job {
             start.meta.train = job.train.clone();
         }

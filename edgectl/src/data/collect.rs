@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use anyhow::bail;
 
 use super::columns::{position, require};
+use super::config::DataConfig;
+use super::dataset::{Dataset, Expected, Segment};
 use super::labels::Classes;
 use super::table::listed;
-use super::{DataConfig, Dataset, Expected, Segment};
 
 /// Collects the segments of all files, and holds them to the same channels.
 pub(super) struct Collector<'a> {

@@ -4,8 +4,10 @@ use std::path::Path;
 
 use anyhow::bail;
 
-use super::DataConfig;
-use super::table::listed;
+use super::config::DataConfig;
+use super::number;
+use super::split::Split;
+use super::table::{Row, listed};
 
 /// The columns of one table, as positions in its header.
 #[derive(Debug, PartialEq, Eq)]
@@ -72,6 +74,25 @@ impl Columns {
         let [series, time, label, split, node] = found;
         let rest = (0..header.len()).filter(|column| !found.contains(&Some(*column))).collect();
         Ok(Self { series, time, label, split, node, rest })
+    }
+}
+
+/// The split of a row: its cell, else the file's.
+pub(super) fn split(row: &Row<'_>, columns: &Columns, of_file: Split) -> anyhow::Result<Split> {
+    let Some(column) = columns.split else { return Ok(of_file) };
+    let cell = row.cell(column);
+    if cell.eq_ignore_ascii_case(b"train") {
+        Ok(Split::Train)
+    } else if cell.eq_ignore_ascii_case(b"test") {
+        Ok(Split::Test)
+    } else {
+        Err(row.error(
+            column,
+            &format!(
+                "expected \"train\" or \"test\", found {}; correct the cell",
+                number::quoted(cell)
+            ),
+        ))
     }
 }
 

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 
-use super::{Format, Split};
+use super::config::Format;
+use super::split::Split;
 
 /// The files behind `paths`: a file is itself; a directory is its data files sorted by name
 /// (`*.csv`, `*.tsv` and `*.ts`, those that `format` can read), without those of its subdirectories

@@ -7,10 +7,12 @@ use std::path::Path;
 use anyhow::bail;
 
 use super::collect::Collector;
-use super::columns::Columns;
+use super::columns::{Columns, split};
+use super::dataset::Segment;
 use super::labels::LabelRun;
+use super::split::Split;
 use super::table::{Row, Table};
-use super::{Segment, Split, files, number};
+use super::{files, number};
 
 /// Reads a long table into segments.
 ///
@@ -65,25 +67,6 @@ pub(super) fn read<R: BufRead>(
         }
     }
     Ok(())
-}
-
-/// The split of a row: its cell, else the file's.
-pub(super) fn split(row: &Row<'_>, columns: &Columns, of_file: Split) -> anyhow::Result<Split> {
-    let Some(column) = columns.split else { return Ok(of_file) };
-    let cell = row.cell(column);
-    if cell.eq_ignore_ascii_case(b"train") {
-        Ok(Split::Train)
-    } else if cell.eq_ignore_ascii_case(b"test") {
-        Ok(Split::Test)
-    } else {
-        Err(row.error(
-            column,
-            &format!(
-                "expected \"train\" or \"test\", found {}; correct the cell",
-                number::quoted(cell)
-            ),
-        ))
-    }
 }
 
 /// The series of a table, found by their ids.

@@ -6,10 +6,11 @@ use std::path::Path;
 use anyhow::{Context, anyhow, bail};
 
 use super::collect::Collector;
+use super::dataset::{Segment, channel_name};
 use super::labels::Labels;
 use super::lines::skip_bom;
 use super::table::listed;
-use super::{Segment, channel_name, files, number};
+use super::{files, number};
 
 /// Reads a `.ts` file; each sample is a series of its own, called by its number.
 ///

@@ -6,11 +6,11 @@ use std::path::Path;
 use anyhow::bail;
 
 use super::collect::Collector;
-use super::columns::Columns;
+use super::columns::{Columns, split};
+use super::dataset::{Segment, channel_name};
+use super::files;
 use super::labels::LabelRun;
-use super::long::split;
 use super::table::Table;
-use super::{Segment, channel_name, files};
 
 /// Reads a wide table; each row is a series of its own, called by its series column or else its
 /// number.

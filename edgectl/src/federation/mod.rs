@@ -14,9 +14,8 @@ use attn_core::Encoder;
 use preprocess::Pipeline;
 
 use crate::checkpoint::{Checkpoint, FORMAT, Meta, Provenance};
-use crate::data::Dataset;
+use crate::data::{Dataset, train_segments};
 use crate::job::{Correction, Job};
-use crate::training::train_segments;
 use crate::windows::{Cut, WindowSet};
 
 pub use attack::Attack;

@@ -13,13 +13,11 @@ use super::attack::Attack;
 use super::merge::{Merge, Refused, forget_server_state, merge};
 use super::seconds;
 use crate::checkpoint::Checkpoint;
-use crate::data::{Dataset, Node};
+use crate::data::{Dataset, Node, train_segments};
+use crate::evaluate::evaluate_each;
 use crate::interrupt::Stop;
 use crate::metrics::Metrics;
-use crate::training::{
-    Epoch, Progress, TrainOptions, TrainReport, evaluate_each, read_base, train, train_segments,
-    variate_path,
-};
+use crate::training::{Epoch, Progress, TrainOptions, TrainReport, train, variate_path};
 
 /// One federated run over given nodes.
 #[derive(Debug, Clone, Copy)]
@@ -119,7 +117,7 @@ pub fn simulate_arm(
             break;
         }
         let began = Instant::now();
-        let (base, hash) = read_base(&global)?;
+        let (base, hash) = Checkpoint::read_base(&global)?;
         let train_node = |node: &Node| -> anyhow::Result<(PathBuf, TrainReport)> {
             let path = nodes_dir.join(format!("{}.safetensors", node.name));
             let report = train_node(&base, &hash, node, &path, arm, progress)

@@ -1,10 +1,11 @@
 //! The gradient of one step: over micro-batches, or window by window where training is private.
 
-use attn_core::{Batch, CrossEntropy, StepStats, Workspace};
+use attn_core::{Batch, CrossEntropy, Workspace};
 use optim::{Accumulator, ParamGroups, clip_by_global_norm, clip_by_value, proximal};
 
-use super::mix;
 use super::private::{NoiseKey, PrivateLanes};
+use super::seeds::mix;
+use super::step::Step;
 use super::variate::Variate;
 use crate::checkpoint::Checkpoint;
 use crate::job::{ClassWeights, TrainConfig};
@@ -73,7 +74,7 @@ impl<'a> Gradients<'a> {
         params: &[f32],
         windows: &[usize],
         draws: Draws,
-    ) -> anyhow::Result<(StepStats, f32, &[f32])> {
+    ) -> anyhow::Result<(Step, f32, &[f32])> {
         let stats = self.over_micro_batches(params, windows, draws)?;
         self.groups.mask(&mut self.grads);
         let norm = self.add_terms(params);
@@ -88,7 +89,7 @@ impl<'a> Gradients<'a> {
         draws: Draws,
         key: &NoiseKey,
         step: u64,
-    ) -> anyhow::Result<(StepStats, f32, &[f32])> {
+    ) -> anyhow::Result<(Step, f32, &[f32])> {
         let Self { start, config, set, groups, loss, private, grads, .. } = self;
         let (Some(lanes), Some(options)) = (private, config.private) else {
             anyhow::bail!("private training needs a [train.private] section");
@@ -116,7 +117,7 @@ impl<'a> Gradients<'a> {
                     &mut lane.grads,
                 );
                 groups.mask(&mut lane.grads);
-                Ok(stats)
+                Ok(Step::of(stats, loss.normalizer(&lane.buffer.targets)))
             },
         )?;
         // The noise has blurred frozen parameters too.
@@ -129,15 +130,15 @@ impl<'a> Gradients<'a> {
     pub(super) fn loss(&mut self, params: &[f32], windows: &[usize]) -> anyhow::Result<f64> {
         let Self { start, config, set, loss, workspace, buffer, grads, .. } = self;
         let encoder = &start.encoder;
-        let mut total = 0.0;
+        let mut total = Step::default();
         for part in windows.chunks(config.batch) {
             set.fill(part.iter().copied(), None, buffer);
             let batch = Batch::new(encoder.config(), &buffer.values, &buffer.lengths)?;
             let targets = &buffer.targets;
             let stats = encoder.gradient(params, &batch, targets, loss, None, workspace, grads);
-            total += stats.loss * part.len() as f64 / windows.len() as f64;
+            total.add(Step::of(stats, loss.normalizer(targets)));
         }
-        Ok(total)
+        Ok(total.loss)
     }
 
     fn over_micro_batches(
@@ -145,10 +146,10 @@ impl<'a> Gradients<'a> {
         params: &[f32],
         windows: &[usize],
         draws: Draws,
-    ) -> anyhow::Result<StepStats> {
+    ) -> anyhow::Result<Step> {
         let Self { start, config, set, loss, workspace, buffer, sum, grads, .. } = self;
         let encoder = &start.encoder;
-        let mut total = StepStats { loss: 0.0, correct: 0 };
+        let mut total = Step::default();
         let n_micro = windows.len().div_ceil(config.batch);
         for (number, micro) in windows.chunks(config.batch).enumerate() {
             // The first micro-batch draws as a step without accumulation does.
@@ -159,10 +160,10 @@ impl<'a> Gradients<'a> {
             let dropout = Some(seed(draws.dropout));
             let stats =
                 encoder.gradient(params, &batch, &buffer.targets, loss, dropout, workspace, grads);
-            total.correct += stats.correct;
-            total.loss += stats.loss * micro.len() as f64 / windows.len() as f64;
+            let weight = loss.normalizer(&buffer.targets);
+            total.add(Step::of(stats, weight));
             if n_micro > 1 {
-                sum.add(grads, loss.normalizer(&buffer.targets));
+                sum.add(grads, weight);
             }
         }
         if n_micro > 1 {

@@ -6,33 +6,18 @@ use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use attn_core::{StepStats, Workspace};
+use attn_core::Workspace;
 use optim::{PrivateConfig, PrivateSum};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha20Rng;
 use rand_distr::StandardNormal;
 use rayon::prelude::*;
-use serde::Serialize;
 
+use super::step::Step;
 use crate::windows::WindowBuffer;
 
 /// Sums that are made side by side; a constant, so that the order of additions is always the same.
 const N_LANES: usize = 16;
-
-/// What an accountant of privacy needs to know of a run.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct PrivateReport {
-    /// What is protected: one window. Rows that stand in several windows are refused.
-    pub unit: &'static str,
-    /// Probability of each window to be in a step.
-    pub sampling_rate: f64,
-    /// Steps taken, early ones before a resume included.
-    pub steps: u64,
-    /// Longest gradient of one window.
-    pub clip_norm: f32,
-    /// Deviation of the noise on the sum, in units of `clip_norm`.
-    pub noise_multiplier: f32,
-}
 
 /// The key of which windows a step takes and of its noise. Who knows it can undo both.
 pub(super) struct NoiseKey([u8; 32]);
@@ -141,21 +126,20 @@ impl PrivateLanes {
         n_expected: f64,
         noise: &mut impl FnMut() -> f32,
         grads: &mut [f32],
-        gradient: impl Fn(usize, &mut Lane) -> anyhow::Result<StepStats> + Sync,
-    ) -> anyhow::Result<StepStats> {
+        gradient: impl Fn(usize, &mut Lane) -> anyhow::Result<Step> + Sync,
+    ) -> anyhow::Result<Step> {
         let per_lane = windows.len().div_ceil(N_LANES).max(1);
         self.0.iter_mut().for_each(|lane| lane.sum.clear());
-        let stats: Vec<StepStats> = self
+        let steps: Vec<Step> = self
             .0
             .par_iter_mut()
             .zip(windows.par_chunks(per_lane))
             .map(|(lane, windows)| {
-                let mut total = StepStats { loss: 0.0, correct: 0 };
+                let mut total = Step::default();
                 for &window in windows {
-                    let stats = gradient(window, lane)?;
+                    let step = gradient(window, lane)?;
                     lane.sum.add(&lane.grads, options);
-                    total.loss += stats.loss;
-                    total.correct += stats.correct;
+                    total.add(step);
                 }
                 Ok(total)
             })
@@ -165,11 +149,9 @@ impl PrivateLanes {
             first.sum.merge(&lane.sum);
         }
         grads.copy_from_slice(first.sum.finish(options, n_expected, noise));
-        let n = windows.len().max(1) as f64;
-        Ok(StepStats {
-            loss: stats.iter().map(|s| s.loss).sum::<f64>() / n,
-            correct: stats.iter().map(|s| s.correct).sum(),
-        })
+        let mut total = Step::default();
+        steps.into_iter().for_each(|step| total.add(step));
+        Ok(total)
     }
 }
 

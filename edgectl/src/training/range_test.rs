@@ -1,19 +1,21 @@
 //! A learning rate for users without a recipe: a range test on the node's own training rows.
 //!
-//! Every rate of a grid makes a short run from the same start; the one after which the loss over the
-//! same windows, without dropout, is least is taken. After Smith, <https://arxiv.org/abs/1506.01186>,
-//! whose rate grows within one run: where data is scarce, as on a node, the noise of single batches
-//! hides what that curve says.
-
-use std::time::{Duration, Instant};
+//! Every rate of a grid makes a short run from the same start. Of the rates after which the loss over
+//! the same windows, without dropout, is about the least, the smallest is taken, well below the first
+//! that diverges. After Smith, <https://arxiv.org/abs/1506.01186>, whose rate grows within one run:
+//! where data is scarce, as on a node, the noise of single batches hides what that curve says.
+//!
+//! Where steps are large the runs are shorter. What they may cost is counted in operations, not in
+//! seconds, so that the result does not depend on the machine.
 
 use anyhow::{bail, ensure};
+use attn_core::EncoderConfig;
 use optim::ParamGroups;
 use serde::{Deserialize, Serialize};
 
 use super::gradient::{Draws, Gradients};
-use super::run::shuffle;
-use super::{TrainOptions, mix};
+use super::options::TrainOptions;
+use super::seeds::{mix, shuffle};
 use crate::checkpoint::Checkpoint;
 use crate::windows::WindowSet;
 
@@ -23,21 +25,28 @@ const LOWEST: f64 = 1e-5;
 /// Rates of the grid; the highest is 10.
 const N_RATES: u32 = 13;
 
-/// Steps of each run, where there is time for them.
-const STEPS: u32 = 40;
+/// Steps of each run, where they cost no more than [`MOST_OPERATIONS`] and the run that follows is
+/// no shorter.
+pub(super) const MOST_TRIAL_STEPS: u64 = 40;
 
 /// Fewest steps that say anything.
-const FEWEST: u32 = 5;
+const FEWEST: u64 = 5;
 
-/// Most time of all runs' steps. Where steps are slow they are fewer, and the result then depends on
-/// the machine's speed.
-const MOST_TIME: Duration = Duration::from_secs(30);
+/// Most multiplications and additions of all runs' steps: half a minute of a small board.
+const MOST_OPERATIONS: f64 = 1e12;
 
 /// Most windows over which the loss is compared.
 const PROBE: usize = 256;
 
 /// A loss so many times that of the start ends the test: higher rates are worse.
 const DIVERGED: f64 = 1.5;
+
+/// The rate that is taken is at most that of the first run that diverged, divided by this.
+const MARGIN: f64 = 10.0;
+
+/// Losses that differ by less than this share of what was gained are taken for equal: where the
+/// classes are easy to tell, every rate of a wide range ends near zero, and the largest is no better.
+const TIE: f64 = 0.05;
 
 /// What a range test found.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -49,19 +58,21 @@ pub struct RangeTest {
     /// Every rate that was tried, with the loss after its run; `null` if that was not finite.
     pub tried: Vec<(f32, Option<f64>)>,
     /// Steps of each run.
-    pub steps: u32,
+    pub steps: u64,
 }
 
-/// Tests learning rates on training windows, from the start of the run; nothing of it is kept.
+/// Tests learning rates on training windows, from the start of a run of `planned` steps; nothing of
+/// it is kept.
 ///
 /// # Errors
-/// If the loss is not finite from the start on, no rate lowers it, or steps take too long.
+/// If the loss is not finite from the start on, no rate lowers it, or steps cost too much.
 pub(super) fn range_test(
     start: &Checkpoint,
     set: &WindowSet<'_>,
     groups: &ParamGroups,
     options: TrainOptions<'_>,
     seed: u64,
+    planned: u64,
 ) -> anyhow::Result<RangeTest> {
     let n = set.windows().len();
     let threads = options.threads;
@@ -81,20 +92,13 @@ pub(super) fn range_test(
         first_loss.is_finite(),
         "the loss is not finite before the first step; add a z-score step in [[preprocess]]"
     );
-    // One step, and a few once buffers have grown, say how long steps take.
-    let affordable = |trial: &mut Trial<'_>, steps: u32| -> anyhow::Result<u32> {
-        let began = Instant::now();
-        trial.run(LOWEST, steps)?;
-        let per_step = began.elapsed().as_secs_f64() / f64::from(steps);
-        let affordable = (MOST_TIME.as_secs_f64() / (per_step * f64::from(N_RATES))) as u32;
-        ensure!(
-            affordable >= FEWEST,
-            "a step takes {per_step:.1} s, too long for a test of learning rates; give a number: --lr 1e-3"
-        );
-        Ok(affordable)
-    };
-    affordable(&mut trial, 1)?;
-    let steps = STEPS.min(affordable(&mut trial, FEWEST)?);
+    let affordable = affordable_steps(start, n);
+    ensure!(
+        affordable >= FEWEST,
+        "the model is too large for a test of learning rates ({N_RATES} runs of {FEWEST} steps or more); give a number: --lr 1e-3"
+    );
+    // No longer than the run that follows: what it says of later steps would be of no use.
+    let steps = MOST_TRIAL_STEPS.min(affordable).min(planned.max(FEWEST));
     let mut tried = Vec::new();
     for lr in (0..N_RATES).map(rate) {
         let after = match trial.run(lr, steps)? {
@@ -128,14 +132,14 @@ struct Trial<'a> {
 
 impl Trial<'_> {
     /// The parameters after so many steps; `None` if a gradient is not finite.
-    fn run(&mut self, lr: f64, steps: u32) -> anyhow::Result<Option<Vec<f32>>> {
+    fn run(&mut self, lr: f64, steps: u64) -> anyhow::Result<Option<Vec<f32>>> {
         let config = &self.start.meta.train;
         let per_step = config.windows_per_step();
         let mut optimizer = config.optimizer.build_for(self.groups)?;
         optimizer.set_threads(self.options.threads);
         let mut params = self.start.params.clone();
         let (mut order, mut next) = (Vec::new(), 0);
-        for step in 0..u64::from(steps) {
+        for step in 0..steps {
             if let Some(why) = self.options.stop.now() {
                 bail!(
                     "{why} during the test of learning rates, before anything was trained; give it more time, or a number: --lr 1e-3"
@@ -167,11 +171,38 @@ fn rate(number: u32) -> f64 {
     (lr * scale).round() / scale
 }
 
-/// The rate with the least loss, if that is below the first.
+/// Steps of each run that cost no more than they may.
+fn affordable_steps(start: &Checkpoint, n_windows: usize) -> u64 {
+    let model = &start.meta.model;
+    let per_step = start.meta.train.windows_per_step().min(n_windows) as f64;
+    let per_run = MOST_OPERATIONS / f64::from(N_RATES);
+    (per_run / (per_step * operations(model, start.params.len()))) as u64
+}
+
+/// Multiplications and additions of a training step for one window, about: every parameter of the
+/// blocks multiplies every token forward and twice backward, and every token sees every other.
+fn operations(model: &EncoderConfig, n_params: usize) -> f64 {
+    let tokens = model.tokens(model.seq_len) as f64;
+    let attention = 2.0 * tokens * tokens * model.d_model as f64 * model.n_layers as f64;
+    3.0 * 2.0 * (tokens * n_params as f64 + attention)
+}
+
+/// The smallest rate whose loss is about the least, if that is below the first, and is well below
+/// the first rate that diverged.
 fn choose(tried: &[(f32, Option<f64>)], first_loss: f64) -> Option<f32> {
-    let finite = tried.iter().filter_map(|&(lr, loss)| Some((lr, loss?)));
-    let (lr, loss) = finite.min_by(|a, b| a.1.total_cmp(&b.1))?;
-    (loss < first_loss).then_some(lr)
+    let diverged = |loss: &Option<f64>| loss.is_none_or(|loss| loss > DIVERGED * first_loss);
+    let limit = tried.iter().find(|(_, loss)| diverged(loss)).map(|(lr, _)| f64::from(*lr));
+    // Two digits: 0.099 is a tenth of 1 as well.
+    let allowed = |lr: f32| limit.is_none_or(|limit| f64::from(lr) <= 1.01 * limit / MARGIN);
+    let losses = || {
+        tried
+            .iter()
+            .filter_map(|&(lr, loss)| Some((lr, loss?)))
+            .filter(|&(lr, loss)| allowed(lr) && loss < first_loss)
+    };
+    let least = losses().map(|(_, loss)| loss).min_by(f64::total_cmp)?;
+    let about = least + TIE * (first_loss - least);
+    losses().find(|&(_, loss)| loss <= about).map(|(lr, _)| lr)
 }
 
 #[cfg(test)]
@@ -187,9 +218,44 @@ mod tests {
 
     #[test]
     fn the_least_loss_counts_if_it_is_lower_than_the_first() {
-        let tried = [(1e-3, Some(0.9)), (1e-2, Some(0.5)), (1e-1, None)];
+        let tried = [(1e-3, Some(0.9)), (1e-2, Some(0.5)), (1e-1, Some(0.6))];
         assert_eq!(choose(&tried, 1.0), Some(1e-2));
         assert_eq!(choose(&tried, 0.4), None);
         assert_eq!(choose(&[(1e-3, None)], 1.0), None);
+    }
+
+    #[test]
+    fn of_losses_near_zero_the_smallest_rate_is_taken() {
+        let tried = [(1e-3, Some(0.3)), (1e-2, Some(1e-2)), (1e-1, Some(1e-5)), (1.0, Some(0.0))];
+        assert_eq!(choose(&tried, 0.7), Some(1e-2));
+    }
+
+    #[test]
+    fn a_rate_next_to_one_that_diverges_is_not_taken() {
+        let tried = [(3.2e-3, Some(0.6)), (1e-2, Some(0.5)), (3.2e-2, Some(0.2)), (1e-1, None)];
+        assert_eq!(choose(&tried, 1.0), Some(1e-2));
+        let tried = [(1e-2, Some(0.5)), (3.2e-2, Some(0.2)), (1e-1, Some(3.0))];
+        assert_eq!(choose(&tried, 1.0), Some(1e-2));
+    }
+
+    #[test]
+    fn large_models_make_shorter_runs() {
+        let model = EncoderConfig {
+            channels: 6,
+            seq_len: 100,
+            patch_len: 5,
+            d_model: 64,
+            n_heads: 4,
+            n_layers: 2,
+            d_ff: 128,
+            dropout: 0.0,
+            positions: attn_core::Positions::Learned,
+            pooling: attn_core::Pooling::Mean,
+            attention: attn_core::AttentionConfig::default(),
+            task: attn_core::Task::Classification { n_classes: 7 },
+        };
+        let small = operations(&model, 70_000);
+        assert!((8e6..2e7).contains(&small), "{small}");
+        assert!(operations(&model, 700_000) > 5.0 * small);
     }
 }

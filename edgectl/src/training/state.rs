@@ -9,9 +9,10 @@ use anyhow::{Context, bail, ensure};
 use optim::{Guard, Optimizer, Plateau, Schedule};
 use serde::{Deserialize, Serialize};
 
-use super::TrainOptions;
-use super::range_test::RangeTest;
+use super::options::TrainOptions;
+use super::range_test::{MOST_TRIAL_STEPS, RangeTest};
 use crate::checkpoint::Checkpoint;
+use crate::job::LearningRate;
 use crate::windows::WindowSet;
 
 const METADATA_KEY: &str = "edgectl-state";
@@ -43,6 +44,8 @@ pub(super) struct Position {
     /// Windows of the running epoch, and sums over them.
     pub(super) seen: usize,
     pub(super) correct: usize,
+    /// Sum of the windows' weights in the loss.
+    pub(super) weight: f64,
     pub(super) loss_sum: f64,
     /// Figures of the last finished epoch.
     pub(super) last_loss: Option<f64>,
@@ -184,6 +187,12 @@ fn fingerprint(start: &Checkpoint, set: &WindowSet<'_>, options: TrainOptions<'_
         config.epochs = 0;
     }
     let mut hasher = blake3::Hasher::new();
+    if config.lr == LearningRate::Auto {
+        // The test of learning rates is no longer than the run.
+        let per_epoch = set.windows().len().div_ceil(config.windows_per_step()) as u64;
+        let planned = u64::from(start.meta.train.epochs).saturating_mul(per_epoch);
+        hasher.update(&planned.min(MOST_TRIAL_STEPS).to_le_bytes());
+    }
     hasher.update(format!("{config:?} {} {}", options.node, options.rounds).as_bytes());
     hasher.update(format!("{:?} {:?}", start.meta.model, start.meta.provenance.round).as_bytes());
     for value in &start.params {

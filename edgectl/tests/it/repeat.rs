@@ -61,8 +61,10 @@ fn a_resumed_run_gives_the_bytes_of_an_uninterrupted_one() {
     );
     std::fs::write(at.join("job.toml"), job).expect("written");
     ok(at, &["train", "--config", "job.toml", "--out", "whole.safetensors"]);
+    // 13 steps at a time, which is no whole number of epochs.
     let mut args =
-        vec!["train", "--config", "job.toml", "--out", "parts.safetensors", "--time-budget", "5ms"];
+        vec!["train", "--config", "job.toml", "--out", "parts.safetensors", "--stop-after-steps"];
+    args.push("13");
     let mut report = json(at, &args);
     args.push("--resume");
     let mut parts = 1;

@@ -9,60 +9,26 @@ use std::time::Instant;
 use anyhow::{Context, anyhow, bail};
 use attn_core::Precision;
 use optim::{Optimizer, ParamGroups};
-use rand::SeedableRng;
-use rand::seq::SliceRandom;
-use rand_chacha::ChaCha8Rng;
 
 use super::gradient::{Draws, Gradients};
-use super::private::{NoiseKey, PrivateReport};
-use super::range_test::{RangeTest, range_test};
+use super::options::TrainOptions;
+use super::private::NoiseKey;
+use super::progress::{Epoch, Progress};
+use super::range_test::range_test;
+use super::report::{PrivateReport, TrainReport};
+use super::seeds::{mix, node_seed, shuffle};
 use super::state::{Position, State};
 use super::variate::Variate;
-use super::{TrainOptions, TrainReport, metrics, mix};
 use crate::checkpoint::Checkpoint;
+use crate::evaluate::metrics;
 use crate::job::{LearningRate, TrainConfig};
 use crate::windows::WindowSet;
 
 /// Seconds between two saved states while all goes well.
 const STATE_INTERVAL_S: u64 = 10;
 
-/// One finished epoch.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Epoch {
-    /// Its number, from 1.
-    pub number: u32,
-    /// Mean training loss.
-    pub loss: f64,
-    /// Share of training windows answered right while training.
-    pub accuracy: f64,
-    /// Loss and accuracy on the held-out part.
-    pub val: Option<(f64, f64)>,
-}
-
-/// Hears how training goes.
-pub trait Progress {
-    /// After a range test.
-    fn chosen(&mut self, _found: &RangeTest) {}
-    /// Before the first step: how many there will be, and how many a resumed run has behind it.
-    fn begin(&mut self, steps: u64, done: u64);
-    /// After each step.
-    fn step(&mut self);
-    /// After each epoch.
-    fn epoch(&mut self, epoch: &Epoch);
-}
-
-/// Tells nobody.
-#[derive(Debug, Clone, Copy)]
-pub struct Silent;
-
-impl Progress for Silent {
-    fn begin(&mut self, _: u64, _: u64) {}
-    fn step(&mut self) {}
-    fn epoch(&mut self, _: &Epoch) {}
-}
-
 /// A training run.
-pub(super) struct Run<'a> {
+pub(super) struct Fit<'a> {
     start: &'a Checkpoint,
     config: &'a TrainConfig,
     set: &'a WindowSet<'a>,
@@ -87,7 +53,7 @@ pub(super) struct Outcome {
     pub(super) mean_lr: f32,
 }
 
-impl<'a> Run<'a> {
+impl<'a> Fit<'a> {
     pub(super) fn new(
         start: &'a Checkpoint,
         set: &'a WindowSet<'a>,
@@ -141,13 +107,14 @@ impl<'a> Run<'a> {
     pub(super) fn finish(mut self, progress: &mut dyn Progress) -> anyhow::Result<Outcome> {
         if self.config.lr == LearningRate::Auto && self.state.position.chosen.is_none() {
             let seed = mix(self.seed, 3);
-            let found = range_test(self.start, self.set, self.groups, self.options, seed)?;
+            let planned = u64::from(self.config.epochs) * self.steps_per_epoch() as u64;
+            let found = range_test(self.start, self.set, self.groups, self.options, seed, planned)?;
             progress.chosen(&found);
             self.state.position.chosen = Some(found);
         }
         let began = Instant::now();
         let mut saved = Instant::now();
-        let mut handled = 0;
+        let (mut handled, mut taken) = (0, 0);
         let mut gradients = Gradients::new(self.start, self.set, self.groups, self.options.threads);
         gradients.corrected_by(self.variate);
         let (mut order, mut sampled) = (Vec::new(), Vec::new());
@@ -162,7 +129,8 @@ impl<'a> Run<'a> {
             let n_windows = self.set.windows().len();
             shuffle(&mut order, n_windows, self.draw(0));
             while self.state.position.batch < steps_per_epoch {
-                stopped = self.options.stop.now();
+                stopped = self.options.stop.at_step(taken);
+                taken += 1;
                 if stopped.is_some() {
                     break 'epochs;
                 }
@@ -258,10 +226,10 @@ impl<'a> Run<'a> {
         position.steps += 1;
         position.batch += 1;
         if stats.loss.is_finite() {
-            let n = windows.len();
-            position.seen += n;
+            position.seen += windows.len();
             position.correct += stats.correct;
-            position.loss_sum += stats.loss * n as f64;
+            position.weight += stats.weight;
+            position.loss_sum += stats.loss * stats.weight;
         }
         Ok(())
     }
@@ -276,8 +244,9 @@ impl<'a> Run<'a> {
     /// Closes the books of an epoch and looks at the held-out part.
     fn end_epoch(&mut self) -> Epoch {
         let position = &mut self.state.position;
-        let seen = position.seen.max(1) as f64;
-        let (loss, accuracy) = (position.loss_sum / seen, position.correct as f64 / seen);
+        let accuracy = position.correct as f64 / position.seen.max(1) as f64;
+        let weight = if position.weight > 0.0 { position.weight } else { 1.0 };
+        let loss = position.loss_sum / weight;
         *position = Position {
             epoch: position.epoch + 1,
             steps: position.steps,
@@ -313,7 +282,8 @@ impl<'a> Run<'a> {
     fn out_of_patience(&self) -> bool {
         let position = &self.state.position;
         let since_best = position.epoch - position.best_epoch;
-        self.config.patience.is_some_and(|patience| since_best > patience)
+        // The epoch itself is one without a better loss: a patience of 0 would end before any.
+        self.config.patience.is_some_and(|patience| since_best >= patience.max(1))
     }
 
     /// A run that diverged is an error, so that it does not replace a sound file.
@@ -393,38 +363,5 @@ impl<'a> Run<'a> {
             skipped_steps: position.guard.skipped,
         };
         Outcome { params, report, train_metrics, mean_lr }
-    }
-}
-
-/// The order of the windows in an epoch.
-pub(super) fn shuffle(order: &mut Vec<usize>, n: usize, seed: u64) {
-    order.clear();
-    order.extend(0..n);
-    order.shuffle(&mut ChaCha8Rng::seed_from_u64(seed));
-}
-
-/// The seed of a node in a round: nodes shuffle differently, and differently in each round.
-fn node_seed(seed: u64, node: &str, round: u32) -> u64 {
-    let name = node.bytes().fold(0xCBF2_9CE4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01B3)
-    });
-    mix(mix(seed, name), u64::from(round))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn seeds_differ_by_node_and_round() {
-        let seeds = [
-            node_seed(1, "a", 0),
-            node_seed(1, "b", 0),
-            node_seed(1, "a", 1),
-            node_seed(2, "a", 0),
-        ];
-        for (i, a) in seeds.iter().enumerate() {
-            assert!(seeds[i + 1..].iter().all(|b| a != b));
-        }
     }
 }

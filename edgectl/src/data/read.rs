@@ -1,0 +1,134 @@
+//! From paths to a data set: every file by the reader of its format.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+
+use super::collect::Collector;
+use super::config::{DataConfig, Format};
+use super::dataset::{Dataset, Expected};
+use super::table::Table;
+use super::{columns, files, long, ts, wide};
+
+impl Dataset {
+    /// Reads files, and the data files of directories.
+    ///
+    /// A directory stands for its `*.csv`, `*.tsv` and `*.ts` files, sorted by name. A file called
+    /// `…_TRAIN` or `…_TEST` marks all its rows so, unless a split column does. Series of different
+    /// files are different series. With `expected`, its channels are read and others passed over,
+    /// its classes are the classes, and the label and split columns that `config` names may be
+    /// absent.
+    ///
+    /// # Errors
+    /// Paths that lead to no data, files that do not parse or do not fit together, and data that is
+    /// not what a model expects. Every message names the file and, where there is one, the line and
+    /// the column.
+    pub fn read(
+        paths: &[PathBuf],
+        config: &DataConfig,
+        expected: Option<Expected<'_>>,
+    ) -> anyhow::Result<Self> {
+        let mut all = Collector::new(config, expected);
+        for path in files::find(paths, config.format)? {
+            let file = File::open(&path)
+                .with_context(|| format!("{}: cannot open the file", path.display()))?;
+            read_file(&path, BufReader::with_capacity(1 << 16, file), &mut all)?;
+        }
+        Ok(all.finish())
+    }
+}
+
+/// Reads one file in its format.
+fn read_file(path: &Path, input: impl BufRead, all: &mut Collector<'_>) -> anyhow::Result<()> {
+    let format = all.config.format;
+    if format == Format::Ts || format == Format::Auto && files::has_extension(path, "ts") {
+        return ts::read(path, input, all);
+    }
+    let table = Table::open(path, input)?;
+    let has_channels = |expected: Expected<'_>| {
+        expected.channels.iter().all(|name| columns::position(table.header(), name).is_some())
+    };
+    let is_long = match format {
+        Format::Auto => {
+            columns::is_long(table.header(), all.config) || all.expected.is_some_and(has_channels)
+        }
+        _ => format == Format::Long,
+    };
+    if is_long { long::read(path, table, all) } else { wide::read(path, table, all) }
+}
+
+/// Reads inline files, in the given order: what the tests of the readers share.
+#[cfg(test)]
+pub(super) fn read_inline(
+    files: &[(&str, &[u8])],
+    config: &DataConfig,
+    expected: Option<Expected<'_>>,
+) -> Result<Dataset, String> {
+    let mut all = Collector::new(config, expected);
+    for (path, text) in files {
+        read_file(Path::new(path), *text, &mut all).map_err(|error| format!("{error:#}"))?;
+    }
+    Ok(all.finish())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::super::labels::Labels;
+    use super::*;
+
+    #[test]
+    fn a_directory_reads_as_its_files() {
+        let directory = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| fs::write(directory.path().join(name), text).unwrap();
+        write("README.md", "not data");
+        write("b.csv", "\u{feff}series,label,ay,ax\r\n1,run,2,1\r\n");
+        write("a.csv", "series,label,ax,ay\n1,walk,3,4\n");
+        let read = || Dataset::read(&[directory.path().to_owned()], &DataConfig::default(), None);
+        let data = read().unwrap();
+        assert_eq!(
+            (&data.channels[..], &data.classes[..]),
+            (&["ax".to_owned(), "ay".to_owned()][..], &["run".to_owned(), "walk".to_owned()][..])
+        );
+        assert_eq!(
+            (&data.segments[0].values[..], &data.segments[1].values[..]),
+            (&[3., 4.][..], &[1., 2.][..])
+        );
+        assert_eq!(
+            (data.segments[0].labels.clone(), data.segments[1].labels.clone()),
+            (Labels::One(1), Labels::One(0))
+        );
+        assert_eq!(data.nodes().into_iter().map(|node| node.name).collect::<Vec<_>>(), ["a", "b"]);
+
+        write("c.csv", "");
+        let error = format!("{:#}", read().unwrap_err());
+        assert!(error.contains("c.csv: the file is empty"), "{error}");
+    }
+
+    #[test]
+    fn the_header_tells_long_from_wide() {
+        let n_segments = |text: &[u8], config: &DataConfig| {
+            read_inline(&[("x.csv", text)], config, None).unwrap().segments.len()
+        };
+        let with = |format| DataConfig { format, ..DataConfig::default() };
+        assert_eq!(n_segments(b"t,x\n0,1\n1,2\n", &with(Format::Auto)), 1);
+        assert_eq!(n_segments(b"x,y\n0,1\n1,2\n", &with(Format::Auto)), 2);
+        assert_eq!(n_segments(b"x,y\n0,1\n1,2\n", &with(Format::Long)), 1);
+        assert_eq!(n_segments(b"t,x\n0,1\n1,2\n", &with(Format::Wide)), 2);
+        let config = DataConfig { time: Some("x".to_owned()), ..DataConfig::default() };
+        assert_eq!(n_segments(b"x,y\n0,1\n1,2\n", &config), 1);
+    }
+
+    #[test]
+    fn long_and_wide_files_do_not_go_together() {
+        let files: [(&str, &[u8]); 2] = [("a.csv", b"x,y\n1,2\n"), ("b.csv", b"t,x,y\n0,1,2\n")];
+        let error = read_inline(&files, &DataConfig::default(), None).unwrap_err();
+        assert!(
+            error.contains("b.csv: the channels are x, y, but those of a.csv are dim_0"),
+            "{error}"
+        );
+    }
+}

@@ -1,0 +1,119 @@
+//! A model's answers for windows, and how good they are.
+
+use anyhow::ensure;
+use attn_core::{Batch, Precision, Predictor, Workspace};
+use rayon::prelude::*;
+
+use crate::checkpoint::Checkpoint;
+use crate::data::Dataset;
+use crate::metrics::Metrics;
+use crate::windows::{Cut, WindowBuffer, WindowSet};
+
+/// Windows evaluated at once.
+const EVAL_BATCH: usize = 64;
+
+/// Logits of every window, in order; in a smaller precision by the prepared model, as a device
+/// would run it.
+///
+/// # Panics
+/// If the windows were cut for another model.
+pub fn logits(
+    checkpoint: &Checkpoint,
+    set: &WindowSet<'_>,
+    precision: Precision,
+    threads: usize,
+) -> Vec<f32> {
+    let encoder = &checkpoint.encoder;
+    let n_outputs = encoder.config().task.n_outputs();
+    let mut all = vec![0.0; set.windows().len() * n_outputs];
+    let mut workspace = Workspace::new(threads);
+    let predictor = (precision != Precision::F32)
+        .then(|| Predictor::new(encoder, &checkpoint.params, precision, 1));
+    let mut buffer = WindowBuffer::default();
+    for (batch, out) in all.chunks_mut(EVAL_BATCH * n_outputs).enumerate() {
+        let first = batch * EVAL_BATCH;
+        set.fill(first..first + out.len() / n_outputs, None, &mut buffer);
+        let windows = Batch::new(encoder.config(), &buffer.values, &buffer.lengths)
+            .expect("windows were cut for this model");
+        match &predictor {
+            None => encoder.forward(&checkpoint.params, &windows, &mut workspace, out),
+            Some(predictor) => predict_each(predictor, &buffer, out, n_outputs),
+        }
+    }
+    all
+}
+
+/// One window after the other, shared out among the threads.
+fn predict_each(predictor: &Predictor, windows: &WindowBuffer, out: &mut [f32], n_outputs: usize) {
+    let channels = predictor.config().channels;
+    let mut rest = windows.values.as_slice();
+    let mut jobs = Vec::new();
+    for (&steps, out) in windows.lengths.iter().zip(out.chunks_mut(n_outputs)) {
+        let (window, others) = rest.split_at(steps * channels);
+        jobs.push((window, out));
+        rest = others;
+    }
+    jobs.into_par_iter().for_each_init(
+        || predictor.clone(),
+        |predictor, (window, out)| {
+            let logits = predictor.predict(window).expect("windows were cut for this model");
+            out.copy_from_slice(logits);
+        },
+    );
+}
+
+/// Metrics of a checkpoint on segments, in windows with the stride of the test.
+///
+/// # Errors
+/// If there is no labeled window among them.
+pub fn evaluate(
+    checkpoint: &Checkpoint,
+    dataset: &Dataset,
+    segments: &[usize],
+    precision: Precision,
+    threads: usize,
+) -> anyhow::Result<Metrics> {
+    evaluate_each(&[(checkpoint, segments)], dataset, precision, threads)
+}
+
+/// Metrics over several parts, each with segments and a checkpoint of its own for them.
+///
+/// # Errors
+/// If there is no labeled window in any of them.
+pub fn evaluate_each(
+    parts: &[(&Checkpoint, &[usize])],
+    dataset: &Dataset,
+    precision: Precision,
+    threads: usize,
+) -> anyhow::Result<Metrics> {
+    let (mut all, mut targets) = (Vec::new(), Vec::new());
+    for (checkpoint, segments) in parts {
+        let meta = &checkpoint.meta;
+        let cut = Cut { window: &meta.window, seq_len: meta.model.seq_len, train: false };
+        let mut set = WindowSet::new(dataset, &meta.preprocess, segments, cut)?;
+        set.drop_unlabeled();
+        targets.extend(set.windows().iter().filter_map(|w| w.label));
+        all.extend(logits(checkpoint, &set, precision, threads));
+    }
+    let first = parts.iter().flat_map(|(_, segments)| segments.iter()).next();
+    let source = first.map(|&i| dataset.segments[i].source.display().to_string());
+    ensure!(
+        !targets.is_empty(),
+        "{}: no labeled test window; evaluation needs a label column (`predict` does not)",
+        source.unwrap_or_default()
+    );
+    let metrics = Metrics::new(&parts[0].0.meta.classes, &all, &targets);
+    ensure!(metrics.loss.is_finite(), "the model's answers are not finite: its training diverged");
+    Ok(metrics)
+}
+
+/// Metrics on windows that all have a label.
+pub(crate) fn metrics(
+    checkpoint: &Checkpoint,
+    set: &WindowSet<'_>,
+    precision: Precision,
+    threads: usize,
+) -> Metrics {
+    let targets: Vec<u32> = set.windows().iter().filter_map(|w| w.label).collect();
+    Metrics::new(&checkpoint.meta.classes, &logits(checkpoint, set, precision, threads), &targets)
+}

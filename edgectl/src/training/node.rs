@@ -1,0 +1,78 @@
+//! One node's training: windows, held-out part, the loop, and the update that comes of it.
+
+use anyhow::ensure;
+
+use super::fit::{Fit, Outcome};
+use super::options::TrainOptions;
+use super::progress::Progress;
+use super::report::TrainReport;
+use super::split::split_validation;
+use super::variate::Variate;
+use crate::checkpoint::{Checkpoint, Provenance};
+use crate::data::Dataset;
+use crate::job::LearningRate;
+use crate::windows::{Cut, WindowSet};
+
+/// Trains a checkpoint's weights on the training rows of a node's data.
+///
+/// # Errors
+/// If there is nothing to train on, the state for a resume does not fit, or a file cannot be
+/// written.
+pub fn train(
+    start: Checkpoint,
+    dataset: &Dataset,
+    segments: &[usize],
+    options: TrainOptions<'_>,
+    progress: &mut dyn Progress,
+) -> anyhow::Result<(Checkpoint, TrainReport)> {
+    let config = start.meta.train.clone();
+    config.validate()?;
+    let cut = |train| Cut { window: &start.meta.window, seq_len: start.meta.model.seq_len, train };
+    let pipeline = start.meta.preprocess.clone();
+    let mut set = WindowSet::new(dataset, &pipeline, segments, cut(true))?;
+    set.drop_unlabeled();
+    if let Some(private) = &config.private {
+        private.check_windows(&start.meta.window, &config.augment)?;
+    }
+    let mut held_out = None;
+    if let Some(validation) = config.validation {
+        let (train, val) = split_validation(&set, validation)?;
+        held_out = Some(val);
+        set = train;
+    }
+    ensure!(
+        !set.windows().is_empty(),
+        "no labeled training window; the training rows need labels (a column named in [data] label)"
+    );
+    let groups = start.param_groups()?;
+    let variate = Variate::load(&start, options.base, options.variate)?;
+    let run = Fit::new(&start, &set, held_out.as_ref(), &groups, variate.as_ref(), options)?;
+    let Outcome { params, report, train_metrics, mean_lr } = run.finish(progress)?;
+    let mut control = None;
+    if let Some(variate) = variate {
+        let way = (report.steps, mean_lr);
+        control = variate.finish(&start.params, &params, way, options.base, options.variate)?;
+    }
+    let mut checkpoint = start;
+    checkpoint.params = params;
+    checkpoint.control = control;
+    // An update says how it was trained. The next global model takes its options from the base: with
+    // "auto" there, every node tests again in every round.
+    checkpoint.meta.train.lr = LearningRate::Fixed(report.lr);
+    if let Some(private) = &mut checkpoint.meta.train.private {
+        private.insecure_seed = None;
+    }
+    checkpoint.meta.provenance = Provenance {
+        node: Some(options.node.to_owned()),
+        round: checkpoint.meta.provenance.round,
+        base: options.base.map(str::to_owned),
+        examples: report.examples as u64,
+        local_steps: report.steps,
+        // Without a base the rest could not be found again.
+        partial: options.base.is_some() && groups.n_trained() < groups.n_params(),
+        metrics: train_metrics,
+        merged: Vec::new(),
+        merge: None,
+    };
+    Ok((checkpoint, report))
+}
