@@ -2,7 +2,7 @@
 //! `edgectl`, all that a node needs besides its own data.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use aggregate::{CONTROL_PREFIX, TensorData, TensorRef, WeightFile, hash_file};
 use anyhow::{Context, anyhow, bail, ensure};
@@ -12,7 +12,7 @@ use optim::ParamGroups;
 use preprocess::Pipeline;
 use serde::{Deserialize, Serialize};
 
-use crate::data::{DataConfig, Expected};
+use crate::data::{DataConfig, Dataset, Expected};
 use crate::federation::MergeNote;
 use crate::job::{FederationConfig, TrainConfig, WindowConfig};
 
@@ -158,6 +158,18 @@ impl Meta {
     /// What data for this model must have.
     pub fn expected(&self) -> Expected<'_> {
         Expected { channels: &self.channels, classes: &self.classes }
+    }
+
+    /// Reads data for this model; `preprocessed` if it is what `edgectl preprocess` wrote for it.
+    ///
+    /// # Errors
+    /// As [`Dataset::read`].
+    pub fn read_data(&self, paths: &[PathBuf], preprocessed: bool) -> anyhow::Result<Dataset> {
+        if preprocessed {
+            Dataset::read_preprocessed(paths, &self.data, self.expected())
+        } else {
+            Dataset::read(paths, &self.data, Some(self.expected()))
+        }
     }
 
     /// The metadata of a file with this checkpoint's weights.

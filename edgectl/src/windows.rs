@@ -84,7 +84,7 @@ impl<'a> WindowSet<'a> {
                 format!("{}: series {}", segment.source.display(), segment.series)
             })?;
             if set.windows.last().is_some_and(|w| w.segment == index) {
-                set.scaled[index] = scale(segment, pipeline, &dataset.channels)?;
+                set.scaled[index] = scaled(segment, pipeline, dataset)?;
             }
         }
         if set.windows.is_empty() && !segments.is_empty() {
@@ -247,11 +247,14 @@ fn disturb(values: &mut [f32], channels: usize, config: AugmentConfig, rng: &mut
     }
 }
 
-/// A segment's values after the row-wise steps of the pipeline.
-fn scale(segment: &Segment, pipeline: &Pipeline, channels: &[String]) -> anyhow::Result<Vec<f32>> {
+/// A segment's values after the row-wise steps of the pipeline, which some data has behind it.
+fn scaled(segment: &Segment, pipeline: &Pipeline, dataset: &Dataset) -> anyhow::Result<Vec<f32>> {
+    let channels = &dataset.channels;
     let place = || format!("{}: series {}", segment.source.display(), segment.series);
     let mut values = segment.values.clone();
-    pipeline.apply_series(&mut values).with_context(place)?;
+    if !dataset.preprocessed {
+        pipeline.apply_series(&mut values).with_context(place)?;
+    }
     if let Some(at) = values.iter().position(|v| !v.is_finite()) {
         let (row, channel) = (at / channels.len(), &channels[at % channels.len()]);
         anyhow::bail!(

@@ -109,6 +109,9 @@ pub struct TrainArgs {
     /// Files or folders; rows marked as test are left out [default: the job's path]
     #[arg(long, value_name = "PATH", num_args = 1..)]
     pub data: Vec<PathBuf>,
+    /// The data is what `edgectl preprocess` wrote for this model: its rows are scaled already
+    #[arg(long)]
+    pub preprocessed: bool,
     /// Where to write the trained weights
     #[arg(long, value_name = "FILE")]
     pub out: PathBuf,
@@ -163,6 +166,9 @@ pub struct EvalArgs {
     /// Files or folders; rows marked as test count, all rows if none is marked
     #[arg(long, value_name = "PATH", num_args = 1.., required = true)]
     pub data: Vec<PathBuf>,
+    /// The data is what `edgectl preprocess` wrote for this model: its rows are scaled already
+    #[arg(long)]
+    pub preprocessed: bool,
     /// All rows count, whatever their mark
     #[arg(long)]
     pub all: bool,
@@ -183,6 +189,9 @@ pub struct PredictArgs {
     /// Files or folders; every window is answered
     #[arg(long, value_name = "PATH", num_args = 1.., required = true)]
     pub data: Vec<PathBuf>,
+    /// The data is what `edgectl preprocess` wrote for this model: its rows are scaled already
+    #[arg(long)]
+    pub preprocessed: bool,
     /// Where to write the answers, as CSV
     #[arg(long, value_name = "FILE.csv")]
     pub out: PathBuf,
@@ -259,7 +268,7 @@ pub struct PreprocessArgs {
     /// Files or folders
     #[arg(long, value_name = "PATH", num_args = 1.., required = true)]
     pub data: Vec<PathBuf>,
-    /// Where to write the rows, as a long CSV
+    /// Where to write the rows, as a long CSV that train, eval and predict read with --preprocessed
     #[arg(long, value_name = "FILE.csv")]
     pub out: PathBuf,
 }

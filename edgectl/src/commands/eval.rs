@@ -4,14 +4,13 @@ use anyhow::ensure;
 
 use crate::checkpoint::Checkpoint;
 use crate::cli::EvalArgs;
-use crate::data::{Dataset, test_segments};
+use crate::data::test_segments;
 use crate::evaluate::evaluate;
 use crate::output::{Output, metrics_text};
 
 pub(super) fn run(args: &EvalArgs, threads: usize, output: Output) -> anyhow::Result<()> {
     let checkpoint = Checkpoint::read(&args.model)?;
-    let dataset =
-        Dataset::read(&args.data, &checkpoint.meta.data, Some(checkpoint.meta.expected()))?;
+    let dataset = checkpoint.meta.read_data(&args.data, args.preprocessed)?;
     let all: Vec<usize> = (0..dataset.segments.len()).collect();
     let segments = if args.all { all } else { test_segments(&dataset, &all) };
     ensure!(

@@ -11,7 +11,6 @@ use serde::Serialize;
 use super::folder::check_folder;
 use crate::checkpoint::Checkpoint;
 use crate::cli::PredictArgs;
-use crate::data::{Dataset, Split};
 use crate::evaluate::logits;
 use crate::metrics::{argmax, log_softmax};
 use crate::output::Output;
@@ -30,7 +29,7 @@ pub(super) fn run(args: &PredictArgs, threads: usize, output: Output) -> anyhow:
     }
     let checkpoint = Checkpoint::read(&args.model)?;
     let meta = &checkpoint.meta;
-    let dataset = Dataset::read(&args.data, &meta.data, Some(meta.expected()))?;
+    let dataset = meta.read_data(&args.data, args.preprocessed)?;
     let all: Vec<usize> = (0..dataset.segments.len()).collect();
     let cut = Cut { window: &meta.window, seq_len: meta.model.seq_len, train: false };
     let set = WindowSet::new(&dataset, &meta.preprocess, &all, cut)?;
@@ -63,15 +62,10 @@ fn csv(checkpoint: &Checkpoint, set: &WindowSet<'_>, logits: &[f32]) -> anyhow::
         let segment = &set.dataset().segments[window.segment];
         let answer = argmax(logits);
         let p: Vec<f32> = log_softmax(logits).into_iter().map(f32::exp).collect();
-        let split = match segment.split {
-            Split::Train => "train",
-            Split::Test => "test",
-            Split::Unmarked => "",
-        };
         let mut record = vec![
             segment.source.display().to_string(),
             segment.series.clone(),
-            split.to_owned(),
+            segment.split.name().to_owned(),
             segment.first_line.to_string(),
             window.start.to_string(),
             window.len.to_string(),

@@ -48,11 +48,15 @@ pub(super) fn run(args: &TrainArgs, threads: usize, output: Output) -> anyhow::R
                 given.to_vec()
             }
         };
-        let dataset = Dataset::read(&data, &start.meta.data, Some(start.meta.expected()))?;
+        let dataset = start.meta.read_data(&data, args.preprocessed)?;
         let rounds = start.meta.federation.rounds;
         (start, Some(hash), dataset, rounds)
     } else {
         let mut job = job.context("give --init MODEL or --config JOB.toml")?;
+        ensure!(
+            !args.preprocessed,
+            "--preprocessed needs --init: the rows were scaled for a model, which a fresh one is not"
+        );
         job.train.seed = args.seed.unwrap_or(job.train.seed);
         let dataset = Dataset::read(&job.data_paths(&args.data)?, &job.data, None)?;
         let all: Vec<usize> = (0..dataset.segments.len()).collect();

@@ -131,6 +131,7 @@ impl<'a> Collector<'a> {
             channels: self.channels.map_or_else(Vec::new, |(_, channels)| channels),
             classes,
             segments,
+            preprocessed: false,
         }
     }
 }

@@ -81,18 +81,41 @@ impl Columns {
 pub(super) fn split(row: &Row<'_>, columns: &Columns, of_file: Split) -> anyhow::Result<Split> {
     let Some(column) = columns.split else { return Ok(of_file) };
     let cell = row.cell(column);
-    if cell.eq_ignore_ascii_case(b"train") {
-        Ok(Split::Train)
-    } else if cell.eq_ignore_ascii_case(b"test") {
-        Ok(Split::Test)
-    } else {
-        Err(row.error(
+    Split::of_cell(cell).ok_or_else(|| {
+        row.error(
             column,
             &format!(
-                "expected \"train\" or \"test\", found {}; correct the cell",
+                "expected \"train\", \"test\" or \"unmarked\", found {}; correct the cell",
                 number::quoted(cell)
             ),
-        ))
+        )
+    })
+}
+
+/// What the columns are called that hold no values; none where a channel has that name.
+pub(super) struct Names {
+    pub(super) series: Option<String>,
+    pub(super) time: Option<String>,
+    pub(super) label: Option<String>,
+    pub(super) split: Option<String>,
+    pub(super) node: Option<String>,
+}
+
+impl Names {
+    /// As the configuration says, else by default.
+    pub(super) fn of(config: &DataConfig, channels: &[String]) -> Self {
+        let name = |configured: &Option<String>, default: &str| {
+            let name = configured.as_deref().unwrap_or(default);
+            (!channels.iter().any(|channel| channel == name)).then(|| name.to_owned())
+        };
+        let [series, time, label, split, node] = DEFAULTS;
+        Self {
+            series: name(&config.series, series),
+            time: name(&config.time, time),
+            label: name(&config.label, label),
+            split: name(&config.split, split),
+            node: name(&config.node, node),
+        }
     }
 }
 

@@ -17,6 +17,8 @@ pub struct Dataset {
     pub classes: Vec<String>,
     /// The segments, in the order of the files and of the series within a file.
     pub segments: Vec<Segment>,
+    /// Whether the values are what `edgectl preprocess` wrote: scaled already, step by step of rows.
+    pub preprocessed: bool,
 }
 
 /// A run of rows of one series with one split: what a window may not leave.
@@ -137,7 +139,12 @@ mod tests {
 
     fn nodes(segments: &[(&str, Option<&str>)]) -> Vec<(String, Vec<usize>)> {
         let segments = segments.iter().map(|(source, node)| segment(source, *node)).collect();
-        let data = Dataset { channels: vec!["x".to_owned()], classes: Vec::new(), segments };
+        let data = Dataset {
+            channels: vec!["x".to_owned()],
+            classes: Vec::new(),
+            segments,
+            preprocessed: false,
+        };
         data.nodes().into_iter().map(|node| (node.name, node.segments)).collect()
     }
 

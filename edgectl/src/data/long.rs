@@ -270,7 +270,7 @@ mod tests {
         let error = read("t,split,ax\n0,val,1\n").unwrap_err();
         assert!(
             error.contains(
-                "line 2, column \"split\": expected \"train\" or \"test\", found \"val\""
+                "line 2, column \"split\": expected \"train\", \"test\" or \"unmarked\", found \"val\""
             ),
             "{error}"
         );

@@ -18,6 +18,7 @@ mod split;
 mod table;
 mod ts;
 mod wide;
+mod write;
 
 pub use choose::{test_segments, train_segments};
 pub use config::{DataConfig, Format};

@@ -38,6 +38,20 @@ impl Dataset {
         }
         Ok(all.finish())
     }
+
+    /// Reads what `edgectl preprocess` wrote for a model that reads data as `config` says: the rows
+    /// count as scaled.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub fn read_preprocessed(
+        paths: &[PathBuf],
+        config: &DataConfig,
+        expected: Expected<'_>,
+    ) -> anyhow::Result<Self> {
+        let dataset = Self::read(paths, &config.of_written(), Some(expected))?;
+        Ok(Self { preprocessed: true, ..dataset })
+    }
 }
 
 /// Reads one file in its format.

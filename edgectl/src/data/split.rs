@@ -10,3 +10,20 @@ pub enum Split {
     /// Rows of a file that does not say.
     Unmarked,
 }
+
+impl Split {
+    /// The word for it in a table.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Train => "train",
+            Self::Test => "test",
+            Self::Unmarked => "unmarked",
+        }
+    }
+
+    /// The split that a cell names, in any case.
+    pub(super) fn of_cell(cell: &[u8]) -> Option<Self> {
+        let all = [Self::Train, Self::Test, Self::Unmarked];
+        all.into_iter().find(|split| cell.eq_ignore_ascii_case(split.name().as_bytes()))
+    }
+}

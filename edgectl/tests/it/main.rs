@@ -21,3 +21,5 @@ mod strategies;
 mod support;
 /// Transcripts of `tests/cmd`.
 mod transcripts;
+/// Data that the command writes, it reads.
+mod written_data;
