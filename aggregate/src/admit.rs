@@ -12,7 +12,7 @@ use crate::dtype::{Kind, element_width, first_invalid, kind};
 use crate::patterns::Patterns;
 use crate::reject::{Reason, Rejected};
 use crate::select::median;
-use crate::{Error, OnRejection, Options, Reducer, TensorInfo, WeightFile};
+use crate::{Error, Options, Reducer, TensorInfo, Tolerance, WeightFile};
 
 /// An update may claim so many times the median of all local steps, and no more.
 const MOST_STEPS: f64 = 1000.0;
@@ -262,7 +262,7 @@ impl Candidates {
             });
             differs.then_some(Reason::Integers)
         });
-        if options.reducer == Reducer::Nova {
+        if options.rules.reduce == Reducer::Nova {
             let steps: Vec<f64> = inputs.iter().map(|input| input.update.steps).collect();
             if !steps.is_empty() {
                 let limit = MOST_STEPS * median(&steps);
@@ -289,12 +289,12 @@ impl Candidates {
         });
 
         rejected.sort_by(|a, b| a.path.cmp(&b.path));
-        let fails = |rejected: &Rejected| match options.on_rejection {
-            OnRejection::Skip => false,
-            OnRejection::SkipBadValues => {
+        let fails = |rejected: &Rejected| match options.rules.tolerance {
+            Tolerance::KeepGoing => false,
+            Tolerance::BadValues => {
                 !matches!(rejected.reason, Reason::Value { .. } | Reason::Norm { .. })
             }
-            OnRejection::Fail => true,
+            Tolerance::Strict => true,
         };
         if rejected.iter().any(fails) {
             return Err(Error::Rejected { n_updates: self.n_updates, rejected });
@@ -306,8 +306,8 @@ impl Candidates {
             return Err(Error::ZeroWeights { n_updates: inputs.len() });
         }
         let found = inputs.iter().filter(|input| input.update.weight > 0.0).count();
-        if found < options.quorum {
-            return Err(Error::Quorum { quorum: options.quorum, found, rejected });
+        if found < options.rules.quorum {
+            return Err(Error::Quorum { quorum: options.rules.quorum, found, rejected });
         }
         Ok(Admission { inputs, tensors, base_hash, rejected })
     }
@@ -380,14 +380,14 @@ fn check_file(
         };
         let reason = mismatch.or_else(|| {
             let is_older = update.base.as_deref().is_some_and(|hash| checks.older.contains(&hash));
-            let late = is_older || checks.options.reducer.takes_any_base();
+            let late = is_older || checks.options.rules.reduce.takes_any_base();
             if late { None } else { other_base(&base.hash, update) }
         });
         if let Some(reason) = reason {
             return Err(fail(reason));
         }
     }
-    if let Some(max_age) = checks.options.max_age.filter(|&max_age| update.age > max_age) {
+    if let Some(max_age) = checks.options.rules.max_age.filter(|&max_age| update.age > max_age) {
         return Err(fail(Reason::Age { age: update.age, max_age }));
     }
     let steps = update.steps;

@@ -140,7 +140,7 @@ pub enum Error {
         /// Every update with the reason, sorted by path.
         rejected: Vec<Rejected>,
     },
-    /// An update was rejected, and `on_rejection` does not leave it out.
+    /// An update was rejected, and the tolerance does not leave it out.
     #[error(
         "{} of {n_updates} updates rejected, and nothing was merged:{}",
         rejected.len(),
@@ -190,12 +190,6 @@ pub enum Error {
         /// What would do.
         expected: &'static str,
     },
-    /// Private merging does not go with another choice.
-    #[error("private merging is a clipped mean of equal weights with a base; {problem}")]
-    PrivacyConflict {
-        /// What to change.
-        problem: &'static str,
-    },
     /// The privacy of a round cannot be accounted for.
     #[error("private merging: {source}")]
     Accountant {
@@ -208,18 +202,24 @@ pub enum Error {
         /// What it said.
         message: String,
     },
-    /// Control variates do not go with another choice.
-    #[error("control variates of SCAFFOLD go with the mean alone, and not with private merging")]
-    ControlConflict,
-    /// Bucketing does not go with the reducer.
-    #[error("bucketing does not go with the reducer {reducer}; use one of the two alone")]
-    Bucketing {
-        /// The reducer's name.
-        reducer: &'static str,
+    /// Two rules exclude each other.
+    #[error("{first} does not go with {second}; change one of the two")]
+    Conflict {
+        /// One of them.
+        first: &'static str,
+        /// The other one.
+        second: String,
     },
-    /// Buckets of no update.
-    #[error("buckets have 0 updates, expected at least 1")]
-    BucketSize,
+    /// A number of the rules is out of range.
+    #[error("{rule} is {value}, expected {expected}")]
+    Rule {
+        /// The field of the rules.
+        rule: &'static str,
+        /// Its value.
+        value: f64,
+        /// What would do.
+        expected: &'static str,
+    },
     /// An option of the reducer is out of range.
     #[error("{reducer}: {option} is {value}, expected {expected}")]
     ReducerOption {

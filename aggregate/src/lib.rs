@@ -6,8 +6,10 @@ mod merge_block;
 mod run;
 mod summary;
 
+mod limit;
 mod options;
 mod reducer;
+mod rules;
 mod server_step;
 
 mod admit;
@@ -49,15 +51,17 @@ pub use accountant::{Accountant, AccountantError, adaptive_noise_multiplier, nex
 pub use admit::Update;
 pub use atomic::atomic_write;
 pub use error::Error;
+pub use limit::Limit;
 pub use merge::aggregate;
 pub use merge_block::CONTROL_PREFIX;
-pub use options::{Bucketing, Control, OnRejection, Options};
+pub use options::Options;
 pub use privacy::{AdaptiveClip, Privacy, PrivacyReport};
 pub use problem::FormatProblem;
 pub use read::{WeightFile, hash_file};
 pub use reducer::{Reducer, nova_steps};
 pub use reject::{Reason, Rejected};
 pub use report::{Admitted, Change, Report, Summary};
+pub use rules::{Correction, Rules, Tolerance, Weights};
 pub use safetensors::Dtype;
 pub use server_step::ServerStep;
 pub use tensor::TensorInfo;

@@ -8,17 +8,16 @@ use crate::atomic::check_target;
 use crate::cohort::Cohort;
 use crate::mover::{Mover, out_of_range};
 use crate::patterns::Patterns;
-use crate::plan::needs_gram;
 use crate::privacy::{PrivacyState, PrivateRound};
 use crate::reject::Reason;
 use crate::run::{Attempt, Run};
 use crate::state::SavedState;
-use crate::{Control, Error, Options, Reducer, Report, ServerStep, Summary, Update};
+use crate::{Error, Options, Reducer, Report, Summary, Update};
 
 /// Merges weight files into one.
 ///
-/// Every update is checked (see [`Reason`](crate::Reason)) and those that fail are left out and
-/// reported; the rest is reduced, the server step is taken, and the result is written to `out`
+/// Every update is checked (see [`Reason`](crate::Reason)); those that fail are left out and
+/// reported, or end the merge, as the [`Tolerance`](crate::Tolerance) says. The rest is reduced, the server step is taken, and the result is written to `out`
 /// under the metadata that the callback returns. `out` may be the base file.
 ///
 /// The bytes of `out` do not depend on the order of `updates` or on the number of threads, and a
@@ -64,8 +63,8 @@ use crate::{Control, Error, Options, Reducer, Report, ServerStep, Summary, Updat
 ///
 /// # Errors
 /// If the list, the weights, the options, the base, the state or the output path are unusable, if
-/// fewer updates are admitted than the quorum or the rule needs, or one is not and `on_rejection`
-/// does not forgive it, and if the result leaves the range of its dtype. Neither `out` nor the state
+/// fewer updates are admitted than the quorum or the rule needs, or one is not and the tolerance does
+/// not forgive it, and if the result leaves the range of its dtype. Neither `out` nor the state
 /// is written then.
 pub fn aggregate(
     updates: &[Update],
@@ -87,13 +86,13 @@ fn merge(
     row_bytes: Option<usize>,
 ) -> Result<Report, Error> {
     let state_out = check_options(options, out)?;
-    let keep_local = Patterns::new(&options.keep_local)?;
+    let keep_local = Patterns::new(&options.rules.keep_local)?;
     let base = options.base.as_deref().map(Base::open).transpose()?;
     if let Some(base) = &base {
         let names = base.file.tensors().iter().map(|tensor| tensor.name.as_str());
         keep_local.check_all_match(&names)?;
     }
-    let older = match options.reducer {
+    let older = match options.rules.reduce {
         Reducer::Buffered { .. } => open_older(options, base.as_ref())?,
         _ => Vec::new(),
     };
@@ -153,65 +152,23 @@ fn merge(
 /// Checks what needs no reading; returns where the state goes, if there is one.
 fn check_options<'a>(options: &'a Options, out: &Path) -> Result<Option<&'a Path>, Error> {
     check_target(out)?;
-    options.reducer.validate()?;
-    options.server_step.validate()?;
-    if let Some(bucketing) = options.bucketing {
-        let reducer = options.reducer;
-        let goes = matches!(reducer, Reducer::Median | Reducer::TrimmedMean { .. })
-            || needs_gram(options) && options.privacy.is_none();
-        if !goes {
-            return Err(Error::Bucketing { reducer: reducer.name() });
-        }
-        if bucketing.size == 0 {
-            return Err(Error::BucketSize);
-        }
-    }
-    let has_base = options.base.is_some();
-    if let Some(privacy) = &options.privacy {
-        privacy.validate()?;
-        let problem = match options.reducer {
-            Reducer::Mean if has_base => None,
-            Reducer::Mean => Some("name the base"),
-            _ => Some("leave the reducer out"),
-        };
-        if let Some(problem) = problem {
-            return Err(Error::PrivacyConflict { problem });
-        }
-    }
-    let needs_state = options.server_step.has_state() || options.privacy.is_some();
-    let state_out = match &options.state_out {
-        Some(path) if needs_state && path == out => {
+    let rules = &options.rules;
+    rules.validate()?;
+    let state_out = match (&options.state_out, rules.needs_state()) {
+        (_, None) => None,
+        (None, Some(server_step)) => return Err(Error::StateNeeded { server_step }),
+        (Some(path), Some(_)) if path == out => {
             return Err(Error::StateIsModel { path: path.to_owned() });
         }
-        Some(path) if needs_state => {
+        (Some(path), Some(_)) => {
             check_target(path)?;
             Some(path.as_path())
         }
-        None if needs_state => {
-            let replaces = options.server_step == ServerStep::Replace;
-            let server_step = if replaces { "of privacy" } else { options.server_step.name() };
-            return Err(Error::StateNeeded { server_step });
-        }
-        _ => None,
     };
-    if options.reducer.needs_base() && !has_base {
-        return Err(Error::BaseNeeded { rule: options.reducer.name() });
+    match rules.needs_base() {
+        Some(rule) if options.base.is_none() => Err(Error::BaseNeeded { rule }),
+        _ => Ok(state_out),
     }
-    if options.server_step != ServerStep::Replace && !has_base {
-        return Err(Error::BaseNeeded { rule: options.server_step.name() });
-    }
-    if let Control::Scaffold { .. } = options.control {
-        if options.reducer != Reducer::Mean || options.privacy.is_some() {
-            return Err(Error::ControlConflict);
-        }
-        if !has_base {
-            return Err(Error::BaseNeeded { rule: "scaffold" });
-        }
-    }
-    if !options.keep_local.is_empty() && !has_base {
-        return Err(Error::BaseNeeded { rule: "keeping tensors local" });
-    }
-    Ok(state_out)
 }
 
 /// The older bases, each of which must have the tensors of the base.
@@ -232,19 +189,18 @@ fn prepare<'a>(
     options: &Options,
     base: Option<&'a Base>,
 ) -> Result<(Option<Mover<'a>>, Option<PrivateRound>), Error> {
-    let movement = options.server_step.movement()?;
+    let rules = &options.rules;
+    let movement = rules.server.movement()?;
     let Some(base) = base else { return Ok((None, None)) };
-    let has_state = options.server_step.has_state() || options.privacy.is_some();
     let slots = movement.as_ref().map_or(&[][..], |movement| &movement.slots);
     let mut saved = match &options.state_in {
-        Some(path) if has_state => {
-            let step = &options.server_step;
-            SavedState::open(path, &base.hash, step, slots, base.file.tensors())?
+        Some(path) if rules.needs_state().is_some() => {
+            SavedState::open(path, &base.hash, &rules.server, slots, base.file.tensors())?
         }
         _ => None,
     };
     let before: Option<PrivacyState> = saved.as_mut().and_then(|saved| saved.privacy.take());
-    let private = options.privacy.map(|privacy| PrivateRound::new(privacy, before)).transpose()?;
+    let private = rules.privacy.map(|privacy| PrivateRound::new(privacy, before)).transpose()?;
     Ok((movement.map(|movement| Mover { base, movement, saved }), private))
 }
 

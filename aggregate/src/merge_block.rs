@@ -7,9 +7,9 @@ use crate::mover::out_of_range;
 use crate::plan::{Linear, Plan};
 use crate::reduce::{Outcome, Reduced, Scratch, reduce_block};
 use crate::run::Run;
-use crate::{Control, Dtype, Error, TensorInfo};
+use crate::{Correction, Dtype, Error, TensorInfo};
 
-/// How the names of control variates begin, see [`Control`].
+/// How the names of control variates begin, see [`Correction`].
 pub const CONTROL_PREFIX: &str = "control.";
 
 /// One block of the output, and what was found out on the way.
@@ -106,15 +106,13 @@ impl Run<'_> {
     /// Control variates: the center's moves by the mean change, as far as nodes took part.
     fn control_plan(&self) -> Plan {
         let n = self.cohort.len();
-        let all = match self.options.control {
-            Control::Scaffold { population: Some(all) } => (all as usize).max(n),
-            _ => n,
-        };
+        let all = self.options.rules.population.map_or(n, |all| (all as usize).max(n));
         Plan::Linear(Linear::new(vec![1.0; n], all as f64))
     }
 
     /// Whether a tensor is a control variate.
     pub(crate) fn is_control(&self, tensor: &TensorInfo) -> bool {
-        self.options.control != Control::None && tensor.name.starts_with(CONTROL_PREFIX)
+        self.options.rules.correction == Correction::Scaffold
+            && tensor.name.starts_with(CONTROL_PREFIX)
     }
 }

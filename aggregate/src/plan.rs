@@ -12,7 +12,7 @@ use crate::gram::Gram;
 use crate::privacy::{Noise, PrivateRound};
 use crate::select::{bulyan, centred_clipping, clip_scale, geometric_median, median, multi_krum};
 use crate::sparse::Sparse;
-use crate::{Bucketing, Error, Options, Reducer};
+use crate::{Error, Options, Reducer};
 
 /// How the values of a block become one row.
 #[derive(Debug)]
@@ -52,25 +52,11 @@ pub(crate) struct Slerp {
     pub(crate) coefficients: Vec<[f64; 2]>,
 }
 
-/// Whether the rule needs products before the values are read again.
-pub(crate) fn needs_gram(options: &Options) -> bool {
-    options.privacy.is_some()
-        || matches!(
-            options.reducer,
-            Reducer::NormClippedMean { .. }
-                | Reducer::Krum { .. }
-                | Reducer::MultiKrum { .. }
-                | Reducer::Bulyan { .. }
-                | Reducer::GeometricMedian { .. }
-                | Reducer::CentredClipping { .. }
-        )
-}
-
 /// Checks what depends on how many updates there are, before they are read.
 pub(crate) fn check_number(cohort: &Cohort<'_>, options: &Options) -> Result<(), Error> {
     let n = cohort.len();
-    let n_groups = options.bucketing.map_or(n, |bucketing| n.div_ceil(bucketing.size));
-    let reducer = options.reducer;
+    let n_groups = options.rules.bucket.map_or(n, |size| n.div_ceil(size));
+    let reducer = options.rules.reduce;
     match reducer {
         Reducer::Krum { byzantine } => reducer.n_byzantine(byzantine, n_groups, 2).map(|_| ()),
         Reducer::MultiKrum { byzantine, keep } => {
@@ -94,7 +80,7 @@ pub(crate) fn check_number(cohort: &Cohort<'_>, options: &Options) -> Result<(),
     }
 }
 
-/// The plan of a rule that needs no passes of its own; `gram` is there if [`needs_gram`] says so.
+/// The plan of a rule that needs no passes of its own; `gram` is there if [`Rules::needs_gram`](crate::Rules::needs_gram) says so.
 pub(crate) fn plan(
     cohort: &Cohort<'_>,
     gram: Option<&Gram>,
@@ -102,11 +88,11 @@ pub(crate) fn plan(
     options: &Options,
 ) -> Plan {
     let n = cohort.len();
-    let reducer = options.reducer;
+    let reducer = options.rules.reduce;
     let weights: Vec<f64> = cohort.members.iter().map(|member| member.weight).collect();
     let total: f64 = weights.iter().sum();
     let shares: Vec<f64> = weights.iter().map(|w| w / total).collect();
-    let buckets = options.bucketing.map(|bucketing| buckets(n, bucketing));
+    let buckets = options.rules.bucket.map(|size| buckets(n, size, options.bucket_seed));
     let linear = |weights: Vec<f64>| Plan::Linear(Linear::new(weights, 1.0));
     if let (Some(gram), Some(privacy)) = (gram, private) {
         let clip = privacy.clip();
@@ -278,10 +264,10 @@ fn discount(age: u64, exponent: f64) -> f64 {
 }
 
 /// The members of each bucket, after a shuffle.
-fn buckets(n: usize, bucketing: Bucketing) -> Vec<Vec<usize>> {
+fn buckets(n: usize, size: usize, seed: u64) -> Vec<Vec<usize>> {
     let mut all: Vec<usize> = (0..n).collect();
-    all.shuffle(&mut ChaCha8Rng::seed_from_u64(bucketing.seed));
-    all.chunks(bucketing.size).map(<[usize]>::to_vec).collect()
+    all.shuffle(&mut ChaCha8Rng::seed_from_u64(seed));
+    all.chunks(size).map(<[usize]>::to_vec).collect()
 }
 
 #[cfg(test)]
@@ -297,7 +283,7 @@ mod tests {
     #[test]
     fn every_member_is_in_one_bucket() {
         for (n, size) in [(1, 1), (7, 2), (10, 3), (4, 9)] {
-            let buckets = buckets(n, Bucketing { size, seed: 3 });
+            let buckets = buckets(n, size, 3);
             assert_eq!(buckets.len(), n.div_ceil(size));
             let mut all = buckets.concat();
             all.sort_unstable();

@@ -255,6 +255,19 @@ impl Reducer {
         )
     }
 
+    /// Whether the rule goes by scalar products of whole changes.
+    pub(crate) fn is_by_distance(&self) -> bool {
+        matches!(
+            self,
+            Self::NormClippedMean { .. }
+                | Self::Krum { .. }
+                | Self::MultiKrum { .. }
+                | Self::Bulyan { .. }
+                | Self::GeometricMedian { .. }
+                | Self::CentredClipping { .. }
+        )
+    }
+
     /// Whether updates may have started from any model.
     pub(crate) fn takes_any_base(&self) -> bool {
         matches!(self, Self::Async { .. })

@@ -13,7 +13,7 @@ use crate::merge::Metadata;
 use crate::merge_block::Merged;
 use crate::model_writer::ModelWriter;
 use crate::mover::Mover;
-use crate::plan::{Plan, Slerp, check_number, needs_gram, plan};
+use crate::plan::{Plan, Slerp, check_number, plan};
 use crate::privacy::{PrivacyState, PrivateRound};
 use crate::reduce::{Outcome, Scratch, reduce_block};
 use crate::reject::Reason;
@@ -123,7 +123,7 @@ impl<'a> Outputs<'a> {
             (Some(path), Some(step)) => {
                 let slots = run.mover.map_or(&[][..], |mover| &mover.movement.slots);
                 let numbered = layout.iter().map(|&i| (i, &tensors[i]));
-                let server_step = run.options.server_step;
+                let server_step = run.options.rules.server;
                 let state = StateWriter::create(path, server_step, slots, step, privacy, numbered)?;
                 Some((state, path))
             }
@@ -292,7 +292,7 @@ impl Run<'_> {
     /// Makes the plan, with the passes that it takes; `None` if products are not finite.
     fn plan(&self, merged: &[usize]) -> Result<Option<(Plan, Option<Gram>)>, Error> {
         let cohort = self.cohort;
-        match (self.options.reducer, cohort.base) {
+        match (self.options.rules.reduce, cohort.base) {
             (reducer @ Reducer::Ties { density, .. }, Some(base)) => {
                 let sparse = Sparse::ties(reducer, density, cohort, base, merged)?;
                 return Ok(Some((Plan::Sparse(sparse), None)));
@@ -305,7 +305,7 @@ impl Run<'_> {
             }
             _ => {}
         }
-        if !needs_gram(self.options) {
+        if !self.options.rules.needs_gram() {
             return Ok(Some((plan(cohort, None, None, self.options), None)));
         }
         let mut products = gram(cohort, merged, Origin::Base)?;
@@ -358,7 +358,8 @@ impl Run<'_> {
 
     /// The updates that moved much further than the others, if there are some.
     fn far_norms(&self, norms: &[f64]) -> Option<Vec<(PathBuf, Reason)>> {
-        let max_deviation = self.options.max_deviation.filter(|_| self.private.is_none())?;
+        let max_deviation =
+            self.options.rules.max_deviation.get().filter(|_| self.private.is_none())?;
         self.cohort.base?;
         let mut refused = Vec::new();
         let layout = |i: usize| self.cohort.members[i].input.file.tensors().as_ptr();

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::{Dtype, TensorData, TensorRef, write_file};
+use crate::{Dtype, Rules, ServerStep, TensorData, TensorRef, write_file};
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
@@ -44,7 +44,10 @@ proptest! {
             for round in 0..2 {
                 let options = Options {
                     base: Some(base),
-                    server_step: ServerStep::Sgd { lr: 0.5, momentum, nesterov: false },
+                    rules: Rules {
+                        server: ServerStep::Sgd { lr: 0.5, momentum, nesterov: false },
+                        ..Rules::default()
+                    },
                     state_in: Some(path("state")).filter(|_| round > 0),
                     state_out: Some(path("state")),
                     ..Options::default()

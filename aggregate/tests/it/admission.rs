@@ -1,8 +1,8 @@
 //! Which updates count, and that their order never matters.
 
-use aggregate::{Bucketing, Dtype, Error, OnRejection, Options, Reason, Update};
+use aggregate::{Dtype, Error, Limit, Options, Reason, Tolerance, Update};
 
-use crate::support::{Folder, f32_tensor, from_node, raw_tensor, reasons};
+use crate::support::{Folder, f32_tensor, from_node, keep_going, raw_tensor, reasons, with};
 
 /// Merges the updates in both directions, and returns file name and reason of every rejection.
 fn rejections(folder: &Folder, updates: &[Update], options: &Options) -> Vec<(String, String)> {
@@ -43,7 +43,7 @@ fn every_kind_of_bad_update_is_left_out_with_its_reason() {
     let other = folder.save("l-base", &[w(&[5.0, 5.0]), flag(&[1])]);
     updates.push(Update { base: Some("0123".into()), ..Update::new(other, 1.0) });
 
-    let options = Options { base: Some(base.clone()), ..Options::default() };
+    let options = Options { base: Some(base.clone()), ..keep_going() };
     let found = rejections(&folder, &updates, &options);
     let base_hash = aggregate::hash_file(&base).unwrap();
     let expected = [
@@ -69,9 +69,8 @@ fn every_kind_of_bad_update_is_left_out_with_its_reason() {
 
     // Where rejections fail the merge, the same list is an error that names them all, and nothing is written.
     std::fs::remove_file(folder.path("out")).unwrap();
-    let text = message(
-        folder.merge(&updates, &Options { on_rejection: OnRejection::Fail, ..options.clone() }),
-    );
+    let text =
+        message(folder.merge(&updates, &with(&options, |r| r.tolerance = Tolerance::Strict)));
     assert!(text.starts_with("12 of 13 updates rejected, and nothing was merged:\n"), "{text}");
     assert!(text.contains("e-nan: tensor \"w\" holds NaN at element 1"), "{text}");
     // And without the good one, there is nothing to merge.
@@ -87,30 +86,27 @@ fn without_a_base_the_majority_decides() {
     let folder = Folder::new();
     let small = |name: &str, v: f32| Update::new(folder.save_f32(name, &[v]), 1.0);
     let large = |name: &str, v: f32| Update::new(folder.save_f32(name, &[v, v]), 1.0);
-    let found = rejections(
-        &folder,
-        &[large("a", 1.0), small("b", 3.0), small("c", 5.0)],
-        &Options::default(),
-    );
+    let found =
+        rejections(&folder, &[large("a", 1.0), small("b", 3.0), small("c", 5.0)], &keep_going());
     assert_eq!(found, [("a".into(), "tensor \"w\" has shape [2], expected [1]".into())]);
     assert_eq!(folder.merged(), [4.0]);
 
     // A tie goes to the file with the lowest fingerprint, that of small files being their hash.
     let pair = [large("a", 1.0), small("b", 3.0)];
-    let found = rejections(&folder, &pair, &Options::default());
+    let found = rejections(&folder, &pair, &keep_going());
     let hash = |name: &str| aggregate::hash_file(folder.path(name)).unwrap();
     assert_eq!(found[0].0, if hash("a") < hash("b") { "b" } else { "a" });
 
     // Weight 0 has no vote.
     let muted = [Update { weight: 0.0, ..large("a", 1.0) }, small("b", 3.0)];
-    assert_eq!(rejections(&folder, &muted, &Options::default())[0].0, "a");
+    assert_eq!(rejections(&folder, &muted, &keep_going())[0].0, "a");
 
     // One node has one vote, however many files it sends.
     let updates: Vec<_> = (0..5)
         .map(|i| Update { node: Some("loud".into()), ..large(&format!("loud{i}"), i as f32) })
         .chain([small("b", 3.0), small("c", 5.0)])
         .collect();
-    assert_eq!(rejections(&folder, &updates, &Options::default()).len(), 5);
+    assert_eq!(rejections(&folder, &updates, &keep_going()).len(), 5);
     assert_eq!(folder.merged(), [4.0]);
 }
 
@@ -127,11 +123,11 @@ fn stated_bases_must_agree() {
         update("c", 4.0, Some("new")),
         update("d", 6.0, None),
     ];
-    let found = rejections(&folder, &updates, &Options::default());
+    let found = rejections(&folder, &updates, &keep_going());
     let reason = "started from another base: hash old, expected new";
     assert_eq!(found, [("a".into(), reason.into())]);
     assert_eq!(folder.merged(), [4.0]);
-    let report = folder.merge(&updates, &Options::default()).unwrap();
+    let report = folder.merge(&updates, &keep_going()).unwrap();
     assert_eq!(report.summary.base_hash.as_deref(), Some("new"));
 }
 
@@ -141,8 +137,8 @@ fn a_node_counts_once() {
     let (a, b) = (folder.save_f32("a", &[1.0]), folder.save_f32("b", &[3.0]));
     let c = folder.save_f32("c", &[8.0]);
     let updates = [from_node("x", &a, 1.0), from_node("x", &b, 1.0), from_node("y", &c, 1.0)];
-    let report = folder.merge(&updates, &Options::default()).unwrap();
-    assert_eq!(rejections(&folder, &updates, &Options::default()).len(), 1);
+    let report = folder.merge(&updates, &keep_going()).unwrap();
+    assert_eq!(rejections(&folder, &updates, &keep_going()).len(), 1);
     let [rejected] = &report.summary.rejected[..] else { panic!("{report:?}") };
     let kept = if rejected.path == a { &b } else { &a };
     assert_eq!(rejected.reason, Reason::Duplicate { node: "x".into(), kept: kept.clone() });
@@ -154,28 +150,28 @@ fn a_node_counts_once() {
     // Equal files of one node are duplicates too, of different or unknown nodes they are not.
     let copy = folder.save_f32("copy", &[1.0]);
     let same = [from_node("x", &a, 1.0), from_node("x", &copy, 1.0), from_node("y", &c, 1.0)];
-    assert_eq!(rejections(&folder, &same, &Options::default())[0].0, "copy");
+    assert_eq!(rejections(&folder, &same, &keep_going())[0].0, "copy");
     assert_eq!(folder.merged(), [4.5]);
     let others = [from_node("x", &a, 1.0), from_node("z", &copy, 1.0), from_node("y", &c, 1.0)];
-    assert!(rejections(&folder, &others, &Options::default()).is_empty());
+    assert!(rejections(&folder, &others, &keep_going()).is_empty());
     let unknown = [Update::new(&a, 1.0), Update::new(&copy, 1.0), Update::new(&c, 1.0)];
-    assert!(rejections(&folder, &unknown, &Options::default()).is_empty());
+    assert!(rejections(&folder, &unknown, &keep_going()).is_empty());
     // Neither a file without weight nor a rejected one takes its node's place.
     for (silent, heard) in [(&a, &b), (&b, &a)] {
         let updates = [from_node("x", silent, 0.0), from_node("x", heard, 1.0)];
-        let report = folder.merge(&updates, &Options::default()).unwrap();
+        let report = folder.merge(&updates, &keep_going()).unwrap();
         assert_eq!(report.summary.rejected[0].path, *silent);
     }
     let broken = folder.save_f32("broken", &[f32::NAN]);
     let retry = [from_node("x", &broken, 1.0), from_node("x", &a, 1.0)];
-    assert_eq!(rejections(&folder, &retry, &Options::default())[0].0, "broken");
+    assert_eq!(rejections(&folder, &retry, &keep_going())[0].0, "broken");
 }
 
 #[test]
 fn the_operators_mistakes_are_errors() {
     let folder = Folder::new();
     let (a, b) = (folder.save_f32("a", &[1.0]), folder.save_f32("b", &[3.0]));
-    let merge = |updates: &[Update]| message(folder.merge(updates, &Options::default()));
+    let merge = |updates: &[Update]| message(folder.merge(updates, &keep_going()));
     assert!(merge(&[]).contains("no updates to merge"));
     for weight in [-1.0, f64::NAN, f64::INFINITY] {
         let text = merge(&[Update::new(&a, 1.0), Update::new(&b, weight)]);
@@ -186,11 +182,11 @@ fn the_operators_mistakes_are_errors() {
     assert!(text.contains("are the same file; name each update once"), "{text}");
     let spelled = folder.path(".").join("a");
     assert!(merge(&[Update::new(&a, 1.0), Update::new(spelled, 1.0)]).contains("the same file"));
-    let missing = Options { base: Some(folder.path("none")), ..Options::default() };
+    let missing = Options { base: Some(folder.path("none")), ..keep_going() };
     let text = message(folder.merge(&[Update::new(&a, 1.0)], &missing));
     assert!(text.contains("cannot read") && text.contains("none"), "{text}");
     let f8 = folder.save_raw("f8", Dtype::F8_E5M2, &[0]);
-    let unsuitable = Options { base: Some(f8), ..Options::default() };
+    let unsuitable = Options { base: Some(f8), ..keep_going() };
     assert!(message(folder.merge(&[Update::new(&a, 1.0)], &unsuitable)).contains("dtype F8_E5M2"));
     // Only updates of weight 0 are left.
     let broken = folder.save_f32("broken", &[f32::NAN]);
@@ -205,7 +201,7 @@ fn the_output_may_replace_the_base() {
     let base = folder.save_f32("out", &[0.0]);
     let base_hash = aggregate::hash_file(&base).unwrap();
     let update = Update { base: Some(base_hash.clone()), ..Update::new(a, 2.0) };
-    let options = Options { base: Some(base), ..Options::default() };
+    let options = Options { base: Some(base), ..keep_going() };
     let report = folder.merge(&[update], &options).unwrap();
     assert_eq!(folder.merged(), [1.0]);
     assert_eq!(report.summary.base_hash, Some(base_hash));
@@ -224,14 +220,14 @@ fn an_update_that_vanishes_during_the_merge_ends_it_if_it_is_still_needed() {
         let updates: Vec<_> = (0..n_updates)
             .map(|i| Update::new(folder.save_f32(&format!("n{i}"), &[i as f32, 1.0]), 1.0))
             .collect();
-        let whole = folder.merge(&updates, &Options::default()).unwrap();
+        let whole = folder.merge(&updates, &keep_going()).unwrap();
         let out = folder.save_bytes("out", b"old");
         // The metadata is asked for after the checks and before the values are read.
         let vanish = |_: &aggregate::Summary| {
             let _ = std::fs::remove_file(&updates[1].path);
             std::collections::BTreeMap::new()
         };
-        let result = aggregate::aggregate(&updates, &Options::default(), &out, &vanish);
+        let result = aggregate::aggregate(&updates, &keep_going(), &out, &vanish);
         if needed {
             let text = message(result);
             assert!(text.contains("cannot read") && text.contains("n1"), "{text}");
@@ -279,18 +275,16 @@ fn every_rule_finds_values_that_are_not_finite() {
         let mut updates: Vec<_> =
             (0..3).map(|i| Update::new(save(&format!("n{i}"), [1.0, f64::from(i)]), 1.0)).collect();
         updates.push(Update::new(save("bad", [value, 1.0]), 1.0));
-        let options = Options {
-            base: Some(base),
-            reducer: rule.parse().unwrap(),
-            max_deviation: None,
-            ..Options::default()
-        };
+        let options = Options { base: Some(base), ..keep_going() };
+        let options = with(&options, |r| {
+            r.reduce = rule.parse().unwrap();
+            r.max_deviation = Limit::OFF;
+        });
         let found = rejections(&folder, &updates, &options);
         assert_eq!(found.len(), 1, "{rule} {dtype} {value}: {found:?}");
         assert_eq!(found[0].0, "bad", "{rule} {dtype} {value}");
         if matches!(*rule, "median" | "trimmed-mean") {
-            let bucketing = Some(Bucketing { size: 2, seed: 0 });
-            let options = Options { bucketing, ..options };
+            let options = with(&options, |r| r.bucket = Some(2));
             assert_eq!(rejections(&folder, &updates, &options).len(), 1, "{rule} of buckets");
         }
     }
@@ -305,7 +299,7 @@ fn of_two_updates_the_one_that_is_not_finite_is_found() {
         };
         let mut updates: Vec<_> = (0..n_good).map(|i| save(&format!("n{i}"), 1.0)).collect();
         updates.push(save("bad", f64::NAN));
-        let found = rejections(&folder, &updates, &Options::default());
+        let found = rejections(&folder, &updates, &keep_going());
         assert_eq!(found.len(), 1, "{found:?}");
         assert_eq!(folder.merged(), [1.0]);
     }

@@ -3,15 +3,14 @@
 use std::collections::{BTreeMap, HashMap};
 
 use aggregate::{
-    Dtype, Error, Options, TensorData, TensorRef, Update, WeightFile, atomic_write, hash_file,
-    write_file,
+    Dtype, Error, TensorData, TensorRef, Update, WeightFile, atomic_write, hash_file, write_file,
 };
 use half::{bf16, f16};
 use proptest::prelude::*;
 use safetensors::SafeTensors;
 use safetensors::tensor::TensorView;
 
-use crate::support::{Folder, f32_tensor, raw_tensor, rows_of_any_dtype};
+use crate::support::{Folder, f32_tensor, keep_going, raw_tensor, rows_of_any_dtype};
 
 #[test]
 fn a_file_of_the_safetensors_crate_is_read_and_merged() {
@@ -58,7 +57,7 @@ fn a_file_of_the_safetensors_crate_is_read_and_merged() {
     let updates = [Update::new(path, 1.0), Update::new(copy, 2.0)];
     let out = folder.path("out");
     let report =
-        aggregate::aggregate(&updates, &Options::default(), &out, &|_| metadata.clone()).unwrap();
+        aggregate::aggregate(&updates, &keep_going(), &out, &|_| metadata.clone()).unwrap();
     assert_eq!(std::fs::read(&out).unwrap(), bytes, "the merge of equal files is that file");
     assert_eq!((report.out_hash, report.n_tensors, report.n_parameters), (hash, 6, 10));
 }
@@ -121,7 +120,7 @@ fn a_folder_that_cannot_be_written_is_named() {
     let input = folder.save_f32("input", &[1.0]);
     let out = folder.path("none/out");
     let update = [Update::new(&input, 1.0)];
-    let merged = aggregate::aggregate(&update, &Options::default(), &out, &|_| BTreeMap::new());
+    let merged = aggregate::aggregate(&update, &keep_going(), &out, &|_| BTreeMap::new());
     let message = merged.unwrap_err().to_string();
     assert!(message.contains("none does not exist; create it first"), "{message}");
     assert_eq!(folder.list(), ["input"]);

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use aggregate::{
-    Options, Reducer, ServerStep, TensorData, TensorRef, Update, WeightFile, next_clip, nova_steps,
-    write_file,
+    Limit, Options, Reducer, ServerStep, TensorData, TensorRef, Update, WeightFile, next_clip,
+    nova_steps, write_file,
 };
 
-use crate::support::{Folder, from_node, values};
+use crate::support::{Folder, from_node, keep_going, values, with};
 
 const TENSORS: [&str; 2] = ["w", "v"];
 const N_UPDATES: usize = 11;
@@ -62,14 +62,17 @@ impl Golden {
 
     fn options(&self, reducer: Reducer) -> Options {
         let base = Some(self.folder.path("base"));
-        Options { base, reducer, max_deviation: None, ..Options::default() }
+        with(&Options { base, ..keep_going() }, |r| {
+            r.reduce = reducer;
+            r.max_deviation = Limit::OFF;
+        })
     }
 
     /// Merges, with the base and, where the rule has no need of it, without; compares with a case.
     #[track_caller]
     fn check(&self, case: &str, updates: &[Update], options: &Options) {
         self.check_once(case, updates, options);
-        if !options.reducer.needs_base() && options.bucketing.is_none() {
+        if !options.rules.reduce.needs_base() && options.rules.bucket.is_none() {
             self.check_once(case, updates, &Options { base: None, ..options.clone() });
         }
     }
@@ -238,11 +241,11 @@ fn ten_rounds_of_every_server_step() {
                 .collect();
             let options = Options {
                 base: Some(folder.path("out")),
-                server_step: step,
                 state_in: Some(folder.path("state")),
                 state_out: Some(folder.path("state")),
-                ..Options::default()
+                ..keep_going()
             };
+            let options = with(&options, |r| r.server = step);
             folder.merge(&updates, &options).unwrap();
             model = folder.merged();
             let name = format!("{case}, round {}", round + 1);

@@ -6,14 +6,16 @@ use aggregate::{Dtype, Options, ServerStep, Summary, TensorData, TensorRef, Upda
 use half::f16;
 use proptest::prelude::*;
 
-use crate::support::{Folder, from_node, rows_of_any_dtype, rows_of_any_float, values};
+use crate::support::{
+    Folder, from_node, keep_going, rows_of_any_dtype, rows_of_any_float, values, with,
+};
 
 /// Merges rows with weights; the file `out` then holds the result.
 fn merge_rows(folder: &Folder, dtype: Dtype, rows: &[Vec<u8>], weights: &[f64]) -> Vec<u8> {
     let save = |(i, row): (usize, &Vec<u8>)| folder.save_raw(&format!("{i}"), dtype, row);
     let paths = rows.iter().enumerate().map(save);
     let updates: Vec<_> = paths.zip(weights).map(|(path, &w)| Update::new(path, w)).collect();
-    folder.merge(&updates, &Options::default()).unwrap();
+    folder.merge(&updates, &keep_going()).unwrap();
     folder.merged_bytes()
 }
 
@@ -137,7 +139,7 @@ proptest! {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(n_threads).build().unwrap();
             let out = folder.path("out");
             let merged = pool.install(|| {
-                aggregate::aggregate(updates, &Options::default(), &out, &provenance)
+                aggregate::aggregate(updates, &keep_going(), &out, &provenance)
             });
             (std::fs::read(&out).ok(), merged.map(|r| (r.summary, r.out_hash)).map_err(|e| e.to_string()))
         };
@@ -235,7 +237,7 @@ fn many_tensors_of_many_shapes() {
         folder.save(file, &tensors);
     }
     let updates = [Update::new(folder.path("a"), 1.0), Update::new(folder.path("b"), 1.0)];
-    let report = folder.merge(&updates, &Options::default()).unwrap();
+    let report = folder.merge(&updates, &keep_going()).unwrap();
     assert_eq!((report.n_tensors, report.n_parameters), (5, 32_771));
     let expected: Vec<f32> = testkit::sequence(7, 32_769).iter().map(|v| v * 2.0).collect();
     let file = aggregate::WeightFile::open(folder.path("out")).unwrap();
@@ -271,10 +273,10 @@ fn parts_are_merged_by_the_updates_that_hold_them() {
         {
             let options = Options {
                 base: Some(base.clone()),
-                server_step,
                 state_out: Some(folder.path("state")),
-                ..Options::default()
+                ..keep_going()
             };
+            let options = with(&options, |r| r.server = server_step);
             folder.merge(&updates, &options).unwrap();
             let out = aggregate::WeightFile::open(folder.path("out")).unwrap();
             let values = ["a", "b", "c"].map(|name| out.read_f32(name).unwrap()[0]);

@@ -1,12 +1,13 @@
 //! Laws of all reducers: fixed points, bounds, order and threads, bad updates, partial models.
 
 use aggregate::{
-    Bucketing, Control, Error, OnRejection, Options, Reason, Reducer, ServerStep, Update,
-    WeightFile,
+    Correction, Error, Limit, Options, Reason, Reducer, ServerStep, Tolerance, Update, WeightFile,
 };
 use proptest::prelude::*;
 
-use crate::support::{Folder, f32_tensor, from_node, rows_of_any_dtype, rows_of_any_float, values};
+use crate::support::{
+    Folder, f32_tensor, from_node, keep_going, rows_of_any_dtype, rows_of_any_float, values, with,
+};
 
 /// All rules that stand eleven updates, with a few options each.
 fn rules() -> Vec<Reducer> {
@@ -56,7 +57,7 @@ fn updates(folder: &Folder, n: usize) -> (Vec<Update>, Options) {
             Update { steps: 3.0 + i as f64, age: (i % 3) as u64, ..update }
         })
         .collect();
-    (updates, Options { base: Some(base), ..Options::default() })
+    (updates, Options { base: Some(base), ..keep_going() })
 }
 
 #[test]
@@ -64,11 +65,13 @@ fn no_rule_knows_order_or_threads() {
     let folder = Folder::new();
     let (mut updates, options) = updates(&folder, 11);
     let mut cases: Vec<Options> =
-        rules().into_iter().map(|reducer| Options { reducer, ..options.clone() }).collect();
+        rules().into_iter().map(|reducer| with(&options, |r| r.reduce = reducer)).collect();
     for reducer in ["median", "multi-krum:byzantine=1", "centred-clipping", "geometric-median"] {
-        let reducer = reducer.parse().unwrap();
-        let bucketing = Some(Bucketing { size: 2, seed: 5 });
-        cases.push(Options { reducer, bucketing, ..options.clone() });
+        let bucketed = with(&options, |r| {
+            r.reduce = reducer.parse().unwrap();
+            r.bucket = Some(2);
+        });
+        cases.push(Options { bucket_seed: 5, ..bucketed });
     }
     for options in cases {
         let mut outputs = Vec::new();
@@ -78,7 +81,7 @@ fn no_rule_knows_order_or_threads() {
             let report = pool.install(|| folder.merge(&updates, &options)).unwrap();
             outputs.push((std::fs::read(folder.path("out")).unwrap(), report.summary));
         }
-        assert_eq!(outputs[0], outputs[1], "{:?}", options.reducer);
+        assert_eq!(outputs[0], outputs[1], "{:?}", options.rules.reduce);
     }
 }
 
@@ -101,14 +104,15 @@ fn equal_updates_are_a_fixed_point_of_every_rule() {
         let updates: Vec<Update> = (0..11)
             .map(|i| Update::new(folder.save_f32(&format!("{i}"), &numbers), 1.0 + f64::from(i)))
             .collect();
-        folder.merge(&updates, &Options { reducer, base, ..Options::default() }).unwrap();
+        let options = with(&keep_going(), |r| r.reduce = reducer);
+        folder.merge(&updates, &Options { base, ..options.clone() }).unwrap();
         let merged = WeightFile::open(folder.path("out")).unwrap().read_f32("w").unwrap();
         if reaches {
             testkit::assert_same_bits(reducer.name(), &merged, &numbers);
         }
         // And of equal updates that are the base, every rule.
         let base = Some(folder.save_f32("same", &numbers));
-        folder.merge(&updates, &Options { reducer, base, ..Options::default() }).unwrap();
+        folder.merge(&updates, &Options { base, ..options }).unwrap();
         let merged = WeightFile::open(folder.path("out")).unwrap().read_f32("w").unwrap();
         testkit::assert_same_bits(reducer.name(), &merged, &numbers);
     }
@@ -119,7 +123,7 @@ fn one_update_with_nan_never_spreads() {
     for reducer in rules() {
         let folder = Folder::new();
         let (mut updates, options) = updates(&folder, 12);
-        let options = Options { reducer, ..options };
+        let options = with(&options, |r| r.reduce = reducer);
         folder.merge(&updates[..11], &options).unwrap();
         let expected = std::fs::read(folder.path("out")).unwrap();
         let bad = folder.save(
@@ -151,20 +155,20 @@ fn an_update_that_moved_too_far_is_refused() {
     assert!(norm > limit && limit > median, "{rejected}");
     assert_eq!(std::fs::read(folder.path("out")).unwrap(), expected);
     // The same by a rule that knows the norms before it merges.
-    let krum = Options { reducer: Reducer::Krum { byzantine: Some(1) }, ..options.clone() };
+    let krum = with(&options, |r| r.reduce = Reducer::Krum { byzantine: Some(1) });
     assert_eq!(folder.merge(&updates, &krum).unwrap().summary.rejected.len(), 1);
     // As an operator wishes.
-    let any = Options { max_deviation: None, ..options.clone() };
+    let any = with(&options, |r| r.max_deviation = Limit::OFF);
     assert!(folder.merge(&updates, &any).unwrap().summary.rejected.is_empty());
-    let strict = Options { on_rejection: OnRejection::Fail, ..options.clone() };
+    let strict = with(&options, |r| r.tolerance = Tolerance::Strict);
     assert!(matches!(folder.merge(&updates, &strict), Err(Error::Rejected { .. })));
-    let quorum = Options { quorum: 7, ..options.clone() };
+    let quorum = with(&options, |r| r.quorum = 7);
     let error = folder.merge(&updates, &quorum).unwrap_err();
     assert!(
         error.to_string().starts_with("6 updates can be merged, the quorum is 7; refused:\n"),
         "{error}"
     );
-    let young = Options { max_age: Some(1), ..options };
+    let young = with(&options, |r| r.max_age = Some(1));
     let found = folder.merge(&updates, &young).unwrap().summary.rejected;
     let ages = found.iter().filter(|r| matches!(r.reason, Reason::Age { age: 2, max_age: 1 }));
     assert_eq!(ages.count(), 2);
@@ -180,26 +184,26 @@ fn integers_are_carried_and_must_agree() {
     };
     let large = (1 << 53) + 1;
     let mut updates = vec![save("a", 1.0, large), save("b", 3.0, large)];
-    folder.merge(&updates, &Options::default()).unwrap();
+    folder.merge(&updates, &keep_going()).unwrap();
     let count = || folder.merged_bytes_of("count");
     assert_eq!(count(), large.to_le_bytes());
     updates.push(save("c", 8.0, 7));
-    let report = folder.merge(&updates, &Options::default()).unwrap();
+    let report = folder.merge(&updates, &keep_going()).unwrap();
     assert_eq!(report.summary.rejected[0].reason, Reason::Integers);
     assert_eq!((folder.merged(), count()), (vec![2.0], large.to_le_bytes().to_vec()));
     // Those of a part must agree too.
     let part = Update { partial: true, ..updates[2].clone() };
     let base = Some(save("whole", 0.0, large).path);
     let with_part = [updates[0].clone(), updates[1].clone(), part];
-    let report = folder.merge(&with_part, &Options { base, ..Options::default() }).unwrap();
+    let report = folder.merge(&with_part, &Options { base, ..keep_going() }).unwrap();
     assert_eq!(report.summary.rejected[0].reason, Reason::Integers);
     // Kept local, they are the base's.
     let base = save("base", 0.0, 5).path;
-    let keep_local = vec!["cou*".to_owned()];
-    let options = Options { base: Some(base), keep_local, ..Options::default() };
+    let options = Options { base: Some(base), ..keep_going() };
+    let options = with(&options, |r| r.keep_local = vec!["cou*".to_owned()]);
     assert!(folder.merge(&updates, &options).unwrap().summary.rejected.is_empty());
     assert_eq!((folder.merged(), count()), (vec![4.0], 5i64.to_le_bytes().to_vec()));
-    let slip = Options { keep_local: vec!["cuont".into()], ..options };
+    let slip = with(&options, |r| r.keep_local = vec!["cuont".into()]);
     let error = folder.merge(&updates, &slip).unwrap_err().to_string();
     assert!(error.contains("\"cuont\"") && error.contains("no tensor has such a name"), "{error}");
 }
@@ -219,7 +223,7 @@ fn the_median_is_no_average_of_huge_norms_without_a_base() {
         let far: Vec<f32> = testkit::sequence(100 + seed, 64).iter().map(|v| v * 1e12).collect();
         updates.push(Update::new(folder.save_f32("far", &far), 1.0));
         for reducer in ["krum", "multi-krum:byzantine=1", "geometric-median", "bulyan"] {
-            let options = Options { reducer: reducer.parse().unwrap(), ..Options::default() };
+            let options = with(&keep_going(), |r| r.reduce = reducer.parse().unwrap());
             folder.merge(&updates, &options).unwrap();
             let worst = folder.merged().iter().map(|v| (v - 1.0).abs()).fold(0.0, f64::max);
             assert!(worst < 2e-3, "{reducer}: off by {worst}");
@@ -234,12 +238,12 @@ fn equal_steps_make_nova_the_mean_and_rate_one_makes_descent_the_mean() {
     folder.merge(&updates, &options).unwrap();
     let mean = std::fs::read(folder.path("out")).unwrap();
     let sgd = ServerStep::Sgd { lr: 1.0, momentum: 0.0, nesterov: false };
-    folder.merge(&updates, &Options { server_step: sgd, ..options.clone() }).unwrap();
+    folder.merge(&updates, &with(&options, |r| r.server = sgd)).unwrap();
     assert_eq!(std::fs::read(folder.path("out")).unwrap(), mean);
     for update in &mut updates {
         update.steps = 17.0;
     }
-    folder.merge(&updates, &Options { reducer: Reducer::Nova, ..options }).unwrap();
+    folder.merge(&updates, &with(&options, |r| r.reduce = Reducer::Nova)).unwrap();
     assert_eq!(std::fs::read(folder.path("out")).unwrap(), mean);
 }
 
@@ -256,12 +260,8 @@ fn late_updates_are_changes_of_their_own_base() {
     };
     let fresh =
         Update { base: hash(&new), ..Update::new(folder.save_f32("fresh", &[12.0, 26.0]), 1.0) };
-    let options = Options {
-        base: Some(new),
-        reducer: Reducer::Buffered { exponent: 0.5 },
-        older_bases: vec![old],
-        ..Options::default()
-    };
+    let options = Options { base: Some(new), older_bases: vec![old], ..keep_going() };
+    let options = with(&options, |r| r.reduce = Reducer::Buffered { exponent: 0.5 });
     folder.merge(&[late.clone(), fresh.clone()], &options).unwrap();
     // Half of the late change (4, 0) at discount 1/2, and half of the fresh one (0, 2).
     assert_eq!(folder.merged(), [13.0, 25.0]);
@@ -292,20 +292,21 @@ fn control_variates_move_as_far_as_nodes_took_part() {
         .map(|&c| Update::new(save(&c.to_string(), c, c), 1.0))
         .collect();
     let variate = || values(&folder.path("out"), &name);
-    let control = Control::Scaffold { population: None };
-    let options = Options { base, control, max_deviation: None, ..Options::default() };
+    let options = with(&Options { base, ..keep_going() }, |r| {
+        r.correction = Correction::Scaffold;
+        r.max_deviation = Limit::OFF;
+    });
     folder.merge(&updates, &options).unwrap();
     assert_eq!((folder.merged(), variate()), (vec![5.0], vec![5.0]));
     // Of eight nodes four took part: half of the mean change.
-    let control = Control::Scaffold { population: Some(8) };
-    folder.merge(&updates, &Options { control, ..options.clone() }).unwrap();
+    folder.merge(&updates, &with(&options, |r| r.population = Some(8))).unwrap();
     assert_eq!((folder.merged(), variate()), (vec![5.0], vec![3.0]));
     // Without a word they are tensors like any other.
-    let (control, reducer) = (Control::None, Reducer::Median);
-    folder.merge(&updates, &Options { control, reducer, ..options.clone() }).unwrap();
+    let median = with(&options, |r| r.reduce = Reducer::Median);
+    folder.merge(&updates, &with(&median, |r| r.correction = Correction::None)).unwrap();
     assert_eq!((folder.merged(), variate()), (vec![3.5], vec![3.5]));
-    let error = folder.merge(&updates, &Options { reducer, ..options }).unwrap_err();
-    assert!(matches!(error, Error::ControlConflict));
+    let error = folder.merge(&updates, &median).unwrap_err();
+    assert!(matches!(error, Error::Conflict { .. }), "{error}");
 }
 
 #[test]
@@ -313,8 +314,8 @@ fn numbers_that_a_rule_cannot_stand_are_errors() {
     let folder = Folder::new();
     let (updates, options) = updates(&folder, 4);
     let fail = |reducer: &str, options: &Options| {
-        let reducer = reducer.parse().unwrap();
-        folder.merge(&updates, &Options { reducer, ..options.clone() }).unwrap_err().to_string()
+        let options = with(options, |r| r.reduce = reducer.parse().unwrap());
+        folder.merge(&updates, &options).unwrap_err().to_string()
     };
     let text = fail("krum:byzantine=1", &options);
     assert_eq!(text, "krum needs at least 5 updates to withstand 1, and 4 can be merged");
@@ -324,11 +325,10 @@ fn numbers_that_a_rule_cannot_stand_are_errors() {
     assert!(fail("trimmed-mean:trim=0.5", &options).contains("trim is 0.5"));
     assert!(fail("ties:density=0", &options).contains("density is 0"));
     assert!(fail("geometric-median:steps=0", &options).contains("steps is 0"));
-    assert!(fail("ties", &Options::default()).contains("ties moves a base file"));
-    let bucketing = Some(Bucketing { size: 2, seed: 0 });
-    assert!(fail("mean", &Options { bucketing, ..options.clone() }).contains("bucketing"));
-    let none = Some(Bucketing { size: 0, seed: 0 });
-    assert!(fail("median", &Options { bucketing: none, ..options }).contains("0 updates"));
+    assert!(fail("ties", &keep_going()).contains("ties moves a base file"));
+    let bucketed = |size| with(&options, |r| r.bucket = Some(size));
+    assert!(fail("mean", &bucketed(2)).contains("bucket does not go with reduce mean"));
+    assert!(fail("median", &bucketed(0)).contains("bucket is 0, expected at least 1"));
     for bad in ["meen", "median:trim=1", "trimmed-mean:trim", "krum:byzantine=-1", "mean:name=x"] {
         assert!(bad.parse::<Reducer>().is_err(), "{bad}");
     }
@@ -353,12 +353,13 @@ fn parts_do_not_undo_clipping() {
         ("geometric-median", 2.0),
         ("krum", 0.0),
     ] {
-        let reducer = reducer.parse().unwrap();
-        let options =
-            Options { base: base.clone(), reducer, max_deviation: None, ..Options::default() };
+        let options = with(&Options { base: base.clone(), ..keep_going() }, |r| {
+            r.reduce = reducer.parse().unwrap();
+            r.max_deviation = Limit::OFF;
+        });
         folder.merge(&updates, &options).unwrap();
         let moved = values(&folder.path("out"), "b")[0];
-        assert!(moved.abs() <= most + 1e-6, "{reducer:?} moved by {moved}");
+        assert!(moved.abs() <= most + 1e-6, "{reducer} moved by {moved}");
     }
     let privacy = aggregate::Privacy {
         clip_norm: 1.0,
@@ -369,7 +370,8 @@ fn parts_do_not_undo_clipping() {
         seed: Some(1),
     };
     let state_out = Some(folder.path("state"));
-    let options = Options { base, privacy: Some(privacy), state_out, ..Options::default() };
+    let options = Options { base, state_out, ..keep_going() };
+    let options = with(&options, |r| r.privacy = Some(privacy));
     let summary = folder.merge(&updates, &options).unwrap().summary;
     let moved = values(&folder.path("out"), "b")[0];
     assert!((moved - 1.0 / 6.0).abs() < 1e-4, "{moved}");
@@ -407,12 +409,11 @@ fn one_update_out_of_range_does_not_stop_the_others() {
             &[f32_tensor("a", &[100], &[1e25; 100]), f32_tensor("b", &[10, 20], &[1e30; 200])],
         );
         updates.push(from_node("far", &far, 1.0));
-        let options = Options {
-            reducer: reducer.parse().unwrap(),
-            server_step: server_step.parse().unwrap(),
-            state_out: Some(folder.path("state")),
-            ..options
-        };
+        let options = Options { state_out: Some(folder.path("state")), ..options };
+        let options = with(&options, |r| {
+            r.reduce = reducer.parse().unwrap();
+            r.server = server_step.parse().unwrap();
+        });
         let report = folder.merge(&updates, &options).unwrap();
         let [rejected] = &report.summary.rejected[..] else { panic!("{report:?}") };
         assert!(matches!(rejected.reason, Reason::Norm { .. }), "{reducer} {server_step}");
@@ -431,7 +432,7 @@ fn long_training_is_no_attack_and_absurd_steps_are() {
     let tensors = [f32_tensor("a", &[100], &far[..100]), f32_tensor("b", &[10, 20], &far[100..])];
     updates.push(from_node("slow", &folder.save("slow", &tensors), 1.0));
     assert!(folder.merge(&updates, &options).unwrap().summary.rejected.is_empty());
-    let nova = Options { reducer: Reducer::Nova, ..options };
+    let nova = with(&options, |r| r.reduce = Reducer::Nova);
     updates[6].steps = 2e9;
     let report = folder.merge(&updates, &nova).unwrap();
     assert!(matches!(report.summary.rejected[0].reason, Reason::Steps { .. }));
@@ -442,7 +443,7 @@ fn a_sphere_is_round_in_every_dtype() {
     use aggregate::{TensorData, TensorRef};
     let folder = Folder::new();
     let rows = [[1.0, 0.0, 0.0, 2.0], [0.0, 1.0, 1.0, 1.0]];
-    let options = Options { reducer: Reducer::Slerp { t: 0.5 }, ..Options::default() };
+    let options = with(&keep_going(), |r| r.reduce = Reducer::Slerp { t: 0.5 });
     let wide = rows.map(|row| {
         let tensor = TensorRef { name: "w", shape: &[4], data: TensorData::F64(&row) };
         Update::new(folder.save(&format!("wide{}", row[0]), &[tensor]), 1.0)
@@ -476,7 +477,7 @@ proptest! {
                 .enumerate()
                 .map(|(i, row)| Update::new(folder.save_raw(&i.to_string(), dtype, row), 1.0))
                 .collect();
-            folder.merge(&updates, &Options { reducer, ..Options::default() }).unwrap();
+            folder.merge(&updates, &with(&keep_going(), |r| r.reduce = reducer)).unwrap();
             let inputs: Vec<_> =
                 (0..rows.len()).map(|i| values(&folder.path(&i.to_string()), "w")).collect();
             for (j, merged) in folder.merged().into_iter().enumerate() {
@@ -496,8 +497,8 @@ proptest! {
             let updates: Vec<Update> = (0..n)
                 .map(|i| Update::new(folder.save_raw(&i.to_string(), dtype, &rows[0]), 1.0))
                 .collect();
-            let reducer = text.parse().unwrap();
-            let merged = folder.merge(&updates, &Options { reducer, ..Options::default() });
+            let options = with(&keep_going(), |r| r.reduce = text.parse().unwrap());
+            let merged = folder.merge(&updates, &options);
             // Squares of huge f64 are not finite.
             if dtype == aggregate::Dtype::F64 && merged.is_err() {
                 continue;

@@ -5,15 +5,16 @@ use std::path::PathBuf;
 use aggregate::{Dtype, Error, Options, ServerStep, TensorData, TensorRef, Update, WeightFile};
 use half::f16;
 
-use crate::support::{Folder, f32_tensor, raw_tensor, values};
+use crate::support::{Folder, f32_tensor, keep_going, raw_tensor, values, with};
 
 const MOMENTUM: ServerStep = ServerStep::Sgd { lr: 0.5, momentum: 0.9, nesterov: false };
 
 /// Options for rounds that replace the file `out` and the file `state`.
-fn in_place(folder: &Folder, server_step: ServerStep) -> Options {
+fn in_place(folder: &Folder, server: ServerStep) -> Options {
     let (base, state) = (folder.path("out"), folder.path("state"));
     let (state_in, state_out) = (Some(state.clone()), Some(state));
-    Options { base: Some(base), server_step, state_in, state_out, ..Options::default() }
+    let options = Options { base: Some(base), state_in, state_out, ..keep_going() };
+    with(&options, |r| r.server = server)
 }
 
 fn save_model(folder: &Folder, name: &str, single: &[f32], double: &[f64], count: i64) -> PathBuf {
@@ -118,7 +119,7 @@ fn sgd_at_rate_one_is_replace() {
         Update::new(folder.save_f32("b", &numbers(3)), 4.0),
     ];
     let sgd = ServerStep::Sgd { lr: 1.0, momentum: 0.0, nesterov: false };
-    let replaced = folder.merge(&updates, &Options::default()).unwrap();
+    let replaced = folder.merge(&updates, &keep_going()).unwrap();
     folder.save_f32("out", &numbers(1));
     let stepped = folder.merge(&updates, &in_place(&folder, sgd)).unwrap();
     assert_eq!(replaced.out_hash, stepped.out_hash);
@@ -129,25 +130,22 @@ fn sgd_at_rate_one_is_replace() {
 fn options_are_checked_before_anything_is_read() {
     let folder = Folder::new();
     let update = [Update::new(folder.path("not read"), 1.0)];
-    let fail = |server_step, options: Options| {
-        folder.merge(&update, &Options { server_step, ..options }).unwrap_err()
+    let fail = |server, options: Options| {
+        folder.merge(&update, &with(&options, |r| r.server = server)).unwrap_err()
     };
     let sgd = |lr, momentum, nesterov| ServerStep::Sgd { lr, momentum, nesterov };
     for lr in [0.0, -1.0, f32::NAN, f32::INFINITY] {
-        assert!(matches!(
-            fail(sgd(lr, 0.0, false), Options::default()),
-            Error::LearningRate { .. }
-        ));
+        assert!(matches!(fail(sgd(lr, 0.0, false), keep_going()), Error::LearningRate { .. }));
     }
     for bad in [sgd(1.0, 1.0, false), sgd(1.0, f32::NAN, false), sgd(1.0, 0.0, true)] {
-        assert!(matches!(fail(bad, Options::default()), Error::Optimizer { .. }));
+        assert!(matches!(fail(bad, keep_going()), Error::Optimizer { .. }));
     }
-    let text = fail(sgd(0.5, 0.0, false), Options::default()).to_string();
+    let text = fail(sgd(0.5, 0.0, false), keep_going()).to_string();
     assert_eq!(text, "sgd moves a base file; name the file the nodes started from");
-    assert!(matches!(fail(MOMENTUM, Options::default()), Error::StateNeeded { .. }));
-    let same = Options { state_out: Some(folder.path("out")), ..Options::default() };
+    assert!(matches!(fail(MOMENTUM, keep_going()), Error::StateNeeded { .. }));
+    let same = Options { state_out: Some(folder.path("out")), ..keep_going() };
     assert!(matches!(fail(MOMENTUM, same), Error::StateIsModel { .. }));
-    let nowhere = Options { state_out: Some(folder.path("none/state")), ..Options::default() };
+    let nowhere = Options { state_out: Some(folder.path("none/state")), ..keep_going() };
     assert!(matches!(fail(MOMENTUM, nowhere), Error::NoFolder { .. }));
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use aggregate::{Error, Options, Update, WeightFile, aggregate, write_file};
 
-use crate::support::{Folder, f32_tensor, reasons, values};
+use crate::support::{Folder, f32_tensor, keep_going, reasons, values};
 
 /// A model of three tensors in two files.
 fn save_sharded(folder: &Folder, name: &str, factor: f32) -> std::path::PathBuf {
@@ -28,7 +28,7 @@ fn shards_are_read_merged_and_written() {
     let out = folder.path("out.safetensors.index.json");
     let metadata = |_: &aggregate::Summary| BTreeMap::from([("format".into(), "pt".into())]);
     let merge = |updates: &[Update], shard_bytes| {
-        aggregate(updates, &Options { shard_bytes, ..Options::default() }, &out, &metadata)
+        aggregate(updates, &Options { shard_bytes, ..keep_going() }, &out, &metadata)
     };
     let shards = || -> Vec<String> {
         let is_shard = |name: &String| name.starts_with("out-") && name.contains("-of-");
@@ -65,7 +65,7 @@ fn shards_are_read_merged_and_written() {
         &BTreeMap::new(),
     )
     .unwrap();
-    let options = Options { base: Some(out.clone()), ..Options::default() };
+    let options = Options { base: Some(out.clone()), ..keep_going() };
     aggregate(&[Update::new(whole, 1.0)], &options, &out, &metadata).unwrap();
     assert_eq!(values(&out, "c"), [1.0; 10]);
 }
@@ -96,6 +96,6 @@ fn an_index_is_not_believed() {
     assert!(matches!(WeightFile::open(&nowhere), Err(Error::Read { .. })));
     // Such an update is left out.
     let updates = [Update::new(good, 1.0), Update::new(nowhere, 1.0)];
-    let report = folder.merge(&updates, &Options::default()).unwrap();
+    let report = folder.merge(&updates, &keep_going()).unwrap();
     assert_eq!(reasons(&report.summary.rejected)[0].0, "none.safetensors.index.json");
 }

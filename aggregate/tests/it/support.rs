@@ -4,9 +4,23 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use aggregate::{
-    Dtype, Error, Options, Rejected, Report, TensorData, TensorRef, Update, WeightFile, write_file,
+    Dtype, Error, Options, Rejected, Report, Rules, TensorData, TensorRef, Tolerance, Update,
+    WeightFile, write_file,
 };
 use proptest::prelude::*;
+
+/// The default, but that whatever is rejected is left out.
+pub(crate) fn keep_going() -> Options {
+    let rules = Rules { tolerance: Tolerance::KeepGoing, ..Rules::default() };
+    Options { rules, ..Options::default() }
+}
+
+/// The same with other rules.
+pub(crate) fn with(options: &Options, change: impl FnOnce(&mut Rules)) -> Options {
+    let mut options = options.clone();
+    change(&mut options.rules);
+    options
+}
 
 /// Every dtype that can be merged, the floats first.
 pub(crate) const DTYPES: [Dtype; 13] = [

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use aggregate::{
-    Bucketing, CONTROL_PREFIX, Control, Options, TensorData, TensorRef, WeightFile, nova_steps,
-    write_file,
+    CONTROL_PREFIX, Correction, Limit, Options, Rules, TensorData, TensorRef, WeightFile,
+    nova_steps, write_file,
 };
 use tempfile::TempDir;
 
@@ -84,18 +84,20 @@ impl Files {
                 Ok(aggregate::Update { steps, ..aggregate::Update::new(path, weight) })
             })
             .collect::<anyhow::Result<Vec<_>>>()?;
-        let options = Options {
-            base: Some(self.path("global")),
-            reducer: method.center.reduce,
-            bucketing: method.bucket.map(|size| Bucketing { size, seed: round }),
-            server_step: method.center.server,
-            control: if self.scaffold {
-                Control::Scaffold { population: Some(DEVICES as u32) }
-            } else {
-                Control::None
-            },
+        let rules = Rules {
+            reduce: method.center.reduce,
+            bucket: method.bucket,
+            server: method.center.server,
+            correction: if self.scaffold { Correction::Scaffold } else { Correction::None },
+            population: self.scaffold.then_some(DEVICES as u32),
             // The devices differ by orders of magnitude, and every rule shall stand by itself.
-            max_deviation: None,
+            max_deviation: Limit::OFF,
+            ..Rules::default()
+        };
+        let options = Options {
+            rules,
+            base: Some(self.path("global")),
+            bucket_seed: round,
             state_in: Some(self.path("state")),
             state_out: Some(self.path("state")),
             ..Options::default()

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use aggregate::{Reducer, ServerStep};
+use aggregate::{Limit, Reducer, ServerStep};
 use clap::Args;
 
 /// `edgectl aggregate`
@@ -89,11 +89,11 @@ pub struct AggregateArgs {
     pub max_age: Option<u64>,
     /// Refuse updates whose change is longer than the median by more deviations than that; off for
     /// any length [default: 10]
-    #[arg(long, value_name = "N|off", value_parser = deviations)]
-    pub max_deviation: Option<Deviations>,
-    /// How many updates must be left, at least
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    pub quorum: usize,
+    #[arg(long, value_name = "N|off")]
+    pub max_deviation: Option<Limit>,
+    /// How many updates must be left, at least [default: 1]
+    #[arg(long, value_name = "N")]
+    pub quorum: Option<usize>,
     /// Move refused updates to this folder, but for models in several files
     #[arg(long, value_name = "DIR")]
     pub quarantine: Option<PathBuf>,
@@ -127,20 +127,6 @@ pub struct AggregateArgs {
     /// Leave out updates that are damaged, of another shape or base, or of a node that sent two
     #[arg(long, conflicts_with = "strict")]
     pub keep_going: bool,
-}
-
-/// How many deviations from the median norm are too many.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Deviations(pub Option<f64>);
-
-pub(super) fn deviations(text: &str) -> Result<Deviations, String> {
-    if text == "off" {
-        return Ok(Deviations(None));
-    }
-    match text.parse() {
-        Ok(n) if n > 0.0 => Ok(Deviations(Some(n))),
-        _ => Err("expected a number above 0, or off".to_owned()),
-    }
 }
 
 /// `2GB`, `500MB`, `1GiB` or a number of bytes.

@@ -12,7 +12,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::job::LearningRate;
 
-pub use aggregate::{AggregateArgs, Deviations};
+pub use aggregate::AggregateArgs;
 pub use bench::{
     AttentionShape, BenchCommand, GemmShape, InferShape, ModelShape, OptimizerShape, TrainShape,
 };
@@ -239,8 +239,8 @@ pub struct SimulateArgs {
     pub bucket: Option<usize>,
     /// Refuse updates whose change is longer than the median by more deviations than that; off for
     /// any length [default: the job's]
-    #[arg(long, value_name = "N|off", value_parser = aggregate::deviations)]
-    pub max_deviation: Option<Deviations>,
+    #[arg(long, value_name = "N|off")]
+    pub max_deviation: Option<::aggregate::Limit>,
     /// Let some nodes attack, and show what becomes of the accuracy: sign-flip, gaussian,
     /// label-flip, alie, ipm, nan or all; without --reduce, by every rule
     #[arg(long, value_name = "ATTACK,…", value_delimiter = ',')]

@@ -4,20 +4,18 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use aggregate::{
-    AdaptiveClip, Bucketing, Control, OnRejection, Options, Privacy, Reducer, ServerStep,
-    WeightFile,
+    AdaptiveClip, Correction, Options, Privacy, Reducer, Rules, ServerStep, Tolerance, WeightFile,
+    Weights,
 };
 use anyhow::{Context, ensure};
 use serde::Serialize;
 
 use super::folder::check_folder;
 use crate::checkpoint::{METADATA_KEY, Meta};
-use crate::cli::{AggregateArgs, Deviations};
+use crate::cli::AggregateArgs;
 use crate::federation::{
-    ChangeNote, Merge, MergeNote, Merged, PrivacyNote, Refused, Strategy, UpdateNote, Weights,
-    merge,
+    ChangeNote, Merge, MergeNote, Merged, PrivacyNote, Refused, Strategy, UpdateNote, merge,
 };
-use crate::job::UpdateWeights;
 use crate::output::{Output, table};
 use crate::system::peak_rss_bytes;
 
@@ -116,66 +114,68 @@ pub(super) fn run(args: &AggregateArgs, output: Output) -> anyhow::Result<()> {
     output.result(&report, &text(&report))
 }
 
-/// What the command line asks for, and the name of the strategy.
+/// What the command line asks for, and the name of the strategy: the rules of the strategy or of
+/// the job, of which every flag that is given replaces one.
 fn plan(args: &AggregateArgs) -> anyhow::Result<(String, Merge<'_>)> {
-    let mut plan = match args.strategy.as_deref() {
-        Some("job") => by_job(args)?,
-        _ => by_strategy(args)?,
+    let mut rules = match args.strategy.as_deref() {
+        Some("job") => rules_of_job(args)?,
+        _ => rules_of_strategy(args)?,
     };
-    let options = &mut plan.options;
-    if let Some(reduce) = args.reduce {
-        options.reducer = reduce;
-    }
-    if let Some(server) = args.server {
-        options.server_step = server;
-    }
-    if let Some(size) = args.bucket {
-        options.bucketing = Some(Bucketing { size, seed: args.bucket_seed.unwrap_or(0) });
-        plan.bucket_by_round = args.bucket_seed.is_none();
+    rules.reduce = args.reduce.unwrap_or(rules.reduce);
+    rules.server = args.server.unwrap_or(rules.server);
+    rules.bucket = args.bucket.or(rules.bucket);
+    if args.uniform {
+        rules.weights = Weights::Uniform;
+    } else if args.by_count {
+        rules.weights = Weights::Count;
     }
     if let Some(patterns) = &args.keep_local {
-        options.keep_local.clone_from(patterns);
+        rules.keep_local.clone_from(patterns);
     }
-    if let Some(Deviations(deviations)) = args.max_deviation {
-        options.max_deviation = deviations;
-    }
-    options.older_bases.clone_from(&args.older_base);
-    options.max_age = args.max_age;
-    options.quorum = args.quorum;
-    if let Some(population) = args.population {
-        ensure!(
-            matches!(options.control, Control::Scaffold { .. }),
-            "--population belongs to --strategy scaffold"
-        );
-        options.control = Control::Scaffold { population: Some(population) };
-    }
-    options.shard_bytes = args.shard_size;
-    options.privacy = privacy(args);
-    options.on_rejection = if args.strict {
-        OnRejection::Fail
+    rules.population = args.population.or(rules.population);
+    rules.max_deviation = args.max_deviation.unwrap_or(rules.max_deviation);
+    rules.max_age = args.max_age.or(rules.max_age);
+    rules.quorum = args.quorum.unwrap_or(rules.quorum);
+    if args.strict {
+        rules.tolerance = Tolerance::Strict;
     } else if args.keep_going || args.quarantine.is_some() {
-        OnRejection::Skip
-    } else {
-        OnRejection::SkipBadValues
-    };
-    if let Some(weights) = &args.weights {
-        plan.weights = Weights::Given(weights);
-    } else if args.uniform {
-        plan.weights = Weights::Rule(UpdateWeights::Uniform);
-    } else if args.by_count {
-        plan.weights = Weights::Rule(UpdateWeights::Count);
+        rules.tolerance = Tolerance::KeepGoing;
     }
+    rules.privacy = privacy(args).or(rules.privacy);
+    ensure!(
+        args.population.is_none() || rules.correction == Correction::Scaffold,
+        "--population belongs to --strategy scaffold"
+    );
     let name = match (&args.strategy, args.reduce, args.server, &args.weights) {
         (None, None, None, Some(_)) => "weighted".to_owned(),
         (Some(name), None, None, _) if name != "job" => {
             name.split(':').next().unwrap_or_default().to_owned()
         }
-        _ => Strategy::name_of(&plan.options.reducer, &plan.options.server_step),
+        _ => Strategy::name_of(&rules.reduce, &rules.server),
+    };
+    ensure!(
+        args.base.is_some() || (rules.server == ServerStep::Replace && !rules.reduce.needs_base()),
+        "{} moves the model that the updates started from; name it with --base",
+        Strategy::name_of(&rules.reduce, &rules.server)
+    );
+    let options = Options {
+        rules,
+        older_bases: args.older_base.clone(),
+        bucket_seed: args.bucket_seed.unwrap_or(0),
+        shard_bytes: args.shard_size,
+        ..Options::default()
+    };
+    let plan = Merge {
+        base: args.base.as_deref(),
+        out: &args.out,
+        weights: args.weights.as_deref(),
+        options,
+        bucket_by_round: args.bucket_seed.is_none(),
     };
     Ok((name, plan))
 }
 
-fn by_strategy(args: &AggregateArgs) -> anyhow::Result<Merge<'_>> {
+fn rules_of_strategy(args: &AggregateArgs) -> anyhow::Result<Rules> {
     let mut name = args.strategy.clone().unwrap_or_else(|| "fedavg".to_owned());
     for (option, value) in [("lr", args.lr), ("momentum", args.momentum)] {
         if let Some(value) = value {
@@ -188,32 +188,11 @@ fn by_strategy(args: &AggregateArgs) -> anyhow::Result<Merge<'_>> {
         strategy.name != "weighted" || args.weights.is_some(),
         "--strategy weighted needs --weights, one number per file"
     );
-    let server = args.server.unwrap_or(strategy.server);
-    let reduce = args.reduce.unwrap_or(strategy.reduce);
-    ensure!(
-        args.base.is_some() || (server == ServerStep::Replace && !reduce.needs_base()),
-        "{} moves the model that the updates started from; name it with --base",
-        Strategy::name_of(&reduce, &server)
-    );
-    Ok(Merge {
-        base: args.base.as_deref(),
-        out: &args.out,
-        weights: Weights::Rule(strategy.weights),
-        options: Options {
-            reducer: strategy.reduce,
-            server_step: strategy.server,
-            control: match strategy.name {
-                "scaffold" => Control::Scaffold { population: None },
-                _ => Control::None,
-            },
-            ..Options::default()
-        },
-        bucket_by_round: true,
-    })
+    Ok(strategy.rules)
 }
 
 /// As the job says that made the base.
-fn by_job(args: &AggregateArgs) -> anyhow::Result<Merge<'_>> {
+fn rules_of_job(args: &AggregateArgs) -> anyhow::Result<Rules> {
     ensure!(
         args.lr.is_none() && args.momentum.is_none(),
         "--lr and --momentum do not go with --strategy job; use --server"
@@ -225,7 +204,7 @@ fn by_job(args: &AggregateArgs) -> anyhow::Result<Merge<'_>> {
         "{}: not an edgectl checkpoint, so it has no job to follow",
         base.display()
     );
-    Ok(Merge::of_job(&Meta::read(&file)?.federation, base, &args.out))
+    Ok(Meta::read(&file)?.federation.rules)
 }
 
 fn privacy(args: &AggregateArgs) -> Option<Privacy> {

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use aggregate::{Reducer, atomic_write};
+use aggregate::{Limit, Reducer, Rules, atomic_write};
 use anyhow::{Context, ensure};
 use attn_core::Precision;
 use serde::Serialize;
@@ -115,13 +115,13 @@ fn chosen(names: &[String]) -> anyhow::Result<Vec<Attack>> {
 
 /// What the job and the command line say.
 fn of_job(start: &Checkpoint) -> Rule {
-    let federation = &start.meta.federation;
-    let bucket = federation.bucket.map_or(String::new(), |size| format!(", buckets of {size}"));
+    let rules = &start.meta.federation.rules;
+    let bucket = rules.bucket.map_or(String::new(), |size| format!(", buckets of {size}"));
     Rule {
-        name: format!("{}{bucket}", federation.reduce.name()),
-        reduce: federation.reduce,
-        bucket: federation.bucket,
-        screens: federation.max_deviation > 0.0,
+        name: format!("{}{bucket}", rules.reduce.name()),
+        reduce: rules.reduce,
+        bucket: rules.bucket,
+        screens: rules.max_deviation != Limit::OFF,
     }
 }
 
@@ -169,12 +169,13 @@ fn run_one(
     output: Output,
 ) -> anyhow::Result<Cell> {
     let mut start = start.clone();
-    start.meta.federation.reduce = rule.reduce;
-    start.meta.federation.bucket = rule.bucket;
+    let rules = &mut start.meta.federation.rules;
+    rules.reduce = rule.reduce;
+    rules.bucket = rule.bucket;
     if !rule.screens {
-        start.meta.federation.max_deviation = 0.0;
-    } else if start.meta.federation.max_deviation <= 0.0 {
-        start.meta.federation.max_deviation = crate::job::FederationConfig::default().max_deviation;
+        rules.max_deviation = Limit::OFF;
+    } else if rules.max_deviation == Limit::OFF {
+        rules.max_deviation = Rules::default().max_deviation;
     }
     let harmed =
         attack.and_then(|attack| attack.dataset(arm.dataset, &arm.nodes[arm.nodes.len() - n..]));

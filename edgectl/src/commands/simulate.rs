@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use aggregate::{Reducer, ServerStep, atomic_write};
+use aggregate::{Correction, Reducer, Rules, ServerStep, atomic_write};
 use anyhow::{Context, ensure};
 use attn_core::Precision;
 use indicatif::ProgressBar;
@@ -11,12 +11,12 @@ use serde::Serialize;
 
 use super::attacks;
 use crate::checkpoint::Checkpoint;
-use crate::cli::{Deviations, SimulateArgs};
+use crate::cli::SimulateArgs;
 use crate::data::{Dataset, Node, Split, test_segments, train_segments};
 use crate::evaluate::evaluate;
 use crate::federation::{Arm, ArmReport, Round, RoundProgress, fresh_model, simulate_arm};
 use crate::interrupt::Stop;
-use crate::job::{Correction, FederationConfig, Job};
+use crate::job::{FederationConfig, Job};
 use crate::metrics::Metrics;
 use crate::output::{Output, metrics_text, table};
 use crate::system::peak_rss_bytes;
@@ -45,16 +45,11 @@ pub(super) fn run(args: &SimulateArgs, threads: usize, output: Output) -> anyhow
     job.federation.rounds = args.rounds.unwrap_or(job.federation.rounds);
     job.train.seed = args.seed.unwrap_or(job.train.seed);
     job.train.epochs = args.epochs.unwrap_or(job.train.epochs);
-    if let Some(reduce) = args.reduce {
-        job.federation.reduce = reduce;
-    }
-    if let Some(server) = args.server {
-        job.federation.server = server;
-    }
-    job.federation.bucket = args.bucket.or(job.federation.bucket);
-    if let Some(Deviations(deviations)) = args.max_deviation {
-        job.federation.max_deviation = deviations.unwrap_or(0.0);
-    }
+    let rules = &mut job.federation.rules;
+    rules.reduce = args.reduce.unwrap_or(rules.reduce);
+    rules.server = args.server.unwrap_or(rules.server);
+    rules.bucket = args.bucket.or(rules.bucket);
+    rules.max_deviation = args.max_deviation.unwrap_or(rules.max_deviation);
     if let Some(holdout) = &args.holdout {
         job.federation.holdout.clone_from(holdout);
     }
@@ -99,8 +94,8 @@ pub(super) fn run(args: &SimulateArgs, threads: usize, output: Output) -> anyhow
     };
     let (mut fedavg, mut centralised) = (None, None);
     if args.centralised && stop.now().is_none() {
-        let plain =
-            job.federation.server == ServerStep::Replace && job.federation.reduce == Reducer::Mean;
+        let Rules { reduce, server, privacy, .. } = &job.federation.rules;
+        let plain = *server == ServerStep::Replace && *reduce == Reducer::Mean && privacy.is_none();
         fedavg = Some(if plain { last.clone() } else { plain_fedavg(&start, arm, output)? });
         let model = train_centralised(&start, arm, &segments, output)?;
         centralised = Some(evaluate(&model, &dataset, &test, Precision::F32, threads)?);
@@ -211,11 +206,15 @@ fn plain_fedavg(start: &Checkpoint, arm: Arm<'_>, output: Output) -> anyhow::Res
     output.note("plain federated averaging, to compare");
     let folder = arm.folder.join("fedavg");
     let mut start = start.clone();
-    start.meta.federation.server = ServerStep::Replace;
-    start.meta.federation.reduce = Reducer::Mean;
-    start.meta.federation.bucket = None;
-    start.meta.federation.correction = Correction::None;
-    start.meta.federation.keep_local = Vec::new();
+    start.meta.federation.rules = Rules {
+        reduce: Reducer::Mean,
+        bucket: None,
+        server: ServerStep::Replace,
+        keep_local: Vec::new(),
+        correction: Correction::None,
+        privacy: None,
+        ..start.meta.federation.rules
+    };
     start.control = None;
     let report = run_arm(&start, Arm { folder: &folder, ..arm }, "fedavg", output)?;
     evaluate(&report.model, arm.dataset, arm.test, Precision::F32, arm.threads)

@@ -4,14 +4,13 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use aggregate::{Bucketing, Control, OnRejection, Options, Report, Summary, Update, WeightFile};
+use aggregate::{Options, Report, Rules, Summary, Tolerance, Update, WeightFile, Weights};
 use anyhow::{Context, bail, ensure};
 use serde::Serialize;
 
 use super::note::MergeNote;
 use super::update_file::{MERGE_KEY, Origin, UpdateFile};
 use crate::checkpoint::{METADATA_KEY, Meta, Provenance};
-use crate::job::{Correction, FederationConfig, UpdateWeights};
 
 /// How to merge.
 #[derive(Debug, Clone)]
@@ -20,48 +19,21 @@ pub struct Merge<'a> {
     pub base: Option<&'a Path>,
     /// Where to write the result.
     pub out: &'a Path,
-    /// Given weights, or what the checkpoints say.
-    pub weights: Weights<'a>,
-    /// What is handed on: reducer, server step, checks. Base and state files are filled in here,
-    /// and so is the seed of buckets if there is none.
+    /// One weight per file, whatever the rules say.
+    pub weights: Option<&'a [f64]>,
+    /// What is handed on: rules, older bases, shards. Base and state files are filled in here, and
+    /// so is the seed of buckets if it is that of the round.
     pub options: Options,
-    /// Whether the seed of buckets is that of the round.
+    /// Whether the seed of buckets is the round of the base.
     pub bucket_by_round: bool,
 }
 
 impl<'a> Merge<'a> {
-    /// A merge as the federation section of a job says.
-    pub fn of_job(federation: &FederationConfig, base: &'a Path, out: &'a Path) -> Self {
-        Self {
-            base: Some(base),
-            out,
-            weights: Weights::Rule(federation.weights),
-            options: Options {
-                reducer: federation.reduce,
-                bucketing: federation.bucket.map(|size| Bucketing { size, seed: 0 }),
-                server_step: federation.server,
-                keep_local: federation.keep_local.clone(),
-                control: match federation.correction {
-                    Correction::None => Control::None,
-                    Correction::Scaffold => Control::Scaffold { population: federation.population },
-                },
-                max_deviation: Some(federation.max_deviation)
-                    .filter(|&deviations| deviations > 0.0),
-                on_rejection: OnRejection::SkipBadValues,
-                ..Options::default()
-            },
-            bucket_by_round: true,
-        }
+    /// A merge by these rules.
+    pub fn new(rules: Rules, base: Option<&'a Path>, out: &'a Path) -> Self {
+        let options = Options { rules, ..Options::default() };
+        Self { base, out, weights: None, options, bucket_by_round: true }
     }
-}
-
-/// What updates weigh.
-#[derive(Debug, Clone, Copy)]
-pub enum Weights<'a> {
-    /// One number per file.
-    Given(&'a [f64]),
-    /// By a rule.
-    Rule(UpdateWeights),
 }
 
 /// What a merge did.
@@ -98,8 +70,8 @@ fn server_state_path(model: &Path) -> PathBuf {
 /// Merges update files.
 ///
 /// # Errors
-/// If no update is admitted, one is refused for what `on_rejection` does not forgive, weights make
-/// no sense, or the output cannot be written; the output is then unchanged.
+/// If no update is admitted, one is refused for what the tolerance does not forgive, weights make no
+/// sense, or the output cannot be written; the output is then unchanged.
 pub fn merge(paths: &[PathBuf], options: &Merge<'_>) -> anyhow::Result<Merged> {
     let mut files =
         paths.iter().map(|path| UpdateFile::open(path)).collect::<anyhow::Result<Vec<_>>>()?;
@@ -111,7 +83,7 @@ pub fn merge(paths: &[PathBuf], options: &Merge<'_>) -> anyhow::Result<Merged> {
             is_ours.then(|| Meta::read(&file)).transpose()?
         }
     };
-    if let Weights::Given(given) = options.weights {
+    if let Some(given) = options.weights {
         ensure!(
             given.len() == files.len(),
             "--weights has {} numbers for {} files; give one per file, in their order",
@@ -122,15 +94,14 @@ pub fn merge(paths: &[PathBuf], options: &Merge<'_>) -> anyhow::Result<Merged> {
             file.weight = *weight;
         }
     }
+    let rules = &options.options.rules;
     let mut refused = refuse_other_schemas(&mut files, base_meta.as_ref())?;
     let order: Vec<PathBuf> = files.iter().map(|file| file.path.clone()).collect();
     refused.extend(refuse_overlaps(&mut files));
     // Back in the order of the list, which SLERP goes by.
     files.sort_by_key(|file| order.iter().position(|path| *path == file.path));
     refused.sort();
-    if let Some(first) =
-        refused.first().filter(|_| options.options.on_rejection != OnRejection::Skip)
-    {
+    if let Some(first) = refused.first().filter(|_| rules.tolerance != Tolerance::KeepGoing) {
         bail!(
             "{}: {}; nothing was merged; leave such updates out with --keep-going",
             first.path,
@@ -141,14 +112,15 @@ pub fn merge(paths: &[PathBuf], options: &Merge<'_>) -> anyhow::Result<Merged> {
         bail!("{}: {}; no update is left to merge", first.path, first.reason);
     }
     let weights_unknown = files.iter().all(|f| f.meta().is_none() && f.note().is_none());
-    match options.weights {
-        Weights::Rule(UpdateWeights::Examples) => weigh_by_examples(&mut files)?,
-        Weights::Rule(UpdateWeights::Count) => {
+    match rules.weights {
+        _ if options.weights.is_some() => {}
+        Weights::Examples => weigh_by_examples(&mut files)?,
+        Weights::Count => {
             for file in &mut files {
                 file.weight = file.n_updates() as f64;
             }
         }
-        Weights::Rule(UpdateWeights::Uniform) | Weights::Given(_) => {}
+        Weights::Uniform => {}
     }
     let updates: Vec<Update> = files.iter().map(|file| file.update(base_meta.as_ref())).collect();
     let base_metadata = match (options.base, &base_meta) {
@@ -161,8 +133,8 @@ pub fn merge(paths: &[PathBuf], options: &Merge<'_>) -> anyhow::Result<Merged> {
     passed.base = options.base.map(Path::to_owned);
     passed.state_in = options.base.map(server_state_path);
     passed.state_out = Some(server_state_path(options.out));
-    if let Some(bucketing) = passed.bucketing.as_mut().filter(|_| options.bucket_by_round) {
-        bucketing.seed = base_meta.as_ref().map_or(0, |meta| meta.provenance.round.into());
+    if options.bucket_by_round {
+        passed.bucket_seed = base_meta.as_ref().map_or(0, |meta| meta.provenance.round.into());
     }
     let report = aggregate::aggregate(&updates, &passed, options.out, &metadata)
     .map_err(|error| match error {

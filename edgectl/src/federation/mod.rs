@@ -9,17 +9,18 @@ mod update_file;
 
 use std::time::Instant;
 
+use aggregate::Correction;
 use anyhow::{Context, ensure};
 use attn_core::Encoder;
 use preprocess::Pipeline;
 
 use crate::checkpoint::{Checkpoint, FORMAT, Meta, Provenance};
 use crate::data::{Dataset, train_segments};
-use crate::job::{Correction, Job};
+use crate::job::Job;
 use crate::windows::{Cut, WindowSet};
 
 pub use attack::Attack;
-pub use merge::{Merge, Merged, Refused, Weights, merge};
+pub use merge::{Merge, Merged, Refused, merge};
 pub use note::{ChangeNote, MergeNote, PrivacyNote, UpdateNote};
 pub use simulate::{Arm, ArmReport, Attackers, Round, RoundProgress, simulate_arm};
 pub use strategy::Strategy;

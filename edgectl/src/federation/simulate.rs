@@ -134,7 +134,8 @@ pub fn simulate_arm(
         if let Some(attackers) = arm.attackers {
             forge(&base, &updates, attackers, number)?;
         }
-        let merged = merge(&updates, &Merge::of_job(federation, &global, &global))?;
+        let merged =
+            merge(&updates, &Merge::new(federation.rules.clone(), Some(&global), &global))?;
         model = Checkpoint::read(&global)?;
         // Byte for byte, so that a late update still finds the model it started from.
         let bytes = std::fs::read(&global).with_context(|| format!("{}", global.display()))?;

@@ -1,21 +1,15 @@
 //! Published pairs of a reducer and a server step, by name.
 
-use aggregate::{Reducer, ServerStep};
+use aggregate::{Correction, Reducer, Rules, ServerStep, Weights};
 use anyhow::{anyhow, bail};
 
-use crate::job::UpdateWeights;
-
-/// A reducer, a server step, and what updates weigh where nobody says.
-#[derive(Debug, Clone, Copy, PartialEq)]
+/// A name for rules: a reducer, a server step, and what goes with them.
+#[derive(Debug, Clone, PartialEq)]
 pub struct Strategy {
     /// The name it is known by.
     pub name: &'static str,
-    /// How updates become one.
-    pub reduce: Reducer,
-    /// How the center moves.
-    pub server: ServerStep,
-    /// What updates weigh.
-    pub weights: UpdateWeights,
+    /// What it stands for.
+    pub rules: Rules,
 }
 
 /// Name, reducer, server step; options that are left out are those of the paper.
@@ -75,15 +69,20 @@ impl Strategy {
         };
         let moves = server != "replace";
         let error = |message: String| anyhow!("--strategy {text}: {message}");
-        Ok(Self {
-            name,
+        let rules = Rules {
             reduce: with(reduce, !moves).parse().map_err(error)?,
             server: with(server, moves).parse().map_err(error)?,
             weights: match name {
-                "scaffold" | "feddyn" => UpdateWeights::Uniform,
-                _ => UpdateWeights::Examples,
+                "scaffold" | "feddyn" => Weights::Uniform,
+                _ => Weights::Examples,
             },
-        })
+            correction: match name {
+                "scaffold" => Correction::Scaffold,
+                _ => Correction::None,
+            },
+            ..Rules::default()
+        };
+        Ok(Self { name, rules })
     }
 
     /// The name of a pair: a published one, or both halves.
@@ -121,11 +120,12 @@ mod tests {
         for (name, reduce, server) in PAIRS {
             let text = if server == "dyn" { "feddyn:alpha=0.1,population=5" } else { name };
             let strategy = Strategy::parse(text).expect(name);
-            assert_eq!((strategy.name, strategy.reduce.name()), (name, reduce));
-            assert_eq!(strategy.server.name(), server);
+            assert_eq!((strategy.name, strategy.rules.reduce.name()), (name, reduce));
+            assert_eq!(strategy.rules.server.name(), server);
+            strategy.rules.validate().expect(name);
         }
         let sgd = ServerStep::Sgd { lr: 0.5, momentum: 0.9, nesterov: false };
-        assert_eq!(Strategy::parse("sgd:lr=0.5").expect("valid").server, sgd);
+        assert_eq!(Strategy::parse("sgd:lr=0.5").expect("valid").rules.server, sgd);
         assert_eq!(Strategy::name_of(&Reducer::Mean, &sgd), "sgd");
         assert_eq!(Strategy::name_of(&Reducer::Median, &sgd), "median+sgd");
     }

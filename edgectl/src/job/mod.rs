@@ -1,10 +1,11 @@
 //! The job file: TOML with `[data] [window] [[preprocess]] [model] [train] [federation]`.
 
+mod federation;
 mod train;
 
 use std::path::{Path, PathBuf};
 
-use aggregate::{Reducer, ServerStep};
+use aggregate::ServerStep;
 use anyhow::{Context, bail, ensure};
 use attn_core::{AttentionConfig, EncoderConfig, Pooling, Positions, Task};
 use optim::{OptimizerConfig, SgdConfig};
@@ -13,6 +14,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::data::DataConfig;
 
+pub use aggregate::Correction;
+pub use federation::FederationConfig;
 pub use train::{
     AugmentConfig, ClassWeights, LearningRate, PrivateTraining, TrainConfig, ValidationBy,
     ValidationConfig,
@@ -143,101 +146,6 @@ impl ModelConfig {
     }
 }
 
-/// `[federation]`: how the center merges.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct FederationConfig {
-    /// Rounds of train and merge.
-    pub rounds: u32,
-    /// How updates become one.
-    #[serde(skip_serializing_if = "is_mean")]
-    pub reduce: Reducer,
-    /// Updates that are averaged at random before they are reduced; the seed is that of the round.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub bucket: Option<usize>,
-    /// How the global model moves towards what the updates were reduced to.
-    pub server: ServerStep,
-    /// What an update weighs.
-    pub weights: UpdateWeights,
-    /// Patterns of parameters that stay on their node: neither merged nor taken over from the
-    /// global model (`FedBN`).
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub keep_local: Vec<String>,
-    /// How nodes correct their drift; with the server step `dyn` they do as `FedDyn` has it.
-    #[serde(skip_serializing_if = "Correction::is_none")]
-    pub correction: Correction,
-    /// Nodes there are in all, for SCAFFOLD; those of the round if left out.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub population: Option<u32>,
-    /// An update is refused if the norm of its change is beyond the median by more deviations; 0
-    /// takes any norm.
-    #[serde(skip_serializing_if = "is_default_deviation")]
-    pub max_deviation: f64,
-    /// Nodes that never train; the final model is tested on all their rows.
-    pub holdout: Vec<String>,
-}
-
-/// As in [`aggregate::Options`].
-const DEFAULT_DEVIATION: f64 = 10.0;
-
-/// What was always so is not written, so that files stay as they were before there was a choice.
-fn is_mean(reduce: &Reducer) -> bool {
-    *reduce == Reducer::Mean
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde calls")]
-fn is_default_deviation(deviation: &f64) -> bool {
-    deviation.to_bits() == DEFAULT_DEVIATION.to_bits()
-}
-
-impl Default for FederationConfig {
-    fn default() -> Self {
-        Self {
-            rounds: 20,
-            reduce: Reducer::Mean,
-            bucket: None,
-            server: ServerStep::Replace,
-            weights: UpdateWeights::Examples,
-            keep_local: Vec::new(),
-            correction: Correction::None,
-            population: None,
-            max_deviation: DEFAULT_DEVIATION,
-            holdout: Vec::new(),
-        }
-    }
-}
-
-/// How nodes correct the drift of their local training.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Correction {
-    /// Not at all.
-    #[default]
-    None,
-    /// By control variates, which model and updates carry; with plain SGD.
-    Scaffold,
-}
-
-impl Correction {
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde calls")]
-    fn is_none(&self) -> bool {
-        *self == Self::None
-    }
-}
-
-/// What an update weighs in the mean.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum UpdateWeights {
-    /// As many as its training windows.
-    #[default]
-    Examples,
-    /// All the same.
-    Uniform,
-    /// A merged update as many as the updates in it, any other 1.
-    Count,
-}
-
 impl Job {
     /// Reads a job file. A relative `[data] path` is taken from the file's folder.
     ///
@@ -293,35 +201,22 @@ impl Job {
         self.model.encoder(1, self.model.patch_len, 1).validate().context("[model]")?;
         self.train.validate()?;
         ensure!(self.federation.rounds >= 1, "[federation] rounds must be at least 1");
-        self.federation.server.validate().context("[federation] server")?;
-        self.federation.reduce.validate().context("[federation] reduce")?;
-        self.validate_correction()?;
-        ensure!(self.federation.bucket != Some(0), "[federation] bucket must be at least 1");
-        ensure!(
-            self.federation.max_deviation.is_finite() && self.federation.max_deviation >= 0.0,
-            "[federation] max_deviation must be a number of at least 0 (0 takes any update)"
-        );
-        Ok(())
+        self.federation.rules.validate().context("[federation]")?;
+        self.validate_correction()
     }
-}
 
-impl Job {
+    /// What the center's rules ask of the nodes' training.
     fn validate_correction(&self) -> anyhow::Result<()> {
-        let (train, federation) = (&self.train, &self.federation);
-        ensure!(federation.population != Some(0), "[federation] population must be at least 1");
-        let is_dyn = matches!(federation.server, ServerStep::Dyn { .. });
-        if federation.correction == Correction::None && !is_dyn {
+        let (train, rules) = (&self.train, &self.federation.rules);
+        let is_dyn = matches!(rules.server, ServerStep::Dyn { .. });
+        if rules.correction == Correction::None && !is_dyn {
             return Ok(());
         }
         ensure!(
             train.trainable.is_empty() && train.private.is_none(),
             "[federation] correction and the server step dyn go neither with [train] trainable nor with [train.private]"
         );
-        if federation.correction == Correction::Scaffold {
-            ensure!(
-                !is_dyn,
-                "[federation] correction = \"scaffold\" does not go with the server step dyn"
-            );
+        if rules.correction == Correction::Scaffold {
             let plain = OptimizerConfig::Sgd(SgdConfig::default());
             ensure!(
                 train.optimizer == plain
@@ -339,7 +234,13 @@ fn nearest_key(message: &str) -> String {
     let mut names = message.split('`').skip(1).step_by(2);
     let unknown = message.contains("unknown field") || message.contains("unknown variant");
     let Some(found) = names.next().filter(|_| unknown) else { return String::new() };
+    let mut names: Vec<&str> = names.collect();
+    // The table that is put together of two structs does not list its keys.
+    if names.is_empty() {
+        names = FederationConfig::keys().collect();
+    }
     let nearest = names
+        .into_iter()
         .map(|name| (strsim::jaro_winkler(found, name), name))
         .filter(|(likeness, _)| *likeness > 0.7)
         .max_by(|a, b| a.0.total_cmp(&b.0));
@@ -381,6 +282,15 @@ mod tests {
             ("[model]\nd_modle = 3", "`d_model`"),
             ("[train]\noptimizer = { name = \"adamw\", weight_decy = 0.9 }", "`weight_decay`"),
             ("[train]\noptimizer = { name = \"adamww\" }", "`adamw`"),
+            ("[federation]\nround = 3", "`rounds`"),
+            ("[federation]\nhold_out = [\"a\"]", "`holdout`"),
+            ("[federation]\nbuckets = 2", "`bucket`"),
+            ("[federation]\nreducer = { name = \"median\" }", "`reduce`"),
+            ("[federation]\nreduce = { name = \"medain\" }", "`median`"),
+            ("[federation]\nreduce = { name = \"krum\", byzantin = 1 }", "`byzantine`"),
+            ("[federation]\nserver = { name = \"sgd\", momentun = 0.9 }", "`momentum`"),
+            ("[federation]\nweights = \"exmples\"", "`examples`"),
+            ("[federation]\nprivacy = { clip_norms = 1.0 }", "`clip_norm`"),
         ] {
             let message = read(text).expect_err(text).to_string();
             assert!(message.contains("job.toml"), "{message}");
@@ -404,6 +314,16 @@ mod tests {
             ("[model]\nattention = { n_kv_heads = 3 }", "n_kv_heads"),
             ("[model]\nattention = { mask = \"casual\" }", "casual"),
             ("[federation]\nrounds = 0", "rounds"),
+            ("[federation]\nbucket = 0", "bucket is 0"),
+            ("[federation]\nmax_deviation = -1", "max_deviation is -1"),
+            ("[federation]\nmax_deviation = \"of\"", "a number above 0, or off"),
+            ("[federation]\npopulation = 0", "population is 0"),
+            ("[federation]\nbucket = 2", "bucket does not go with reduce mean"),
+            (
+                "[federation]\ncorrection = \"scaffold\"\nreduce = { name = \"median\" }",
+                "correction scaffold does not go with reduce median",
+            ),
+            ("[federation]\ncorrection = \"scaffold\"", "[train] optimizer"),
         ] {
             let message = format!("{:#}", read(text).expect_err(text));
             assert!(message.contains(name), "{message}");

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use aggregate::{Bucketing, OnRejection, Options, Update, WeightFile, aggregate};
+use aggregate::{Options, Rules, Tolerance, Update, WeightFile, aggregate};
 use edgectl_fuzz::Campaign;
 
 const REDUCERS: [&str; 15] = [
@@ -40,17 +40,22 @@ fn merge(folder: &Path, choice: u64) -> bool {
         .collect();
     let has_base = !(bit(2) && bit(3));
     let steps = has_base && bit(5);
-    let options = Options {
-        base: has_base.then(|| folder.join("base.safetensors")),
-        reducer: reducer.parse().expect("a reducer"),
-        bucketing: (bit(4) && bit(9) && bit(10)).then_some(Bucketing { size: 2, seed: choice }),
-        server_step: if steps { "sgd:lr=0.5" } else { "replace" }.parse().expect("a step"),
+    let rules = Rules {
+        reduce: reducer.parse().expect("a reducer"),
+        bucket: (bit(4) && bit(9) && bit(10)).then_some(2),
+        server: if steps { "sgd:lr=0.5" } else { "replace" }.parse().expect("a step"),
         keep_local: if has_base && bit(6) && bit(7) {
             vec!["*norm*".to_owned()]
         } else {
             Vec::new()
         },
-        on_rejection: if bit(8) { OnRejection::SkipBadValues } else { OnRejection::Skip },
+        tolerance: if bit(8) { Tolerance::BadValues } else { Tolerance::KeepGoing },
+        ..Rules::default()
+    };
+    let options = Options {
+        rules,
+        base: has_base.then(|| folder.join("base.safetensors")),
+        bucket_seed: choice,
         ..Options::default()
     };
     let out = folder.join("out.safetensors");

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use aggregate::{AdaptiveClip, Options, Privacy, ServerStep, Update, aggregate};
+use aggregate::{AdaptiveClip, Options, Privacy, Rules, ServerStep, Tolerance, Update, aggregate};
 use edgectl_fuzz::Campaign;
 
 use crate::merge::check_output;
@@ -13,10 +13,11 @@ fn merge(folder: &Path, server_step: ServerStep, privacy: Option<Privacy>) -> bo
     let update = |name: &str| Update::new(folder.join(name), 1.0);
     let updates = ["n1.safetensors", "n2.safetensors", "n3.safetensors"].map(update);
     let state_out = folder.join("next.server");
+    let tolerance = Tolerance::KeepGoing;
+    let rules = Rules { server: server_step, privacy, tolerance, ..Rules::default() };
     let options = Options {
+        rules,
         base: Some(folder.join("base.safetensors")),
-        server_step,
-        privacy,
         state_in: Some(folder.join("state.server")),
         state_out: Some(state_out.clone()),
         ..Options::default()

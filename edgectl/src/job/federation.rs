@@ -1,0 +1,122 @@
+//! `[federation]`: rounds, and the rules of the merge.
+
+use std::ops::Deref;
+
+use aggregate::Rules;
+use serde::{Deserialize, Serialize};
+
+/// `[federation]`: how often nodes train and the center merges, and by which rules. All keys stand
+/// in one table.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct FederationConfig {
+    /// Rounds of train and merge.
+    pub rounds: u32,
+    /// How the center merges; the seed of buckets is that of the round.
+    #[serde(flatten)]
+    pub rules: Rules,
+    /// Nodes that never train; the final model is tested on all their rows.
+    pub holdout: Vec<String>,
+}
+
+impl FederationConfig {
+    /// All keys of the table.
+    pub(super) fn keys() -> impl Iterator<Item = &'static str> {
+        ["rounds", "holdout"].into_iter().chain(Rules::KEYS)
+    }
+}
+
+impl Default for FederationConfig {
+    fn default() -> Self {
+        Self { rounds: 20, rules: Rules::default(), holdout: Vec::new() }
+    }
+}
+
+/// The rules are read as the table has them: beside the other keys.
+impl Deref for FederationConfig {
+    type Target = Rules;
+
+    fn deref(&self) -> &Rules {
+        &self.rules
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use aggregate::{Correction, Limit, Reducer, ServerStep, Tolerance, Weights};
+
+    use super::*;
+
+    #[test]
+    fn all_rules_are_keys_of_the_table() {
+        let text = r#"
+            rounds = 7
+            reduce = { name = "krum", byzantine = 1 }
+            bucket = 2
+            server = { name = "sgd", lr = 1, momentum = 0.5 }
+            weights = "count"
+            max_weight = 4
+            keep_local = ["*norm*"]
+            correction = "none"
+            population = 9
+            max_deviation = "off"
+            max_age = 3
+            quorum = 2
+            tolerance = "strict"
+            privacy = { clip_norm = 1, noise_multiplier = 1.5 }
+            holdout = ["a", "b"]
+        "#;
+        let config: FederationConfig = toml::from_str(text).expect("valid");
+        assert_eq!((config.rounds, &*config.holdout), (7, &["a".to_owned(), "b".to_owned()][..]));
+        let rules = &config.rules;
+        assert_eq!((rules.reduce, rules.bucket), (Reducer::Krum { byzantine: Some(1) }, Some(2)));
+        assert_eq!(rules.server, ServerStep::Sgd { lr: 1.0, momentum: 0.5, nesterov: false });
+        assert_eq!((rules.max_weight, rules.max_deviation), (Limit::at(4.0), Limit::OFF));
+        assert_eq!((rules.max_age, rules.quorum, rules.population), (Some(3), 2, Some(9)));
+        assert_eq!((rules.tolerance, rules.weights), (Tolerance::Strict, Weights::Count));
+        assert!(rules.privacy.is_some_and(|privacy| privacy.noise_multiplier > 1.0));
+        let written = toml::to_string(&config).expect("valid");
+        assert_eq!(toml::from_str::<FederationConfig>(&written).expect("valid"), config);
+        let json = serde_json::to_string(&config).expect("valid");
+        assert_eq!(serde_json::from_str::<FederationConfig>(&json).expect("valid"), config);
+    }
+
+    /// What earlier builds wrote into checkpoints, and that this one writes no byte more.
+    #[test]
+    fn checkpoints_of_earlier_builds_are_read() {
+        let plain =
+            r#"{"rounds":20,"server":{"name":"replace"},"weights":"examples","holdout":[]}"#;
+        let config: FederationConfig = serde_json::from_str(plain).expect("valid");
+        assert_eq!(config, FederationConfig::default());
+        assert_eq!(serde_json::to_string(&config).expect("valid"), plain);
+
+        let full = r#"{"rounds":3,"reduce":{"name":"centred-clipping","radius":null,"steps":5},"bucket":2,"server":{"name":"sgd","lr":0.5,"momentum":0.9,"nesterov":false},"weights":"uniform","keep_local":["*norm*"],"correction":"scaffold","population":4,"max_deviation":20.0,"holdout":["x"]}"#;
+        let config: FederationConfig = serde_json::from_str(full).expect("valid");
+        assert_eq!((config.bucket, config.population), (Some(2), Some(4)));
+        assert_eq!((config.correction, config.weights), (Correction::Scaffold, Weights::Uniform));
+        assert_eq!(config.max_deviation, Limit::at(20.0));
+        assert_eq!(serde_json::to_string(&config).expect("valid"), full);
+
+        let off = plain.replace("\"holdout\"", "\"max_deviation\":0.0,\"holdout\"");
+        let config: FederationConfig = serde_json::from_str(&off).expect("valid");
+        assert_eq!(config.max_deviation, Limit::OFF);
+    }
+
+    #[test]
+    fn unknown_keys_are_errors_in_every_format() {
+        let message = toml::from_str::<FederationConfig>("buckets = 2").expect_err("unknown");
+        assert!(message.message().contains("unknown field `buckets`"), "{message}");
+        let message = serde_json::from_str::<FederationConfig>(r#"{"buckets":2}"#);
+        assert!(message.expect_err("unknown").to_string().contains("unknown field `buckets`"));
+    }
+
+    #[test]
+    fn the_keys_are_those_of_the_fields() {
+        let FederationConfig { rounds: _, rules: _, holdout: _ } = FederationConfig::default();
+        for key in FederationConfig::keys() {
+            let table = format!("{key} = \"no such value\"");
+            let message = toml::from_str::<FederationConfig>(&table).expect_err(key).to_string();
+            assert!(!message.contains("unknown field"), "{message}");
+        }
+    }
+}
