@@ -9,13 +9,13 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use attn_core::Precision;
-use edgectl::data::Dataset;
-use edgectl::data::{test_segments, train_segments};
+use edgectl::checkpoint::Checkpoint;
+use edgectl::data::{Dataset, test_segments, train_segments};
 use edgectl::evaluate::evaluate;
-use edgectl::federation::fresh_model;
 use edgectl::interrupt::Stop;
 use edgectl::job::Job;
 use edgectl::output::table;
+use edgectl::run::Run;
 use edgectl::training::{Silent, TrainOptions, train};
 use rayon::prelude::*;
 
@@ -73,7 +73,7 @@ fn accuracy(job: &Job, seed: u64, fold: Option<usize>) -> anyhow::Result<f64> {
     if let Some(fold) = fold {
         (test_on, train_on) = fold_of(&dataset, &train_on, fold);
     }
-    let start = fresh_model(&job, &dataset, &train_on)?;
+    let start = Checkpoint::fresh(&Run::check(job, None)?, &dataset, &train_on)?;
     let options = TrainOptions {
         node: "accuracy",
         base: None,

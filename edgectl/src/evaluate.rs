@@ -6,6 +6,7 @@ use rayon::prelude::*;
 
 use crate::checkpoint::Checkpoint;
 use crate::data::Dataset;
+use crate::diverged::Diverged;
 use crate::metrics::Metrics;
 use crate::windows::{Cut, WindowBuffer, WindowSet};
 
@@ -89,7 +90,7 @@ pub fn evaluate_each(
     let (mut all, mut targets) = (Vec::new(), Vec::new());
     for (checkpoint, segments) in parts {
         let meta = &checkpoint.meta;
-        let cut = Cut { window: &meta.window, seq_len: meta.model.seq_len, train: false };
+        let cut = Cut { window: meta.run.window(), seq_len: meta.model.seq_len, train: false };
         let mut set = WindowSet::new(dataset, &meta.preprocess, segments, cut)?;
         set.drop_unlabeled();
         targets.extend(set.windows().iter().filter_map(|w| w.label));
@@ -103,7 +104,10 @@ pub fn evaluate_each(
         source.unwrap_or_default()
     );
     let metrics = Metrics::new(&parts[0].0.meta.classes, &all, &targets);
-    ensure!(metrics.loss.is_finite(), "the model's answers are not finite: its training diverged");
+    if !metrics.loss.is_finite() {
+        let message = "the model's answers are not finite: its training diverged";
+        return Err(Diverged::new(message.to_owned()).into());
+    }
     Ok(metrics)
 }
 

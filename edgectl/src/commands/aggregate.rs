@@ -204,7 +204,7 @@ fn rules_of_job(args: &AggregateArgs) -> anyhow::Result<Rules> {
         "{}: not an edgectl checkpoint, so it has no job to follow",
         base.display()
     );
-    Ok(Meta::read(&file)?.federation.rules)
+    Ok(Meta::read(&file)?.run.federation().rules.clone())
 }
 
 fn privacy(args: &AggregateArgs) -> Option<Privacy> {

@@ -95,8 +95,8 @@ pub(super) fn run(
         out: arm.folder.display().to_string(),
         nodes: n,
         attackers,
-        rounds: start.meta.federation.rounds,
-        epochs: start.meta.train.epochs,
+        rounds: start.meta.run.federation().rounds,
+        epochs: start.meta.run.train().epochs,
         attacks: cells,
         wall_s: began.elapsed().as_secs_f64(),
     };
@@ -115,7 +115,7 @@ fn chosen(names: &[String]) -> anyhow::Result<Vec<Attack>> {
 
 /// What the job and the command line say.
 fn of_job(start: &Checkpoint) -> Rule {
-    let rules = &start.meta.federation.rules;
+    let rules = &start.meta.run.federation().rules;
     let bucket = rules.bucket.map_or(String::new(), |size| format!(", buckets of {size}"));
     Rule {
         name: format!("{}{bucket}", rules.reduce.name()),
@@ -168,15 +168,17 @@ fn run_one(
     arm: Arm<'_>,
     output: Output,
 ) -> anyhow::Result<Cell> {
-    let mut start = start.clone();
-    let rules = &mut start.meta.federation.rules;
-    rules.reduce = rule.reduce;
-    rules.bucket = rule.bucket;
-    if !rule.screens {
-        rules.max_deviation = Limit::OFF;
-    } else if rules.max_deviation == Limit::OFF {
-        rules.max_deviation = Rules::default().max_deviation;
-    }
+    let run = start.meta.run.with(|job| {
+        let rules = &mut job.federation.rules;
+        rules.reduce = rule.reduce;
+        rules.bucket = rule.bucket;
+        if !rule.screens {
+            rules.max_deviation = Limit::OFF;
+        } else if rules.max_deviation == Limit::OFF {
+            rules.max_deviation = Rules::default().max_deviation;
+        }
+    })?;
+    let start = start.clone().with_run(run)?;
     let harmed =
         attack.and_then(|attack| attack.dataset(arm.dataset, &arm.nodes[arm.nodes.len() - n..]));
     let attackers = attack.map(|attack| Attackers { attack, n, dataset: harmed.as_ref() });

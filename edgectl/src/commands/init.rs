@@ -3,9 +3,10 @@
 use serde::Serialize;
 
 use super::folder::check_folder;
+use super::overrides::checked;
+use crate::checkpoint::Checkpoint;
 use crate::cli::InitArgs;
 use crate::data::Dataset;
-use crate::federation::fresh_model;
 use crate::job::Job;
 use crate::output::Output;
 
@@ -20,13 +21,11 @@ struct Report<'a> {
 
 pub(super) fn run(args: &InitArgs, output: Output) -> anyhow::Result<()> {
     check_folder(&args.out)?;
-    let mut job = Job::read(&args.config)?;
-    if let Some(seed) = args.seed {
-        job.train.seed = seed;
-    }
+    let job = Job::read(&args.config)?;
     let dataset = Dataset::read(&job.data_paths(&args.data)?, &job.data, None)?;
+    let run = checked(job, &args.config, args, &dataset)?;
     let all: Vec<usize> = (0..dataset.segments.len()).collect();
-    let checkpoint = fresh_model(&job, &dataset, &all)?;
+    let checkpoint = Checkpoint::fresh(&run, &dataset, &all)?;
     checkpoint.write(&args.out)?;
     let meta = &checkpoint.meta;
     let report = Report {

@@ -15,7 +15,10 @@ struct Report {
     hash: String,
     parameters: u64,
     tensors: Vec<TensorReport>,
-    edgectl: Option<Meta>,
+    /// The metadata as it stands in the file.
+    edgectl: Option<serde_json::Value>,
+    #[serde(skip)]
+    meta: Option<Meta>,
 }
 
 #[derive(Serialize)]
@@ -33,7 +36,9 @@ struct TensorReport {
 
 pub(super) fn run(args: &InspectArgs, output: Output) -> anyhow::Result<()> {
     let file = WeightFile::open(&args.file)?;
-    let meta = file.metadata().contains_key(METADATA_KEY).then(|| Meta::read(&file)).transpose()?;
+    let meta = Meta::is_in(&file).then(|| Meta::read(&file)).transpose()?;
+    let json = file.metadata().get(METADATA_KEY);
+    let edgectl = json.map(|json| serde_json::from_str(json)).transpose()?;
     let tensors = file
         .tensors()
         .iter()
@@ -45,7 +50,8 @@ pub(super) fn run(args: &InspectArgs, output: Output) -> anyhow::Result<()> {
         hash: file.content_hash()?,
         parameters: file.n_parameters(),
         tensors,
-        edgectl: meta,
+        edgectl,
+        meta,
     };
     let text = text(&report)?;
     output.result(&report, &text)
@@ -109,17 +115,17 @@ fn text(report: &Report) -> anyhow::Result<String> {
         report.bytes,
         report.hash
     );
-    match &report.edgectl {
+    match &report.meta {
         None => text += "no edgectl metadata: a weight file of another program\n",
         Some(meta) => {
             let lines = [
                 ("classes", meta.classes.join(" ")),
                 ("channels", meta.channels.join(" ")),
                 ("model", compact(&meta.model)?),
-                ("window", compact(&meta.window)?),
+                ("window", compact(meta.run.window())?),
                 ("preprocess", compact(&meta.preprocess)?),
-                ("train", compact(&meta.train)?),
-                ("federation", compact(&meta.federation)?),
+                ("train", compact(meta.run.train())?),
+                ("federation", compact(meta.run.federation())?),
                 ("provenance", compact(&meta.provenance)?),
             ];
             for (name, value) in lines {

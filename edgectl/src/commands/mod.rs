@@ -6,6 +6,7 @@ mod eval;
 mod folder;
 mod init;
 mod inspect;
+mod overrides;
 mod predict;
 mod preprocess;
 mod simulate;

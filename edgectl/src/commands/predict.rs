@@ -31,7 +31,7 @@ pub(super) fn run(args: &PredictArgs, threads: usize, output: Output) -> anyhow:
     let meta = &checkpoint.meta;
     let dataset = meta.read_data(&args.data, args.preprocessed)?;
     let all: Vec<usize> = (0..dataset.segments.len()).collect();
-    let cut = Cut { window: &meta.window, seq_len: meta.model.seq_len, train: false };
+    let cut = Cut { window: meta.run.window(), seq_len: meta.model.seq_len, train: false };
     let set = WindowSet::new(&dataset, &meta.preprocess, &all, cut)?;
     let logits = logits(&checkpoint, &set, Precision::F32, threads);
     ensure!(

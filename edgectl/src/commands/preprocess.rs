@@ -7,7 +7,6 @@ use serde::Serialize;
 use super::folder::check_folder;
 use crate::checkpoint::Meta;
 use crate::cli::PreprocessArgs;
-use crate::data::Dataset;
 use crate::output::Output;
 
 #[derive(Serialize)]
@@ -19,10 +18,10 @@ struct Report {
 pub(super) fn run(args: &PreprocessArgs, output: Output) -> anyhow::Result<()> {
     check_folder(&args.out)?;
     let meta = Meta::read(&aggregate::WeightFile::open(&args.model)?)?;
-    let dataset = Dataset::read(&args.data, &meta.data, Some(meta.expected()))?;
+    let dataset = meta.read_data(&args.data, false)?;
     let mut table = Vec::new();
     let rows = dataset.write_long(
-        &meta.data,
+        meta.run.data(),
         |segment| {
             let mut values = segment.values.clone();
             meta.preprocess.apply_series(&mut values).with_context(|| {

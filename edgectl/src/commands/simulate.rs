@@ -3,22 +3,24 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use aggregate::{Correction, Reducer, Rules, ServerStep, atomic_write};
+use aggregate::atomic_write;
 use anyhow::{Context, ensure};
 use attn_core::Precision;
 use indicatif::ProgressBar;
 use serde::Serialize;
 
 use super::attacks;
+use super::overrides::checked;
 use crate::checkpoint::Checkpoint;
 use crate::cli::SimulateArgs;
 use crate::data::{Dataset, Node, Split, test_segments, train_segments};
 use crate::evaluate::evaluate;
-use crate::federation::{Arm, ArmReport, Round, RoundProgress, fresh_model, simulate_arm};
+use crate::federation::{Arm, ArmReport, Round, RoundProgress, simulate_arm};
 use crate::interrupt::Stop;
-use crate::job::{FederationConfig, Job};
+use crate::job::Job;
 use crate::metrics::Metrics;
 use crate::output::{Output, metrics_text, table};
+use crate::run::Run;
 use crate::system::peak_rss_bytes;
 use crate::training::{TrainOptions, train};
 
@@ -41,21 +43,12 @@ struct Report<'a> {
 pub(super) fn run(args: &SimulateArgs, threads: usize, output: Output) -> anyhow::Result<()> {
     let began = Instant::now();
     let stop = Stop::new(None);
-    let mut job = Job::read(&args.config)?;
-    job.federation.rounds = args.rounds.unwrap_or(job.federation.rounds);
-    job.train.seed = args.seed.unwrap_or(job.train.seed);
-    job.train.epochs = args.epochs.unwrap_or(job.train.epochs);
-    let rules = &mut job.federation.rules;
-    rules.reduce = args.reduce.unwrap_or(rules.reduce);
-    rules.server = args.server.unwrap_or(rules.server);
-    rules.bucket = args.bucket.or(rules.bucket);
-    rules.max_deviation = args.max_deviation.unwrap_or(rules.max_deviation);
-    if let Some(holdout) = &args.holdout {
-        job.federation.holdout.clone_from(holdout);
-    }
+    let job = Job::read(&args.config)?;
     let folder = out_folder(args)?;
     let dataset = Dataset::read(&job.data_paths(&args.data)?, &job.data, None)?;
-    let (nodes, held_out) = choose_nodes(&dataset, &job.federation.holdout)?;
+    let run = checked(job, &args.config, args, &dataset)?;
+    let federation = run.federation();
+    let (nodes, held_out) = choose_nodes(&dataset, &federation.holdout)?;
     let segments: Vec<usize> = nodes.iter().flat_map(|n| n.segments.iter().copied()).collect();
     // Without a mark `test_segments` takes every row, which here would test on training rows.
     ensure!(
@@ -64,13 +57,13 @@ pub(super) fn run(args: &SimulateArgs, threads: usize, output: Output) -> anyhow
     );
     let test = test_segments(&dataset, &segments);
     ensure!(!test.is_empty(), "no row is marked for the test: mark rows in a split column");
-    let start = fresh_model(&job, &dataset, &segments)?;
+    let start = Checkpoint::fresh(&run, &dataset, &segments)?;
     output.note(&format!(
         "{} nodes, {} parameters, {} rounds of {} epochs",
         nodes.len(),
         start.params.len(),
-        job.federation.rounds,
-        job.train.epochs
+        federation.rounds,
+        run.train().epochs
     ));
 
     let attackers = None;
@@ -94,10 +87,12 @@ pub(super) fn run(args: &SimulateArgs, threads: usize, output: Output) -> anyhow
     };
     let (mut fedavg, mut centralised) = (None, None);
     if args.centralised && stop.now().is_none() {
-        let Rules { reduce, server, privacy, .. } = &job.federation.rules;
-        let plain = *server == ServerStep::Replace && *reduce == Reducer::Mean && privacy.is_none();
-        fedavg = Some(if plain { last.clone() } else { plain_fedavg(&start, arm, output)? });
-        let model = train_centralised(&start, arm, &segments, output)?;
+        let plain = run.plain_fedavg()?;
+        fedavg = Some(match plain == run {
+            true => last.clone(),
+            false => plain_fedavg(&start, &plain, arm, output)?,
+        });
+        let model = train_centralised(&start, &run, arm, &segments, output)?;
         centralised = Some(evaluate(&model, &dataset, &test, Precision::F32, threads)?);
     }
     let holdout = (!held_out.is_empty())
@@ -116,7 +111,7 @@ pub(super) fn run(args: &SimulateArgs, threads: usize, output: Output) -> anyhow
     };
     let json = serde_json::to_vec_pretty(&report).context("the report")?;
     atomic_write(folder.join("report.json"), &json)?;
-    output.result(&report, &text(&report, &job.federation.holdout))
+    output.result(&report, &text(&report, &federation.holdout))
 }
 
 /// The folder of the run: the given one, whose parent must exist, or `runs/JOB`.
@@ -194,28 +189,23 @@ fn run_arm(
     what: &str,
     output: Output,
 ) -> anyhow::Result<ArmReport> {
-    let rounds = start.meta.federation.rounds;
+    let rounds = start.meta.run.federation().rounds;
     let bar = output.bar(u64::from(rounds), what);
     let report = simulate_arm(start, arm, &RoundBar { steps: bar.clone(), output, rounds })?;
     bar.finish_and_clear();
     Ok(report)
 }
 
-/// The same rounds with the mean alone.
-fn plain_fedavg(start: &Checkpoint, arm: Arm<'_>, output: Output) -> anyhow::Result<Metrics> {
+/// The same rounds of plain federated averaging.
+fn plain_fedavg(
+    start: &Checkpoint,
+    plain: &Run,
+    arm: Arm<'_>,
+    output: Output,
+) -> anyhow::Result<Metrics> {
     output.note("plain federated averaging, to compare");
     let folder = arm.folder.join("fedavg");
-    let mut start = start.clone();
-    start.meta.federation.rules = Rules {
-        reduce: Reducer::Mean,
-        bucket: None,
-        server: ServerStep::Replace,
-        keep_local: Vec::new(),
-        correction: Correction::None,
-        privacy: None,
-        ..start.meta.federation.rules
-    };
-    start.control = None;
+    let start = start.clone().with_run(plain.clone())?;
     let report = run_arm(&start, Arm { folder: &folder, ..arm }, "fedavg", output)?;
     evaluate(&report.model, arm.dataset, arm.test, Precision::F32, arm.threads)
 }
@@ -223,17 +213,14 @@ fn plain_fedavg(start: &Checkpoint, arm: Arm<'_>, output: Output) -> anyhow::Res
 /// One model on all nodes' rows, with as many epochs as the federation has in all.
 fn train_centralised(
     start: &Checkpoint,
+    run: &Run,
     arm: Arm<'_>,
     segments: &[usize],
     output: Output,
 ) -> anyhow::Result<Checkpoint> {
     output.note("one model on all nodes' rows, to compare");
-    let mut start = start.clone();
-    let rounds = start.meta.federation.rounds;
-    start.meta.federation = FederationConfig { rounds, ..FederationConfig::default() };
-    start.control = None;
-    start.meta.train.epochs = start.meta.train.epochs.saturating_mul(rounds);
-    let epochs = start.meta.train.epochs;
+    let start = start.clone().with_run(run.centralised()?)?;
+    let epochs = start.meta.run.train().epochs;
     let options = TrainOptions {
         node: "centralised",
         base: None,

@@ -7,10 +7,10 @@ use anyhow::{Context, ensure};
 use serde::Serialize;
 
 use super::folder::check_folder;
+use super::overrides::{Overrides, checked};
 use crate::checkpoint::Checkpoint;
 use crate::cli::TrainArgs;
 use crate::data::{Dataset, train_segments};
-use crate::federation::fresh_model;
 use crate::interrupt::Stop;
 use crate::job::Job;
 use crate::output::{Output, metrics_text};
@@ -35,48 +35,8 @@ pub(super) fn run(args: &TrainArgs, threads: usize, output: Output) -> anyhow::R
     let began = Instant::now();
     check_folder(&args.out)?;
     let stop = Stop::new(args.time_budget).after_steps(args.stop_after_steps);
-    let job = args.config.as_deref().map(Job::read).transpose()?;
-    let (mut start, base, dataset, rounds) = if let Some(init) = &args.init {
-        let (mut start, hash) = Checkpoint::read_base(init)?;
-        if let Some(job) = &job {
-            start.meta.train = job.train.clone();
-        }
-        let data = match (&job, args.data.as_slice()) {
-            (Some(job), given) => job.data_paths(given)?,
-            (None, given) => {
-                ensure!(!given.is_empty(), "no data: give --data PATH");
-                given.to_vec()
-            }
-        };
-        let dataset = start.meta.read_data(&data, args.preprocessed)?;
-        let rounds = start.meta.federation.rounds;
-        (start, Some(hash), dataset, rounds)
-    } else {
-        let mut job = job.context("give --init MODEL or --config JOB.toml")?;
-        ensure!(
-            !args.preprocessed,
-            "--preprocessed needs --init: the rows were scaled for a model, which a fresh one is not"
-        );
-        job.train.seed = args.seed.unwrap_or(job.train.seed);
-        let dataset = Dataset::read(&job.data_paths(&args.data)?, &job.data, None)?;
-        let all: Vec<usize> = (0..dataset.segments.len()).collect();
-        // A run of its own, not a round of a federation: the schedule spans this run.
-        (fresh_model(&job, &dataset, &all)?, None, dataset, 1)
-    };
-    let config = &mut start.meta.train;
-    config.epochs = args.epochs.unwrap_or(config.epochs);
-    config.batch = args.batch.unwrap_or(config.batch);
-    config.lr = args.lr.unwrap_or(config.lr);
-    // Options in the job file are those of the optimizer it names.
-    if let Some(optimizer) = args.optimizer.filter(|o| o.name() != config.optimizer.name()) {
-        config.optimizer = optimizer;
-    }
-    if let Some(trainable) = &args.trainable {
-        config.trainable.clone_from(trainable);
-    }
-    config.seed = args.seed.unwrap_or(config.seed);
-    config.validate()?;
-    let epochs = config.epochs;
+    let Start { checkpoint: mut start, base, dataset, rounds } = start(args)?;
+    let epochs = start.meta.run.train().epochs;
 
     let node = args.node.clone().unwrap_or_else(|| node_name(&dataset));
     let all: Vec<usize> = (0..dataset.segments.len()).collect();
@@ -110,9 +70,57 @@ pub(super) fn run(args: &TrainArgs, threads: usize, output: Output) -> anyhow::R
     output.result(&report, &text(&report))
 }
 
+/// What a run begins with.
+struct Start {
+    checkpoint: Checkpoint,
+    /// Hash of the model's file, where it comes from one.
+    base: Option<String>,
+    dataset: Dataset,
+    /// Rounds that the schedule spans.
+    rounds: u32,
+}
+
+/// The model of `--init` or a fresh one, with the job and the flags on top, and the data.
+fn start(args: &TrainArgs) -> anyhow::Result<Start> {
+    let job = args.config.as_deref().map(Job::read).transpose()?;
+    let Some(init) = &args.init else {
+        let job = job.context("give --init MODEL or --config JOB.toml")?;
+        ensure!(
+            !args.preprocessed,
+            "--preprocessed needs --init: the rows were scaled for a model, which a fresh one is not"
+        );
+        let dataset = Dataset::read(&job.data_paths(&args.data)?, &job.data, None)?;
+        let path = args.config.as_deref().unwrap_or(Path::new(""));
+        let run = checked(job, path, args, &dataset)?;
+        let all: Vec<usize> = (0..dataset.segments.len()).collect();
+        let checkpoint = Checkpoint::fresh(&run, &dataset, &all)?;
+        // A run of its own, not a round of a federation: the schedule spans this run.
+        return Ok(Start { checkpoint, base: None, dataset, rounds: 1 });
+    };
+    let (checkpoint, hash) = Checkpoint::read_base(init)?;
+    let data = match (&job, args.data.as_slice()) {
+        (Some(job), given) => job.data_paths(given)?,
+        (None, given) => {
+            ensure!(!given.is_empty(), "no data: give --data PATH");
+            given.to_vec()
+        }
+    };
+    let run = checkpoint.meta.run.with(|own| {
+        if let Some(job) = job {
+            own.train = job.train;
+        }
+        args.apply(own);
+    });
+    let run = run.with_context(|| format!("{} with what was asked for", init.display()))?;
+    let checkpoint = checkpoint.with_run(run)?;
+    let dataset = checkpoint.meta.read_data(&data, args.preprocessed)?;
+    let rounds = checkpoint.meta.run.federation().rounds;
+    Ok(Start { checkpoint, base: Some(hash), dataset, rounds })
+}
+
 /// Takes what stays on the node from its last update, if there is one.
 fn keep_own(start: &mut Checkpoint, out: &Path) -> anyhow::Result<()> {
-    let patterns = start.meta.federation.keep_local.clone();
+    let patterns = start.meta.run.federation().rules.keep_local.clone();
     if patterns.is_empty() || !out.exists() {
         return Ok(());
     }

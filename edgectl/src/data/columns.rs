@@ -8,6 +8,7 @@ use super::config::DataConfig;
 use super::number;
 use super::split::Split;
 use super::table::{Row, listed};
+use crate::nearest::nearest;
 
 /// The columns of one table, as positions in its header.
 #[derive(Debug, PartialEq, Eq)]
@@ -142,19 +143,11 @@ pub(super) fn require(
     name: &str,
     why: &str,
 ) -> anyhow::Result<usize> {
-    const ALIKE: f64 = 0.6;
     if let Some(at) = position(header, name) {
         return Ok(at);
     }
-    let likeness = |column: &str| {
-        strsim::normalized_damerau_levenshtein(&column.to_lowercase(), &name.to_lowercase())
-    };
-    let nearest = header
-        .iter()
-        .map(|column| (likeness(column), column))
-        .filter(|(likeness, _)| *likeness >= ALIKE)
-        .max_by(|a, b| a.0.total_cmp(&b.0));
-    let hint = nearest.map_or(String::new(), |(_, column)| format!("; did you mean {column:?}?"));
+    let nearest = nearest(name, header.iter().map(String::as_str));
+    let hint = nearest.map_or(String::new(), |column| format!("; did you mean {column:?}?"));
     bail!(
         "{}: no column {name:?}: {why}; the columns here are {}{hint}",
         path.display(),

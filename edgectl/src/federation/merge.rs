@@ -167,7 +167,8 @@ fn schema(meta: &Meta) -> anyhow::Result<[String; SCHEMA.len()]> {
     fn json(part: &impl Serialize) -> anyhow::Result<String> {
         serde_json::to_string(part).context("the metadata")
     }
-    let Meta { model, classes, channels, window, preprocess, .. } = meta;
+    let Meta { model, classes, channels, preprocess, run, .. } = meta;
+    let window = run.window();
     Ok([json(model)?, json(classes)?, json(channels)?, json(window)?, json(preprocess)?])
 }
 

@@ -11,7 +11,6 @@ use serde::Serialize;
 
 use super::attack::Attack;
 use super::merge::{Merge, Refused, forget_server_state, merge};
-use super::seconds;
 use crate::checkpoint::Checkpoint;
 use crate::data::{Dataset, Node, train_segments};
 use crate::evaluate::evaluate_each;
@@ -109,7 +108,7 @@ pub fn simulate_arm(
     let global = arm.folder.join("global.safetensors");
     start.write(&global)?;
     forget_server_state(&global)?;
-    let federation = &start.meta.federation;
+    let federation = start.meta.run.federation();
     let mut rounds = Vec::new();
     let mut model = start.clone();
     for number in 1..=federation.rounds {
@@ -146,7 +145,7 @@ pub fn simulate_arm(
             train_loss: mean_loss(&reports),
             rejected: merged.refused,
             metrics,
-            wall_s: seconds(began),
+            wall_s: began.elapsed().as_secs_f64(),
         };
         progress.round(&round);
         rounds.push(round);
@@ -157,7 +156,7 @@ pub fn simulate_arm(
 /// How good a round's model is. Where parameters stay on their nodes, each node's test rows are
 /// answered by the global model with the node's own parameters.
 fn evaluate_arm(model: &Checkpoint, arm: Arm<'_>) -> anyhow::Result<Metrics> {
-    let patterns = &model.meta.federation.keep_local;
+    let patterns = &model.meta.run.federation().rules.keep_local;
     let mut parts = Vec::new();
     if !patterns.is_empty() {
         for node in arm.nodes {
@@ -215,7 +214,7 @@ fn train_node(
     let segments = train_segments(dataset, &node.segments)?;
     let variate = variate_path(path);
     let mut base = base.clone();
-    let patterns = base.meta.federation.keep_local.clone();
+    let patterns = base.meta.run.federation().rules.keep_local.clone();
     if !patterns.is_empty() && path.exists() {
         base.take_local(&patterns, &Checkpoint::read(path)?)?;
     }
@@ -227,7 +226,7 @@ fn train_node(
         state: None,
         resume: false,
         variate: Some(&variate),
-        rounds: base.meta.federation.rounds,
+        rounds: base.meta.run.federation().rounds,
     };
     let (update, report) = train(base, dataset, &segments, options, &mut NodeProgress(progress))?;
     update.write(path)?;

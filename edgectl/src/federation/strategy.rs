@@ -3,6 +3,8 @@
 use aggregate::{Correction, Reducer, Rules, ServerStep, Weights};
 use anyhow::{anyhow, bail};
 
+use crate::nearest::nearest;
+
 /// A name for rules: a reducer, a server step, and what goes with them.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Strategy {
@@ -58,7 +60,7 @@ impl Strategy {
         let (wanted, options) = text.split_once(':').unwrap_or((text, ""));
         let Some((name, reduce, server)) = PAIRS.into_iter().find(|(name, ..)| *name == wanted)
         else {
-            bail!("unknown strategy {wanted:?}{}", nearest(wanted));
+            bail!("unknown strategy {wanted:?}{}", hint(wanted));
         };
         let mut options = options.to_owned();
         if matches!(name, "sgd" | "fedavgm") && !options.contains("momentum=") {
@@ -101,11 +103,9 @@ impl Strategy {
     }
 }
 
-/// ` (did you mean …?)`
-fn nearest(wanted: &str) -> String {
-    let likeness = |name: &str| strsim::jaro_winkler(wanted, name);
-    let best = Strategy::names().max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
-    match best.filter(|name| likeness(name) > 0.7) {
+/// `; did you mean …?`, or all names.
+fn hint(wanted: &str) -> String {
+    match nearest(wanted, Strategy::names()) {
         Some(name) => format!("; did you mean {name}?"),
         None => format!("; there are {}", Strategy::names().collect::<Vec<_>>().join(", ")),
     }

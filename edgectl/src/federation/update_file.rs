@@ -107,7 +107,7 @@ impl UpdateFile {
 
 /// How much an update's local steps weigh a gradient, for `FedNova`.
 fn effective_steps(meta: &Meta) -> f64 {
-    let train = &meta.train;
+    let train = meta.run.train();
     let momentum = match train.optimizer {
         OptimizerConfig::Sgd(sgd) => f64::from(sgd.momentum),
         _ => 0.0,

@@ -6,10 +6,11 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::Context;
 use attn_core::Precision;
 use optim::{Optimizer, ParamGroups};
 
+use super::drift::Drift;
 use super::gradient::{Draws, Gradients};
 use super::options::TrainOptions;
 use super::private::NoiseKey;
@@ -18,8 +19,8 @@ use super::range_test::range_test;
 use super::report::{PrivateReport, TrainReport};
 use super::seeds::{mix, node_seed, shuffle};
 use super::state::{Position, State};
-use super::variate::Variate;
 use crate::checkpoint::Checkpoint;
+use crate::diverged::Diverged;
 use crate::evaluate::metrics;
 use crate::job::{LearningRate, TrainConfig};
 use crate::windows::WindowSet;
@@ -34,7 +35,7 @@ pub(super) struct Fit<'a> {
     set: &'a WindowSet<'a>,
     held_out: Option<&'a WindowSet<'a>>,
     groups: &'a ParamGroups,
-    variate: Option<&'a Variate>,
+    drift: &'a Drift,
     options: TrainOptions<'a>,
     optimizer: Box<dyn Optimizer>,
     state: State,
@@ -59,10 +60,10 @@ impl<'a> Fit<'a> {
         set: &'a WindowSet<'a>,
         held_out: Option<&'a WindowSet<'a>>,
         groups: &'a ParamGroups,
-        variate: Option<&'a Variate>,
+        drift: &'a Drift,
         options: TrainOptions<'a>,
     ) -> anyhow::Result<Self> {
-        let config = &start.meta.train;
+        let config = start.meta.run.train();
         let mut optimizer = config.optimizer.build_for(groups)?;
         optimizer.set_threads(options.threads);
         let mut state = State::fresh(start, set, options);
@@ -85,13 +86,17 @@ impl<'a> Fit<'a> {
             set,
             held_out,
             groups,
-            variate,
+            drift,
             options,
             optimizer,
             state,
             seed,
             noise,
         })
+    }
+
+    fn gradients(&self) -> Gradients<'a> {
+        Gradients::new(self.start, self.set, self.groups, self.drift, self.options.threads)
     }
 
     fn steps_per_epoch(&self) -> usize {
@@ -108,15 +113,16 @@ impl<'a> Fit<'a> {
         if self.config.lr == LearningRate::Auto && self.state.position.chosen.is_none() {
             let seed = mix(self.seed, 3);
             let planned = u64::from(self.config.epochs) * self.steps_per_epoch() as u64;
-            let found = range_test(self.start, self.set, self.groups, self.options, seed, planned)?;
+            let gradients = self.gradients();
+            let found =
+                range_test(self.start, gradients, self.groups, self.options, seed, planned)?;
             progress.chosen(&found);
             self.state.position.chosen = Some(found);
         }
         let began = Instant::now();
         let mut saved = Instant::now();
         let (mut handled, mut taken) = (0, 0);
-        let mut gradients = Gradients::new(self.start, self.set, self.groups, self.options.threads);
-        gradients.corrected_by(self.variate);
+        let mut gradients = self.gradients();
         let (mut order, mut sampled) = (Vec::new(), Vec::new());
         let steps_per_epoch = self.steps_per_epoch();
         let per_step = self.config.windows_per_step();
@@ -214,11 +220,10 @@ impl<'a> Fit<'a> {
         // A private step is always taken: one that is left out would tell of a window.
         let finite = norm.is_finite() && (stats.loss.is_finite() || self.noise.is_some());
         let taken = position.guard.admit(finite).map_err(|_| {
-            anyhow!(
+            Diverged::new(format!(
                 "the gradient was not finite {} steps in a row (step {}); try a smaller [train] lr (now {base_rate:?}), clip_norm = 1.0, or a z-score step in [[preprocess]]",
-                position.guard.in_a_row,
-                position.steps
-            )
+                position.guard.in_a_row, position.steps
+            ))
         })?;
         if taken {
             self.optimizer.step(params, grads, lr);
@@ -303,11 +308,12 @@ impl<'a> Fit<'a> {
         if finite && !hopeless && (self.state.position.guard.in_a_row == 0 || answers()) {
             return Ok(());
         }
-        bail!(
+        let message = format!(
             "training diverged after {} steps: weights, gradient or validation loss are not finite; try a smaller [train] lr (now {:?}), clip_norm = 1.0, or a z-score step in [[preprocess]]",
             self.state.position.steps,
             self.base_rate()
-        )
+        );
+        Err(Diverged::new(message).into())
     }
 
     fn save_state(&self) -> anyhow::Result<()> {

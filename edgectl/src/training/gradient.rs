@@ -1,12 +1,12 @@
 //! The gradient of one step: over micro-batches, or window by window where training is private.
 
 use attn_core::{Batch, CrossEntropy, Workspace};
-use optim::{Accumulator, ParamGroups, clip_by_global_norm, clip_by_value, proximal};
+use optim::{Accumulator, ParamGroups, clip_by_global_norm, clip_by_value};
 
+use super::drift::Drift;
 use super::private::{NoiseKey, PrivateLanes};
 use super::seeds::mix;
 use super::step::Step;
-use super::variate::Variate;
 use crate::checkpoint::Checkpoint;
 use crate::job::{ClassWeights, TrainConfig};
 use crate::windows::{WindowBuffer, WindowSet};
@@ -29,7 +29,7 @@ pub(super) struct Gradients<'a> {
     buffer: WindowBuffer,
     sum: Accumulator,
     private: Option<PrivateLanes>,
-    variate: Option<&'a Variate>,
+    drift: &'a Drift,
     grads: Vec<f32>,
 }
 
@@ -38,9 +38,10 @@ impl<'a> Gradients<'a> {
         start: &'a Checkpoint,
         set: &'a WindowSet<'a>,
         groups: &'a ParamGroups,
+        drift: &'a Drift,
         threads: usize,
     ) -> Self {
-        let config = &start.meta.train;
+        let config = start.meta.run.train();
         let class_weights = match config.class_weights {
             ClassWeights::Uniform => None,
             ClassWeights::Balanced => Some(balanced(&set.class_counts(start.meta.classes.len()))),
@@ -57,14 +58,14 @@ impl<'a> Gradients<'a> {
             buffer: WindowBuffer::default(),
             sum: Accumulator::new(summed),
             private: config.private.map(|_| PrivateLanes::new(n_params)),
-            variate: None,
+            drift,
             grads: vec![0.0; n_params],
         }
     }
 
-    /// Has every gradient corrected for the node's drift.
-    pub(super) fn corrected_by(&mut self, variate: Option<&'a Variate>) {
-        self.variate = variate;
+    /// Windows there are to train on.
+    pub(super) fn n_windows(&self) -> usize {
+        self.set.windows().len()
     }
 
     /// The mean gradient over `windows` at `params`, with all that the job adds to it and clips off;
@@ -173,17 +174,11 @@ impl<'a> Gradients<'a> {
         Ok(total)
     }
 
-    /// Adds the proximal term and clips; returns the norm before the last clipping, that over all
+    /// Corrects for the node's drift and clips; returns the norm before the last clipping, that over all
     /// parameters.
     fn add_terms(&mut self, params: &[f32]) -> f32 {
-        let Self { start, config, groups, variate, grads, .. } = self;
-        if let Some(variate) = variate {
-            variate.correct(grads, params, &start.params);
-        }
-        if config.proximal > 0.0 {
-            // Frozen parameters are where they were: their term is 0.
-            proximal(grads, params, &start.params, config.proximal);
-        }
+        let Self { start, config, groups, drift, grads, .. } = self;
+        drift.correct(grads, params, &start.params);
         // Clipping by value would make a number of infinity.
         let finite = optim::global_norm(grads).is_finite();
         if !finite {

@@ -1,5 +1,6 @@
 //! Training: windows in, better weights out; interruptible, and resumable to the same bytes.
 
+mod drift;
 mod fit;
 mod gradient;
 mod node;
@@ -12,8 +13,8 @@ mod seeds;
 mod split;
 mod state;
 mod step;
-mod variate;
 
+pub use drift::variate_path;
 pub use node::train;
 pub use options::TrainOptions;
 pub use progress::{Epoch, Progress, Silent};
@@ -21,4 +22,3 @@ pub use range_test::RangeTest;
 pub use report::{PrivateReport, TrainReport};
 pub use split::split_validation;
 pub use state::state_path;
-pub use variate::variate_path;

@@ -2,12 +2,12 @@
 
 use anyhow::ensure;
 
+use super::drift::Drift;
 use super::fit::{Fit, Outcome};
 use super::options::TrainOptions;
 use super::progress::Progress;
 use super::report::TrainReport;
 use super::split::split_validation;
-use super::variate::Variate;
 use crate::checkpoint::{Checkpoint, Provenance};
 use crate::data::Dataset;
 use crate::job::LearningRate;
@@ -25,15 +25,12 @@ pub fn train(
     options: TrainOptions<'_>,
     progress: &mut dyn Progress,
 ) -> anyhow::Result<(Checkpoint, TrainReport)> {
-    let config = start.meta.train.clone();
-    config.validate()?;
-    let cut = |train| Cut { window: &start.meta.window, seq_len: start.meta.model.seq_len, train };
+    let run = start.meta.run.clone();
+    let config = run.train();
+    let cut = |train| Cut { window: run.window(), seq_len: start.meta.model.seq_len, train };
     let pipeline = start.meta.preprocess.clone();
     let mut set = WindowSet::new(dataset, &pipeline, segments, cut(true))?;
     set.drop_unlabeled();
-    if let Some(private) = &config.private {
-        private.check_windows(&start.meta.window, &config.augment)?;
-    }
     let mut held_out = None;
     if let Some(validation) = config.validation {
         let (train, val) = split_validation(&set, validation)?;
@@ -45,23 +42,22 @@ pub fn train(
         "no labeled training window; the training rows need labels (a column named in [data] label)"
     );
     let groups = start.param_groups()?;
-    let variate = Variate::load(&start, options.base, options.variate)?;
-    let run = Fit::new(&start, &set, held_out.as_ref(), &groups, variate.as_ref(), options)?;
-    let Outcome { params, report, train_metrics, mean_lr } = run.finish(progress)?;
-    let mut control = None;
-    if let Some(variate) = variate {
-        let way = (report.steps, mean_lr);
-        control = variate.finish(&start.params, &params, way, options.base, options.variate)?;
-    }
+    let drift = Drift::load(&start, options.base, options.variate)?;
+    let fit = Fit::new(&start, &set, held_out.as_ref(), &groups, &drift, options)?;
+    let Outcome { params, report, train_metrics, mean_lr } = fit.finish(progress)?;
+    let way = (report.steps, mean_lr);
+    let control = drift.finish(&start.params, &params, way, options.base, options.variate)?;
     let mut checkpoint = start;
     checkpoint.params = params;
     checkpoint.control = control;
     // An update says how it was trained. The next global model takes its options from the base: with
     // "auto" there, every node tests again in every round.
-    checkpoint.meta.train.lr = LearningRate::Fixed(report.lr);
-    if let Some(private) = &mut checkpoint.meta.train.private {
-        private.insecure_seed = None;
-    }
+    checkpoint.meta.run = run.with(|job| {
+        job.train.lr = LearningRate::Fixed(report.lr);
+        if let Some(private) = &mut job.train.private {
+            private.insecure_seed = None;
+        }
+    })?;
     checkpoint.meta.provenance = Provenance {
         node: Some(options.node.to_owned()),
         round: checkpoint.meta.provenance.round,

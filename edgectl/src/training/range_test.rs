@@ -17,7 +17,6 @@ use super::gradient::{Draws, Gradients};
 use super::options::TrainOptions;
 use super::seeds::{mix, shuffle};
 use crate::checkpoint::Checkpoint;
-use crate::windows::WindowSet;
 
 /// The lowest rate; each is `√10` times the one before.
 const LOWEST: f64 = 1e-5;
@@ -68,25 +67,17 @@ pub struct RangeTest {
 /// If the loss is not finite from the start on, no rate lowers it, or steps cost too much.
 pub(super) fn range_test(
     start: &Checkpoint,
-    set: &WindowSet<'_>,
+    gradients: Gradients<'_>,
     groups: &ParamGroups,
     options: TrainOptions<'_>,
     seed: u64,
     planned: u64,
 ) -> anyhow::Result<RangeTest> {
-    let n = set.windows().len();
-    let threads = options.threads;
+    let n = gradients.n_windows();
     let mut probe = Vec::new();
     shuffle(&mut probe, n, mix(seed, 0));
     probe.truncate(PROBE);
-    let mut trial = Trial {
-        start,
-        groups,
-        n,
-        seed,
-        options,
-        gradients: Gradients::new(start, set, groups, threads),
-    };
+    let mut trial = Trial { start, groups, n, seed, options, gradients };
     let first_loss = trial.gradients.loss(&start.params, &probe)?;
     ensure!(
         first_loss.is_finite(),
@@ -133,7 +124,7 @@ struct Trial<'a> {
 impl Trial<'_> {
     /// The parameters after so many steps; `None` if a gradient is not finite.
     fn run(&mut self, lr: f64, steps: u64) -> anyhow::Result<Option<Vec<f32>>> {
-        let config = &self.start.meta.train;
+        let config = self.start.meta.run.train();
         let per_step = config.windows_per_step();
         let mut optimizer = config.optimizer.build_for(self.groups)?;
         optimizer.set_threads(self.options.threads);
@@ -174,7 +165,7 @@ fn rate(number: u32) -> f64 {
 /// Steps of each run that cost no more than they may.
 fn affordable_steps(start: &Checkpoint, n_windows: usize) -> u64 {
     let model = &start.meta.model;
-    let per_step = start.meta.train.windows_per_step().min(n_windows) as f64;
+    let per_step = start.meta.run.train().windows_per_step().min(n_windows) as f64;
     let per_run = MOST_OPERATIONS / f64::from(N_RATES);
     (per_run / (per_step * operations(model, start.params.len()))) as u64
 }

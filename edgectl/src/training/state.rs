@@ -179,7 +179,7 @@ impl State {
 /// Hash of what must be the same for a resumed run to be the run it was: start, options, node and
 /// windows. The number of epochs may grow, except where the learning rate follows it.
 fn fingerprint(start: &Checkpoint, set: &WindowSet<'_>, options: TrainOptions<'_>) -> String {
-    let mut config = start.meta.train.clone();
+    let mut config = start.meta.run.train().clone();
     if matches!(
         config.schedule,
         Schedule::Constant | Schedule::Step { .. } | Schedule::ReduceOnPlateau(_)
@@ -190,7 +190,7 @@ fn fingerprint(start: &Checkpoint, set: &WindowSet<'_>, options: TrainOptions<'_
     if config.lr == LearningRate::Auto {
         // The test of learning rates is no longer than the run.
         let per_epoch = set.windows().len().div_ceil(config.windows_per_step()) as u64;
-        let planned = u64::from(start.meta.train.epochs).saturating_mul(per_epoch);
+        let planned = u64::from(start.meta.run.train().epochs).saturating_mul(per_epoch);
         hasher.update(&planned.min(MOST_TRIAL_STEPS).to_le_bytes());
     }
     hasher.update(format!("{config:?} {} {}", options.node, options.rounds).as_bytes());

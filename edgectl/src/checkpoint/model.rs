@@ -1,81 +1,15 @@
-//! The checkpoint: one safetensors file with the weights and, as JSON under the metadata key
-//! `edgectl`, all that a node needs besides its own data.
+//! A model with all that belongs to it, in one file.
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use aggregate::{CONTROL_PREFIX, TensorData, TensorRef, WeightFile, hash_file};
 use anyhow::{Context, anyhow, bail, ensure};
-use attn_core::{Encoder, EncoderConfig};
+use attn_core::Encoder;
 use glob::Pattern;
 use optim::ParamGroups;
-use preprocess::Pipeline;
-use serde::{Deserialize, Serialize};
 
-use crate::data::{DataConfig, Dataset, Expected};
-use crate::federation::MergeNote;
-use crate::job::{FederationConfig, TrainConfig, WindowConfig};
-
-/// The metadata key.
-pub const METADATA_KEY: &str = "edgectl";
-
-/// The version of the metadata this program writes and reads.
-pub const FORMAT: u32 = 1;
-
-/// What the checkpoint says beside the weights.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Meta {
-    /// [`FORMAT`].
-    pub format: u32,
-    /// Sizes of the model.
-    pub model: EncoderConfig,
-    /// Names of the classes, in the order of the head's outputs.
-    pub classes: Vec<String>,
-    /// Names of the channels, in the order of the model's inputs.
-    pub channels: Vec<String>,
-    /// How files are read.
-    pub data: DataConfig,
-    /// How series are cut.
-    pub window: WindowConfig,
-    /// How values are scaled; fitted on training rows.
-    pub preprocess: Pipeline,
-    /// How a node trains.
-    pub train: TrainConfig,
-    /// How the center merges.
-    pub federation: FederationConfig,
-    /// Where these weights come from.
-    pub provenance: Provenance,
-}
-
-/// Where weights come from.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Provenance {
-    /// The node that trained, if one did.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub node: Option<String>,
-    /// Rounds that the global model has behind it.
-    pub round: u32,
-    /// Hash (BLAKE3) of the file the training or merge started from.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub base: Option<String>,
-    /// Training windows.
-    pub examples: u64,
-    /// Optimizer steps since `base`.
-    pub local_steps: u64,
-    /// Whether the file holds only the tensors that were trained, all others being those of `base`.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub partial: bool,
-    /// What was measured, for example `loss` and `accuracy` on the training rows.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub metrics: BTreeMap<String, f64>,
-    /// The updates that a merge took, by node or else by fingerprint; those of a merged update are
-    /// listed in its place.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub merged: Vec<String>,
-    /// What a merge found out about its updates.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub merge: Option<MergeNote>,
-}
+use super::meta::Meta;
+use crate::run::{FromCenter, Run};
 
 /// A model with all that belongs to it.
 #[derive(Debug, Clone)]
@@ -89,97 +23,6 @@ pub struct Checkpoint {
     /// The control variate of the weights, where a federation uses SCAFFOLD: the center's, in an
     /// update plus the change of the node's.
     pub control: Option<Vec<f32>>,
-}
-
-/// What is read first: another version may have other keys.
-#[derive(Deserialize)]
-struct Version {
-    format: u32,
-}
-
-impl Meta {
-    /// Parses and checks the metadata of an open file.
-    ///
-    /// # Errors
-    /// If the file is no edgectl checkpoint, is of a newer format, or contradicts itself.
-    pub fn read(file: &WeightFile) -> anyhow::Result<Self> {
-        let path = file.path().display();
-        let Some(json) = file.metadata().get(METADATA_KEY) else {
-            bail!(
-                "{path}: not an edgectl checkpoint: it has no metadata key \"{METADATA_KEY}\"; `edgectl init` or `edgectl train` writes one"
-            );
-        };
-        let version: Version = serde_json::from_str(json)
-            .with_context(|| format!("{path}: the metadata key \"{METADATA_KEY}\" is damaged"))?;
-        ensure!(
-            version.format == FORMAT,
-            "{path}: checkpoint format {}, this program reads format {FORMAT}; use the edgectl that wrote it, or a newer one",
-            version.format
-        );
-        let meta: Self = serde_json::from_str(json)
-            .with_context(|| format!("{path}: the metadata key \"{METADATA_KEY}\" is damaged"))?;
-        meta.check().with_context(|| format!("{path}: the metadata contradicts itself"))?;
-        Ok(meta)
-    }
-
-    fn check(&self) -> anyhow::Result<()> {
-        self.model.validate()?;
-        self.preprocess.validate()?;
-        self.train.validate()?;
-        let (n_channels, n_outputs) = (self.channels.len(), self.model.task.n_outputs());
-        ensure!(
-            n_channels == self.model.channels && self.preprocess.channels() == n_channels,
-            "{n_channels} channel names, {} channels in the model, {} in the preprocessing",
-            self.model.channels,
-            self.preprocess.channels()
-        );
-        for (what, names) in [("class", &self.classes), ("channel", &self.channels)] {
-            let twice = names.iter().enumerate().find(|(i, name)| names[..*i].contains(name));
-            ensure!(
-                twice.is_none(),
-                "a {what} name stands twice: {:?}",
-                twice.map(|(_, name)| name)
-            );
-        }
-        ensure!(
-            self.classes.len() == n_outputs,
-            "{} class names, {n_outputs} outputs of the model",
-            self.classes.len()
-        );
-        ensure!(
-            self.window.len.is_none_or(|len| len == self.model.seq_len),
-            "windows of {:?} steps, a model for {}",
-            self.window.len,
-            self.model.seq_len
-        );
-        Ok(())
-    }
-
-    /// What data for this model must have.
-    pub fn expected(&self) -> Expected<'_> {
-        Expected { channels: &self.channels, classes: &self.classes }
-    }
-
-    /// Reads data for this model; `preprocessed` if it is what `edgectl preprocess` wrote for it.
-    ///
-    /// # Errors
-    /// As [`Dataset::read`].
-    pub fn read_data(&self, paths: &[PathBuf], preprocessed: bool) -> anyhow::Result<Dataset> {
-        if preprocessed {
-            Dataset::read_preprocessed(paths, &self.data, self.expected())
-        } else {
-            Dataset::read(paths, &self.data, Some(self.expected()))
-        }
-    }
-
-    /// The metadata of a file with this checkpoint's weights.
-    ///
-    /// # Errors
-    /// If a number cannot be written as JSON.
-    pub fn to_metadata(&self) -> anyhow::Result<BTreeMap<String, String>> {
-        let json = serde_json::to_string(self).context("the checkpoint's metadata")?;
-        Ok(BTreeMap::from([(METADATA_KEY.to_owned(), json)]))
-    }
 }
 
 impl Checkpoint {
@@ -288,6 +131,26 @@ impl Checkpoint {
         Ok(tensors.iter().map(|t| patterns.iter().any(|p| p.matches(&t.name))).collect())
     }
 
+    /// The same weights with another checked run.
+    ///
+    /// # Errors
+    /// If a pattern of it matches no parameter, or nothing is left to train.
+    pub fn with_run(mut self, run: Run) -> anyhow::Result<Self> {
+        if run.node_side().needs() != FromCenter::ControlVariate {
+            self.control = None;
+        }
+        self.meta.run = run;
+        self.check_patterns()?;
+        Ok(self)
+    }
+
+    /// Fails if a pattern of the run matches no parameter, or nothing is left to train.
+    pub(super) fn check_patterns(&self) -> anyhow::Result<()> {
+        self.param_groups()?;
+        self.kept_local(&self.meta.run.federation().keep_local)?;
+        Ok(())
+    }
+
     /// Which parameters are trained, and how, by the `[train]` section.
     ///
     /// # Errors
@@ -295,7 +158,7 @@ impl Checkpoint {
     pub fn param_groups(&self) -> anyhow::Result<ParamGroups> {
         let tensors = self.encoder.layout().tensors();
         let names: Vec<(&str, usize)> = tensors.iter().map(|t| (&*t.name, t.range.len())).collect();
-        let config = &self.meta.train;
+        let config = self.meta.run.train();
         ParamGroups::by_name(&names, &config.groups, &config.trainable)
             .context("[train] groups and trainable")
     }

@@ -1,17 +1,18 @@
-//! What a node remembers from round to round to correct its drift: SCAFFOLD and `FedDyn`.
+//! What corrects a node's drift while it trains, and what it remembers of it from round to round.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use aggregate::{ServerStep, TensorData, TensorRef, WeightFile, write_file};
+use aggregate::{TensorData, TensorRef, WeightFile, write_file};
 use anyhow::{Context, ensure};
 use optim::{
     control_variate, control_variate_update, dynamic_regularizer, dynamic_regularizer_update,
+    proximal,
 };
 
 use crate::checkpoint::Checkpoint;
-use crate::job::Correction;
+use crate::run::NodeSide;
 
 /// Names of the two vectors in the file: after the last round, and before it.
 const NAMES: [&str; 2] = ["after", "before"];
@@ -25,64 +26,59 @@ pub fn variate_path(out: &Path) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// A node's memory and how it enters the gradient.
+/// A node side with the vectors that it takes: how it enters the gradient.
 #[derive(Debug)]
-pub(super) struct Variate {
-    rule: Rule,
-    /// As it was before this round.
+pub(super) struct Drift {
+    side: NodeSide,
+    /// The center's control variate, for SCAFFOLD.
+    center: Vec<f32>,
+    /// What the node remembers, as it was before this round; empty if nothing.
     own: Vec<f32>,
 }
 
-#[derive(Debug, Clone, PartialEq)]
-enum Rule {
-    /// `g + c − c_k`, with the center's variate.
-    Scaffold { center: Vec<f32> },
-    /// `g − h_k + alpha·(w − x)`
-    Dyn { alpha: f32 },
-}
-
-impl Variate {
-    /// What the job asks for, with what the node remembers of earlier rounds. A round that is
+impl Drift {
+    /// What the run asks for, with what the node remembers of earlier rounds. A round that is
     /// trained again, from the model with the same hash, begins as it did the first time.
     pub(super) fn load(
         start: &Checkpoint,
         base: Option<&str>,
         path: Option<&Path>,
-    ) -> anyhow::Result<Option<Self>> {
-        let federation = &start.meta.federation;
-        let rule = match (federation.correction, federation.server) {
-            (Correction::Scaffold, _) => {
-                let center = start.control.clone().context(
-                    "correction = \"scaffold\" needs a model that carries the center's control variate; make it with edgectl init from this job",
-                )?;
-                Rule::Scaffold { center }
-            }
-            (Correction::None, ServerStep::Dyn { alpha, .. }) => Rule::Dyn { alpha },
-            _ => return Ok(None),
-        };
+    ) -> anyhow::Result<Self> {
+        let side = start.meta.run.node_side();
+        let mut drift = Self { side, center: Vec::new(), own: Vec::new() };
+        if side == NodeSide::Scaffold {
+            drift.center = start.control.clone().context(
+                "correction = \"scaffold\" needs a model that carries the center's control variate; make it with edgectl init from this job",
+            )?;
+        }
+        if !side.remembers() {
+            return Ok(drift);
+        }
         let n = start.params.len();
-        let mut own = vec![0.0; n];
+        drift.own = vec![0.0; n];
         if let Some(path) = path.filter(|path| path.exists()) {
             let file = WeightFile::open(path)?;
             let same_round =
                 base.is_some() && file.metadata().get(BASE_KEY).map(String::as_str) == base;
-            let name = NAMES[usize::from(same_round)];
-            own = file.read_f32(name)?;
-            let sound = own.len() == n && own.iter().all(|v| v.is_finite());
+            drift.own = file.read_f32(NAMES[usize::from(same_round)])?;
+            let sound = drift.own.len() == n && drift.own.iter().all(|v| v.is_finite());
             ensure!(
                 sound,
                 "{}: not what a node remembers of this model; remove it to begin afresh",
                 path.display()
             );
         }
-        Ok(Some(Self { rule, own }))
+        Ok(drift)
     }
 
     /// Corrects a gradient at `params`, of a round that started at `start`.
     pub(super) fn correct(&self, grads: &mut [f32], params: &[f32], start: &[f32]) {
-        match &self.rule {
-            Rule::Scaffold { center } => control_variate(grads, center, &self.own),
-            Rule::Dyn { alpha } => dynamic_regularizer(grads, params, start, &self.own, *alpha),
+        match self.side {
+            NodeSide::Plain => {}
+            // Frozen parameters are where they were: their term is 0.
+            NodeSide::Prox { mu } => proximal(grads, params, start, mu),
+            NodeSide::Scaffold => control_variate(grads, &self.center, &self.own),
+            NodeSide::Dyn { alpha } => dynamic_regularizer(grads, params, start, &self.own, alpha),
         }
     }
 
@@ -97,17 +93,18 @@ impl Variate {
         path: Option<&Path>,
     ) -> anyhow::Result<Option<Vec<f32>>> {
         let mut after = self.own.clone();
-        let control = match &self.rule {
-            Rule::Dyn { alpha } => {
-                dynamic_regularizer_update(&mut after, params, start, *alpha);
+        let control = match self.side {
+            NodeSide::Plain | NodeSide::Prox { .. } => return Ok(None),
+            NodeSide::Dyn { alpha } => {
+                dynamic_regularizer_update(&mut after, params, start, alpha);
                 None
             }
-            Rule::Scaffold { center } => {
+            NodeSide::Scaffold => {
                 if steps > 0 {
-                    control_variate_update(&mut after, center, start, params, steps, lr);
+                    control_variate_update(&mut after, &self.center, start, params, steps, lr);
                 }
                 let change = after.iter().zip(&self.own).map(|(new, old)| new - old);
-                Some(center.iter().zip(change).map(|(c, d)| c + d).collect())
+                Some(self.center.iter().zip(change).map(|(c, d)| c + d).collect())
             }
         };
         if let Some(path) = path {

@@ -1,0 +1,247 @@
+//! What a checkpoint says beside its weights, as JSON: format 2, and what is read of format 1.
+//!
+//! `needs` lists what a reader must know to make sense of the file: one that it does not know is
+//! refused, by name. What else it does not know does not matter to it, and is carried along.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use aggregate::WeightFile;
+use anyhow::{Context, anyhow, ensure};
+use attn_core::EncoderConfig;
+use preprocess::Pipeline;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::provenance::Provenance;
+use super::unknown::{Unknown, add, known};
+use crate::data::{DataConfig, Dataset, Expected};
+use crate::job::{FederationConfig, Job, ModelConfig, TrainConfig, WindowConfig};
+use crate::run::{FromCenter, Run};
+
+/// The metadata key of a checkpoint.
+pub const METADATA_KEY: &str = "edgectl";
+
+/// The version of the metadata that this program writes. A reader goes by `needs`.
+pub const FORMAT: u32 = 2;
+
+/// What a checkpoint may need of its reader.
+const KNOWN_NEEDS: [&str; 2] = [PARTIAL, CONTROL];
+
+/// Only the tensors that were trained are in the file; the others are those of the base.
+const PARTIAL: &str = "partial";
+
+/// Tensors called `control.…` are control variates and no weights.
+const CONTROL: &str = "control-variates";
+
+/// The keys of format 2; format 1 had no `needs`.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Keys {
+    format: u32,
+    #[serde(default)]
+    needs: Vec<String>,
+    model: EncoderConfig,
+    classes: Vec<String>,
+    channels: Vec<String>,
+    data: DataConfig,
+    window: WindowConfig,
+    preprocess: Pipeline,
+    train: TrainConfig,
+    federation: FederationConfig,
+    provenance: Provenance,
+}
+
+/// What is read first: whether the rest can be.
+#[derive(Deserialize)]
+struct Head {
+    format: u32,
+    #[serde(default)]
+    needs: Vec<String>,
+}
+
+/// What the checkpoint says beside the weights.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Meta {
+    /// Sizes of the model.
+    pub model: EncoderConfig,
+    /// Names of the classes, in the order of the head's outputs.
+    pub classes: Vec<String>,
+    /// Names of the channels, in the order of the model's inputs.
+    pub channels: Vec<String>,
+    /// How values are scaled; fitted on training rows.
+    pub preprocess: Pipeline,
+    /// How files are read, series cut, nodes trained and updates merged: checked.
+    pub run: Run,
+    /// Where these weights come from.
+    pub provenance: Provenance,
+    /// What other programs, and later versions of this one, have written into the file: it is
+    /// carried along.
+    pub(super) unknown: Unknown,
+}
+
+impl Meta {
+    /// The metadata of a model of which nothing is known that this program does not know.
+    pub fn new(
+        model: EncoderConfig,
+        (classes, channels): (Vec<String>, Vec<String>),
+        preprocess: Pipeline,
+        run: Run,
+    ) -> Self {
+        let (provenance, unknown) = (Provenance::default(), Unknown::default());
+        Self { model, classes, channels, preprocess, run, provenance, unknown }
+    }
+
+    /// Whether a file has metadata of a checkpoint.
+    pub fn is_in(file: &WeightFile) -> bool {
+        file.metadata().contains_key(METADATA_KEY)
+    }
+
+    /// Parses and checks the metadata of an open file.
+    ///
+    /// # Errors
+    /// If the file is no edgectl checkpoint, needs what this program does not know, or contradicts
+    /// itself.
+    pub fn read(file: &WeightFile) -> anyhow::Result<Self> {
+        let path = file.path().display();
+        let text = file.metadata().get(METADATA_KEY).ok_or_else(|| {
+            anyhow!(
+                "{path}: not an edgectl checkpoint: it has no metadata key \"{METADATA_KEY}\"; `edgectl init` or `edgectl train` writes one"
+            )
+        })?;
+        let mut meta = Self::parse(text).with_context(|| format!("{path}"))?;
+        let others = file.metadata().iter().filter(|(key, _)| *key != METADATA_KEY);
+        meta.unknown.metadata = others.map(|(k, v)| (k.clone(), v.clone())).collect();
+        meta.check().with_context(|| format!("{path}: the metadata contradicts itself"))?;
+        Ok(meta)
+    }
+
+    /// Parses the metadata, and checks the run in it.
+    fn parse(text: &str) -> anyhow::Result<Self> {
+        let damaged = || "the metadata is damaged";
+        let mut value: Value = serde_json::from_str(text).with_context(damaged)?;
+        let head = Head::deserialize(&value).with_context(damaged)?;
+        ensure!(head.format >= 1, "the metadata is damaged: format {}", head.format);
+        let strange: Vec<_> =
+            head.needs.iter().filter(|need| !KNOWN_NEEDS.contains(&need.as_str())).collect();
+        ensure!(
+            strange.is_empty(),
+            "the checkpoint needs {strange:?} of its reader, which edgectl {} does not know; use a newer edgectl",
+            env!("CARGO_PKG_VERSION")
+        );
+        let mut keys = Map::new();
+        let read: Keys = known(&mut value, &mut keys).with_context(damaged)?;
+        let job = Job {
+            data: read.data,
+            window: read.window,
+            preprocess: read.preprocess.steps().iter().map(|step| step.config()).collect(),
+            model: ModelConfig::from(&read.model),
+            train: read.train,
+            federation: read.federation,
+        };
+        Ok(Self {
+            model: read.model,
+            classes: read.classes,
+            channels: read.channels,
+            preprocess: read.preprocess,
+            run: Run::check(job, None)?,
+            provenance: read.provenance,
+            unknown: Unknown { metadata: BTreeMap::new(), keys },
+        })
+    }
+
+    /// Writes the metadata, with what was unknown in the file that it comes from.
+    fn to_json(&self) -> anyhow::Result<String> {
+        let failed = || "the checkpoint's metadata cannot be written";
+        let needs = [
+            (self.provenance.partial, PARTIAL),
+            (self.run.node_side().needs() == FromCenter::ControlVariate, CONTROL),
+        ];
+        let job = self.run.job();
+        let keys = Keys {
+            format: FORMAT,
+            needs: needs
+                .into_iter()
+                .filter(|(is, _)| *is)
+                .map(|(_, need)| need.to_owned())
+                .collect(),
+            model: self.model.clone(),
+            classes: self.classes.clone(),
+            channels: self.channels.clone(),
+            data: job.data.clone(),
+            window: job.window.clone(),
+            preprocess: self.preprocess.clone(),
+            train: job.train.clone(),
+            federation: job.federation.clone(),
+            provenance: self.provenance.clone(),
+        };
+        let text = serde_json::to_string(&keys).with_context(failed)?;
+        if self.unknown.keys.is_empty() {
+            return Ok(text);
+        }
+        let mut value: Value = serde_json::from_str(&text).with_context(failed)?;
+        if let Some(known) = value.as_object_mut() {
+            add(known, &self.unknown.keys);
+        }
+        serde_json::to_string(&value).with_context(failed)
+    }
+
+    fn check(&self) -> anyhow::Result<()> {
+        self.model.validate()?;
+        self.preprocess.validate()?;
+        let (n_channels, n_outputs) = (self.channels.len(), self.model.task.n_outputs());
+        ensure!(
+            n_channels == self.model.channels && self.preprocess.channels() == n_channels,
+            "{n_channels} channel names, {} channels in the model, {} in the preprocessing",
+            self.model.channels,
+            self.preprocess.channels()
+        );
+        for (what, names) in [("class", &self.classes), ("channel", &self.channels)] {
+            let twice = names.iter().enumerate().find(|(i, name)| names[..*i].contains(name));
+            ensure!(
+                twice.is_none(),
+                "a {what} name stands twice: {:?}",
+                twice.map(|(_, name)| name)
+            );
+        }
+        ensure!(
+            self.classes.len() == n_outputs,
+            "{} class names, {n_outputs} outputs of the model",
+            self.classes.len()
+        );
+        ensure!(
+            self.run.window().len.is_none_or(|len| len == self.model.seq_len),
+            "windows of {:?} steps, a model for {}",
+            self.run.window().len,
+            self.model.seq_len
+        );
+        Ok(())
+    }
+
+    /// What data for this model must have.
+    pub fn expected(&self) -> Expected<'_> {
+        Expected { channels: &self.channels, classes: &self.classes }
+    }
+
+    /// Reads data for this model; `preprocessed` if it is what `edgectl preprocess` wrote for it.
+    ///
+    /// # Errors
+    /// As [`Dataset::read`].
+    pub fn read_data(&self, paths: &[PathBuf], preprocessed: bool) -> anyhow::Result<Dataset> {
+        if preprocessed {
+            Dataset::read_preprocessed(paths, self.run.data(), self.expected())
+        } else {
+            Dataset::read(paths, self.run.data(), Some(self.expected()))
+        }
+    }
+
+    /// The metadata of a file with this checkpoint's weights.
+    ///
+    /// # Errors
+    /// If a number cannot be written as JSON.
+    pub fn to_metadata(&self) -> anyhow::Result<BTreeMap<String, String>> {
+        let mut metadata = self.unknown.metadata.clone();
+        metadata.insert(METADATA_KEY.to_owned(), self.to_json()?);
+        Ok(metadata)
+    }
+}

@@ -1,0 +1,12 @@
+//! The checkpoint: one safetensors file with the weights and, as JSON under the metadata key
+//! `edgectl`, all that a node needs besides its own data.
+
+mod fresh;
+mod meta;
+mod model;
+mod provenance;
+mod unknown;
+
+pub use meta::{FORMAT, METADATA_KEY, Meta};
+pub use model::Checkpoint;
+pub use provenance::Provenance;

@@ -1,0 +1,144 @@
+//! The job file: TOML with `[data] [window] [[preprocess]] [model] [train] [federation]`.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use preprocess::StepConfig;
+use serde::{Deserialize, Serialize};
+
+use super::federation::FederationConfig;
+use super::model::ModelConfig;
+use super::train::TrainConfig;
+use super::window::WindowConfig;
+use crate::data::DataConfig;
+use crate::nearest::nearest;
+
+/// A whole job as it was written: what to read, how to cut and scale it, what to train and how to
+/// merge. Nothing of it is checked but names and types: [`Run::check`](crate::run::Run::check) does
+/// that once all overrides are made.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Job {
+    /// Which files and columns.
+    #[serde(default)]
+    pub data: DataConfig,
+    /// How series become windows.
+    #[serde(default)]
+    pub window: WindowConfig,
+    /// What happens to the values first, in order.
+    #[serde(default)]
+    pub preprocess: Vec<StepConfig>,
+    /// The attention model.
+    #[serde(default)]
+    pub model: ModelConfig,
+    /// How a node trains.
+    #[serde(default)]
+    pub train: TrainConfig,
+    /// How the center merges.
+    #[serde(default)]
+    pub federation: FederationConfig,
+}
+
+impl Job {
+    /// Reads a job file. A relative `[data] path` is taken from the file's folder.
+    ///
+    /// # Errors
+    /// If the file cannot be read, or a key is unknown (the nearest known one is suggested).
+    pub fn read(path: &Path) -> anyhow::Result<Self> {
+        let text = std::fs::read_to_string(path)
+            .with_context(|| format!("{}: cannot read the job file", path.display()))?;
+        let mut job: Self = toml::from_str(&text).map_err(|error| {
+            let hint = hint(error.message());
+            anyhow::anyhow!("{}: {}{hint}", path.display(), error.to_string().trim_end())
+        })?;
+        if let Some(data) = job.data.path.take() {
+            job.data.path = Some(path.parent().unwrap_or(Path::new("")).join(data));
+        }
+        Ok(job)
+    }
+
+    /// Where the job's data is: what the command line says, else what the job says.
+    ///
+    /// # Errors
+    /// If neither says.
+    pub fn data_paths(&self, given: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
+        match (&self.data.path, given) {
+            (None, []) => bail!(
+                "no data: give --data PATH, or set path in the [data] section of the job file"
+            ),
+            (Some(path), []) => Ok(vec![path.clone()]),
+            _ => Ok(given.to_vec()),
+        }
+    }
+}
+
+/// `hint: …` for a message like ``unknown field `epoch`, expected one of `epochs`, `batch` ``.
+fn hint(message: &str) -> String {
+    let mut names = message.split('`').skip(1).step_by(2);
+    let unknown = message.contains("unknown field") || message.contains("unknown variant");
+    let Some(found) = names.next().filter(|_| unknown) else { return String::new() };
+    let mut names: Vec<&str> = names.collect();
+    // The table that is put together of two structs does not list its keys.
+    if names.is_empty() {
+        names = FederationConfig::keys().collect();
+    }
+    nearest(found, names).map_or_else(String::new, |name| format!("\nhint: did you mean `{name}`?"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> anyhow::Result<Job> {
+        let folder = tempfile::tempdir()?;
+        let path = folder.path().join("job.toml");
+        std::fs::write(&path, text)?;
+        Job::read(&path)
+    }
+
+    #[test]
+    fn an_empty_file_is_a_job_with_defaults() {
+        assert_eq!(read("").expect("valid").train, TrainConfig::default());
+    }
+
+    #[test]
+    fn attention_has_masks_and_shared_heads() {
+        let text = "[model]\npositions = \"rotary\"\npooling = \"last\"\nattention = { mask = { sliding-window = { left = 31, right = 0 } }, n_kv_heads = 2 }";
+        let model = read(text).expect("valid").model;
+        assert_eq!(model.attention.mask, attn_core::Mask::SlidingWindow { left: 31, right: 0 });
+        assert_eq!(model.encoder(3, 64, 2).validate(), Ok(()));
+        assert_eq!(model.attention.n_kv_heads, Some(2));
+        let plain = serde_json::to_string(&ModelConfig::default()).expect("valid");
+        assert!(!plain.contains("attention"), "{plain}");
+    }
+
+    #[test]
+    fn unknown_keys_are_errors_with_the_nearest_one() {
+        for (text, hint) in [
+            ("[train]\nepoch = 3", "`epochs`"),
+            ("[windows]\nlen = 3", "`window`"),
+            ("[model]\nd_modle = 3", "`d_model`"),
+            ("[train]\noptimizer = { name = \"adamw\", weight_decy = 0.9 }", "`weight_decay`"),
+            ("[train]\noptimizer = { name = \"adamww\" }", "`adamw`"),
+            ("[federation]\nround = 3", "`rounds`"),
+            ("[federation]\nhold_out = [\"a\"]", "`holdout`"),
+            ("[federation]\nbuckets = 2", "`bucket`"),
+            ("[federation]\nreducer = { name = \"median\" }", "`reduce`"),
+            ("[federation]\nreduce = { name = \"medain\" }", "`median`"),
+            ("[federation]\nreduce = { name = \"krum\", byzantin = 1 }", "`byzantine`"),
+            ("[federation]\nserver = { name = \"sgd\", momentun = 0.9 }", "`momentum`"),
+            ("[federation]\nweights = \"exmples\"", "`examples`"),
+            ("[federation]\nprivacy = { clip_norms = 1.0 }", "`clip_norm`"),
+        ] {
+            let message = read(text).expect_err(text).to_string();
+            assert!(message.contains("job.toml"), "{message}");
+            assert!(message.contains(&format!("did you mean {hint}?")), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_relative_data_path_starts_at_the_job_file() {
+        let job = read("[data]\npath = \"x/y\"").expect("valid");
+        assert!(job.data.path.expect("a path").is_absolute());
+    }
+}
