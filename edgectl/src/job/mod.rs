@@ -156,8 +156,10 @@ impl Job {
         let text = std::fs::read_to_string(path)
             .with_context(|| format!("{}: cannot read the job file", path.display()))?;
         let mut job: Self = toml::from_str(&text).map_err(|error| {
+            let place = FederationConfig::wrong_key(&text)
+                .map_or_else(String::new, |key| format!("\nin [federation] {key}"));
             let hint = nearest_key(error.message());
-            anyhow::anyhow!("{}: {}{hint}", path.display(), error.to_string().trim_end())
+            anyhow::anyhow!("{}: {}{place}{hint}", path.display(), error.to_string().trim_end())
         })?;
         job.validate().with_context(|| format!("{}: the job file", path.display()))?;
         if let Some(data) = job.data.path.take() {
@@ -317,11 +319,13 @@ mod tests {
             ("[federation]\nbucket = 0", "bucket is 0"),
             ("[federation]\nmax_deviation = -1", "max_deviation is -1"),
             ("[federation]\nmax_deviation = \"of\"", "a number above 0, or off"),
+            ("[federation]\nmax_deviation = \"of\"", "in [federation] max_deviation"),
+            ("[federation]\nrounds = 3\nquorum = -1", "in [federation] quorum"),
             ("[federation]\npopulation = 0", "population is 0"),
-            ("[federation]\nbucket = 2", "bucket does not go with reduce mean"),
+            ("[federation]\nbucket = 2", "bucket does not go with the reducer mean"),
             (
                 "[federation]\ncorrection = \"scaffold\"\nreduce = { name = \"median\" }",
-                "correction scaffold does not go with reduce median",
+                "correction scaffold does not go with the reducer median",
             ),
             ("[federation]\ncorrection = \"scaffold\"", "[train] optimizer"),
         ] {
