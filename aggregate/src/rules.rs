@@ -78,6 +78,9 @@ const DEFAULT_LIMIT: f64 = 10.0;
 
 const DEFAULT_QUORUM: usize = 1;
 
+/// What messages call merging with [`Privacy`].
+const PRIVATE: &str = "private merging";
+
 // What was always so is not written, so that files stay as they were before there was a choice.
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
@@ -209,18 +212,18 @@ impl Rules {
         let is_bucketed = self.bucket.is_some();
         let takes_buckets = matches!(self.reduce, Reducer::Median | Reducer::TrimmedMean { .. })
             || self.reduce.is_by_distance();
-        let reduce = || format!("reduce {}", self.reduce.name());
+        let reduce = || format!("the reducer {}", self.reduce.name());
         let scaffold = "correction scaffold";
         let (first, second) = if is_private && is_bucketed {
-            ("privacy", "bucket".to_owned())
+            (PRIVATE, "bucket".to_owned())
         } else if is_private && is_scaffold {
-            ("privacy", scaffold.to_owned())
+            (PRIVATE, scaffold.to_owned())
         } else if is_private && !is_mean {
-            ("privacy", reduce())
+            (PRIVATE, reduce())
         } else if is_scaffold && !is_mean {
             (scaffold, reduce())
         } else if is_scaffold && matches!(self.server, ServerStep::Dyn { .. }) {
-            (scaffold, "server dyn".to_owned())
+            (scaffold, "the server step dyn".to_owned())
         } else if is_bucketed && !takes_buckets {
             ("bucket", reduce())
         } else {
@@ -232,7 +235,7 @@ impl Rules {
     /// What needs a base file, in words; `None` if these rules can do without.
     pub fn needs_base(&self) -> Option<&'static str> {
         if self.privacy.is_some() {
-            Some("private merging")
+            Some(PRIVATE)
         } else if self.reduce.needs_base() {
             Some(self.reduce.name())
         } else if self.server != ServerStep::Replace {
@@ -357,11 +360,11 @@ mod tests {
         let scaffold = Correction::Scaffold;
         let plain = Rules::default;
         let mut pairs = vec![
-            ("privacy", "bucket", Rules { privacy, bucket: Some(2), ..plain() }),
-            ("privacy", "correction scaffold", Rules { privacy, correction: scaffold, ..plain() }),
+            (PRIVATE, "bucket", Rules { privacy, bucket: Some(2), ..plain() }),
+            (PRIVATE, "correction scaffold", Rules { privacy, correction: scaffold, ..plain() }),
             (
                 "correction scaffold",
-                "server dyn",
+                "the server step dyn",
                 Rules { correction: scaffold, server, ..plain() },
             ),
         ];
@@ -382,7 +385,7 @@ mod tests {
             "slerp",
         ] {
             let reduce: Reducer = reduce.parse().unwrap();
-            pairs.push(("privacy", reduce.name(), Rules { reduce, privacy, ..plain() }));
+            pairs.push((PRIVATE, reduce.name(), Rules { reduce, privacy, ..plain() }));
             let correction = scaffold;
             pairs.push((
                 "correction scaffold",

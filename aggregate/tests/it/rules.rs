@@ -327,7 +327,7 @@ fn numbers_that_a_rule_cannot_stand_are_errors() {
     assert!(fail("geometric-median:steps=0", &options).contains("steps is 0"));
     assert!(fail("ties", &keep_going()).contains("ties moves a base file"));
     let bucketed = |size| with(&options, |r| r.bucket = Some(size));
-    assert!(fail("mean", &bucketed(2)).contains("bucket does not go with reduce mean"));
+    assert!(fail("mean", &bucketed(2)).contains("bucket does not go with the reducer mean"));
     assert!(fail("median", &bucketed(0)).contains("bucket is 0, expected at least 1"));
     for bad in ["meen", "median:trim=1", "trimmed-mean:trim", "krum:byzantine=-1", "mean:name=x"] {
         assert!(bad.parse::<Reducer>().is_err(), "{bad}");

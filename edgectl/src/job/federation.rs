@@ -24,6 +24,18 @@ impl FederationConfig {
     pub(super) fn keys() -> impl Iterator<Item = &'static str> {
         ["rounds", "holdout"].into_iter().chain(Rules::KEYS)
     }
+
+    /// The key of `[federation]` that a job file cannot be read for: errors inside a flattened
+    /// struct know no line.
+    pub(super) fn wrong_key(job: &str) -> Option<String> {
+        let job: toml::Table = job.parse().ok()?;
+        let fails = |(key, value): &(&String, &toml::Value)| {
+            let alone = toml::Table::from_iter([((*key).clone(), (*value).clone())]);
+            alone.try_into::<Self>().is_err()
+        };
+        let (key, _) = job.get("federation")?.as_table()?.iter().find(fails)?;
+        Some(key.clone())
+    }
 }
 
 impl Default for FederationConfig {

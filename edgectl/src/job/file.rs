@@ -48,8 +48,10 @@ impl Job {
         let text = std::fs::read_to_string(path)
             .with_context(|| format!("{}: cannot read the job file", path.display()))?;
         let mut job: Self = toml::from_str(&text).map_err(|error| {
+            let place = FederationConfig::wrong_key(&text)
+                .map_or_else(String::new, |key| format!("\nin [federation] {key}"));
             let hint = hint(error.message());
-            anyhow::anyhow!("{}: {}{hint}", path.display(), error.to_string().trim_end())
+            anyhow::anyhow!("{}: {}{place}{hint}", path.display(), error.to_string().trim_end())
         })?;
         if let Some(data) = job.data.path.take() {
             job.data.path = Some(path.parent().unwrap_or(Path::new("")).join(data));
@@ -133,6 +135,17 @@ mod tests {
             let message = read(text).expect_err(text).to_string();
             assert!(message.contains("job.toml"), "{message}");
             assert!(message.contains(&format!("did you mean {hint}?")), "{message}");
+        }
+    }
+
+    #[test]
+    fn values_of_the_flat_table_are_blamed_by_key() {
+        for (text, key) in [
+            ("[federation]\nmax_deviation = \"of\"", "in [federation] max_deviation"),
+            ("[federation]\nrounds = 3\nquorum = -1", "in [federation] quorum"),
+        ] {
+            let message = read(text).expect_err(text).to_string();
+            assert!(message.contains(key), "{message}");
         }
     }
 

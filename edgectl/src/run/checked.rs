@@ -135,10 +135,10 @@ mod tests {
             ("[federation]\nmax_deviation = -1", "max_deviation is -1"),
             ("[federation]\nmax_deviation = \"of\"", "a number above 0, or off"),
             ("[federation]\npopulation = 0", "population is 0"),
-            ("[federation]\nbucket = 2", "bucket does not go with reduce mean"),
+            ("[federation]\nbucket = 2", "bucket does not go with the reducer mean"),
             (
                 "[federation]\ncorrection = \"scaffold\"\nreduce = { name = \"median\" }",
-                "correction scaffold does not go with reduce median",
+                "correction scaffold does not go with the reducer median",
             ),
             ("[federation]\ncorrection = \"scaffold\"", "[train] optimizer"),
             (

@@ -337,10 +337,10 @@ fn updates_of_another_schema_or_with_damaged_metadata_are_refused() {
     trained(at);
     let escaped = |text: &str| text.replace('"', "\\\"");
     let classes = |h: &str| h.replace(&escaped(r#""fast","slow""#), &escaped(r#""left","slow""#));
-    let version = |h: &str| h.replace(&escaped(r#""format":1"#), &escaped(r#""format":2"#));
+    let version = |h: &str| h.replace(&escaped(r#""needs":[]"#), &escaped(r#""needs":["wings"]"#));
     edited(at, "n3.safetensors", "classes.safetensors", classes);
     edited(at, "n3.safetensors", "version.safetensors", version);
-    for (bad, reason) in [("classes.safetensors", "classes"), ("version.safetensors", "format 2")] {
+    for (bad, reason) in [("classes.safetensors", "classes"), ("version.safetensors", "wings")] {
         assert_ne!(bytes(at, bad), bytes(at, "n3.safetensors"), "{bad} was not edited");
         for base in [&["--base", "global.safetensors"][..], &[]] {
             for weights in [&["--uniform"][..], &[]] {

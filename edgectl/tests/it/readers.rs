@@ -94,7 +94,10 @@ fn checkpoints_with_hostile_metadata_are_errors() {
         ("n_classes\\\":2", "n_classes\\\":3"),
         ("\\\"fast\\\",\\\"slow\\\"", "\\\"fast\\\""),
         ("dropout\\\":0.1", "dropout\\\":7"),
-        ("format\\\":1", "format\\\":2"),
+        ("format\\\":2", "format\\\":0"),
+        ("format\\\":2", "format\\\":\\\"two\\\""),
+        ("needs\\\":[]", "needs\\\":[\\\"wings\\\"]"),
+        ("needs\\\":[]", "needs\\\":7"),
         ("kind\\\":\\\"classification", "kind\\\":\\\"telepathy"),
     ] {
         assert!(header.contains(from), "{from} is not in {header}");

@@ -191,6 +191,27 @@ fn refused_updates_are_listed_and_moved_and_a_quorum_is_kept() {
 }
 
 #[test]
+fn rules_of_the_job_hold_until_a_flag_says_otherwise() {
+    let folder = federation();
+    let at = folder.path();
+    let rules = "quorum = 4\nmax_age = 3\nreduce = { name = \"median\" }\n";
+    std::fs::write(at.join("job.toml"), format!("{JOB}{rules}")).expect("written");
+    trained(at);
+    let merge = ["aggregate", "n1.safetensors", "n2.safetensors", "n3.safetensors"];
+    let end = ["--base", "global.safetensors", "--out", "merged.safetensors"];
+    let by_job = [&merge[..], &end[..], &["--strategy", "job"]].concat();
+    fails(at, &by_job, &["3 updates can be merged, the quorum is 4"]);
+    let report = json(at, &[&by_job[..], &["--quorum", "3"]].concat());
+    assert_eq!(report["strategy"], "median+sgd");
+    let mean = ["--quorum", "3", "--reduce", "mean", "--server", "replace", "--max-deviation", "0"];
+    let by_flags = json(at, &[&by_job[..], &mean].concat());
+    assert_eq!(by_flags["strategy"], "fedavg");
+    let flagged = weights(at, "merged.safetensors");
+    json(at, &[&merge[..], &end[..]].concat());
+    assert_eq!(weights(at, "merged.safetensors"), flagged, "as without the job");
+}
+
+#[test]
 fn private_merges_state_their_privacy_over_all_rounds() {
     let folder = federation();
     let at = folder.path();
