@@ -4,6 +4,8 @@
 mod arrows;
 /// Every wrong input ends in one clear error, and harms no file.
 mod errors;
+/// Options that exclude each other, by file, by flag and by checkpoint.
+mod exclusions;
 /// The main job by hand: init, train, aggregate, eval, predict, inspect.
 mod flow;
 /// Merges that are killed, or that the system refuses a write: the old file or the new one, whole.
