@@ -17,8 +17,6 @@ mod interrupted;
 mod optimizers;
 /// Random and damaged bytes at the readers of jobs, checkpoints and tables.
 mod readers;
-/// Random and damaged bytes at the readers of jobs, checkpoints and tables.
-mod readers;
 /// The commands of README.md and `--help`, run on small files.
 #[cfg(unix)]
 mod readme;
