@@ -8,6 +8,10 @@ mod errors;
 mod exclusions;
 /// The main job by hand: init, train, aggregate, eval, predict, inspect.
 mod flow;
+/// Files of checkpoint format 1 are read, and go on.
+mod format1;
+/// A committed table of hashes, by kind of machine.
+mod hashes;
 /// Merges that are killed, or that the system refuses a write: the old file or the new one, whole.
 #[cfg(unix)]
 mod interrupted;
@@ -15,8 +19,13 @@ mod interrupted;
 mod optimizers;
 /// Random and damaged bytes at the readers of jobs, checkpoints and tables.
 mod readers;
+/// The commands of README.md and `--help`, run on small files.
+#[cfg(unix)]
+mod readme;
 /// The same seed gives the same bytes: threads, resume, order of files, simulate.
 mod repeat;
+/// Models have the tensor bytes that were recorded for their jobs.
+mod same_bytes;
 /// Strategies end to end: by hand as simulated, trees, quarantine, privacy, attackers.
 mod strategies;
 /// Helpers: a small federation on disk, and runs of the command.
