@@ -138,7 +138,7 @@ pub struct EncoderConfig {
 }
 
 impl Default for EncoderConfig {
-    /// A model of about 70,000 parameters that a small board trains: two blocks of width 64 with 4
+    /// A model of about 75,000 parameters that a small board trains: two blocks of width 64 with 4
     /// heads and 128 hidden values, a token for every step, learned positions, the mean of the
     /// tokens, a dropout of 0.1.
     ///
@@ -341,6 +341,14 @@ pub(crate) mod tests {
         assert!(message(positions).contains("table of positions"));
         assert!(message(|c| c.task = Task::Classification { n_classes: 0 }).contains("outputs"));
         assert_eq!(small().validate(), Ok(()));
+    }
+
+    #[test]
+    fn the_default_is_a_model_of_the_size_it_states() {
+        let config = EncoderConfig::default();
+        assert_eq!(config.validate(), Ok(()));
+        let (layout, _) = crate::layout::lay_out(&config);
+        assert!((70_000..80_000).contains(&layout.n_params()), "{}", layout.n_params());
     }
 
     #[test]
