@@ -14,6 +14,7 @@ const MAX_TABLE: usize = 1 << 24;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "kebab-case"))]
+#[non_exhaustive]
 pub enum Positions {
     /// A trained vector per position, `pos_embed` of shape `[n_positions, d_model]`.
     Learned,
@@ -29,6 +30,7 @@ pub enum Positions {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "kebab-case"))]
+#[non_exhaustive]
 pub enum Pooling {
     /// The mean of the valid tokens.
     Mean,
@@ -85,7 +87,22 @@ impl AttentionConfig {
 
 /// Sizes and choices of an [`Encoder`](crate::Encoder).
 ///
-/// There is no `Default`: sizes depend on the data.
+/// Three fields say what the data is: `channels`, `seq_len` and `task`. The others have a default
+/// that suits small data, see [`EncoderConfig::default`].
+///
+/// ```
+/// use attn_core::{EncoderConfig, Task};
+///
+/// let config = EncoderConfig {
+///     channels: 6,
+///     seq_len: 200,
+///     task: Task::Classification { n_classes: 4 },
+///     patch_len: 8, // 25 tokens instead of 200
+///     ..EncoderConfig::default()
+/// };
+/// config.validate()?;
+/// # Ok::<(), attn_core::DimsError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
@@ -118,6 +135,32 @@ pub struct EncoderConfig {
     pub attention: AttentionConfig,
     /// What the head answers.
     pub task: Task,
+}
+
+impl Default for EncoderConfig {
+    /// A model of about 75,000 parameters that a small board trains: two blocks of width 64 with 4
+    /// heads and 128 hidden values, a token for every step, learned positions, the mean of the
+    /// tokens, a dropout of 0.1.
+    ///
+    /// It reads windows of up to 128 steps of 1 channel and tells 2 classes apart, which is to be
+    /// replaced by what the data has: [`Batch::new`](crate::Batch::new) refuses windows that do not
+    /// fit.
+    fn default() -> Self {
+        Self {
+            channels: 1,
+            seq_len: 128,
+            patch_len: 1,
+            d_model: 64,
+            n_heads: 4,
+            n_layers: 2,
+            d_ff: 128,
+            dropout: 0.1,
+            positions: Positions::Learned,
+            pooling: Pooling::Mean,
+            attention: AttentionConfig::default(),
+            task: Task::Classification { n_classes: 2 },
+        }
+    }
 }
 
 impl EncoderConfig {
@@ -298,6 +341,14 @@ pub(crate) mod tests {
         assert!(message(positions).contains("table of positions"));
         assert!(message(|c| c.task = Task::Classification { n_classes: 0 }).contains("outputs"));
         assert_eq!(small().validate(), Ok(()));
+    }
+
+    #[test]
+    fn the_default_is_a_model_of_the_size_it_states() {
+        let config = EncoderConfig::default();
+        assert_eq!(config.validate(), Ok(()));
+        let (layout, _) = crate::layout::lay_out(&config);
+        assert!((70_000..80_000).contains(&layout.n_params()), "{}", layout.n_params());
     }
 
     #[test]

@@ -6,18 +6,18 @@ use faer::{Accum, MatMut, MatRef, Par};
 use crate::simd::vectorize;
 
 /// Row-major slice as a `[rows, cols]` matrix.
-pub(crate) fn mat(values: &[f32], rows: usize, cols: usize) -> MatRef<'_, f32> {
+fn mat(values: &[f32], rows: usize, cols: usize) -> MatRef<'_, f32> {
     MatRef::from_row_major_slice(values, rows, cols)
 }
 
 /// Row-major slice as a mutable `[rows, cols]` matrix.
-pub(crate) fn mat_mut(values: &mut [f32], rows: usize, cols: usize) -> MatMut<'_, f32> {
+fn mat_mut(values: &mut [f32], rows: usize, cols: usize) -> MatMut<'_, f32> {
     MatMut::from_row_major_slice_mut(values, rows, cols)
 }
 
 /// `dst (+)= alpha · lhs · rhs`, on the calling thread.
 #[inline]
-pub(crate) fn product(
+fn product(
     dst: MatMut<'_, f32>,
     accum: Accum,
     lhs: MatRef<'_, f32>,

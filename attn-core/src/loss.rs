@@ -1,6 +1,18 @@
 //! Softmax cross-entropy with class weights and label smoothing, and its gradient.
 
+use std::ops::AddAssign;
+
+use crate::encoder::{Batch, Encoder, Workspace};
 use crate::simd::{exp, sum_by};
+
+/// What a step under the cross-entropy saw.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct StepStats {
+    /// Mean loss over the batch, weighted as the loss says.
+    pub loss: f64,
+    /// Windows whose largest logit was that of the target.
+    pub correct: usize,
+}
 
 /// Options of the cross-entropy loss; the defaults are `PyTorch`'s.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -21,6 +33,41 @@ impl CrossEntropy {
             None => targets.len() as f64,
             Some(weights) => targets.iter().map(|&t| f64::from(weights[t as usize])).sum(),
         }
+    }
+
+    /// Mean loss of a batch and its gradient, by [`Encoder::gradient`]; overwrites `grad`.
+    ///
+    /// `targets`: the class of each window.
+    ///
+    /// # Panics
+    /// If `params`, `grad` or `targets` have the wrong length, or a target is no class.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one step takes just these, each a different thing"
+    )]
+    pub fn gradient(
+        &self,
+        encoder: &Encoder,
+        params: &[f32],
+        batch: &Batch<'_>,
+        targets: &[u32],
+        dropout_seed: Option<u64>,
+        workspace: &mut Workspace,
+        grad: &mut [f32],
+    ) -> StepStats {
+        assert_eq!(batch.len(), targets.len(), "encoder: windows and targets differ in number");
+        let normalizer = self.normalizer(targets);
+        let loss = |window: usize, logits: &[f32], d_logits: &mut [f32]| {
+            let target = targets[window];
+            let at_target = logits[target as usize];
+            let is_top = logits.iter().all(|&l| l <= at_target);
+            d_logits.copy_from_slice(logits);
+            let loss = self.loss_and_gradient(d_logits, target, normalizer);
+            Sum { loss, correct: usize::from(is_top) }
+        };
+        let Sum { loss, correct } =
+            encoder.gradient(params, batch, loss, dropout_seed, workspace, grad);
+        StepStats { loss: loss / normalizer, correct }
     }
 
     /// Turns the logits of one sample into the gradient of the loss, in place, and returns the
@@ -53,6 +100,20 @@ impl CrossEntropy {
             *l = (f64::from(total * exp(*l - log_sum) - share(c)) / normalizer) as f32;
         }
         loss
+    }
+}
+
+/// Losses before the division by their normalizer, and right answers.
+#[derive(Default)]
+struct Sum {
+    loss: f64,
+    correct: usize,
+}
+
+impl AddAssign for Sum {
+    fn add_assign(&mut self, other: Self) {
+        self.loss += other.loss;
+        self.correct += other.correct;
     }
 }
 

@@ -1,9 +1,10 @@
-//! Answers allocate nothing. A binary of its own, since it counts through the global allocator.
+//! Answers and kernels allocate nothing. A binary of its own, since it counts through the global allocator.
 
 use allocation_counter::measure;
 use attn_core::{
-    AttentionConfig, Encoder, EncoderConfig, Mask, Pooling, Positions, Precision, Predictor,
-    StreamPredictor, Task,
+    AttentionConfig, AttnDims, AttnOptions, Encoder, EncoderConfig, Mask, Positions, Precision,
+    Predictor, Rows, RowsMut, StreamPredictor, Task, attention_backward,
+    attention_backward_scratch, attention_forward, attention_forward_scratch,
 };
 
 fn encoder(mask: Mask) -> Encoder {
@@ -11,15 +12,10 @@ fn encoder(mask: Mask) -> Encoder {
         channels: 6,
         seq_len: 300,
         patch_len: 2,
-        d_model: 64,
-        n_heads: 4,
-        n_layers: 2,
-        d_ff: 128,
-        dropout: 0.0,
         positions: Positions::Rotary,
-        pooling: Pooling::Mean,
         attention: AttentionConfig { mask, ..AttentionConfig::default() },
         task: Task::Classification { n_classes: 4 },
+        ..EncoderConfig::default()
     })
     .expect("valid")
 }
@@ -69,6 +65,38 @@ fn a_step_of_a_stream_allocates_nothing() {
         for _ in 0..400 {
             stream.push(&[0.5; 6]).expect("valid");
         }
+    });
+    assert_eq!(info.count_total, 0);
+}
+
+#[test]
+fn attention_allocates_nothing() {
+    let dims = AttnDims::new(130, 2, 24).expect("valid");
+    let (seq, width) = (dims.seq_q, dims.q_width());
+    let qkv = vec![0.5; seq * 3 * width];
+    let rows = [0, width, 2 * width].map(|column| Rows::new(&qkv[column..], 3 * width));
+    let (mut out, d_out) = (vec![0.0; seq * width], vec![1.0; seq * width]);
+    let mut d_qkv = vec![0.0; seq * 3 * width];
+    let mut stats = vec![0.0; 2 * dims.n_heads * seq];
+    let scratch = attention_forward_scratch(dims, 1).max(attention_backward_scratch(dims, 1));
+    let mut scratch = vec![0.0; scratch];
+    let options = AttnOptions { mask: Mask::Causal, ..AttnOptions::default() };
+    let info = measure(|| {
+        let written = RowsMut::new(&mut out, width);
+        attention_forward(written, &mut stats, rows, dims, &options, 1, &mut scratch);
+        let (d_q, d_kv) = RowsMut::new(&mut d_qkv, 3 * width).split_at_column(width);
+        let (d_k, d_v) = d_kv.split_at_column(width);
+        attention_backward(
+            [d_q, d_k, d_v],
+            Rows::new(&d_out, width),
+            Rows::new(&out, width),
+            &stats,
+            rows,
+            dims,
+            &options,
+            1,
+            &mut scratch,
+        );
     });
     assert_eq!(info.count_total, 0);
 }

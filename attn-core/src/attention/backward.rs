@@ -2,14 +2,14 @@
 
 use std::ops::Range;
 
-use faer::MatMut;
-
 use super::forward::keep_factors;
+use super::keys::TileRows;
 use super::panel::{
-    Carver, GROUP, PANEL, TILE, TileRows, dropout_keys, from_lanes, load_panel, padded,
-    panel_width, store_rows, to_lanes,
+    Carver, GROUP, PANEL, TILE, dropout_keys, from_lanes, load_panel, padded, panel_width,
+    store_rows, to_lanes,
 };
-use super::problem::{Problem, Rows};
+use super::problem::Problem;
+use super::rows::{Rows, RowsMut};
 use super::softmax::{PerQuery, softmax_backward};
 use super::tile::{Scalars, Start, Strided, multiply};
 use crate::simd::{scale_by, sum_by, vectorize};
@@ -43,11 +43,11 @@ pub(crate) struct Saved<'a> {
 /// Gradients of one key and value head and of the query heads that share it.
 pub(crate) struct Gradients<'a> {
     /// `[seq_q, group · head_dim]`
-    pub(crate) q: MatMut<'a, f32>,
+    pub(crate) q: RowsMut<'a>,
     /// `[seq_kv, head_dim]`
-    pub(crate) k: MatMut<'a, f32>,
+    pub(crate) k: RowsMut<'a>,
     /// `[seq_kv, head_dim]`
-    pub(crate) v: MatMut<'a, f32>,
+    pub(crate) v: RowsMut<'a>,
 }
 
 /// Overwrites the gradients of one key and value head.
@@ -68,7 +68,7 @@ pub(crate) fn backward_kv_head(
     shared.d_v.fill(0.0);
     for member in 0..dims.group() {
         let head = kv_head * dims.group() + member;
-        let mut gradient = gradients.q.as_mut().subcols_mut(member * head_dim, head_dim);
+        let mut gradient = gradients.q.columns(member * head_dim, head_dim);
         for first in (0..dims.seq_q).step_by(GROUP) {
             let queries = first..(first + GROUP).min(dims.seq_q);
             let size = PANEL * stride;
@@ -217,7 +217,7 @@ impl<'a> Panel<'a> {
             [n_keys, head_dim, width],
         );
         let queries = self.queries.clone();
-        problem.mask_tile(probs, width, head, queries, tile.keys.clone(), &tile.rows);
+        problem.mask_tile(probs, width, head, queries, tile.keys.clone(), &tile.rows.broken);
         // 3. the gradient at the probabilities, v·d_outᵀ
         multiply(
             d_scores,

@@ -2,14 +2,14 @@
 
 use std::ops::Range;
 
-use faer::MatMut;
-
+use super::keys::TileRows;
 use super::options::AttnDropout;
 use super::panel::{
-    Carver, GROUP, PANEL, TILE, TileRows, dropout_keys, from_lanes, load_panel, padded,
-    panel_width, store_rows, to_lanes,
+    Carver, GROUP, PANEL, TILE, dropout_keys, from_lanes, load_panel, padded, panel_width,
+    store_rows, to_lanes,
 };
 use super::problem::Problem;
+use super::rows::RowsMut;
 use super::softmax::OnlineSoftmax;
 use super::tile::{Scalars, Start, Strided, multiply};
 use crate::simd::{multiply_by, vectorize};
@@ -40,7 +40,7 @@ pub(crate) fn forward_group(
     problem: &Problem<'_>,
     head: usize,
     queries: Range<usize>,
-    mut out: MatMut<'_, f32>,
+    mut out: RowsMut<'_>,
     stats: &mut Stats<'_>,
     scratch: &mut [f32],
 ) {
@@ -124,7 +124,7 @@ impl Panel<'_> {
             Scalars::RowPerOutput,
             [keys.len(), head_dim, width],
         );
-        problem.mask_tile(scores, width, head, self.queries.clone(), keys.clone(), tile);
+        problem.mask_tile(scores, width, head, self.queries.clone(), keys.clone(), &tile.broken);
         // 2. exp(score − max), and what is summed so far shrinks to the new maximum
         self.softmax.add(scores, &mut self.sums[..head_dim * width], self.start);
         if let Some(dropout) = problem.options.dropout.filter(|d| d.rate > 0.0) {

@@ -2,12 +2,10 @@
 
 use std::ops::Range;
 
-use faer::MatMut;
-
 use super::options::AttnDropout;
-use super::problem::{Problem, Rows};
-use super::tile::{Strided, transpose};
-use crate::simd::{LANES, sum_by, vectorize};
+use super::rows::{Rows, RowsMut};
+use super::tile::transpose;
+use crate::simd::{LANES, vectorize};
 
 /// Queries of one panel: they are the vector lanes of a tile, 4 AVX-512 registers wide.
 pub(crate) const PANEL: usize = 64;
@@ -46,7 +44,7 @@ pub(crate) fn load_panel(
 }
 
 /// Copies some columns of some rows to rows that start `stride` values apart.
-fn copy_rows(
+pub(crate) fn copy_rows(
     to: &mut [f32],
     stride: usize,
     from: Rows<'_>,
@@ -64,9 +62,9 @@ fn copy_rows(
     );
 }
 
-/// Copies the rows of a panel (`padded(head_dim)` apart) to rows `first..` of a matrix.
+/// Copies the rows of a panel (`padded(head_dim)` apart) to rows `first..` of `to`.
 pub(crate) fn store_rows(
-    to: &mut MatMut<'_, f32>,
+    to: &mut RowsMut<'_>,
     first: usize,
     from: &[f32],
     n: usize,
@@ -76,23 +74,10 @@ pub(crate) fn store_rows(
         #[inline(always)]
         || {
             for (i, from) in from.chunks_exact(padded(head_dim)).take(n).enumerate() {
-                copy_short(row_mut(to.as_mut(), first + i), &from[..head_dim]);
+                copy_short(to.row_mut(first + i), &from[..head_dim]);
             }
         },
     );
-}
-
-/// One row of a matrix as a slice.
-///
-/// # Panics
-/// If the matrix is not row-major.
-#[inline]
-pub(crate) fn row_mut(matrix: MatMut<'_, f32>, row: usize) -> &mut [f32] {
-    matrix
-        .row_mut(row)
-        .try_as_row_major_mut()
-        .expect("attention: outputs must be row-major matrices")
-        .as_slice_mut()
 }
 
 /// Copies a row of a head: too short for the library's copy to pay.
@@ -112,65 +97,6 @@ fn copy_short(to: &mut [f32], from: &[f32]) {
     for (to, from) in to_rest.iter_mut().zip(from_rest) {
         *to = *from;
     }
-}
-
-/// Keys and values of one tile: copied together where more than two panels read them (fewer do not
-/// pay for the copy), else in place.
-pub(crate) struct TileRows<'a> {
-    pub(crate) k: Strided<'a>,
-    pub(crate) v: Strided<'a>,
-    /// Keys that hold a NaN or an infinity, as value or key, where not every query sees every key.
-    /// Their copies are zeros: a probability of 0 times NaN would reach queries that must not see
-    /// them.
-    pub(crate) broken: [bool; TILE],
-}
-
-impl<'a> TileRows<'a> {
-    /// `buffer`: two tiles of `TILE * padded(head_dim)`.
-    pub(crate) fn new(
-        problem: &Problem<'a>,
-        keys: Range<usize>,
-        kv_column: usize,
-        n_panels: usize,
-        buffer: &'a mut [f32],
-    ) -> Self {
-        let (k, v, head_dim) = (problem.k, problem.v, problem.dims.head_dim);
-        let mut broken = [false; TILE];
-        let mut is_broken = false;
-        if problem.hides_keys() {
-            for (broken, key) in broken.iter_mut().zip(keys.clone()) {
-                let row = |rows: Rows<'a>| rows.get(key, kv_column, head_dim);
-                *broken = !(all_finite(row(k)) && all_finite(row(v)));
-                is_broken |= *broken;
-            }
-        }
-        if n_panels <= 2 && !is_broken {
-            let (k, v) = (k.from(keys.start, kv_column), v.from(keys.start, kv_column));
-            return Self { k, v, broken };
-        }
-        let stride = padded(head_dim);
-        let (k_copy, v_copy) = buffer.split_at_mut(TILE * stride);
-        for (copy, rows) in [(&mut *k_copy, k), (&mut *v_copy, v)] {
-            let copy = &mut copy[..keys.len() * stride];
-            copy_rows(copy, stride, rows, keys.clone(), kv_column, head_dim);
-            for (row, _) in copy.chunks_exact_mut(stride).zip(broken).filter(|(_, b)| *b) {
-                row.fill(0.0);
-            }
-        }
-        Self {
-            k: Strided { values: k_copy, stride },
-            v: Strided { values: v_copy, stride },
-            broken,
-        }
-    }
-}
-
-/// Whether no value is NaN or infinite: 0 times any other number is 0.
-fn all_finite(row: &[f32]) -> bool {
-    vectorize(
-        #[inline(always)]
-        || sum_by(row.len(), |i| row[i] * 0.0).abs() <= 0.0,
-    )
 }
 
 /// `[width, padded(head_dim)]` to `[head_dim, width]`, in which queries are lanes.

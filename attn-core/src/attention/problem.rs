@@ -1,64 +1,12 @@
-//! What a call is about: inputs as strided rows, sizes, options, and which query sees which key.
+//! What a call is about: inputs, sizes, options, and which query sees which key.
 
 use std::ops::Range;
 
 use super::options::{AttnOptions, Mask};
-use super::panel::{PANEL, TILE, TileRows};
-use super::tile::Strided;
+use super::panel::{PANEL, TILE};
+use super::rows::Rows;
 use crate::dims::AttnDims;
 use crate::simd::vectorize;
-
-/// Token rows of queries, keys, values or an output gradient: row `t` starts at
-/// `values[t * stride]`, its heads side by side.
-///
-/// One fused buffer serves as all three without a copy:
-///
-/// ```
-/// use attn_core::Rows;
-/// let (seq, d_model) = (5, 8);
-/// let qkv = vec![0.0; seq * 3 * d_model];
-/// let q = Rows::new(&qkv, 3 * d_model);
-/// let k = Rows::new(&qkv[d_model..], 3 * d_model);
-/// let v = Rows::new(&qkv[2 * d_model..], 3 * d_model);
-/// # let _ = (q, k, v);
-/// ```
-#[derive(Debug, Clone, Copy)]
-pub struct Rows<'a> {
-    values: &'a [f32],
-    stride: usize,
-}
-
-impl<'a> Rows<'a> {
-    /// Rows that start `stride` values apart.
-    ///
-    /// # Panics
-    /// If `stride` is zero.
-    pub fn new(values: &'a [f32], stride: usize) -> Self {
-        assert!(stride > 0, "rows: stride is zero");
-        Self { values, stride }
-    }
-
-    /// # Panics
-    /// If the buffer does not hold `rows` rows of `width` values.
-    pub(crate) fn check(&self, name: &str, rows: usize, width: usize) {
-        let (found, stride) = (self.values.len(), self.stride);
-        let needed = (rows - 1).checked_mul(stride).and_then(|n| n.checked_add(width));
-        assert!(
-            width <= stride && needed.is_some_and(|needed| needed <= found),
-            "attention: {name} has {found} values with stride {stride}, {rows} rows of {width} are needed"
-        );
-    }
-
-    /// `width` values of one row.
-    pub(crate) fn get(&self, row: usize, column: usize, width: usize) -> &'a [f32] {
-        &self.values[row * self.stride + column..][..width]
-    }
-
-    /// The buffer from one element on, as scalars of a product.
-    pub(crate) fn from(&self, row: usize, column: usize) -> Strided<'a> {
-        Strided { values: &self.values[row * self.stride + column..], stride: self.stride }
-    }
-}
 
 /// Everything that a call passes down unchanged.
 #[derive(Clone, Copy)]
@@ -123,7 +71,8 @@ impl<'a> Problem<'a> {
     /// Puts `−∞` where a query must not see a key, after adding biases; NaN where it sees one that
     /// is not finite.
     ///
-    /// `scores`: `[keys, width]`, not yet multiplied with the scale.
+    /// `scores`: `[keys, width]`, not yet multiplied with the scale; `broken`: which keys of the tile
+    /// are not finite.
     pub(crate) fn mask_tile(
         &self,
         scores: &mut [f32],
@@ -131,9 +80,9 @@ impl<'a> Problem<'a> {
         head: usize,
         queries: Range<usize>,
         keys: Range<usize>,
-        tile: &TileRows<'_>,
+        broken: &[bool; TILE],
     ) {
-        for (row, _) in scores.chunks_exact_mut(width).zip(tile.broken).filter(|(_, b)| *b) {
+        for (row, _) in scores.chunks_exact_mut(width).zip(broken).filter(|(_, b)| **b) {
             row.fill(f32::NAN);
         }
         let n = queries.len();

@@ -1,7 +1,8 @@
 //! Attention by its formula in f64 loops: the oracle of the tests, never optimized.
 
 use super::options::{AttnDropout, AttnOptions};
-use super::problem::{Problem, Rows};
+use super::problem::Problem;
+use super::rows::Rows;
 use crate::dims::AttnDims;
 
 /// Shapes as in [`attention_forward`](crate::attention_forward); gives `out`.

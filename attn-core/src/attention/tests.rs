@@ -1,6 +1,5 @@
 //! The tiled kernels against the reference: odd sizes, tile edges, every mask, extremes.
 
-use faer::MatMut;
 use proptest::prelude::*;
 use testkit::{assert_close, assert_same_bits, golden, sequence};
 
@@ -57,16 +56,15 @@ impl Case {
         let mut out = vec![f32::NAN; dims.seq_q * q_width];
         let mut stats = vec![f32::NAN; 2 * dims.n_heads * dims.seq_q];
         let mut scratch = vec![f32::NAN; attention_forward_scratch(dims, threads)];
-        let view = MatMut::from_row_major_slice_mut(&mut out, dims.seq_q, q_width);
+        let view = RowsMut::new(&mut out, q_width);
         attention_forward(view, &mut stats, self.qkv(), dims, options, threads, &mut scratch);
         let mut scratch = vec![f32::NAN; attention_backward_scratch(dims, threads)];
         let mut d_q = vec![f32::NAN; dims.seq_q * q_width];
         // Gradients of keys and values side by side in one buffer.
         let mut d_kv = vec![f32::NAN; dims.seq_kv * 2 * kv_width];
-        let (d_k, d_v) = MatMut::from_row_major_slice_mut(&mut d_kv, dims.seq_kv, 2 * kv_width)
-            .split_at_col_mut(kv_width);
+        let (d_k, d_v) = RowsMut::new(&mut d_kv, 2 * kv_width).split_at_column(kv_width);
         attention_backward(
-            [MatMut::from_row_major_slice_mut(&mut d_q, dims.seq_q, q_width), d_k, d_v],
+            [RowsMut::new(&mut d_q, q_width), d_k, d_v],
             self.d_out(),
             Rows::new(&out, q_width),
             &stats,
@@ -256,7 +254,7 @@ fn sizes_that_do_not_fit_panic_with_both() {
     let qkv = [0.0; 60];
     let mut out = [0.0; 18];
     attention_forward(
-        MatMut::from_row_major_slice_mut(&mut out, 3, 6),
+        RowsMut::new(&mut out, 6),
         &mut [0.0; 18],
         [Rows::new(&qkv, 14), Rows::new(&qkv[6..], 14), Rows::new(&qkv[10..], 14)],
         dims,
@@ -273,7 +271,7 @@ fn wrong_lengths_panic_with_both() {
     let qkv = [0.0; 24];
     let mut out = [0.0; 8];
     attention_forward(
-        MatMut::from_row_major_slice_mut(&mut out, 4, 2),
+        RowsMut::new(&mut out, 2),
         &mut [0.0; 3],
         [Rows::new(&qkv, 6), Rows::new(&qkv[2..], 6), Rows::new(&qkv[4..], 6)],
         dims,

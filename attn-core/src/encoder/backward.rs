@@ -1,20 +1,18 @@
 //! The backward pass over one chunk: the steps of the forward pass, undone in reverse.
 
-use super::Encoder;
-use super::forward::{DropSite, fused};
+use super::drops::DropSite;
+use super::forward::fused;
 use super::lanes::Lane;
+use super::layers::{layer_input, layer_params, norm_backward};
+use super::model::Encoder;
 use super::workspace::{Activations, BlockActivations, attn_dims};
-use crate::attention::{Rows, attention_backward};
-use crate::config::{EncoderConfig, Pooling};
+use crate::attention::{Rows, RowsMut, attention_backward};
 use crate::dropout::Dropout;
 use crate::gelu::gelu_backward;
-use crate::layer_norm::layer_norm_backward;
-use crate::layout::Affine;
-use crate::linear::{linear_backward_input, linear_backward_params, mat_mut};
-use crate::simd::{add_assign, vectorize};
 
 impl Encoder {
-    /// Adds the chunk's gradient to `grad`; `acts.logits` holds the gradient at the logits.
+    /// Adds the chunk's gradient to `grad`; `acts.d_normed` holds that at the tokens behind the last
+    /// norm.
     pub(crate) fn backward_chunk(
         &self,
         params: &[f32],
@@ -24,12 +22,7 @@ impl Encoder {
         grad: &mut [f32],
     ) {
         let config = &self.config;
-        let Activations { tokens, x, d_x, d_normed, .. } = acts;
-        // 3. head, pooling, last norm
-        let head = &self.slots.head;
-        layer_params(head, grad, &acts.logits, &acts.pooled);
-        layer_input(params, head, &mut acts.d_pooled, &acts.logits);
-        unpool(config, tokens, &acts.d_pooled, d_normed);
+        let Activations { x, d_x, d_normed, .. } = acts;
         d_x.fill(0.0);
         norm_backward(
             params,
@@ -106,8 +99,8 @@ impl Encoder {
         let mut row = 0;
         for (window, &seq) in (chunk.first_window..).zip(tokens) {
             let (narrow, wide) = (row * d..(row + seq) * d, row * width..(row + seq) * width);
-            let (d_q, d_kv) = mat_mut(&mut d_qkv[wide.clone()], seq, width).split_at_col_mut(d);
-            let (d_k, d_v) = d_kv.split_at_col_mut(config.kv_width());
+            let (d_q, d_kv) = RowsMut::new(&mut d_qkv[wide.clone()], width).split_at_column(d);
+            let (d_k, d_v) = d_kv.split_at_column(config.kv_width());
             attention_backward(
                 [d_q, d_k, d_v],
                 Rows::new(&d_attended[narrow.clone()], d),
@@ -141,78 +134,5 @@ impl Encoder {
         branch.copy_from_slice(d_x);
         self.drop(dropout, chunk, tokens, branch);
         branch
-    }
-
-    fn embed_backward(&self, grad: &mut [f32], tokens: &[usize], patches: &[f32], d_x: &mut [f32]) {
-        let d = self.config.d_model;
-        let mut rest = &mut *d_x;
-        for &seq in tokens {
-            let (window, others) = rest.split_at_mut(seq * d);
-            if let Some(pos) = &self.slots.pos_embed {
-                add_assign(&mut grad[pos.clone()][..seq * d], window);
-            }
-            if let Some(cls) = &self.slots.cls_token {
-                add_assign(&mut grad[cls.clone()], &window[..d]);
-                // The class token took the place of the patch embedding there.
-                window[..d].fill(0.0);
-            }
-            rest = others;
-        }
-        layer_params(&self.slots.patch, grad, d_x, patches);
-    }
-}
-
-/// Weight and bias of a layer, both inside `grad`: the bias follows the weight.
-fn layer_params(layer: &Affine, grad: &mut [f32], d_out: &[f32], x: &[f32]) {
-    let (d_weight, d_bias) =
-        grad[layer.weight.start..layer.bias.end].split_at_mut(layer.weight.len());
-    linear_backward_params(d_weight, d_bias, d_out, x);
-}
-
-fn layer_input(params: &[f32], layer: &Affine, d_x: &mut [f32], d_out: &[f32]) {
-    linear_backward_input(d_x, d_out, &params[layer.weight.clone()], layer.bias.len());
-}
-
-fn norm_backward(
-    params: &[f32],
-    norm: &Affine,
-    grad: &mut [f32],
-    d_x: &mut [f32],
-    d_out: &[f32],
-    (x, stats): (&[f32], &[(f32, f32)]),
-) {
-    let (d_weight, d_bias) = grad[norm.weight.start..norm.bias.end].split_at_mut(norm.weight.len());
-    layer_norm_backward(d_x, d_weight, d_bias, d_out, x, stats, &params[norm.weight.clone()]);
-}
-
-/// Spreads the gradient of the pooled vector over the tokens; overwrites `d_x`.
-fn unpool(config: &EncoderConfig, tokens: &[usize], d_pooled: &[f32], d_x: &mut [f32]) {
-    let d = config.d_model;
-    let mut rest = d_x;
-    for (d_pooled, &seq) in d_pooled.chunks_exact(d).zip(tokens) {
-        let (window, others) = rest.split_at_mut(seq * d);
-        rest = others;
-        match config.pooling {
-            Pooling::ClassToken => {
-                window[..d].copy_from_slice(d_pooled);
-                window[d..].fill(0.0);
-            }
-            Pooling::Last => {
-                let (before, last) = window.split_at_mut((seq - 1) * d);
-                before.fill(0.0);
-                last.copy_from_slice(d_pooled);
-            }
-            Pooling::Mean => vectorize(
-                #[inline(always)]
-                || {
-                    let share = 1.0 / seq as f32;
-                    for row in window.chunks_exact_mut(d) {
-                        for (o, &g) in row.iter_mut().zip(d_pooled) {
-                            *o = g * share;
-                        }
-                    }
-                },
-            ),
-        }
     }
 }

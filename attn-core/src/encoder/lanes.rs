@@ -4,8 +4,7 @@
 
 use std::sync::Mutex;
 
-use super::Batch;
-use super::workspace::Activations;
+use super::batch::Batch;
 use crate::config::EncoderConfig;
 
 /// Most lanes of a batch; each has a gradient of its own.
@@ -75,10 +74,10 @@ pub(crate) fn split<'a>(config: &EncoderConfig, batch: &Batch<'a>) -> Vec<Lane<'
 }
 
 /// Runs `job` once for each lane; each worker takes the next lane when it is free.
-pub(crate) fn run_lanes<L: Send>(
-    workers: &mut [Activations],
+pub(crate) fn run_lanes<W: Send, L: Send>(
+    workers: &mut [W],
     lanes: Vec<L>,
-    job: impl Fn(&mut Activations, L) + Sync,
+    job: impl Fn(&mut W, L) + Sync,
 ) {
     if workers.len() == 1 || lanes.len() == 1 {
         let worker = workers.first_mut().expect("a workspace has at least one worker");

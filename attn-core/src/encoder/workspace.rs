@@ -1,6 +1,5 @@
 //! Buffers of the passes; they grow to the largest chunk and are kept.
 
-use super::lanes::Lane;
 use crate::attention::{attention_backward_scratch, attention_forward_scratch};
 use crate::config::EncoderConfig;
 use crate::dims::AttnDims;
@@ -74,9 +73,10 @@ pub(crate) struct Activations {
     pub(crate) blocks: Vec<BlockActivations>,
     pub(crate) normed: Vec<f32>, // (rows, d_model)
     pub(crate) stats: Vec<(f32, f32)>,
-    pub(crate) pooled: Vec<f32>, // (windows, d_model)
-    pub(crate) logits: Vec<f32>, // (windows, n_outputs), their gradient in the backward pass
-    pub(crate) branch: Vec<f32>, // (rows, d_model)
+    pub(crate) pooled: Vec<f32>,   // (windows, d_model)
+    pub(crate) logits: Vec<f32>,   // (windows or rows, n_outputs)
+    pub(crate) d_logits: Vec<f32>, // as logits
+    pub(crate) branch: Vec<f32>,   // (rows, d_model)
     pub(crate) scratch: Vec<f32>,
     pub(crate) d_x: Vec<f32>,      // (rows, d_model)
     pub(crate) d_normed: Vec<f32>, // (rows, d_model)
@@ -86,12 +86,12 @@ pub(crate) struct Activations {
 }
 
 impl Activations {
-    /// Gives every buffer its length for this chunk; only the first of its size allocates.
-    pub(crate) fn prepare(&mut self, config: &EncoderConfig, chunk: &Lane<'_>, backward: bool) {
+    /// Gives every buffer its length for windows of these lengths; only the first of its size
+    /// allocates. Those of the answers get theirs with them.
+    pub(crate) fn prepare(&mut self, config: &EncoderConfig, lengths: &[usize], backward: bool) {
         self.tokens.clear();
-        self.tokens.extend(chunk.lengths.iter().map(|&len| config.tokens(len)));
+        self.tokens.extend(lengths.iter().map(|&len| config.tokens(len)));
         let rows: usize = self.tokens.iter().sum();
-        let windows = self.tokens.len();
         let (d, d_ff) = (config.d_model, config.d_ff);
         let scratch =
             self.tokens.iter().map(|&seq| scratch(config, seq, backward)).max().unwrap_or(0);
@@ -117,8 +117,6 @@ impl Activations {
         }
         set(&mut self.normed, rows * d);
         set(&mut self.stats, rows);
-        set(&mut self.pooled, windows * d);
-        set(&mut self.logits, windows * config.task.n_outputs());
         set(&mut self.branch, rows * d);
         set(&mut self.scratch, scratch);
         if backward {
@@ -126,7 +124,6 @@ impl Activations {
             set(&mut self.d_normed, rows * d);
             set(&mut self.d_hidden, rows * d_ff);
             set(&mut self.d_qkv, rows * config.qkv_width());
-            set(&mut self.d_pooled, windows * d);
         }
     }
 }
@@ -153,6 +150,7 @@ impl Activations {
             &self.normed,
             &self.pooled,
             &self.logits,
+            &self.d_logits,
             &self.branch,
             &self.scratch,
             &self.d_x,
@@ -185,6 +183,7 @@ fn scratch(config: &EncoderConfig, seq: usize, backward: bool) -> usize {
     if backward { forward.max(attention_backward_scratch(dims, 1)) } else { forward }
 }
 
-fn set<T: Clone + Default>(buffer: &mut Vec<T>, len: usize) {
+/// Gives a buffer its length; what is new is zero.
+pub(crate) fn set<T: Clone + Default>(buffer: &mut Vec<T>, len: usize) {
     buffer.resize(len, T::default());
 }

@@ -5,9 +5,7 @@ mod prepared;
 mod stream;
 mod threads;
 
-use faer::MatMut;
-
-use crate::attention::{Problem, Strided, forward_rows, forward_rows_scratch};
+use crate::attention::{Problem, RowsMut, Strided, forward_rows, forward_rows_scratch};
 use crate::config::{EncoderConfig, Pooling};
 use crate::dims::DimsError;
 use crate::encoder::{Encoder, attn_dims};
@@ -31,14 +29,13 @@ const FLOPS_PER_THREAD: f64 = 4e6;
 /// every buffer its own. [`Predictor::predict`] allocates nothing.
 ///
 /// ```
-/// use attn_core::{
-///     AttentionConfig, Encoder, EncoderConfig, Pooling, Positions, Precision, Predictor, Task,
-/// };
+/// use attn_core::{Encoder, EncoderConfig, Precision, Predictor, Task};
 ///
 /// let encoder = Encoder::new(EncoderConfig {
-///     channels: 3, seq_len: 20, patch_len: 4, d_model: 16, n_heads: 2, n_layers: 1, d_ff: 32,
-///     dropout: 0.0, positions: Positions::Learned, pooling: Pooling::Mean,
-///     attention: AttentionConfig::default(), task: Task::Classification { n_classes: 5 },
+///     channels: 3,
+///     seq_len: 20,
+///     task: Task::Classification { n_classes: 5 },
+///     ..EncoderConfig::default()
 /// })?;
 /// let mut predictor = Predictor::new(&encoder, &encoder.init(42), Precision::F32, 1);
 /// let logits = predictor.predict(&[0.5; 17 * 3])?;
@@ -243,8 +240,7 @@ impl Prepared {
         for (b, x) in x.chunks_mut(BLOCK * stride).enumerate() {
             let (first, rows) = (first + b * BLOCK, x.len() / stride);
             let attended = &mut worker.attended[..rows * stride];
-            let out = MatMut::from_row_major_slice_mut(&mut *attended, rows, stride);
-            let out = out.subcols_mut(0, d);
+            let (out, _) = RowsMut::new(attended, stride).split_at_column(d);
             forward_rows(&problem, first..first + rows, out, &mut worker.attention);
             block.proj.add(x, Strided { values: attended, stride }, rows, &mut worker.weights);
             let Worker { normed, hidden, weights, .. } = worker;

@@ -9,6 +9,7 @@ use crate::simd::{LANES, vectorize};
 /// How a [`Predictor`](crate::Predictor) keeps its weight matrices. Arithmetic is in f32 in any
 /// case: smaller weights save memory, not time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum Precision {
     /// 4 bytes a weight, exact.
     #[default]

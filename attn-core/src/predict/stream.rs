@@ -24,10 +24,13 @@ use crate::{Mask, attention::padded};
 ///
 /// let mask = Mask::SlidingWindow { left: 15, right: 0 };
 /// let encoder = Encoder::new(EncoderConfig {
-///     channels: 1, seq_len: 64, patch_len: 2, d_model: 8, n_heads: 2, n_layers: 2, d_ff: 16,
-///     dropout: 0.0, positions: Positions::Rotary, pooling: Pooling::Last,
+///     seq_len: 64,
+///     patch_len: 2,
+///     positions: Positions::Rotary,
+///     pooling: Pooling::Last,
 ///     attention: AttentionConfig { mask, ..AttentionConfig::default() },
 ///     task: Task::Classification { n_classes: 3 },
+///     ..EncoderConfig::default()
 /// })?;
 /// let mut stream = StreamPredictor::new(&encoder, &encoder.init(1), Precision::F32)?;
 /// assert!(stream.push(&[0.1])?.is_none()); // half a token

@@ -1,6 +1,6 @@
 //! Helpers: configurations and batches.
 
-use attn_core::{AttentionConfig, EncoderConfig, Mask, Pooling, Positions, Task};
+use attn_core::{AttentionConfig, Encoder, EncoderConfig, Mask, Pooling, Positions, Task};
 use testkit::sequence;
 
 /// A small model; tests change what they are about.
@@ -61,4 +61,10 @@ pub(crate) fn windows(
     let values = sequence(seed, lengths.iter().sum::<usize>() * config.channels);
     let targets = (0..n as u32).map(|i| i % config.task.n_outputs() as u32).collect();
     (values, lengths, targets)
+}
+
+/// Parameters in which every part shows: norms and biases away from one and zero.
+pub(crate) fn noisy(encoder: &Encoder) -> Vec<f32> {
+    let noise = sequence(8, encoder.n_params());
+    encoder.init(3).iter().zip(noise).map(|(p, noise)| p + 0.2 * noise).collect()
 }

@@ -53,7 +53,7 @@ fn check(file: &str) {
         label_smoothing: tensors["label_smoothing"].values[0],
     };
     let mut grad = vec![f32::NAN; encoder.n_params()];
-    let stats = encoder.gradient(&params, &batch, &targets, &loss, None, &mut workspace, &mut grad);
+    let stats = loss.gradient(&encoder, &params, &batch, &targets, None, &mut workspace, &mut grad);
     assert_close("loss", &[stats.loss as f32], &tensors["loss"].values, 1e-5, 0.0);
     for tensor in encoder.layout().tensors() {
         let expected = &tensors[&format!("grad/{}", tensor.name)].values;

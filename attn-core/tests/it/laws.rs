@@ -22,11 +22,11 @@ fn one_thread_and_many_give_the_same_bits() {
             let loss = CrossEntropy::default();
             // Twice, as a used workspace must not show.
             for _ in 0..2 {
-                encoder.gradient(
+                loss.gradient(
+                    &encoder,
                     &params,
                     &batch,
                     &targets,
-                    &loss,
                     Some(5),
                     &mut workspace,
                     &mut grad,
@@ -79,7 +79,7 @@ fn dropout_changes_with_the_seed_and_leaves_evaluation_alone() {
     let mut grad = vec![0.0; encoder.n_params()];
     let mut loss = |seed| {
         let loss = CrossEntropy::default();
-        encoder.gradient(&params, &batch, &targets, &loss, seed, &mut workspace, &mut grad).loss
+        loss.gradient(&encoder, &params, &batch, &targets, seed, &mut workspace, &mut grad).loss
     };
     let (plain, one, again, two) = (loss(None), loss(Some(1)), loss(Some(1)), loss(Some(2)));
     assert!((one - again).abs() <= 0.0 && (one - two).abs() > 1e-6 && (one - plain).abs() > 1e-6);
@@ -111,15 +111,8 @@ fn a_missing_target_panics() {
     let batch = Batch::new(encoder.config(), &[0.0; 6], &[1, 1]).expect("valid");
     let (params, mut grad) = (encoder.init(0), vec![0.0; encoder.n_params()]);
     let mut workspace = Workspace::new(1);
-    encoder.gradient(
-        &params,
-        &batch,
-        &[1],
-        &CrossEntropy::default(),
-        None,
-        &mut workspace,
-        &mut grad,
-    );
+    let loss = CrossEntropy::default();
+    loss.gradient(&encoder, &params, &batch, &[1], None, &mut workspace, &mut grad);
 }
 
 proptest! {
@@ -161,7 +154,7 @@ fn blocks_computed_again_give_the_same_gradient_in_less_memory() {
             let mut grad = vec![f32::NAN; encoder.n_params()];
             let loss = CrossEntropy::default();
             let seed = Some(5);
-            encoder.gradient(&params, &batch, &targets, &loss, seed, &mut workspace, &mut grad);
+            loss.gradient(&encoder, &params, &batch, &targets, seed, &mut workspace, &mut grad);
             (grad, workspace.bytes())
         };
         let (kept, much) = run(Workspace::new(2));

@@ -3,13 +3,7 @@
 use attn_core::{Batch, Encoder, EncoderConfig, Precision, Predictor, Workspace};
 use testkit::{assert_close, assert_same_bits, sequence};
 
-use crate::common::configs;
-
-/// Parameters in which every part shows.
-fn params(encoder: &Encoder) -> Vec<f32> {
-    let noise = sequence(8, encoder.n_params());
-    encoder.init(3).iter().zip(noise).map(|(p, noise)| p + 0.2 * noise).collect()
-}
+use crate::common::{configs, noisy};
 
 fn logits(encoder: &Encoder, params: &[f32], window: &[f32]) -> Vec<f32> {
     let steps = window.len() / encoder.config().channels;
@@ -35,7 +29,7 @@ fn equals_the_encoder_for_windows_of_every_length() {
             [(config.clone(), (1..=11).collect::<Vec<_>>()), (large(config), vec![1, 67, 555, 701])]
         {
             let encoder = Encoder::new(config).expect("valid");
-            let params = params(&encoder);
+            let params = noisy(&encoder);
             let mut predictor = Predictor::new(&encoder, &params, Precision::F32, 1);
             let mut threaded = Predictor::new(&encoder, &params, Precision::F32, 3);
             for steps in lengths {
@@ -54,7 +48,7 @@ fn equals_the_encoder_for_windows_of_every_length() {
 fn smaller_weights_cost_little() {
     for config in configs() {
         let encoder = Encoder::new(large(config)).expect("valid");
-        let params = params(&encoder);
+        let params = noisy(&encoder);
         let window = sequence(4, 600 * encoder.config().channels);
         let expected = logits(&encoder, &params, &window);
         let size = expected.iter().fold(0.0_f32, |m, l| m.max(l.abs()));
@@ -90,7 +84,7 @@ fn a_window_with_a_gap_answers_alike_on_any_number_of_threads() {
     config.n_layers = 1;
     config.attention.mask = attn_core::Mask::SlidingWindow { left: 30, right: 0 };
     let encoder = Encoder::new(config).expect("valid");
-    let params = params(&encoder);
+    let params = noisy(&encoder);
     for (steps, gap, seen) in [(400, 200, false), (666, 100, false), (666, 40, true)] {
         let mut window = sequence(5, steps * 3);
         window[(steps - gap) * 3] = f32::NAN;
@@ -107,7 +101,7 @@ fn a_window_with_a_gap_answers_alike_on_any_number_of_threads() {
 fn a_diverged_model_shows_in_every_precision() {
     let encoder = Encoder::new(configs().remove(0)).expect("valid");
     let norm = encoder.layout().get("blocks.0.norm1.weight").expect("a norm").range.start;
-    let mut params = params(&encoder);
+    let mut params = noisy(&encoder);
     params[norm + 3] = f32::NAN;
     for precision in [Precision::F32, Precision::Bf16, Precision::Int8] {
         let mut predictor = Predictor::new(&encoder, &params, precision, 1);

@@ -5,12 +5,7 @@ use attn_core::{
 };
 use testkit::{assert_close, assert_same_bits, sequence};
 
-use crate::common::{causal_configs, configs};
-
-fn params(encoder: &Encoder) -> Vec<f32> {
-    let noise = sequence(8, encoder.n_params());
-    encoder.init(3).iter().zip(noise).map(|(p, noise)| p + 0.2 * noise).collect()
-}
+use crate::common::{causal_configs, configs, noisy};
 
 /// Pushes a whole window; the logits after every token.
 fn push_all(stream: &mut StreamPredictor, window: &[f32]) -> Vec<Vec<f32>> {
@@ -36,7 +31,7 @@ fn every_step_equals_the_full_forward_pass() {
     for config in causal_configs() {
         for seq_len in [11, 90] {
             let encoder = Encoder::new(EncoderConfig { seq_len, ..config.clone() }).expect("valid");
-            let params = params(&encoder);
+            let params = noisy(&encoder);
             let steps = seq_len / 2 * 2;
             let window = sequence(5, steps * 3);
             let mut stream =
@@ -65,7 +60,7 @@ fn a_ring_goes_on_past_the_window_of_the_model() {
         let small = Encoder::new(config.clone()).expect("valid");
         // The same model without a limit on the window; its parameters do not depend on it.
         let large = Encoder::new(EncoderConfig { seq_len: 400, ..config }).expect("valid");
-        let params = params(&small);
+        let params = noisy(&small);
         let window = sequence(6, 400 * 3);
         let mut stream = StreamPredictor::new(&small, &params, Precision::F32).expect("causal");
         let answers = push_all(&mut stream, &window);

@@ -36,7 +36,7 @@ pub(super) fn train(args: TrainShape, threads: usize) -> anyhow::Result<Case> {
         once: Box::new(move || {
             let batch =
                 Batch::new(encoder.config(), &values, &lengths).expect("the shape was checked");
-            encoder.gradient(&params, &batch, &targets, &loss, None, &mut workspace, &mut grad);
+            loss.gradient(&encoder, &params, &batch, &targets, None, &mut workspace, &mut grad);
             optimizer.step(&mut params, &grad, 1e-4);
         }),
     })

@@ -3,11 +3,11 @@
 use std::time::Instant;
 
 use attn_core::{
-    AttnDims, AttnOptions, EncoderConfig, Rows, attention_backward, attention_backward_scratch,
-    attention_forward, attention_forward_scratch, gelu_backward, gelu_forward, layer_norm_backward,
-    layer_norm_forward, linear_backward_input, linear_backward_params, linear_forward,
+    AttnDims, AttnOptions, EncoderConfig, Rows, RowsMut, attention_backward,
+    attention_backward_scratch, attention_forward, attention_forward_scratch, gelu_backward,
+    gelu_forward, layer_norm_backward, layer_norm_forward, linear_backward_input,
+    linear_backward_params, linear_forward,
 };
-use faer::MatMut;
 use optim::{AdamWConfig, Optimizer};
 
 use super::case::{Part, noise};
@@ -87,13 +87,12 @@ fn attention(config: &EncoderConfig, tokens: usize, windows: usize) -> (f64, f64
     let options = AttnOptions { mask: config.attention.mask, ..AttnOptions::default() };
     let rows = [0, d, d + kv].map(|column| Rows::new(&qkv[column..], width));
     let forward = time(|| {
-        let out = MatMut::from_row_major_slice_mut(&mut out, tokens, d);
+        let out = RowsMut::new(&mut out, d);
         attention_forward(out, &mut stats, rows, dims, &options, 1, &mut scratch);
     });
     let backward = time(|| {
-        let gradient = MatMut::from_row_major_slice_mut(&mut d_qkv, tokens, width);
-        let (d_q, d_kv) = gradient.split_at_col_mut(d);
-        let (d_k, d_v) = d_kv.split_at_col_mut(kv);
+        let (d_q, d_kv) = RowsMut::new(&mut d_qkv, width).split_at_column(d);
+        let (d_k, d_v) = d_kv.split_at_column(kv);
         let (d_out, out) = (Rows::new(&d_out, d), Rows::new(&out, d));
         let gradients = [d_q, d_k, d_v];
         attention_backward(gradients, d_out, out, &stats, rows, dims, &options, 1, &mut scratch);

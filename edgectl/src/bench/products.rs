@@ -4,8 +4,8 @@ use std::time::Instant;
 
 use anyhow::{Context, ensure};
 use attn_core::{
-    AttnDims, AttnOptions, Rows, attention_backward, attention_backward_scratch, attention_forward,
-    attention_forward_scratch,
+    AttnDims, AttnOptions, Rows, RowsMut, attention_backward, attention_backward_scratch,
+    attention_forward, attention_forward_scratch,
 };
 use faer::linalg::matmul::matmul;
 use faer::{Accum, MatMut, MatRef, Par};
@@ -77,17 +77,16 @@ impl Sequence {
     /// Forward, and backward where there is an output gradient.
     fn run(&mut self, dims: AttnDims, threads: usize) {
         let Self { qkv, out, stats, d_out, d_qkv, scratch } = self;
-        let (seq, width) = (dims.seq_q, dims.q_width());
+        let width = dims.q_width();
         let qkv = [0, 1, 2].map(|part| Rows::new(&qkv[part * width..], 3 * width));
         let options = AttnOptions::default();
-        let view = MatMut::from_row_major_slice_mut(out, seq, width);
+        let view = RowsMut::new(out, width);
         attention_forward(view, stats, qkv, dims, &options, threads, scratch);
         if d_out.is_empty() {
             return;
         }
-        let (d_q, d_kv) =
-            MatMut::from_row_major_slice_mut(d_qkv, seq, 3 * width).split_at_col_mut(width);
-        let (d_k, d_v) = d_kv.split_at_col_mut(width);
+        let (d_q, d_kv) = RowsMut::new(d_qkv, 3 * width).split_at_column(width);
+        let (d_k, d_v) = d_kv.split_at_column(width);
         let (d_out, out) = (Rows::new(d_out, width), Rows::new(out, width));
         let gradients = [d_q, d_k, d_v];
         attention_backward(gradients, d_out, out, stats, qkv, dims, &options, threads, scratch);

@@ -108,11 +108,11 @@ impl<'a> Gradients<'a> {
                 let seed = |draw: u64| mix(draw, window as u64);
                 set.fill([window], Some((augment, seed(draws.augment))), &mut lane.buffer);
                 let (values, lengths) = (&lane.buffer.values, &lane.buffer.lengths);
-                let stats = encoder.gradient(
+                let stats = loss.gradient(
+                    encoder,
                     params,
                     &Batch::new(encoder.config(), values, lengths)?,
                     &lane.buffer.targets,
-                    loss,
                     Some(seed(draws.dropout)),
                     &mut lane.workspace,
                     &mut lane.grads,
@@ -136,7 +136,7 @@ impl<'a> Gradients<'a> {
             set.fill(part.iter().copied(), None, buffer);
             let batch = Batch::new(encoder.config(), &buffer.values, &buffer.lengths)?;
             let targets = &buffer.targets;
-            let stats = encoder.gradient(params, &batch, targets, loss, None, workspace, grads);
+            let stats = loss.gradient(encoder, params, &batch, targets, None, workspace, grads);
             total.add(Step::of(stats, loss.normalizer(targets)));
         }
         Ok(total.loss)
@@ -160,7 +160,7 @@ impl<'a> Gradients<'a> {
             let batch = Batch::new(encoder.config(), &buffer.values, &buffer.lengths)?;
             let dropout = Some(seed(draws.dropout));
             let stats =
-                encoder.gradient(params, &batch, &buffer.targets, loss, dropout, workspace, grads);
+                loss.gradient(encoder, params, &batch, &buffer.targets, dropout, workspace, grads);
             let weight = loss.normalizer(&buffer.targets);
             total.add(Step::of(stats, weight));
             if n_micro > 1 {
