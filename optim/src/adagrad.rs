@@ -6,17 +6,19 @@
 )]
 
 use pulp::Simd;
-use serde::{Deserialize, Serialize};
 
 use crate::Error;
-use crate::error::{check_decay, check_eps, check_option};
-use crate::fused::{Fused, Kept, Moment, Rule, builds};
+use crate::checks::{check_decay, check_eps, check_option};
+use crate::fused::{Fused, builds};
 use crate::lanes::Lanes;
-use crate::memory::Slot;
+use crate::rule::{Kept, Rule};
+use crate::slot::Slot;
+use crate::step::Step;
 
 /// Options of [`Adagrad`]; the default is that of `torch`: eps 1e-10, all else zero.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct AdagradConfig {
     /// How fast the learning rate falls for all, at least 0.
     pub lr_decay: f32,
@@ -58,7 +60,7 @@ pub type Adagrad = Fused<AdagradConfig>;
 builds!(AdagradConfig, Adagrad);
 
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Factors {
+pub struct Factors {
     lr: f32,
     eps: f32,
     weight_decay: f32,
@@ -77,18 +79,14 @@ impl Rule for AdagradConfig {
         check_decay(Self::NAME, self.weight_decay)
     }
 
-    fn slots(&self) -> &'static [Slot] {
-        const { &[Slot::squared("sum")] }
+    fn slots(&self) -> Vec<Slot> {
+        vec![Slot::squared("sum").starting_at(self.initial_accumulator)]
     }
 
-    fn initial(&self) -> f32 {
-        self.initial_accumulator
-    }
-
-    fn factors(&self, _: &[f64], at: Moment) -> Factors {
-        let slowed = 1.0 + (at.step as f64 - 1.0) * f64::from(self.lr_decay);
-        let weight_decay = at.decay(self.weight_decay) as f32;
-        Factors { lr: (at.lr / slowed) as f32, eps: self.eps, weight_decay }
+    fn factors(&self, _: &[f64], step: Step) -> Factors {
+        let slowed = 1.0 + (step.number as f64 - 1.0) * f64::from(self.lr_decay);
+        let weight_decay = step.decay(self.weight_decay) as f32;
+        Factors { lr: (step.lr / slowed) as f32, eps: self.eps, weight_decay }
     }
 
     #[inline(always)]

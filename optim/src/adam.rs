@@ -6,18 +6,21 @@
 )]
 
 use pulp::Simd;
-use serde::{Deserialize, Serialize};
 
 use crate::Error;
-use crate::error::check_moments;
-use crate::fused::{Fused, Kept, Moment, Rule, builds};
+use crate::checks::check_moments;
+use crate::decay::DecayKind;
+use crate::fused::{Fused, builds};
 use crate::lanes::Lanes;
-use crate::memory::Slot;
-use crate::moments::{DecayKind, MOMENTS, Moments};
+use crate::moments::{Moments, slots};
+use crate::rule::{Kept, Rule};
+use crate::slot::Slot;
+use crate::step::Step;
 
 /// Options of [`Adam`]; the default is the paper's, 0.9, 0.999, 1e-8 and no weight decay.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct AdamConfig {
     /// Decay of the mean of gradients, at least 0 and below 1.
     pub beta1: f64,
@@ -71,15 +74,15 @@ impl Rule for AdamConfig {
         check_moments(Self::NAME, [self.beta1, self.beta2], self.eps, self.weight_decay)
     }
 
-    fn slots(&self) -> &'static [Slot] {
-        MOMENTS
+    fn slots(&self) -> Vec<Slot> {
+        slots(0.0)
     }
 
-    fn factors(&self, _: &[f64], at: Moment) -> Moments {
+    fn factors(&self, _: &[f64], step: Step) -> Moments {
         let betas = [self.beta1, self.beta2];
-        let moments = Moments::new(betas, self.eps, at);
-        let moments = if self.bias_correction { moments.corrected(betas, at) } else { moments };
-        moments.decayed(DecayKind::L2, at.decay(self.weight_decay), at)
+        let moments = Moments::new(betas, self.eps, step);
+        let moments = if self.bias_correction { moments.corrected(betas, step) } else { moments };
+        moments.decayed(DecayKind::L2, step.decay(self.weight_decay), step)
     }
 
     #[inline(always)]

@@ -6,18 +6,21 @@
 )]
 
 use pulp::Simd;
-use serde::{Deserialize, Serialize};
 
 use crate::Error;
-use crate::error::check_moments;
-use crate::fused::{Fused, Kept, Moment, Rule, builds};
+use crate::checks::check_moments;
+use crate::decay::DecayKind;
+use crate::fused::{Fused, builds};
 use crate::lanes::Lanes;
-use crate::memory::Slot;
-use crate::moments::{DecayKind, MOMENTS, Moments};
+use crate::moments::{Moments, slots};
+use crate::rule::{Kept, Rule};
+use crate::slot::Slot;
+use crate::step::Step;
 
 /// Options of [`AdamW`]; the default is that of `torch`, 0.9, 0.999, 1e-8 and weight decay 0.01.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct AdamWConfig {
     /// Decay of the mean of gradients, at least 0 and below 1.
     pub beta1: f64,
@@ -67,14 +70,14 @@ impl Rule for AdamWConfig {
         check_moments(Self::NAME, [self.beta1, self.beta2], self.eps, self.weight_decay)
     }
 
-    fn slots(&self) -> &'static [Slot] {
-        MOMENTS
+    fn slots(&self) -> Vec<Slot> {
+        slots(0.0)
     }
 
-    fn factors(&self, _: &[f64], at: Moment) -> Moments {
+    fn factors(&self, _: &[f64], step: Step) -> Moments {
         let betas = [self.beta1, self.beta2];
-        let moments = Moments::new(betas, self.eps, at).corrected(betas, at);
-        moments.decayed(DecayKind::Decoupled, at.decay(self.weight_decay), at)
+        let moments = Moments::new(betas, self.eps, step).corrected(betas, step);
+        moments.decayed(DecayKind::Decoupled, step.decay(self.weight_decay), step)
     }
 
     #[inline(always)]

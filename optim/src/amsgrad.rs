@@ -6,18 +6,21 @@
 )]
 
 use pulp::Simd;
-use serde::{Deserialize, Serialize};
 
 use crate::Error;
-use crate::error::check_moments;
-use crate::fused::{Fused, Kept, Moment, Rule, builds};
+use crate::checks::check_moments;
+use crate::decay::DecayKind;
+use crate::fused::{Fused, builds};
 use crate::lanes::Lanes;
-use crate::memory::Slot;
-use crate::moments::{DecayKind, Moments};
+use crate::moments::Moments;
+use crate::rule::{Kept, Rule};
+use crate::slot::Slot;
+use crate::step::Step;
 
 /// Options of [`AmsGrad`]; the default is that of [`AdamConfig`](crate::AdamConfig).
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct AmsGradConfig {
     /// Decay of the mean of gradients, at least 0 and below 1.
     pub beta1: f64,
@@ -71,14 +74,14 @@ impl Rule for AmsGradConfig {
         check_moments(Self::NAME, [self.beta1, self.beta2], self.eps, self.weight_decay)
     }
 
-    fn slots(&self) -> &'static [Slot] {
-        const { &[Slot::signed("exp_avg"), Slot::squared("exp_avg_sq"), Slot::squared("max_exp_avg_sq")] }
+    fn slots(&self) -> Vec<Slot> {
+        vec![Slot::signed("exp_avg"), Slot::squared("exp_avg_sq"), Slot::squared("max_exp_avg_sq")]
     }
 
-    fn factors(&self, _: &[f64], at: Moment) -> Moments {
+    fn factors(&self, _: &[f64], step: Step) -> Moments {
         let betas = [self.beta1, self.beta2];
-        let moments = Moments::new(betas, self.eps, at).corrected(betas, at);
-        moments.decayed(self.decay, at.decay(self.weight_decay), at)
+        let moments = Moments::new(betas, self.eps, step).corrected(betas, step);
+        moments.decayed(self.decay, step.decay(self.weight_decay), step)
     }
 
     #[inline(always)]

@@ -4,15 +4,6 @@
 
 use crate::slices::{add_difference, add_scaled, check_same_length};
 
-/// Adds an L2 penalty: `g ← g + weight_decay·w`.
-///
-/// # Panics
-/// If the lengths differ.
-pub fn add_weight_decay(grads: &mut [f32], params: &[f32], weight_decay: f32) {
-    check_same_length(["grads", "params"], grads, params);
-    add_scaled(grads, params, weight_decay, None);
-}
-
 /// Adds the proximal term of `FedProx`, which holds a node near the global model:
 /// `g ← g + mu·(w − x)`.
 ///
@@ -138,8 +129,6 @@ mod tests {
         let mut grads = testkit::sequence(1, 33);
         let (before, variate) = (grads.clone(), testkit::sequence(2, 33));
         control_variate(&mut grads, &variate, &variate);
-        testkit::assert_same_bits("grads", &grads, &before);
-        add_weight_decay(&mut grads, &variate, 0.0);
         testkit::assert_same_bits("grads", &grads, &before);
     }
 

@@ -1,7 +1,5 @@
 //! Steps only along gradients that are numbers.
 
-use serde::{Deserialize, Serialize};
-
 use crate::{Error, Optimizer, global_norm};
 
 /// Leaves out steps whose gradient holds NaN or infinity, counts them, and gives up after too many
@@ -21,7 +19,8 @@ use crate::{Error, Optimizer, global_norm};
 /// assert!(guard.step(&mut sgd, &mut params, &[1.0, 0.0], 0.1)?);
 /// # Ok::<(), optim::Error>(())
 /// ```
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Guard {
     /// Steps left out so far.
     pub skipped: u64,

@@ -6,22 +6,26 @@
 )]
 
 use pulp::Simd;
-use serde::{Deserialize, Serialize};
 
-use crate::error::check_moments;
-use crate::fused::{Kept, Moment, Rule, Slices, run};
-use crate::groups::Group;
+use crate::checks::check_moments;
+use crate::decay::DecayKind;
+use crate::group::Group;
 use crate::lanes::Lanes;
-use crate::memory::{Memory, Slot};
-use crate::moments::{DecayKind, Moments};
+use crate::memory::Memory;
+use crate::moments::{Moments, slots};
 use crate::optimizer::check_lengths;
 use crate::parts::in_parts;
+use crate::pass::{Slices, run};
+use crate::rule::{Kept, Rule};
 use crate::slices::{add_scaled, square_sum};
+use crate::slot::Slot;
+use crate::step::Step;
 use crate::{Error, Optimizer, ParamGroups, State};
 
 /// Options of [`Lamb`]; the default is the paper's, 0.9, 0.999, 1e-6 and weight decay 0.01.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct LambConfig {
     /// Decay of the mean of gradients, at least 0 and below 1.
     pub beta1: f64,
@@ -40,6 +44,12 @@ impl Default for LambConfig {
 }
 
 impl LambConfig {
+    pub(crate) const NAME: &'static str = "lamb";
+
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        check_moments(Self::NAME, [self.beta1, self.beta2], self.eps, self.weight_decay)
+    }
+
     /// An optimizer for `n_params` parameters, taken as one layer, that has not taken a step.
     ///
     /// # Errors
@@ -56,7 +66,7 @@ impl LambConfig {
     pub fn build_for(&self, groups: &ParamGroups) -> Result<Lamb, Error> {
         self.check()?;
         let n_params = groups.n_params();
-        let memory = Memory::new(Self::NAME, n_params, self.slots(), self.scalars(), 0.0);
+        let memory = Memory::new(Self::NAME, n_params, slots(0.0), &[]);
         let layers = groups.tensors();
         let longest = layers.iter().map(|layer| layer.range.len()).max().unwrap_or(0);
         let direction = vec![0.0; longest];
@@ -98,33 +108,36 @@ pub struct Lamb {
     threads: Option<usize>,
 }
 
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Factors {
+/// The first pass: the moments, and the direction `u` into a slot of its own.
+struct Direction(LambConfig);
+
+#[derive(Clone, Copy)]
+struct Factors {
     moments: Moments,
     mean_scale: f32,
     weight_decay: f32,
 }
 
-/// The first pass: the moments, and the direction `u` into a slot of its own.
-impl Rule for LambConfig {
-    const NAME: &'static str = "lamb";
+impl Rule for Direction {
+    const NAME: &'static str = LambConfig::NAME;
     type Factors = Factors;
 
     fn check(&self) -> Result<(), Error> {
-        check_moments(Self::NAME, [self.beta1, self.beta2], self.eps, self.weight_decay)
+        self.0.check()
     }
 
-    fn slots(&self) -> &'static [Slot] {
-        crate::moments::MOMENTS
+    fn slots(&self) -> Vec<Slot> {
+        [slots(0.0), vec![Slot::signed("direction")]].concat()
     }
 
-    fn factors(&self, _: &[f64], at: Moment) -> Factors {
-        let betas = [self.beta1, self.beta2];
-        let moments = Moments::new(betas, self.eps, at).corrected(betas, at);
+    fn factors(&self, _: &[f64], step: Step) -> Factors {
+        let LambConfig { beta1, beta2, eps, weight_decay } = self.0;
+        let betas = [beta1, beta2];
+        let moments = Moments::new(betas, eps, step).corrected(betas, step);
         Factors {
-            moments: moments.decayed(DecayKind::L2, 0.0, at),
-            mean_scale: (1.0 / at.correction(self.beta1)) as f32,
-            weight_decay: at.decay(self.weight_decay) as f32,
+            moments: moments.decayed(DecayKind::L2, 0.0, step),
+            mean_scale: (1.0 / step.correction(beta1)) as f32,
+            weight_decay: step.decay(weight_decay) as f32,
         }
     }
 
@@ -141,20 +154,20 @@ impl Optimizer for Lamb {
         check_lengths(self.n_params, params, grads);
         let Self { config, layers, memory, direction, threads, .. } = self;
         memory.step = memory.step.saturating_add(1);
-        let at = Moment { step: memory.step, lr: lr.into(), weight_decay: None };
+        let step = Step { number: memory.step, lr: lr.into(), group_decay: None };
         for layer in &*layers {
-            let at = at.of(layer);
-            let factors = config.factors(&[], at);
+            let step = layer.of(step);
+            let factors = Direction(*config).factors(&[], step);
             let params = &mut params[layer.range.clone()];
             let direction = &mut direction[..params.len()];
             let [m, v, _] = memory.slices(&layer.range);
             let slots = [m, v, &mut *direction];
             let slices = Slices { params: &mut *params, grads: &grads[layer.range.clone()], slots };
-            in_parts(slices, *threads, &|slices| run::<LambConfig>(3, factors, slices));
+            in_parts(slices, *threads, &|slices| run::<Direction>(3, factors, slices));
 
-            let (weights, step) = (square_sum(params), square_sum(direction));
-            let trust = if weights > 0.0 && step > 0.0 { (weights / step).sqrt() } else { 1.0 };
-            let factor = (at.lr * trust) as f32;
+            let (weights, length) = (square_sum(params), square_sum(direction));
+            let trust = if weights > 0.0 && length > 0.0 { (weights / length).sqrt() } else { 1.0 };
+            let factor = (step.lr * trust) as f32;
             add_scaled(params, direction, -factor, *threads);
         }
     }
@@ -179,7 +192,6 @@ impl Optimizer for Lamb {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::GroupConfig;
 
     #[test]
     fn weights_or_directions_of_zero_take_the_plain_step() {
@@ -195,7 +207,7 @@ mod tests {
     #[test]
     fn each_tensor_is_a_layer() {
         let layers = [("a", 2), ("b", 3)];
-        let groups = ParamGroups::by_name(&layers, &[GroupConfig::new(&["*"])], &[]).unwrap();
+        let groups = ParamGroups::by_name(&layers, &[], &[]).unwrap();
         let config = LambConfig::default();
         let start = [1.0, -2.0, 30.0, 40.0, 50.0];
         let grads = [1.0, 2.0, -3.0, 1.0, 0.5];

@@ -1,8 +1,4 @@
 //! Arithmetic over a vector of lanes, written like arithmetic over numbers.
-//!
-//! [`Lanes`] is one vector register of the processor that pulp found at run time. Only operations
-//! that IEEE 754 rounds one by one are here, no fused multiply-add and no approximate roots: a step
-//! gives the same bits whatever the width of the vectors, and on every processor.
 
 #![expect(
     clippy::inline_always,
@@ -13,9 +9,15 @@ use std::ops::{Add, Div, Mul, Sub};
 
 use pulp::Simd;
 
-/// As many numbers as one vector register holds.
+/// As many numbers as one vector register holds, of the processor that pulp found at run time.
+///
+/// Vectors are added, subtracted, multiplied and divided lane by lane, multiplied by an `f32` from
+/// the left, and an `f32` is added from the right: `0.9 * m + 1.0`. Only operations that IEEE 754
+/// rounds one by one are here, no fused multiply-add and no approximate roots: a
+/// [`Rule`](crate::Rule) gives the same bits whatever the width of the vectors, and on every
+/// processor.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Lanes<S: Simd> {
+pub struct Lanes<S: Simd> {
     simd: S,
     values: S::f32s,
 }
@@ -37,33 +39,39 @@ impl<S: Simd> Lanes<S> {
         Self::new(simd, simd.splat_f32s(number))
     }
 
+    /// The square root of every lane, rounded as IEEE 754 asks; NaN below 0.
     #[inline(always)]
-    pub(crate) fn sqrt(self) -> Self {
+    #[must_use]
+    pub fn sqrt(self) -> Self {
         Self::new(self.simd, self.simd.sqrt_f32s(self.values))
     }
 
     /// The larger of both, lane by lane; `other` where either is NaN.
     #[inline(always)]
-    pub(crate) fn max(self, other: Self) -> Self {
+    #[must_use]
+    pub fn max(self, other: Self) -> Self {
         let larger = self.simd.greater_than_f32s(self.values, other.values);
         Self::new(self.simd, self.simd.select_f32s(larger, self.values, other.values))
     }
 
     /// The size of every lane.
     #[inline(always)]
-    pub(crate) fn abs(self) -> Self {
+    #[must_use]
+    pub fn abs(self) -> Self {
         Self::new(self.simd, self.simd.abs_f32s(self.values))
     }
 
     /// 0 where a lane is below 0 or NaN.
     #[inline(always)]
-    pub(crate) fn positive(self) -> Self {
+    #[must_use]
+    pub fn positive(self) -> Self {
         self.max(Self::splat(self.simd, 0.0))
     }
 
     /// 1, −1, or 0 where a lane is 0 or NaN.
     #[inline(always)]
-    pub(crate) fn sign(self) -> Self {
+    #[must_use]
+    pub fn sign(self) -> Self {
         let [zero, one, minus] = [0.0, 1.0, -1.0].map(|v| self.simd.splat_f32s(v));
         let positive = self.simd.greater_than_f32s(self.values, zero);
         let negative = self.simd.less_than_f32s(self.values, zero);

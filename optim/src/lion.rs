@@ -6,18 +6,20 @@
 )]
 
 use pulp::Simd;
-use serde::{Deserialize, Serialize};
 
 use crate::Error;
-use crate::error::{check_betas, check_decay};
-use crate::fused::{Fused, Kept, Moment, Rule, builds};
+use crate::checks::{check_betas, check_decay};
+use crate::fused::{Fused, builds};
 use crate::lanes::Lanes;
-use crate::memory::Slot;
 use crate::moments::Mean;
+use crate::rule::{Kept, Rule};
+use crate::slot::Slot;
+use crate::step::Step;
 
 /// Options of [`Lion`]; the default is the paper's, 0.9 and 0.99, and no weight decay.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct LionConfig {
     /// Share of the momentum in the direction, at least 0 and below 1.
     pub beta1: f64,
@@ -57,7 +59,7 @@ pub type Lion = Fused<LionConfig>;
 builds!(LionConfig, Lion);
 
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Factors {
+pub struct Factors {
     lr: f32,
     keep: f32,
     direction: Mean,
@@ -73,14 +75,14 @@ impl Rule for LionConfig {
         check_decay(Self::NAME, self.weight_decay)
     }
 
-    fn slots(&self) -> &'static [Slot] {
-        const { &[Slot::signed("exp_avg")] }
+    fn slots(&self) -> Vec<Slot> {
+        vec![Slot::signed("exp_avg")]
     }
 
-    fn factors(&self, _: &[f64], at: Moment) -> Factors {
+    fn factors(&self, _: &[f64], step: Step) -> Factors {
         Factors {
-            lr: at.lr as f32,
-            keep: (1.0 - at.lr * at.decay(self.weight_decay)) as f32,
+            lr: step.lr as f32,
+            keep: (1.0 - step.lr * step.decay(self.weight_decay)) as f32,
             direction: Mean::new(self.beta1),
             mean: Mean::new(self.beta2),
         }

@@ -1,32 +1,10 @@
 //! What an optimizer remembers between steps.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
-use crate::fused::MAX_SLOTS;
+use crate::slot::{MAX_SLOTS, Slot};
 use crate::{Error, State};
-
-/// A number that is remembered of every parameter.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Slot {
-    /// As `torch.optim` calls it.
-    pub(crate) name: &'static str,
-    /// What it is before the first step.
-    pub(crate) initial: f32,
-    /// Whether it is a mean or sum of squares, which no run makes negative.
-    pub(crate) squared: bool,
-}
-
-impl Slot {
-    /// A mean of gradients, or something else of any sign.
-    pub(crate) const fn signed(name: &'static str) -> Self {
-        Self { name, initial: 0.0, squared: false }
-    }
-
-    /// A mean or sum of squares.
-    pub(crate) const fn squared(name: &'static str) -> Self {
-        Self { name, initial: 0.0, squared: true }
-    }
-}
 
 /// Step number, single numbers and one slice for each slot.
 #[derive(Debug, Clone, PartialEq)]
@@ -36,21 +14,23 @@ pub(crate) struct Memory {
     pub(crate) step: u64,
     names: &'static [(&'static str, f64)],
     pub(crate) scalars: Vec<f64>,
-    slots: &'static [Slot],
+    slots: Vec<Slot>,
     tensors: Vec<Vec<f32>>,
 }
 
 impl Memory {
-    /// The memory before the first step. `initial` replaces the first value of squared slots.
+    /// The memory before the first step.
     pub(crate) fn new(
         owner: &'static str,
         n_params: usize,
-        slots: &'static [Slot],
+        slots: Vec<Slot>,
         names: &'static [(&'static str, f64)],
-        initial: f32,
     ) -> Self {
-        let first = |slot: &Slot| if slot.squared { initial } else { 0.0 };
-        let tensors = slots.iter().map(|slot| vec![first(slot); n_params]).collect();
+        for (i, slot) in slots.iter().enumerate() {
+            let twice = slots[..i].iter().any(|other| other.name == slot.name);
+            assert!(!twice, "{owner} has two slots {:?}", slot.name);
+        }
+        let tensors = slots.iter().map(|slot| vec![slot.first; n_params]).collect();
         let scalars = names.iter().map(|(_, value)| *value).collect();
         Self { owner, n_params, step: 0, names, scalars, slots, tensors }
     }
@@ -64,9 +44,9 @@ impl Memory {
         })
     }
 
-    /// One slot of all parameters.
-    pub(crate) fn tensor(&self, slot: usize) -> &[f32] {
-        &self.tensors[slot]
+    /// The slots of a range of parameters, to read.
+    pub(crate) fn kept(&self, range: &Range<usize>) -> Vec<&[f32]> {
+        self.tensors.iter().map(|tensor| &tensor[range.clone()]).collect()
     }
 
     /// How many numbers are remembered of a parameter.
@@ -75,7 +55,13 @@ impl Memory {
     }
 
     pub(crate) fn state(&self) -> State {
-        let mut state = State::new(self.owner, self.step);
+        let mut state = State {
+            version: State::VERSION,
+            optimizer: self.owner.to_owned(),
+            step: self.step,
+            scalars: BTreeMap::new(),
+            tensors: BTreeMap::new(),
+        };
         for (slot, tensor) in self.slots.iter().zip(&self.tensors) {
             state.tensors.insert(slot.name.to_owned(), tensor.clone());
         }
@@ -104,7 +90,7 @@ impl Memory {
         if let Some(tensor) = extra.or_else(|| state.scalars.keys().find(|key| !is_scalar(key))) {
             return Err(Error::StateExtra { optimizer, tensor: tensor.clone() });
         }
-        for slot in self.slots {
+        for slot in &self.slots {
             let tensor = slot.name;
             let values =
                 state.tensors.get(tensor).ok_or(Error::StateMissing { optimizer, tensor })?;
@@ -143,10 +129,9 @@ impl Memory {
 mod tests {
     use super::*;
 
-    const SLOTS: &[Slot] = &[Slot::signed("exp_avg"), Slot::squared("exp_avg_sq")];
-
     fn memory() -> Memory {
-        Memory::new("adam", 2, SLOTS, &[("product", 1.0)], 0.0)
+        let slots = vec![Slot::signed("exp_avg"), Slot::squared("exp_avg_sq")];
+        Memory::new("adam", 2, slots, &[("product", 1.0)])
     }
 
     fn saved() -> State {
@@ -164,6 +149,12 @@ mod tests {
         let message = loaded.load(state).unwrap_err().to_string();
         assert_eq!(loaded, memory());
         message
+    }
+
+    #[test]
+    #[should_panic(expected = "sgd has two slots \"buffer\"")]
+    fn slots_have_distinct_names() {
+        Memory::new("sgd", 1, vec![Slot::signed("buffer"), Slot::squared("buffer")], &[]);
     }
 
     #[test]

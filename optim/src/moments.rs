@@ -9,24 +9,15 @@
 )]
 
 use pulp::Simd;
-use serde::{Deserialize, Serialize};
 
-use crate::fused::Moment;
+use crate::decay::DecayKind;
 use crate::lanes::Lanes;
-use crate::memory::Slot;
+use crate::slot::Slot;
+use crate::step::Step;
 
-/// First and second moment.
-pub(crate) const MOMENTS: &[Slot] = &[Slot::signed("exp_avg"), Slot::squared("exp_avg_sq")];
-
-/// How weight decay enters the step.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum DecayKind {
-    /// As an L2 penalty: `g ← g + weight_decay·p` before anything else sees the gradient.
-    #[default]
-    L2,
-    /// Apart from the gradient: `p ← p·(1 − lr·weight_decay)`.
-    Decoupled,
+/// First and second moment, the second with this first value.
+pub(crate) fn slots(first: f32) -> Vec<Slot> {
+    vec![Slot::signed("exp_avg"), Slot::squared("exp_avg_sq").starting_at(first)]
 }
 
 /// A running mean, `beta·m + (1 − beta)·g`.
@@ -51,7 +42,7 @@ impl Mean {
 
 /// The numbers of a step with two moments.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Moments {
+pub struct Moments {
     mean: Mean,
     beta2: f32,
     weight2: f32,
@@ -66,13 +57,13 @@ pub(crate) struct Moments {
 
 impl Moments {
     /// Without bias correction or decay.
-    pub(crate) fn new([beta1, beta2]: [f64; 2], eps: f32, at: Moment) -> Self {
+    pub(crate) fn new([beta1, beta2]: [f64; 2], eps: f32, step: Step) -> Self {
         Self {
             mean: Mean::new(beta1),
             beta2: beta2 as f32,
             weight2: (1.0 - beta2) as f32,
             eps,
-            step_size: at.lr as f32,
+            step_size: step.lr as f32,
             root_scale: 1.0,
             penalty: 0.0,
             keep: 1.0,
@@ -80,18 +71,18 @@ impl Moments {
     }
 
     /// Divides the moments by `1 − beta1^t` and `1 − beta2^t`.
-    pub(crate) fn corrected(self, [beta1, beta2]: [f64; 2], at: Moment) -> Self {
+    pub(crate) fn corrected(self, [beta1, beta2]: [f64; 2], step: Step) -> Self {
         Self {
-            step_size: (at.lr / at.correction(beta1)) as f32,
-            root_scale: (1.0 / at.correction(beta2).sqrt()) as f32,
+            step_size: (step.lr / step.correction(beta1)) as f32,
+            root_scale: (1.0 / step.correction(beta2).sqrt()) as f32,
             ..self
         }
     }
 
-    pub(crate) fn decayed(self, kind: DecayKind, weight_decay: f64, at: Moment) -> Self {
+    pub(crate) fn decayed(self, kind: DecayKind, weight_decay: f64, step: Step) -> Self {
         match kind {
             DecayKind::L2 => Self { penalty: weight_decay as f32, ..self },
-            DecayKind::Decoupled => Self { keep: (1.0 - at.lr * weight_decay) as f32, ..self },
+            DecayKind::Decoupled => Self { keep: (1.0 - step.lr * weight_decay) as f32, ..self },
         }
     }
 

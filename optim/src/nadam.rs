@@ -6,18 +6,21 @@
 )]
 
 use pulp::Simd;
-use serde::{Deserialize, Serialize};
 
 use crate::Error;
-use crate::error::{check_moments, check_option};
-use crate::fused::{Fused, Kept, Moment, Rule, builds};
+use crate::checks::{check_moments, check_option};
+use crate::decay::DecayKind;
+use crate::fused::{Fused, builds};
 use crate::lanes::Lanes;
-use crate::memory::Slot;
-use crate::moments::{DecayKind, MOMENTS, Moments};
+use crate::moments::{Moments, slots};
+use crate::rule::{Kept, Rule};
+use crate::slot::Slot;
+use crate::step::Step;
 
 /// Options of [`NAdam`]; the default is that of `torch`, 0.9, 0.999, 1e-8, momentum decay 0.004.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct NAdamConfig {
     /// Decay of the mean of gradients, at least 0 and below 1.
     pub beta1: f64,
@@ -69,7 +72,7 @@ pub type NAdam = Fused<NAdamConfig>;
 builds!(NAdamConfig, NAdam);
 
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Factors {
+pub struct Factors {
     moments: Moments,
     /// What the gradient and the mean count in the step.
     of_gradient: f32,
@@ -97,28 +100,28 @@ impl Rule for NAdamConfig {
         check_option(Self::NAME, "momentum_decay", momentum_decay, |v| v >= 0.0, "at least 0")
     }
 
-    fn slots(&self) -> &'static [Slot] {
-        MOMENTS
+    fn slots(&self) -> Vec<Slot> {
+        slots(0.0)
     }
 
     fn scalars(&self) -> &'static [(&'static str, f64)] {
         &[("mu_product", 1.0)]
     }
 
-    fn advance(&self, scalars: &mut [f64], at: Moment) {
-        scalars[0] *= self.mu(at.step as f64);
+    fn advance(&self, scalars: &mut [f64], step: Step) {
+        scalars[0] *= self.mu(step.number as f64);
     }
 
-    fn factors(&self, scalars: &[f64], at: Moment) -> Factors {
-        let t = at.step as f64;
+    fn factors(&self, scalars: &[f64], step: Step) -> Factors {
+        let t = step.number as f64;
         let (mu, next, product) = (self.mu(t), self.mu(t + 1.0), scalars[0]);
         let betas = [self.beta1, self.beta2];
-        let moments = Moments::new(betas, self.eps, at);
+        let moments = Moments::new(betas, self.eps, step);
         Factors {
-            moments: moments.decayed(self.decay, at.decay(self.weight_decay), at),
-            of_gradient: (at.lr * (1.0 - mu) / (1.0 - product)) as f32,
-            of_mean: (at.lr * next / (1.0 - product * next)) as f32,
-            square_scale: (1.0 / at.correction(self.beta2)) as f32,
+            moments: moments.decayed(self.decay, step.decay(self.weight_decay), step),
+            of_gradient: (step.lr * (1.0 - mu) / (1.0 - product)) as f32,
+            of_mean: (step.lr * next / (1.0 - product * next)) as f32,
+            square_scale: (1.0 / step.correction(self.beta2)) as f32,
         }
     }
 

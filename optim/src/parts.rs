@@ -1,5 +1,7 @@
 //! Cutting work over slices into parts for several threads.
 
+use crate::threads::{available, join};
+
 /// Parameters below which work stays on one thread: another would be awake too late.
 const MIN_PART: usize = 1 << 14;
 
@@ -27,14 +29,14 @@ impl Cut for &mut [f32] {
 /// Runs `job` on the slices, in parts on several threads if there is enough of them.
 ///
 /// What the job does to an element must not depend on the others. `threads` bounds the parts; `None`
-/// is as many as the calling rayon pool has.
+/// is as many as there are.
 pub(crate) fn in_parts<C: Cut>(slices: C, threads: Option<usize>, job: &(impl Fn(C) + Sync)) {
     let most = slices.len() / MIN_PART;
-    // A small step must not ask rayon, which would start its threads.
+    // A small step must not ask how many there are: rayon would start them.
     if most < 2 {
         return job(slices);
     }
-    let threads = threads.unwrap_or_else(rayon::current_num_threads);
+    let threads = threads.unwrap_or_else(available);
     halve(slices, threads.min(most), job);
 }
 
@@ -45,7 +47,7 @@ fn halve<C: Cut>(slices: C, n_parts: usize, job: &(impl Fn(C) + Sync)) {
     let first = n_parts / 2;
     let at = (slices.len() * first / n_parts).next_multiple_of(ALIGN).min(slices.len());
     let (left, right) = slices.split_at(at);
-    rayon::join(|| halve(left, first, job), || halve(right, n_parts - first, job));
+    join(|| halve(left, first, job), || halve(right, n_parts - first, job));
 }
 
 #[cfg(test)]

@@ -1,13 +1,12 @@
 //! A learning rate that falls when a metric stops becoming better.
 
-use serde::{Deserialize, Serialize};
-
 use crate::Error;
-use crate::error::check_option;
+use crate::checks::check_option;
 
 /// Options of [`Plateau`]; the default is that of `torch`.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct PlateauConfig {
     /// What the rate is multiplied by, above 0 and below 1.
     pub factor: f32,
@@ -56,7 +55,8 @@ impl PlateauConfig {
 ///     [0.9, 0.8, 0.8, 0.8, 0.7].iter().map(|&loss| plateau.observe(&config, loss)).collect();
 /// assert_eq!(ratios, [1.0, 1.0, 1.0, 0.5, 0.5]);
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Plateau {
     ratio: f64,
     best: Option<f64>,

@@ -1,14 +1,13 @@
 //! Private training: every example's gradient is clipped, and their sum is blurred.
 
-use serde::{Deserialize, Serialize};
-
 use crate::Error;
-use crate::error::check_option;
+use crate::checks::check_option;
 use crate::slices::{add_scaled, check_same_length, scale, square_sum};
 
 /// Options of DP-SGD.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
 pub struct PrivateConfig {
     /// Longest gradient of one example, above 0.
     pub clip_norm: f32,

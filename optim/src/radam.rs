@@ -6,18 +6,21 @@
 )]
 
 use pulp::Simd;
-use serde::{Deserialize, Serialize};
 
 use crate::Error;
-use crate::error::check_moments;
-use crate::fused::{Fused, Kept, Moment, Rule, builds};
+use crate::checks::check_moments;
+use crate::decay::DecayKind;
+use crate::fused::{Fused, builds};
 use crate::lanes::Lanes;
-use crate::memory::Slot;
-use crate::moments::{DecayKind, MOMENTS, Moments};
+use crate::moments::{Moments, slots};
+use crate::rule::{Kept, Rule};
+use crate::slot::Slot;
+use crate::step::Step;
 
 /// Options of [`RAdam`]; the default is that of `torch`, 0.9, 0.999, 1e-8 and no weight decay.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct RAdamConfig {
     /// Decay of the mean of gradients, at least 0 and below 1.
     pub beta1: f64,
@@ -65,7 +68,7 @@ pub type RAdam = Fused<RAdamConfig>;
 builds!(RAdamConfig, RAdam);
 
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Factors {
+pub struct Factors {
     moments: Moments,
     /// What the mean is multiplied by.
     step_size: f32,
@@ -81,23 +84,23 @@ impl Rule for RAdamConfig {
         check_moments(Self::NAME, [self.beta1, self.beta2], self.eps, self.weight_decay)
     }
 
-    fn slots(&self) -> &'static [Slot] {
-        MOMENTS
+    fn slots(&self) -> Vec<Slot> {
+        slots(0.0)
     }
 
-    fn factors(&self, _: &[f64], at: Moment) -> Factors {
+    fn factors(&self, _: &[f64], step: Step) -> Factors {
         let betas = [self.beta1, self.beta2];
-        let correction = at.correction(self.beta2);
+        let correction = step.correction(self.beta2);
         let longest = 2.0 / (1.0 - self.beta2) - 1.0;
-        let length = longest - 2.0 * at.step as f64 * (1.0 - correction) / correction;
+        let length = longest - 2.0 * step.number as f64 * (1.0 - correction) / correction;
         let rectified = length > 5.0;
         let share = |length: f64| (length - 4.0) * (length - 2.0) / length;
         let trust =
             if rectified { (share(length) / share(longest) * correction).sqrt() } else { 1.0 };
-        let moments = Moments::new(betas, self.eps, at);
+        let moments = Moments::new(betas, self.eps, step);
         Factors {
-            moments: moments.decayed(self.decay, at.decay(self.weight_decay), at),
-            step_size: (at.lr / at.correction(self.beta1) * trust) as f32,
+            moments: moments.decayed(self.decay, step.decay(self.weight_decay), step),
+            step_size: (step.lr / step.correction(self.beta1) * trust) as f32,
             rectified,
         }
     }

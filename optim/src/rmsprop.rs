@@ -6,18 +6,20 @@
 )]
 
 use pulp::Simd;
-use serde::{Deserialize, Serialize};
 
 use crate::Error;
-use crate::error::{check_beta, check_decay, check_eps};
-use crate::fused::{Fused, Kept, Moment, Rule, builds};
+use crate::checks::{check_beta, check_decay, check_eps};
+use crate::fused::{Fused, builds};
 use crate::lanes::Lanes;
-use crate::memory::Slot;
 use crate::moments::Mean;
+use crate::rule::{Kept, Rule};
+use crate::slot::Slot;
+use crate::step::Step;
 
 /// Options of [`RmsProp`]; the default is that of `torch`: alpha 0.99, eps 1e-8, all else off.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct RmsPropConfig {
     /// Decay of the mean of squared gradients, at least 0 and below 1.
     pub alpha: f64,
@@ -64,7 +66,7 @@ pub type RmsProp = Fused<RmsPropConfig>;
 builds!(RmsPropConfig, RmsProp);
 
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Factors {
+pub struct Factors {
     lr: f32,
     weight_decay: f32,
     alpha: f32,
@@ -86,22 +88,22 @@ impl Rule for RmsPropConfig {
         check_decay(Self::NAME, self.weight_decay)
     }
 
-    fn slots(&self) -> &'static [Slot] {
+    fn slots(&self) -> Vec<Slot> {
         const SQUARE: Slot = Slot::squared("square_avg");
         const MEAN: Slot = Slot::signed("grad_avg");
         const BUFFER: Slot = Slot::signed("momentum_buffer");
         match (self.centered, self.momentum == 0.0) {
-            (false, true) => &[SQUARE],
-            (false, false) => &[SQUARE, BUFFER],
-            (true, true) => &[SQUARE, MEAN],
-            (true, false) => &[SQUARE, MEAN, BUFFER],
+            (false, true) => vec![SQUARE],
+            (false, false) => vec![SQUARE, BUFFER],
+            (true, true) => vec![SQUARE, MEAN],
+            (true, false) => vec![SQUARE, MEAN, BUFFER],
         }
     }
 
-    fn factors(&self, _: &[f64], at: Moment) -> Factors {
+    fn factors(&self, _: &[f64], step: Step) -> Factors {
         Factors {
-            lr: at.lr as f32,
-            weight_decay: at.decay(self.weight_decay) as f32,
+            lr: step.lr as f32,
+            weight_decay: step.decay(self.weight_decay) as f32,
             alpha: self.alpha as f32,
             weight: (1.0 - self.alpha) as f32,
             mean: Mean::new(self.alpha),

@@ -5,20 +5,20 @@
     reason = "what is not inlined into the dispatched loop is compiled for the oldest processor"
 )]
 
-use std::ops::Range;
-
 use pulp::Simd;
-use serde::{Deserialize, Serialize};
 
 use crate::Error;
-use crate::error::{check_moments, check_option};
-use crate::fused::{Fused, Kept, Moment, Rule, builds};
+use crate::checks::{check_moments, check_option};
+use crate::fused::{Fused, builds};
 use crate::lanes::Lanes;
-use crate::memory::{Memory, Slot};
+use crate::rule::{Kept, Rule};
+use crate::slot::Slot;
+use crate::step::Step;
 
 /// Options of [`ScheduleFreeAdamW`]; the default is that of the authors' code.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct ScheduleFreeAdamWConfig {
     /// Where between the last iterate (0) and their average (1) gradients are taken; above 0 and
     /// below 1.
@@ -85,7 +85,7 @@ pub type ScheduleFreeAdamW = Fused<ScheduleFreeAdamWConfig>;
 builds!(ScheduleFreeAdamWConfig, ScheduleFreeAdamW);
 
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Factors {
+pub struct Factors {
     first: bool,
     lr: f32,
     /// Share of `z` in `y`, and what `y` moves by the direction.
@@ -99,9 +99,9 @@ pub(crate) struct Factors {
 }
 
 impl ScheduleFreeAdamWConfig {
-    fn warmed(&self, at: Moment) -> f64 {
-        let rise = at.step as f64 / self.warmup_steps.max(1) as f64;
-        at.lr * rise.min(1.0)
+    fn warmed(&self, step: Step) -> f64 {
+        let rise = step.number as f64 / self.warmup_steps.max(1) as f64;
+        step.lr * rise.min(1.0)
     }
 }
 
@@ -120,35 +120,36 @@ impl Rule for ScheduleFreeAdamWConfig {
         check_option(owner, "weight_lr_power", power, in_range, "between 0 and 10")
     }
 
-    fn slots(&self) -> &'static [Slot] {
-        const { &[Slot::signed("z"), Slot::squared("exp_avg_sq")] }
+    fn slots(&self) -> Vec<Slot> {
+        vec![Slot::signed("z"), Slot::squared("exp_avg_sq")]
     }
 
     fn scalars(&self) -> &'static [(&'static str, f64)] {
         &[("lr_max", 0.0), ("weight", 0.0), ("weight_sum", 0.0)]
     }
 
-    fn advance(&self, scalars: &mut [f64], at: Moment) {
+    fn advance(&self, scalars: &mut [f64], step: Step) {
         let [lr_max, weight, weight_sum] = scalars else { return };
-        *lr_max = lr_max.max(self.warmed(at));
-        *weight = (at.step as f64).powf(self.r.into()) * lr_max.powf(self.weight_lr_power.into());
+        *lr_max = lr_max.max(self.warmed(step));
+        *weight =
+            (step.number as f64).powf(self.r.into()) * lr_max.powf(self.weight_lr_power.into());
         *weight_sum += *weight;
     }
 
-    fn factors(&self, scalars: &[f64], at: Moment) -> Factors {
+    fn factors(&self, scalars: &[f64], step: Step) -> Factors {
         let (weight, weight_sum) = (scalars[1], scalars[2]);
         let share = if weight_sum > 0.0 { weight / weight_sum } else { 0.0 };
-        let lr = self.warmed(at);
+        let lr = self.warmed(step);
         Factors {
-            first: at.step == 1,
+            first: step.number == 1,
             lr: lr as f32,
             share: share as f32,
             y_step: (lr * (1.0 - self.beta1 * (1.0 - share))) as f32,
             beta2: self.beta2 as f32,
             weight2: (1.0 - self.beta2) as f32,
-            root_scale: (1.0 / at.correction(self.beta2).sqrt()) as f32,
+            root_scale: (1.0 / step.correction(self.beta2).sqrt()) as f32,
             eps: self.eps,
-            weight_decay: at.decay(self.weight_decay) as f32,
+            weight_decay: step.decay(self.weight_decay) as f32,
         }
     }
 
@@ -163,12 +164,9 @@ impl Rule for ScheduleFreeAdamWConfig {
         *z = *z - f.lr * direction;
     }
 
-    fn average(&self, params: &mut [f32], memory: &Memory, range: Range<usize>) {
-        if memory.step == 0 {
-            return;
-        }
+    fn average(&self, params: &mut [f32], slots: &[&[f32]]) {
         let share = (1.0 - 1.0 / self.beta1) as f32;
-        for (y, &z) in params.iter_mut().zip(&memory.tensor(0)[range]) {
+        for (y, &z) in params.iter_mut().zip(slots[0]) {
             *y += share * (z - *y);
         }
     }

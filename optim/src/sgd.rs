@@ -6,17 +6,19 @@
 )]
 
 use pulp::Simd;
-use serde::{Deserialize, Serialize};
 
 use crate::Error;
-use crate::error::{check_beta, check_decay, check_option};
-use crate::fused::{Fused, Kept, Moment, Rule, builds};
+use crate::checks::{check_beta, check_decay, check_option};
+use crate::fused::{Fused, builds};
 use crate::lanes::Lanes;
-use crate::memory::Slot;
+use crate::rule::{Kept, Rule};
+use crate::slot::Slot;
+use crate::step::Step;
 
 /// Options of [`Sgd`]; the default is plain gradient descent, all zeros.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct SgdConfig {
     /// Share of the last direction that is kept, at least 0 and below 1.
     pub momentum: f32,
@@ -56,7 +58,7 @@ pub type Sgd = Fused<SgdConfig>;
 builds!(SgdConfig, Sgd);
 
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Factors {
+pub struct Factors {
     lr: f32,
     weight_decay: f32,
     /// Shares of the old buffer and of the gradient in the new buffer.
@@ -89,22 +91,21 @@ impl Rule for SgdConfig {
         Ok(())
     }
 
-    fn slots(&self) -> &'static [Slot] {
-        const BUFFER: Slot = Slot::signed("momentum_buffer");
-        if self.momentum == 0.0 { &[] } else { &[BUFFER] }
+    fn slots(&self) -> Vec<Slot> {
+        if self.momentum == 0.0 { vec![] } else { vec![Slot::signed("momentum_buffer")] }
     }
 
-    fn factors(&self, _: &[f64], at: Moment) -> Factors {
+    fn factors(&self, _: &[f64], step: Step) -> Factors {
         // The buffer of a first step is all zeros, so that 0·buf + 1·d is d.
         let (kept, added) =
-            if at.step == 1 { (0.0, 1.0) } else { (self.momentum, 1.0 - self.dampening) };
+            if step.number == 1 { (0.0, 1.0) } else { (self.momentum, 1.0 - self.dampening) };
         let (own, momentum) = match (self.momentum == 0.0, self.nesterov) {
             (true, _) => (1.0, 0.0),
             (false, true) => (1.0, self.momentum),
             (false, false) => (0.0, 1.0),
         };
-        let weight_decay = at.decay(self.weight_decay) as f32;
-        Factors { lr: at.lr as f32, weight_decay, kept, added, momentum, own }
+        let weight_decay = step.decay(self.weight_decay) as f32;
+        Factors { lr: step.lr as f32, weight_decay, kept, added, momentum, own }
     }
 
     #[inline(always)]

@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 /// The tensor names are those of `torch.optim` (`momentum_buffer`, `exp_avg`, `exp_avg_sq`); each
 /// tensor has as many elements as there are parameters. Options and learning rate are not part of
 /// it. Written to a file, tensors and [`scalars`](Self::scalars) must come back to the bit for the
-/// steps after it to be those of a run without a break.
+/// steps after it to be those of a run without a break: with the feature `serde` they are written as
+/// the integers with their bits, which brings infinities and NaN back too, in JSON and elsewhere.
 ///
 /// ```
 /// use optim::{Optimizer, SgdConfig};
@@ -27,6 +28,8 @@ use std::collections::BTreeMap;
 /// # Ok::<(), optim::Error>(())
 /// ```
 #[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
 pub struct State {
     /// [`State::VERSION`] of the library that made it.
     pub version: u32,
@@ -35,23 +38,14 @@ pub struct State {
     /// How many steps were taken.
     pub step: u64,
     /// Numbers that are not of one parameter, by name.
+    #[cfg_attr(feature = "serde", serde(with = "crate::bits::scalars"))]
     pub scalars: BTreeMap<String, f64>,
     /// The tensors by name.
+    #[cfg_attr(feature = "serde", serde(with = "crate::bits::tensors"))]
     pub tensors: BTreeMap<String, Vec<f32>>,
 }
 
 impl State {
     /// What the names and values of a state mean; a state of another version is refused.
     pub const VERSION: u32 = 2;
-
-    /// A state without tensors, to be filled with what was saved.
-    pub fn new(optimizer: &str, step: u64) -> Self {
-        Self {
-            version: Self::VERSION,
-            optimizer: optimizer.to_owned(),
-            step,
-            scalars: BTreeMap::new(),
-            tensors: BTreeMap::new(),
-        }
-    }
 }

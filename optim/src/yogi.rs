@@ -6,18 +6,21 @@
 )]
 
 use pulp::Simd;
-use serde::{Deserialize, Serialize};
 
 use crate::Error;
-use crate::error::{check_moments, check_option};
-use crate::fused::{Fused, Kept, Moment, Rule, builds};
+use crate::checks::{check_moments, check_option};
+use crate::decay::DecayKind;
+use crate::fused::{Fused, builds};
 use crate::lanes::Lanes;
-use crate::memory::Slot;
-use crate::moments::{DecayKind, MOMENTS, Moments};
+use crate::moments::{Moments, slots};
+use crate::rule::{Kept, Rule};
+use crate::slot::Slot;
+use crate::step::Step;
 
 /// Options of [`Yogi`]; the default is the paper's, 0.9, 0.999, 1e-3.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct YogiConfig {
     /// Decay of the mean of gradients, at least 0 and below 1.
     pub beta1: f64,
@@ -84,19 +87,15 @@ impl Rule for YogiConfig {
         check_option(Self::NAME, "initial_accumulator", initial, |v| v >= 0.0, "at least 0")
     }
 
-    fn slots(&self) -> &'static [Slot] {
-        MOMENTS
+    fn slots(&self) -> Vec<Slot> {
+        slots(self.initial_accumulator)
     }
 
-    fn initial(&self) -> f32 {
-        self.initial_accumulator
-    }
-
-    fn factors(&self, _: &[f64], at: Moment) -> Moments {
+    fn factors(&self, _: &[f64], step: Step) -> Moments {
         let betas = [self.beta1, self.beta2];
-        let moments = Moments::new(betas, self.eps, at);
-        let moments = if self.bias_correction { moments.corrected(betas, at) } else { moments };
-        moments.decayed(self.decay, at.decay(self.weight_decay), at)
+        let moments = Moments::new(betas, self.eps, step);
+        let moments = if self.bias_correction { moments.corrected(betas, step) } else { moments };
+        moments.decayed(self.decay, step.decay(self.weight_decay), step)
     }
 
     #[inline(always)]

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::process::Command;
 
 /// Direct dependencies of each crate that others reuse alone. A new name here is a decision:
-/// everyone who takes the crate takes it too.
+/// everyone who takes the crate takes it too, if it is not behind a feature (glob, rayon and serde of
+/// optim, serde of attn-core).
 const ALLOWED: [(&str, &[&str]); 4] = [
     ("attn-core", &["faer", "pulp", "rayon", "serde"]),
     ("optim", &["glob", "pulp", "rayon", "serde", "thiserror"]),

@@ -97,7 +97,8 @@ fn published_lr(name: &str) -> f32 {
         "adagrad" | "rmsprop" | "yogi" => 1e-2,
         "lion" => 1e-4,
         "schedule-free-adamw" => 2.5e-3,
-        _ => 1e-3,
+        "sgd" | "adam" | "amsgrad" | "adamw" | "radam" | "lamb" => 1e-3,
+        _ => panic!("no published learning rate of {name}: add it here"),
     }
 }
 

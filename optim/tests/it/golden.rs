@@ -193,6 +193,15 @@ fn every_case_of_the_file_is_compared() {
 }
 
 #[test]
+fn every_name_has_a_case_of_its_defaults() {
+    for name in OptimizerConfig::NAMES {
+        let defaults: OptimizerConfig = name.parse().unwrap();
+        let found = cases().iter().any(|(_, config)| *config == defaults);
+        assert!(found, "{name} has no golden case");
+    }
+}
+
+#[test]
 fn every_schedule() {
     let tensors = golden("tests/golden/schedules.safetensors");
     let restarts = |cycle_mult, cycles, min_ratio| Schedule::CosineRestarts {

@@ -1,11 +1,15 @@
 //! Learning-rate schedules: pure functions of the step number, and one that listens to a metric.
 
-use std::f64::consts::PI;
+mod anneal;
+mod curves;
+#[cfg(feature = "serde")]
+mod defaults;
 
-use serde::{Deserialize, Deserializer, Serialize};
-
-use crate::error::check_option;
+use crate::checks::check_option;
 use crate::{Error, PlateauConfig};
+use curves::{after, cosine, cycle_progress};
+
+pub use anneal::Anneal;
 
 /// How the learning rate changes over a run: `lr(step) = base_lr · factor(step, total_steps)`.
 ///
@@ -16,22 +20,26 @@ use crate::{Error, PlateauConfig};
 /// ```
 /// use optim::Schedule;
 ///
-/// let schedule: Schedule = serde_json::from_str(r#"{ "name": "cosine", "warmup": 0.1 }"#)?;
-/// assert_eq!(schedule, Schedule::Cosine { warmup: 0.1, min_ratio: 0.0 });
+/// let schedule = Schedule::Cosine { warmup: 0.1, min_ratio: 0.0 };
 /// schedule.validate()?;
 ///
 /// assert_eq!(schedule.factor(0, 1000), 0.01); // the first of 100 warm-up steps
 /// assert_eq!(schedule.factor(100, 1000), 1.0);
 /// assert!((schedule.factor(550, 1000) - 0.5).abs() < 1e-9);
 /// assert_eq!(schedule.factor(1000, 1000), 0.0);
+///
+/// # #[cfg(feature = "serde")]
+/// assert_eq!(serde_json::from_str::<Schedule>(r#"{ "name": "cosine", "warmup": 0.1 }"#)?, schedule);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "name", rename_all = "kebab-case", deny_unknown_fields)]
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(tag = "name", rename_all = "kebab-case", deny_unknown_fields))]
+#[non_exhaustive]
 pub enum Schedule {
     /// `1` throughout.
     #[default]
-    #[serde(deserialize_with = "no_options")]
+    #[cfg_attr(feature = "serde", serde(deserialize_with = "defaults::no_options"))]
     Constant,
     /// Rises linearly over the first `W = round(warmup·total)` steps, then stays at 1.
     ///
@@ -48,10 +56,10 @@ pub enum Schedule {
     /// `SequentialLR(milestones=[W])`. Loshchilov and Hutter, <https://arxiv.org/abs/1608.03983>.
     Cosine {
         /// Share of the run that warms up, in 0 to 1.
-        #[serde(default)]
+        #[cfg_attr(feature = "serde", serde(default))]
         warmup: f32,
         /// Where it ends, in 0 to 1.
-        #[serde(default)]
+        #[cfg_attr(feature = "serde", serde(default))]
         min_ratio: f32,
     },
     /// Multiplies by `gamma` every so many steps: `gamma^⌊step/every⌋`, which is
@@ -62,7 +70,7 @@ pub enum Schedule {
         /// Steps between two cuts, at least 1.
         every: u64,
         /// Factor of each cut, above 0 and at most 1.
-        #[serde(default = "tenth")]
+        #[cfg_attr(feature = "serde", serde(default = "defaults::tenth"))]
         gamma: f32,
     },
     /// `cycles` half cosines one after the other, each from 1 down to `min_ratio` and each
@@ -75,13 +83,13 @@ pub enum Schedule {
         /// How many, 1 to 64.
         cycles: u32,
         /// How much longer each is than the one before, 1 to 64.
-        #[serde(default = "once")]
+        #[cfg_attr(feature = "serde", serde(default = "defaults::once"))]
         cycle_mult: u32,
         /// Share of the run that warms up, in 0 to 1.
-        #[serde(default)]
+        #[cfg_attr(feature = "serde", serde(default))]
         warmup: f32,
         /// Where each cycle ends, in 0 to 1.
-        #[serde(default)]
+        #[cfg_attr(feature = "serde", serde(default))]
         min_ratio: f32,
     },
     /// `(1 − step/total)^power`, which is `PolynomialLR(total_iters=total, power)`, after a warm-up.
@@ -89,10 +97,10 @@ pub enum Schedule {
     /// With `power = 1` the rate falls linearly to 0.
     Polynomial {
         /// The exponent, above 0.
-        #[serde(default = "one")]
+        #[cfg_attr(feature = "serde", serde(default = "defaults::one"))]
         power: f32,
         /// Share of the run that warms up, in 0 to 1.
-        #[serde(default)]
+        #[cfg_attr(feature = "serde", serde(default))]
         warmup: f32,
     },
     /// Rises from `1/div_factor` to 1 in the first part of the run, then falls to
@@ -102,16 +110,16 @@ pub enum Schedule {
     /// final_div_factor, cycle_momentum=False)`. Smith and Topin, <https://arxiv.org/abs/1708.07120>.
     OneCycle {
         /// Share of the run that rises, in 0 to 1.
-        #[serde(default = "third")]
+        #[cfg_attr(feature = "serde", serde(default = "defaults::third"))]
         pct_start: f32,
         /// How many times smaller the first rate is, at least 1.
-        #[serde(default = "div_factor")]
+        #[cfg_attr(feature = "serde", serde(default = "defaults::div_factor"))]
         div_factor: f32,
         /// How many times smaller than the first rate the last is, at least 1.
-        #[serde(default = "final_div_factor")]
+        #[cfg_attr(feature = "serde", serde(default = "defaults::final_div_factor"))]
         final_div_factor: f32,
         /// The form of both parts.
-        #[serde(default)]
+        #[cfg_attr(feature = "serde", serde(default))]
         anneal: Anneal,
     },
     /// Multiplies by `factor` whenever a metric has not become better for `patience` epochs.
@@ -238,150 +246,10 @@ impl Schedule {
     }
 }
 
-/// The form of a rise or fall.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Anneal {
-    /// Half a cosine.
-    #[default]
-    Cosine,
-    /// A straight line.
-    Linear,
-}
-
-impl Anneal {
-    fn between(self, from: f64, to: f64, share: f64) -> f64 {
-        match self {
-            Self::Cosine => to + (from - to) * half_cosine(share),
-            Self::Linear => from + (to - from) * share,
-        }
-    }
-}
-
-/// From 1 at 0 to 0 at 1.
-fn half_cosine(share: f64) -> f64 {
-    0.5 * (1.0 + (PI * share).cos())
-}
-
-/// Half a cosine from 1 to `min_ratio`.
-fn cosine(share: f64, min_ratio: f32) -> f64 {
-    let floor = f64::from(min_ratio);
-    floor + (1.0 - floor) * half_cosine(share)
-}
-
-/// How far `step` is in its cycle.
-fn cycle_progress(step: f64, total: f64, cycles: u32, cycle_mult: u32) -> f64 {
-    let mult = f64::from(cycle_mult.max(1));
-    let lengths = (0..cycles.max(1)).map(|cycle| mult.powf(cycle.into()));
-    let unit = total / lengths.clone().sum::<f64>();
-    let mut begin = 0.0;
-    for length in lengths {
-        let end = begin + length * unit;
-        // A step that rounding puts just before a border belongs behind it.
-        if step < end - 1e-6 {
-            return ((step - begin) / (end - begin)).max(0.0);
-        }
-        begin = end;
-    }
-    1.0
-}
-
-/// A rise over the share `warmup` of the run, then `then(step, total)` of the rest of it.
-fn after(warmup: f32, step: u64, total: u64, then: impl Fn(f64, f64) -> f64) -> f64 {
-    let warmup = warmup_steps(warmup, total);
-    rise(step, warmup).unwrap_or_else(|| {
-        // With a warm-up as long as the run only its end is left, and 0/0 is avoided.
-        if step == total {
-            then(1.0, 1.0)
-        } else {
-            then((step - warmup) as f64, (total - warmup) as f64)
-        }
-    })
-}
-
-/// `round(share·total)`, at most `total`.
-fn warmup_steps(share: f32, total_steps: u64) -> u64 {
-    ((f64::from(share) * total_steps as f64).round() as u64).min(total_steps)
-}
-
-/// `(step + 1)/warmup_steps` while warming up.
-fn rise(step: u64, warmup_steps: u64) -> Option<f64> {
-    (step < warmup_steps).then(|| (step + 1) as f64 / warmup_steps as f64)
-}
-
-fn once() -> u32 {
-    1
-}
-
-fn one() -> f32 {
-    1.0
-}
-
-/// The defaults of `OneCycleLR`.
-fn third() -> f32 {
-    0.3
-}
-
-fn div_factor() -> f32 {
-    25.0
-}
-
-fn final_div_factor() -> f32 {
-    1e4
-}
-
-/// The default `gamma` of `StepLR`.
-fn tenth() -> f32 {
-    0.1
-}
-
-/// A variant without options: serde alone would let any key pass here.
-fn no_options<'de, D: Deserializer<'de>>(deserializer: D) -> Result<(), D::Error> {
-    #[derive(Deserialize)]
-    #[serde(deny_unknown_fields)]
-    struct NoOptions {}
-    NoOptions::deserialize(deserializer).map(|NoOptions {}| ())
-}
-
 #[cfg(test)]
 #[expect(clippy::float_cmp, reason = "these values are exact in binary")]
 mod tests {
     use super::*;
-
-    fn parse(json: &str) -> Result<Schedule, serde_json::Error> {
-        serde_json::from_str(json)
-    }
-
-    #[test]
-    fn names_are_kebab_case_and_defaults_apply() {
-        assert_eq!(parse(r#"{"name":"constant"}"#).unwrap(), Schedule::Constant);
-        assert_eq!(
-            parse(r#"{"name":"linear-warmup","warmup":0.05}"#).unwrap(),
-            Schedule::LinearWarmup { warmup: 0.05 }
-        );
-        assert_eq!(
-            parse(r#"{"name":"cosine"}"#).unwrap(),
-            Schedule::Cosine { warmup: 0.0, min_ratio: 0.0 }
-        );
-        assert_eq!(
-            parse(r#"{"name":"step","every":30}"#).unwrap(),
-            Schedule::Step { every: 30, gamma: 0.1 }
-        );
-    }
-
-    #[test]
-    fn unknown_keys_are_refused_even_without_options() {
-        for json in [
-            r#"{"name":"constant","warmup":0.1}"#,
-            r#"{"name":"cosine","warm_up":0.1}"#,
-            r#"{"name":"exponential","final_ratio":0.1,"gamma":0.9}"#,
-            r#"{"name":"cosinus"}"#,
-            r#"{"name":"polynomial","powr":2.0}"#,
-            r#"{"name":"reduce-on-plateau","patient":2}"#,
-        ] {
-            assert!(parse(json).is_err(), "{json}");
-        }
-    }
 
     #[test]
     fn options_are_checked() {

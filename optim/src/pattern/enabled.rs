@@ -1,0 +1,39 @@
+//! Patterns as of the shell.
+
+use crate::Error;
+
+/// A pattern for names: `*` is any run of characters, `?` any one, `[ab]` a or b.
+#[derive(Debug)]
+pub(crate) struct Pattern(glob::Pattern);
+
+impl Pattern {
+    /// Fails if the pattern is malformed.
+    pub(crate) fn new(text: &str) -> Result<Self, Error> {
+        glob::Pattern::new(text)
+            .map(Self)
+            .map_err(|error| Error::Pattern { pattern: text.to_owned(), problem: error.msg })
+    }
+
+    pub(crate) fn matches(&self, name: &str) -> bool {
+        self.0.matches(name)
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        self.0.as_str()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stars_marks_and_lists() {
+        let matches = |pattern, name| Pattern::new(pattern).unwrap().matches(name);
+        assert!(matches("*.attn.*", "blocks.0.attn.qkv.weight"));
+        assert!(matches("blocks.[01].norm?.weight", "blocks.1.norm2.weight"));
+        assert!(!matches("head.*", "blocks.0.head.weight"));
+        assert!(matches("head.bias", "head.bias"));
+        assert!(Pattern::new("[a").unwrap_err().to_string().contains("\"[a\" is malformed"));
+    }
+}
