@@ -324,6 +324,19 @@ pub enum Error {
         /// The hash the state names.
         found: String,
     },
+    /// A file beside a model is not the kind of file that is expected there.
+    #[error(
+        "{} cannot be used as the {kind} of a model: {problem}; name the right file, or delete this one to start afresh",
+        path.display()
+    )]
+    Sidecar {
+        /// The file.
+        path: PathBuf,
+        /// The kind that is expected.
+        kind: &'static str,
+        /// What does not fit.
+        problem: String,
+    },
     /// The state file is a valid weight file, but not a state of this server step.
     #[error(
         "{} is not a state of this server step: {problem}; delete it to start afresh",
