@@ -85,6 +85,17 @@ impl PendingFile {
     /// Creates the temporary file, next to where it will be, and removes those of programs that
     /// were killed.
     pub(crate) fn create(path: &Path) -> Result<Self, Error> {
+        // What any new file asks for; the system takes the umask off.
+        Self::with_mode(path, 0o666)
+    }
+
+    /// The same, of a file that only its owner can read.
+    pub(crate) fn create_secret(path: &Path) -> Result<Self, Error> {
+        Self::with_mode(path, 0o600)
+    }
+
+    #[cfg_attr(not(unix), expect(unused_variables, reason = "there are no such modes"))]
+    fn with_mode(path: &Path, mode: u32) -> Result<Self, Error> {
         check_target(path)?;
         let folder = folder_of(path)?;
         remove_stale(&folder);
@@ -92,9 +103,8 @@ impl PendingFile {
         builder.prefix(PREFIX).suffix(SUFFIX);
         #[cfg(unix)]
         {
-            // What any new file asks for; the system takes the umask off.
             use std::os::unix::fs::PermissionsExt;
-            builder.permissions(fs::Permissions::from_mode(0o666));
+            builder.permissions(fs::Permissions::from_mode(mode));
         }
         loop {
             let file = builder
@@ -108,6 +118,11 @@ impl PendingFile {
             }
             // Another program took it for a stale one between its creation and the lock.
         }
+    }
+
+    /// The name it will have.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
     }
 
     pub(crate) fn write_error(&self, source: io::Error) -> Error {

@@ -66,7 +66,7 @@ impl ModelWriter {
         }
         let shards = lists
             .into_iter()
-            .map(|list| TensorWriter::create(path, list, metadata, spare))
+            .map(|list| TensorWriter::new(PendingFile::create(path)?, list, metadata, spare))
             .collect::<Result<_, _>>()?;
         Ok(Self { path: path.to_owned(), shards, places, tensors })
     }

@@ -11,12 +11,17 @@ use crate::blocks::Block;
 use crate::dtype::{Kind, decode_floats, kind};
 use crate::privacy::PrivacyState;
 use crate::reject::Reason;
+use crate::sidecar::{SIDECAR_KEY, Sidecar};
 use crate::write::TensorWriter;
 use crate::{Dtype, Error, ServerStep, TensorInfo, WeightFile};
 
-const METADATA_KEY: &str = "aggregate";
+/// The memory of a center, `X.server` beside the model `X`.
+const SERVER: Sidecar = Sidecar::new("server", 1);
 
-/// The JSON in the state file's metadata.
+/// The metadata key of states that were written before there were sidecars.
+const EARLIER_KEY: &str = "aggregate";
+
+/// What a state says of itself.
 #[derive(Debug, Serialize, Deserialize)]
 struct Note {
     /// Name of the server step, whose memory it is.
@@ -30,14 +35,6 @@ struct Note {
     /// What private merging must remember.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     privacy: Option<PrivacyState>,
-}
-
-impl Note {
-    fn metadata(&self, path: &Path) -> Result<BTreeMap<String, String>, Error> {
-        let json = serde_json::to_string(self)
-            .map_err(|e| Error::State { path: path.to_owned(), problem: e.to_string() })?;
-        Ok([(METADATA_KEY.to_owned(), json)].into())
-    }
 }
 
 /// The name of what is remembered of a tensor.
@@ -74,12 +71,11 @@ impl SavedState {
             other => other?,
         };
         let error = |problem| Error::State { path: path.to_owned(), problem };
-        let json = file
-            .metadata()
-            .get(METADATA_KEY)
-            .ok_or_else(|| error(format!("its metadata has no key {METADATA_KEY:?}")))?;
-        let note: Note = serde_json::from_str(json)
-            .map_err(|e| error(format!("its metadata key {METADATA_KEY:?}: {e}")))?;
+        let note: Note = match file.metadata().get(EARLIER_KEY) {
+            Some(json) if !file.metadata().contains_key(SIDECAR_KEY) => serde_json::from_str(json)
+                .map_err(|e| error(format!("its metadata key {EARLIER_KEY:?}: {e}")))?,
+            _ => SERVER.note(&file)?,
+        };
         let expected = server_step.name();
         if note.optimizer != expected {
             return Err(error(format!("it is one of {:?}, not of {expected:?}", note.optimizer)));
@@ -167,7 +163,12 @@ impl StateWriter {
             let spec = |slot| (slot_name(tensor, slot), Dtype::F32, tensor.shape.clone());
             specs.extend(slots.iter().map(|slot| spec(slot)));
         }
-        let writer = TensorWriter::create(path, specs, &note.metadata(path)?, 0)?;
+        let writer = TensorWriter::new(
+            PendingFile::create(path)?,
+            specs,
+            &SERVER.metadata(path, &note)?,
+            0,
+        )?;
         Ok(Self { writer, note, places })
     }
 
@@ -184,7 +185,7 @@ impl StateWriter {
     /// Ends the state of the model with that hash: synced, but not yet under its name.
     pub(crate) fn finish(self, path: &Path, model_hash: String) -> Result<PendingFile, Error> {
         let note = Note { model: model_hash, ..self.note };
-        let (_, file) = self.writer.finish(&note.metadata(path)?)?;
+        let (_, file) = self.writer.finish(&SERVER.metadata(path, &note)?)?;
         Ok(file)
     }
 }

@@ -7,7 +7,8 @@ use std::path::Path;
 
 use crate::atomic::PendingFile;
 use crate::dtype::element_width;
-use crate::header::{MAX_HEADER_LEN, METADATA_KEY, PREFIX_LEN, header_bytes};
+use crate::header::{METADATA_KEY, PREFIX_LEN, header_bytes};
+use crate::problem::MAX_HEADER_LEN;
 use crate::tensor::shape_text;
 use crate::{Dtype, Error};
 
@@ -84,7 +85,16 @@ pub fn write_file(
     tensors: &[TensorRef<'_>],
     metadata: &BTreeMap<String, String>,
 ) -> Result<String, Error> {
-    let path = path.as_ref();
+    write_tensors(path.as_ref(), PendingFile::create, tensors, metadata)
+}
+
+/// The same into a temporary file that `create` makes.
+pub(crate) fn write_tensors(
+    path: &Path,
+    create: fn(&Path) -> Result<PendingFile, Error>,
+    tensors: &[TensorRef<'_>],
+    metadata: &BTreeMap<String, String>,
+) -> Result<String, Error> {
     let mut tensors = tensors.to_vec();
     tensors.sort_by(|a, b| layout_order((a.data.dtype(), a.name), (b.data.dtype(), b.name)));
     let mut names: Vec<_> = tensors.iter().map(|tensor| tensor.name).collect();
@@ -112,7 +122,7 @@ pub fn write_file(
         }
         specs.push(((*name).to_owned(), dtype, shape.to_vec()));
     }
-    let mut writer = TensorWriter::create(path, specs, metadata, 0)?;
+    let mut writer = TensorWriter::new(create(path)?, specs, metadata, 0)?;
     for (i, tensor) in tensors.iter().enumerate() {
         writer.write(i, 0, &tensor.data.bytes())?;
     }
@@ -137,10 +147,10 @@ pub(crate) struct TensorWriter {
 }
 
 impl TensorWriter {
-    /// Creates the temporary file, with room for a header with this metadata and `spare` bytes.
-    /// Names are unique, sizes do not overflow.
-    pub(crate) fn create(
-        path: &Path,
+    /// Begins a file with room for a header with this metadata and `spare` bytes. Names are unique,
+    /// sizes do not overflow.
+    pub(crate) fn new(
+        file: PendingFile,
         specs: Vec<(String, Dtype, Vec<usize>)>,
         metadata: &BTreeMap<String, String>,
         spare: usize,
@@ -149,7 +159,7 @@ impl TensorWriter {
         let header_len = (header_len + spare).next_multiple_of(PREFIX_LEN as usize);
         let json_len = header_len as u64 - PREFIX_LEN;
         if json_len > MAX_HEADER_LEN {
-            return Err(Error::HeaderLen { path: path.to_owned(), header_len: json_len });
+            return Err(Error::HeaderLen { path: file.path().to_owned(), header_len: json_len });
         }
         let mut end = header_len as u64;
         let starts = specs
@@ -160,7 +170,7 @@ impl TensorWriter {
                 start
             })
             .collect();
-        Ok(Self { file: PendingFile::create(path)?, specs, starts, header_len })
+        Ok(Self { file, specs, starts, header_len })
     }
 
     /// Writes elements of a tensor, from `start` on.

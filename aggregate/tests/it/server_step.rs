@@ -99,7 +99,8 @@ fn eight_rounds_of_momentum_follow_the_formula() {
             let slots = ["double", "half", "single"].map(|name| format!("{name}.momentum_buffer"));
             assert_eq!(names, slots);
             assert!(state.tensors().iter().all(|t| t.dtype == Dtype::F32));
-            let note = &state.metadata()["aggregate"];
+            let note = &state.metadata()["sidecar"];
+            assert!(note.starts_with(r#"{"kind":"server","version":1,"note":{"#), "{note}");
             let model = aggregate::hash_file(folder.path("out")).unwrap();
             assert!(note.contains(&format!("\"model\":\"{model}\"")), "{note}");
             assert!(note.contains("\"step\":8"), "{note}");
@@ -195,7 +196,7 @@ fn what_is_no_state_is_refused() {
         assert_eq!(folder.merged(), [0.0, 0.0]);
     };
     let good = f32_tensor("w.momentum_buffer", &[2], &[0.0, 0.0]);
-    refuse("sgd", good, "other", "its metadata has no key \"aggregate\"");
+    refuse("sgd", good, "other", "its metadata has no key \"sidecar\"");
     refuse("adam", good, "aggregate", "it is one of \"adam\", not of \"sgd\"");
     refuse(
         "sgd",
@@ -209,6 +210,30 @@ fn what_is_no_state_is_refused() {
     folder.save_bytes("state", b"garbage!");
     let error = folder.merge(&updates, &in_place(&folder, MOMENTUM)).unwrap_err();
     assert!(matches!(error, Error::Format { .. }), "{error}");
+}
+
+/// What builds wrote before there were sidecars goes on to the same bits.
+#[test]
+fn a_state_of_an_earlier_build_is_read() {
+    let folder = Folder::new();
+    folder.save_f32("out", &[0.0, 8.0]);
+    let updates = [Update::new(folder.save_f32("a", &[1.0, 2.0]), 1.0)];
+    let merge = || folder.merge(&updates, &in_place(&folder, MOMENTUM)).unwrap();
+    merge();
+    let file = WeightFile::open(folder.path("state")).unwrap();
+    let kept = file.read_f32("w.momentum_buffer").unwrap();
+    let record = &file.metadata()["sidecar"];
+    let record: serde_json::Value = serde_json::from_str(record).unwrap();
+    let model = std::fs::read(folder.path("out")).unwrap();
+    merge();
+    let expected = std::fs::read(folder.path("out")).unwrap();
+
+    folder.save_bytes("out", &model);
+    let metadata = [("aggregate".to_owned(), record["note"].to_string())].into();
+    let tensor = f32_tensor("w.momentum_buffer", &[2], &kept);
+    aggregate::write_file(folder.path("state"), &[tensor], &metadata).unwrap();
+    assert_eq!(merge().summary.step, Some(2));
+    assert_eq!(std::fs::read(folder.path("out")).unwrap(), expected);
 }
 
 #[test]
