@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use aggregate::WeightFile;
 use anyhow::{Context, anyhow, ensure};
 use attn_core::EncoderConfig;
-use preprocess::Pipeline;
+use preprocess::{FittedStep, Pipeline};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -134,7 +134,7 @@ impl Meta {
         let job = Job {
             data: read.data,
             window: read.window,
-            preprocess: read.preprocess.steps().iter().map(|step| step.config()).collect(),
+            preprocess: read.preprocess.steps().iter().map(FittedStep::config).collect(),
             model: ModelConfig::from(&read.model),
             train: read.train,
             federation: read.federation,

@@ -88,9 +88,10 @@ pub(super) fn run(args: &SimulateArgs, threads: usize, output: Output) -> anyhow
     let (mut fedavg, mut centralised) = (None, None);
     if args.centralised && stop.now().is_none() {
         let plain = run.plain_fedavg()?;
-        fedavg = Some(match plain == run {
-            true => last.clone(),
-            false => plain_fedavg(&start, &plain, arm, output)?,
+        fedavg = Some(if plain == run {
+            last.clone()
+        } else {
+            plain_fedavg(&start, &plain, arm, output)?
         });
         let model = train_centralised(&start, &run, arm, &segments, output)?;
         centralised = Some(evaluate(&model, &dataset, &test, Precision::F32, threads)?);

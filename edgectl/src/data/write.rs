@@ -58,9 +58,9 @@ impl Dataset {
                     names.label.as_ref().map(|_| label.cloned().unwrap_or_default()),
                     names.split.as_ref().map(|_| segment.split.name().to_owned()),
                 ];
-                let values = values.iter().map(|v| match v.is_nan() {
-                    true => String::new(),
-                    false => v.to_string(),
+                let values = values.iter().map(|v| {
+                    // A missing value is an empty cell.
+                    if v.is_nan() { String::new() } else { v.to_string() }
                 });
                 writer.write_record(cells.into_iter().flatten().chain(values))?;
                 *time += 1;

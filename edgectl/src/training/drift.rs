@@ -1,29 +1,44 @@
 //! What corrects a node's drift while it trains, and what it remembers of it from round to round.
 
-use std::collections::BTreeMap;
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use aggregate::{TensorData, TensorRef, WeightFile, write_file};
+use aggregate::{Sidecar, TensorData, TensorRef, WeightFile};
 use anyhow::{Context, ensure};
 use optim::{
     control_variate, control_variate_update, dynamic_regularizer, dynamic_regularizer_update,
     proximal,
 };
+use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::Checkpoint;
 use crate::run::NodeSide;
 
 /// Names of the two vectors in the file: after the last round, and before it.
 const NAMES: [&str; 2] = ["after", "before"];
-/// The metadata key with the hash of the model that the last round started from.
-const BASE_KEY: &str = "base";
+
+const VARIATE: Sidecar = Sidecar::new("variate", 1);
+
+#[derive(Serialize, Deserialize)]
+struct Note {
+    /// Hash of the model that the last round started from.
+    base: Option<String>,
+}
 
 /// `OUT.variate`: what a node remembers, beside its update.
 pub fn variate_path(out: &Path) -> PathBuf {
-    let mut name = OsString::from(out);
-    name.push(".variate");
-    PathBuf::from(name)
+    VARIATE.path(out)
+}
+
+/// Opens a memory; that of an earlier build has its base as the one key of its metadata.
+fn open(path: &Path) -> anyhow::Result<(WeightFile, Note)> {
+    let file = WeightFile::open(path)?;
+    let is_old = file.metadata().keys().all(|key| key == "base")
+        && NAMES.iter().all(|name| file.tensor(name).is_some());
+    if is_old {
+        let base = file.metadata().get("base").cloned();
+        return Ok((file, Note { base }));
+    }
+    Ok(VARIATE.open(path)?)
 }
 
 /// A node side with the vectors that it takes: how it enters the gradient.
@@ -57,9 +72,8 @@ impl Drift {
         let n = start.params.len();
         drift.own = vec![0.0; n];
         if let Some(path) = path.filter(|path| path.exists()) {
-            let file = WeightFile::open(path)?;
-            let same_round =
-                base.is_some() && file.metadata().get(BASE_KEY).map(String::as_str) == base;
+            let (file, note) = open(path)?;
+            let same_round = base.is_some() && note.base.as_deref() == base;
             drift.own = file.read_f32(NAMES[usize::from(same_round)])?;
             let sound = drift.own.len() == n && drift.own.iter().all(|v| v.is_finite());
             ensure!(
@@ -112,8 +126,7 @@ impl Drift {
             let tensor =
                 |name, values| TensorRef { name, shape: &shape, data: TensorData::F32(values) };
             let tensors = [tensor(NAMES[0], &after), tensor(NAMES[1], &self.own)];
-            let base = base.map(|base| (BASE_KEY.to_owned(), base.to_owned()));
-            write_file(path, &tensors, &BTreeMap::from_iter(base))?;
+            VARIATE.write(path, &Note { base: base.map(str::to_owned) }, &tensors)?;
         }
         Ok(control)
     }

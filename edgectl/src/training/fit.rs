@@ -66,7 +66,7 @@ impl<'a> Fit<'a> {
         let config = start.meta.run.train();
         let mut optimizer = config.optimizer.build_for(groups)?;
         optimizer.set_threads(options.threads);
-        let mut state = State::fresh(start, set, options);
+        let mut state = State::fresh(start, set, options)?;
         if options.resume {
             let path = options.state.context("resume needs a place for its state")?;
             state = State::read(path, &state, optimizer.as_mut())?;
@@ -316,6 +316,11 @@ impl<'a> Fit<'a> {
         Err(Diverged::new(message).into())
     }
 
+    /// Whether the center merges by how well its model did on the node's rows.
+    fn center_needs_start_loss(&self) -> bool {
+        self.start.meta.run.federation().rules.reduce.name() == "q-fedavg"
+    }
+
     fn save_state(&self) -> anyhow::Result<()> {
         match self.options.state {
             Some(path) => self.state.write(path, self.optimizer.as_ref()),
@@ -342,6 +347,10 @@ impl<'a> Fit<'a> {
         ] {
             // JSON has no NaN.
             train_metrics.extend(value.filter(|v| v.is_finite()).map(|v| (name.to_owned(), v)));
+        }
+        if self.center_needs_start_loss() {
+            let loss = metrics(self.start, self.set, Precision::F32, self.options.threads).loss;
+            train_metrics.insert("start_loss".to_owned(), loss);
         }
         if self.noise.is_some() {
             // Measured on the rows without privacy: they stay here.

@@ -1,10 +1,10 @@
 //! Private training: the key of its randomness, and gradients window by window.
 
-use std::ffi::OsString;
 use std::fs;
-use std::io::{ErrorKind, Write};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use aggregate::Sidecar;
 use anyhow::Context;
 use attn_core::Workspace;
 use optim::{PrivateConfig, PrivateSum};
@@ -12,6 +12,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha20Rng;
 use rand_distr::StandardNormal;
 use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
 
 use super::step::Step;
 use crate::windows::WindowBuffer;
@@ -34,25 +35,13 @@ impl NoiseKey {
     pub(super) fn secret(state: Option<&Path>, resume: bool) -> anyhow::Result<Self> {
         let path = state.map(key_path);
         if let Some(path) = path.as_deref().filter(|path| resume && path.exists()) {
-            let bytes = fs::read(path).with_context(|| format!("{}", path.display()))?;
-            let key = bytes.try_into().ok().with_context(|| {
-                format!(
-                    "{}: not the key of a run; remove it to go on with a new one",
-                    path.display()
-                )
-            })?;
-            return Ok(Self(key));
+            let (_, note) = KEY.open::<Note>(path).context("remove it to go on with a new key")?;
+            return Ok(Self(note.key));
         }
         let mut key = [0; 32];
         getrandom::fill(&mut key).context("the system gives no secret numbers")?;
         if let Some(path) = path {
-            let place = || format!("{}: cannot write the key of private training", path.display());
-            let folder = path.parent().filter(|p| !p.as_os_str().is_empty());
-            // A temporary file is its owner's alone.
-            let mut file = tempfile::NamedTempFile::new_in(folder.unwrap_or(Path::new(".")))
-                .with_context(place)?;
-            file.write_all(&key).with_context(place)?;
-            file.persist(&path).map_err(|e| e.error).with_context(place)?;
+            KEY.write_secret(&path, &Note { key }, &[])?;
         }
         Ok(Self(key))
     }
@@ -88,11 +77,16 @@ impl NoiseKey {
     }
 }
 
-/// `STATE.key`
+/// `STATE.key`, which only its owner can read.
+const KEY: Sidecar = Sidecar::new("key", 1);
+
+#[derive(Serialize, Deserialize)]
+struct Note {
+    key: [u8; 32],
+}
+
 fn key_path(state: &Path) -> PathBuf {
-    let mut name = OsString::from(state);
-    name.push(".key");
-    PathBuf::from(name)
+    KEY.path(state)
 }
 
 /// Buffers for gradients of single windows.
@@ -150,7 +144,9 @@ impl PrivateLanes {
         }
         grads.copy_from_slice(first.sum.finish(options, n_expected, noise));
         let mut total = Step::default();
-        steps.into_iter().for_each(|step| total.add(step));
+        for step in steps {
+            total.add(step);
+        }
         Ok(total)
     }
 }

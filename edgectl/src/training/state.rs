@@ -1,11 +1,9 @@
 //! The state of a run beside its output: weights, optimizer and position, so that it can go on.
 
-use std::collections::BTreeMap;
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use aggregate::{TensorData, TensorRef, WeightFile};
-use anyhow::{Context, bail, ensure};
+use aggregate::{Sidecar, TensorData, TensorRef};
+use anyhow::{Context, ensure};
 use optim::{Guard, Optimizer, Plateau, Schedule};
 use serde::{Deserialize, Serialize};
 
@@ -13,17 +11,15 @@ use super::options::TrainOptions;
 use super::range_test::{MOST_TRIAL_STEPS, RangeTest};
 use crate::checkpoint::Checkpoint;
 use crate::job::LearningRate;
-use crate::windows::WindowSet;
+use crate::windows::{Window, WindowSet};
 
-const METADATA_KEY: &str = "edgectl-state";
-const FORMAT: u32 = 2;
+/// What a run can go on from.
+const STATE: Sidecar = Sidecar::new("state", 3);
 const OPTIMIZER_PREFIX: &str = "optimizer.";
 
 /// `OUT.state`: not `.safetensors`, so that a pattern for updates does not match it.
 pub fn state_path(out: &Path) -> PathBuf {
-    let mut name = OsString::from(out);
-    name.push(".state");
-    PathBuf::from(name)
+    STATE.path(out)
 }
 
 /// How far a run is.
@@ -67,14 +63,11 @@ pub(super) struct State {
 }
 
 #[derive(Serialize, Deserialize)]
-struct Record {
-    format: u32,
+struct Note {
     fingerprint: String,
     position: Position,
-    optimizer: String,
-    optimizer_version: u32,
-    optimizer_step: u64,
-    optimizer_scalars: BTreeMap<String, f64>,
+    /// The optimizer's, without its tensors.
+    optimizer: optim::State,
 }
 
 impl State {
@@ -83,44 +76,39 @@ impl State {
         start: &Checkpoint,
         set: &WindowSet<'_>,
         options: TrainOptions<'_>,
-    ) -> Self {
-        Self {
+    ) -> anyhow::Result<Self> {
+        // Only a run that can be resumed needs to be recognised.
+        let fingerprint = match options.state {
+            Some(_) => fingerprint(start, set, options)?,
+            None => String::new(),
+        };
+        Ok(Self {
             params: start.params.clone(),
             best: Vec::new(),
             position: Position::default(),
-            // Only a run that can be resumed needs to be recognised.
-            fingerprint: options
-                .state
-                .map_or_else(String::new, |_| fingerprint(start, set, options)),
-        }
+            fingerprint,
+        })
     }
 
     pub(super) fn write(&self, path: &Path, optimizer: &dyn Optimizer) -> anyhow::Result<()> {
-        let kept = optimizer.state();
-        let names: Vec<(String, &Vec<f32>)> = [("params", &self.params), ("best", &self.best)]
-            .into_iter()
-            .map(|(name, values)| (name.to_owned(), values))
-            .chain(
-                kept.tensors.iter().map(|(n, values)| (format!("{OPTIMIZER_PREFIX}{n}"), values)),
-            )
-            .collect();
-        let shapes: Vec<[usize; 1]> = names.iter().map(|(_, values)| [values.len()]).collect();
-        let tensors: Vec<TensorRef<'_>> = names
+        let mut kept = optimizer.state();
+        let memory = std::mem::take(&mut kept.tensors);
+        let memory = memory.iter().map(|(name, v)| (format!("{OPTIMIZER_PREFIX}{name}"), v));
+        let own = [("params", &self.params), ("best", &self.best)];
+        let all: Vec<(String, &Vec<f32>)> =
+            own.into_iter().map(|(name, v)| (name.to_owned(), v)).chain(memory).collect();
+        let shapes: Vec<[usize; 1]> = all.iter().map(|(_, values)| [values.len()]).collect();
+        let tensors: Vec<TensorRef<'_>> = all
             .iter()
             .zip(&shapes)
             .map(|((name, values), shape)| TensorRef { name, shape, data: TensorData::F32(values) })
             .collect();
-        let record = Record {
-            format: FORMAT,
+        let note = Note {
             fingerprint: self.fingerprint.clone(),
             position: self.position.clone(),
-            optimizer: kept.optimizer,
-            optimizer_version: kept.version,
-            optimizer_step: kept.step,
-            optimizer_scalars: kept.scalars,
+            optimizer: kept,
         };
-        let json = serde_json::to_string(&record).context("the state's metadata")?;
-        aggregate::write_file(path, &tensors, &BTreeMap::from([(METADATA_KEY.to_owned(), json)]))?;
+        STATE.write(path, &note, &tensors)?;
         Ok(())
     }
 
@@ -135,19 +123,9 @@ impl State {
             path.exists(),
             "{shown}: there is no state to resume from; leave out --resume to start from the beginning"
         );
-        let file = WeightFile::open(path)?;
-        let Some(json) = file.metadata().get(METADATA_KEY) else {
-            bail!("{shown}: not the state of a training run");
-        };
-        let record: Record =
-            serde_json::from_str(json).with_context(|| format!("{shown}: the state is damaged"))?;
+        let (file, mut note) = STATE.open::<Note>(path)?;
         ensure!(
-            record.format == FORMAT,
-            "{shown}: state format {}, this program reads {FORMAT}",
-            record.format
-        );
-        ensure!(
-            record.fingerprint == fresh.fingerprint,
+            note.fingerprint == fresh.fingerprint,
             "{shown}: the state is of another run: start model, data, seed or [train] options differ; leave out --resume to start from the beginning"
         );
         let params = file.read_f32("params")?;
@@ -158,51 +136,56 @@ impl State {
             params.len(),
             fresh.params.len()
         );
-        let mut tensors = BTreeMap::new();
         for info in file.tensors() {
             if let Some(name) = info.name.strip_prefix(OPTIMIZER_PREFIX) {
-                tensors.insert(name.to_owned(), file.read_f32(&info.name)?);
+                let values = file.read_f32(&info.name)?;
+                note.optimizer.tensors.insert(name.to_owned(), values);
             }
         }
-        let kept = optim::State {
-            version: record.optimizer_version,
-            optimizer: record.optimizer,
-            step: record.optimizer_step,
-            scalars: record.optimizer_scalars,
-            tensors,
-        };
-        optimizer.load_state(&kept).with_context(|| format!("{shown}: the optimizer's state"))?;
-        Ok(Self { params, best, position: record.position, fingerprint: record.fingerprint })
+        optimizer
+            .load_state(&note.optimizer)
+            .with_context(|| format!("{shown}: the optimizer's state"))?;
+        Ok(Self { params, best, position: note.position, fingerprint: note.fingerprint })
     }
 }
 
 /// Hash of what must be the same for a resumed run to be the run it was: start, options, node and
 /// windows. The number of epochs may grow, except where the learning rate follows it.
-fn fingerprint(start: &Checkpoint, set: &WindowSet<'_>, options: TrainOptions<'_>) -> String {
-    let mut config = start.meta.run.train().clone();
-    if matches!(
-        config.schedule,
-        Schedule::Constant | Schedule::Step { .. } | Schedule::ReduceOnPlateau(_)
-    ) {
-        config.epochs = 0;
-    }
+fn fingerprint(
+    start: &Checkpoint,
+    set: &WindowSet<'_>,
+    options: TrainOptions<'_>,
+) -> anyhow::Result<String> {
+    let run = &start.meta.run;
+    let mut train = run.train().clone();
     let mut hasher = blake3::Hasher::new();
-    if config.lr == LearningRate::Auto {
+    if train.lr == LearningRate::Auto {
         // The test of learning rates is no longer than the run.
-        let per_epoch = set.windows().len().div_ceil(config.windows_per_step()) as u64;
-        let planned = u64::from(start.meta.run.train().epochs).saturating_mul(per_epoch);
+        let per_epoch = set.windows().len().div_ceil(train.windows_per_step()) as u64;
+        let planned = u64::from(train.epochs).saturating_mul(per_epoch);
         hasher.update(&planned.min(MOST_TRIAL_STEPS).to_le_bytes());
     }
-    hasher.update(format!("{config:?} {} {}", options.node, options.rounds).as_bytes());
-    hasher.update(format!("{:?} {:?}", start.meta.model, start.meta.provenance.round).as_bytes());
+    if matches!(
+        train.schedule,
+        Schedule::Constant | Schedule::Step { .. } | Schedule::ReduceOnPlateau(_)
+    ) {
+        train.epochs = 0;
+    }
+    let federation = &run.federation().rules;
+    let told = (&train, options.node, options.rounds, start.meta.provenance.round);
+    let all = (told, &start.meta.model, federation.correction, federation.server);
+    hasher.update(&serde_json::to_vec(&all).context("the state's fingerprint")?);
     for value in &start.params {
         hasher.update(&value.to_le_bytes());
     }
-    for window in set.windows() {
-        hasher.update(format!("{window:?}").as_bytes());
+    for Window { segment, start, len, label, end } in set.windows() {
+        let label = label.map_or(u64::MAX, u64::from);
+        for number in [*segment as u64, *start as u64, *len as u64, label, *end as u64] {
+            hasher.update(&number.to_le_bytes());
+        }
     }
     set.hash_values(|bytes| {
         hasher.update(bytes);
     });
-    hasher.finalize().to_hex().to_string()
+    Ok(hasher.finalize().to_hex().to_string())
 }

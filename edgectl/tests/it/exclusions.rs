@@ -21,20 +21,15 @@ fn pair(first: Value, second: Value, says: [&'static str; 2]) -> Pair {
     Pair { first, second, says, train: &[], simulate: &[] }
 }
 
-fn pairs() -> Vec<Pair> {
+/// Private training, and what would tell of its rows.
+fn private_pairs() -> Vec<Pair> {
     let train = |value: Value| json!({ "train": value });
-    let federation = |value: Value| json!({ "federation": value });
-    let sgd = || json!({ "optimizer": { "name": "sgd" }, "schedule": { "name": "constant" } });
-    let scaffold = || json!({ "train": sgd(), "federation": { "correction": "scaffold" } });
-    let dyn_step = || json!({ "name": "dyn", "alpha": 0.1, "population": 3 });
     let private = || {
         json!({
             "window": { "stride": 20 },
             "train": { "augment": { "shift": 0 }, "private": { "clip_norm": 1.0, "noise_multiplier": 1.0 } },
         })
     };
-    let privacy = || json!({ "privacy": { "clip_norm": 1.0, "noise_multiplier": 1.0 } });
-    let median = || federation(json!({ "reduce": { "name": "median" } }));
     let plateau = || json!({ "schedule": { "name": "reduce-on-plateau" } });
     let validation = || json!({ "validation": { "fraction": 0.5, "by": "time" } });
     vec![
@@ -60,6 +55,26 @@ fn pairs() -> Vec<Pair> {
             ["train.private", "train_stride"],
         ),
         pair(private(), train(json!({ "augment": { "shift": 2 } })), ["train.private", "shift"]),
+    ]
+}
+
+/// SCAFFOLD, and what makes its variates say nothing.
+fn scaffold_pairs() -> Vec<Pair> {
+    let train = |value: Value| json!({ "train": value });
+    let federation = |value: Value| json!({ "federation": value });
+    let sgd = || json!({ "optimizer": { "name": "sgd" }, "schedule": { "name": "constant" } });
+    let scaffold = || json!({ "train": sgd(), "federation": { "correction": "scaffold" } });
+    let dyn_step = || json!({ "name": "dyn", "alpha": 0.1, "population": 3 });
+    let private = || {
+        json!({
+            "window": { "stride": 20 },
+            "train": { "augment": { "shift": 0 }, "private": { "clip_norm": 1.0, "noise_multiplier": 1.0 } },
+        })
+    };
+    let privacy = || json!({ "privacy": { "clip_norm": 1.0, "noise_multiplier": 1.0 } });
+    let median = || federation(json!({ "reduce": { "name": "median" } }));
+    let plateau = || json!({ "schedule": { "name": "reduce-on-plateau" } });
+    vec![
         Pair {
             train: &["--optimizer", "adamw"],
             ..pair(
@@ -97,6 +112,23 @@ fn pairs() -> Vec<Pair> {
             ..pair(scaffold(), median(), ["scaffold", "median"])
         },
         pair(scaffold(), federation(privacy()), ["scaffold", "private merging"]),
+    ]
+}
+
+/// `FedDyn`, and rules of the center.
+fn center_pairs() -> Vec<Pair> {
+    let train = |value: Value| json!({ "train": value });
+    let federation = |value: Value| json!({ "federation": value });
+    let dyn_step = || json!({ "name": "dyn", "alpha": 0.1, "population": 3 });
+    let private = || {
+        json!({
+            "window": { "stride": 20 },
+            "train": { "augment": { "shift": 0 }, "private": { "clip_norm": 1.0, "noise_multiplier": 1.0 } },
+        })
+    };
+    let privacy = || json!({ "privacy": { "clip_norm": 1.0, "noise_multiplier": 1.0 } });
+    let median = || federation(json!({ "reduce": { "name": "median" } }));
+    vec![
         Pair {
             simulate: &["--server", "dyn:alpha=0.1,population=3"],
             ..pair(
@@ -142,6 +174,11 @@ fn pairs() -> Vec<Pair> {
             )
         },
     ]
+}
+
+fn pairs() -> Vec<Pair> {
+    let all = [private_pairs(), scaffold_pairs(), center_pairs()];
+    all.into_iter().flatten().collect()
 }
 
 /// Puts what `overlay` has over what `value` has, table by table; a rule is replaced as a whole.
