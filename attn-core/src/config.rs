@@ -341,14 +341,7 @@ pub(crate) mod tests {
         assert!(message(positions).contains("table of positions"));
         assert!(message(|c| c.task = Task::Classification { n_classes: 0 }).contains("outputs"));
         assert_eq!(small().validate(), Ok(()));
-    }
-
-    #[test]
-    fn the_default_is_a_model_of_the_size_it_states() {
-        let config = EncoderConfig::default();
-        assert_eq!(config.validate(), Ok(()));
-        let (layout, _) = crate::layout::lay_out(&config);
-        assert!((70_000..80_000).contains(&layout.n_params()), "{}", layout.n_params());
+        assert_eq!(EncoderConfig::default().validate(), Ok(()));
     }
 
     #[test]

@@ -139,4 +139,10 @@ mod tests {
         assert_eq!((head.shape.as_slice(), &head.range), ([3, 8].as_slice(), &slots.head.weight));
         assert_eq!(layout.get("blocks.1.attn.qkv.weight").expect("qkv").shape, [24, 8]);
     }
+
+    #[test]
+    fn the_default_model_has_the_size_it_states() {
+        let (layout, _) = lay_out(&EncoderConfig::default());
+        assert!((70_000..80_000).contains(&layout.n_params()), "{}", layout.n_params());
+    }
 }

@@ -154,10 +154,10 @@ impl<'a> RowsMut<'a> {
     /// # Panics
     /// If these are not `rows` rows of `width` values.
     pub(crate) fn check(&self, name: &str, rows: usize, width: usize) {
-        assert_eq!(
-            (self.len(), self.width()),
-            (rows, width),
-            "attention: rows and width of {name}, found and expected"
+        let (found_rows, found_width) = (self.len(), self.width());
+        assert!(
+            (found_rows, found_width) == (rows, width),
+            "attention: {name} has {found_rows} rows of {found_width}, {rows} rows of {width} are needed"
         );
     }
 }
@@ -186,6 +186,12 @@ mod tests {
     #[should_panic(expected = "7 values are no whole rows of 3")]
     fn part_of_a_row_panics() {
         let _ = RowsMut::new(&mut [0.0; 7], 3);
+    }
+
+    #[test]
+    #[should_panic(expected = "d_q has 2 rows of 3, 3 rows of 2 are needed")]
+    fn rows_of_another_shape_panic() {
+        RowsMut::new(&mut [0.0; 6], 3).check("d_q", 3, 2);
     }
 
     #[test]
