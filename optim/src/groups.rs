@@ -39,7 +39,8 @@ impl ParamGroups {
     }
 
     /// Groups by the names of tensors, which are given with their sizes in the order in which they
-    /// lie in the flat slice. With patterns in `trainable`, what matches none of them is frozen.
+    /// lie in the flat slice. With names in `trainable`, all others are frozen. With the feature
+    /// `glob` names may be patterns here and in the groups.
     ///
     /// # Errors
     /// If a group is not valid, a pattern matches no tensor, or nothing is left to train.

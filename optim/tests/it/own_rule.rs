@@ -104,3 +104,29 @@ fn its_options_are_checked() {
     let message = Fused::new(Own { first: 0.0 }, &ParamGroups::whole(1)).unwrap_err().to_string();
     assert_eq!(message, "own: first must be above 0");
 }
+
+/// A rule that wants to remember more than there is room for.
+struct Greedy;
+
+impl Rule for Greedy {
+    const NAME: &'static str = "greedy";
+    type Factors = ();
+
+    fn check(&self) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn slots(&self) -> Vec<Slot> {
+        ["a", "b", "c", "d"].map(Slot::signed).to_vec()
+    }
+
+    fn factors(&self, _: &[f64], _: Step) {}
+
+    fn update<S: Simd>(&(): &(), _: &mut Lanes<S>, _: Lanes<S>, _: &mut Kept<S>) {}
+}
+
+#[test]
+#[should_panic(expected = "greedy has more than 3 slots")]
+fn it_has_at_most_three_slots() {
+    let _ = Fused::new(Greedy, &ParamGroups::whole(1));
+}
