@@ -147,7 +147,7 @@ impl Checkpoint {
     /// Fails if a pattern of the run matches no parameter, or nothing is left to train.
     pub(super) fn check_patterns(&self) -> anyhow::Result<()> {
         self.param_groups()?;
-        self.kept_local(&self.meta.run.federation().keep_local)?;
+        self.kept_local(&self.meta.run.federation().rules.keep_local)?;
         Ok(())
     }
 

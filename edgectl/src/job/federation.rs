@@ -1,7 +1,5 @@
 //! `[federation]`: rounds, and the rules of the merge.
 
-use std::ops::Deref;
-
 use aggregate::Rules;
 use serde::{Deserialize, Serialize};
 
@@ -41,15 +39,6 @@ impl FederationConfig {
 impl Default for FederationConfig {
     fn default() -> Self {
         Self { rounds: 20, rules: Rules::default(), holdout: Vec::new() }
-    }
-}
-
-/// The rules are read as the table has them: beside the other keys.
-impl Deref for FederationConfig {
-    type Target = Rules;
-
-    fn deref(&self) -> &Rules {
-        &self.rules
     }
 }
 
@@ -104,14 +93,17 @@ mod tests {
 
         let full = r#"{"rounds":3,"reduce":{"name":"centred-clipping","radius":null,"steps":5},"bucket":2,"server":{"name":"sgd","lr":0.5,"momentum":0.9,"nesterov":false},"weights":"uniform","keep_local":["*norm*"],"correction":"scaffold","population":4,"max_deviation":20.0,"holdout":["x"]}"#;
         let config: FederationConfig = serde_json::from_str(full).expect("valid");
-        assert_eq!((config.bucket, config.population), (Some(2), Some(4)));
-        assert_eq!((config.correction, config.weights), (Correction::Scaffold, Weights::Uniform));
-        assert_eq!(config.max_deviation, Limit::at(20.0));
+        assert_eq!((config.rules.bucket, config.rules.population), (Some(2), Some(4)));
+        assert_eq!(
+            (config.rules.correction, config.rules.weights),
+            (Correction::Scaffold, Weights::Uniform)
+        );
+        assert_eq!(config.rules.max_deviation, Limit::at(20.0));
         assert_eq!(serde_json::to_string(&config).expect("valid"), full);
 
         let off = plain.replace("\"holdout\"", "\"max_deviation\":0.0,\"holdout\"");
         let config: FederationConfig = serde_json::from_str(&off).expect("valid");
-        assert_eq!(config.max_deviation, Limit::OFF);
+        assert_eq!(config.rules.max_deviation, Limit::OFF);
     }
 
     #[test]

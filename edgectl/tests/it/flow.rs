@@ -207,6 +207,39 @@ fn simulate_compares_with_plain_averaging_and_with_one_model() {
     }
 }
 
+/// The rows that a federation is compared with are what a run gives that was asked for plainly.
+#[test]
+fn comparison_rows_are_real_runs_whatever_the_federation_does() {
+    let folder = federation();
+    let at = folder.path();
+    let sgd = crate::support::JOB
+        .replace("lr = 3e-3", "lr = 0.1\noptimizer = { name = \"sgd\" }")
+        .replace("server = { name = \"sgd\", lr = 1.0, momentum = 0.5 }", "");
+    let run = |job: &str| {
+        std::fs::write(at.join("job.toml"), job).expect("written");
+        json(at, &["simulate", "--config", "job.toml", "--out", "run", "--centralised"])
+    };
+    let plain = run(&sgd);
+    assert_eq!(plain["fedavg"], plain["final"], "a plain job is its own baseline");
+    for lines in [
+        "correction = \"scaffold\"",
+        "server = { name = \"dyn\", alpha = 0.1, population = 3 }",
+        "server = { name = \"adam\", lr = 0.1 }",
+        "reduce = { name = \"median\" }\nbucket = 2",
+        "weights = \"uniform\"",
+        "keep_local = [\"*norm*\"]",
+        "max_deviation = \"off\"",
+    ] {
+        let report = run(&sgd.replace("rounds = 3", &format!("rounds = 3\n{lines}")));
+        assert_eq!(report["fedavg"], plain["final"], "{lines}");
+        assert_eq!(report["centralised"], plain["centralised"], "{lines}");
+    }
+    let report = run(&sgd.replace("epochs = 2", "epochs = 2\nproximal = 2.0"));
+    assert_ne!(report["final"], plain["final"], "the pull is felt");
+    assert_eq!(report["fedavg"], plain["final"], "proximal");
+    assert_eq!(report["centralised"], plain["centralised"], "proximal");
+}
+
 #[test]
 fn a_time_budget_ends_training_with_the_model_saved() {
     let folder = federation();
