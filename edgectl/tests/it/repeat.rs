@@ -1,5 +1,7 @@
 //! The same seed gives the same bytes: threads, resume, order of files, simulate.
 
+use std::path::Path;
+
 use crate::support::{bytes, federation, json, ok, trained};
 
 #[test]
@@ -77,30 +79,41 @@ fn a_resumed_run_gives_the_bytes_of_an_uninterrupted_one() {
     assert_eq!(bytes(at, "whole.safetensors"), bytes(at, "parts.safetensors"));
 }
 
+/// Runs the command, sends it a signal once it has told of some epochs, and waits for its end.
+#[cfg(unix)]
+fn signalled(folder: &Path, args: &[&str], signal: &str) -> std::process::Output {
+    use std::io::BufRead;
+    let mut child = std::process::Command::new(assert_cmd::cargo::cargo_bin("edgectl"))
+        .current_dir(folder)
+        .args(args)
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    let mut lines = std::io::BufReader::new(child.stderr.take().expect("piped")).lines();
+    let told = lines.by_ref().any(|line| line.is_ok_and(|line| line.starts_with("epoch ")));
+    assert!(told, "it ended before an epoch");
+    let id = child.id().to_string();
+    let kill = std::process::Command::new("kill").args([signal, &id]).status();
+    assert!(kill.expect("kill runs").success());
+    // Nobody else reads what it says from now on.
+    lines.for_each(drop);
+    child.wait_with_output().expect("it ends")
+}
+
 #[test]
 #[cfg(unix)]
 fn ctrl_c_saves_what_was_learned_and_resume_goes_on() {
     let folder = federation();
     let at = folder.path();
-    let job = crate::support::JOB.replace("epochs = 2", "epochs = 400");
+    let job = crate::support::JOB.replace("epochs = 2", "epochs = 2000");
     std::fs::write(at.join("job.toml"), job).expect("written");
     ok(at, &["train", "--config", "job.toml", "--out", "whole.safetensors"]);
-    let child = std::process::Command::new(assert_cmd::cargo::cargo_bin("edgectl"))
-        .current_dir(at)
-        .args(["train", "--config", "job.toml", "--out", "cut.safetensors", "--json"])
-        .stdout(std::process::Stdio::piped())
-        .spawn()
-        .expect("it starts");
-    std::thread::sleep(std::time::Duration::from_millis(120));
-    let killed = std::process::Command::new("kill")
-        .args(["-INT", &child.id().to_string()])
-        .status()
-        .expect("kill runs");
-    assert!(killed.success());
-    let output = child.wait_with_output().expect("it ends");
+    let args = ["train", "--config", "job.toml", "--out", "cut.safetensors", "--json"];
+    let output = signalled(at, &args, "-INT");
     assert!(output.status.success(), "an interrupted run that saved is a success");
     let report: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
-    assert!(report["stopped"] == "interrupted" || report["epochs"] == 400, "{report}");
+    assert!(report["stopped"] == "interrupted" || report["epochs"] == 2000, "{report}");
     ok(at, &["train", "--config", "job.toml", "--out", "cut.safetensors", "--resume"]);
     assert_eq!(bytes(at, "whole.safetensors"), bytes(at, "cut.safetensors"));
 }
@@ -184,25 +197,7 @@ fn without_a_base_the_order_of_different_updates_does_not_matter() {
 fn a_termination_signal_saves_what_was_learned() {
     let folder = federation();
     let at = folder.path();
-    let child = std::process::Command::new(assert_cmd::cargo::cargo_bin("edgectl"))
-        .current_dir(at)
-        .args([
-            "train",
-            "--config",
-            "job.toml",
-            "--out",
-            "m.safetensors",
-            "--epochs",
-            "1000000",
-            "-q",
-        ])
-        .spawn()
-        .expect("it starts");
-    std::thread::sleep(std::time::Duration::from_millis(500));
-    let id = child.id().to_string();
-    assert!(
-        std::process::Command::new("kill").args(["-TERM", &id]).status().expect("runs").success()
-    );
-    assert!(child.wait_with_output().expect("it ends").status.success());
+    let args = ["train", "--config", "job.toml", "--out", "m.safetensors", "--epochs", "100000"];
+    assert!(signalled(at, &args, "-TERM").status.success());
     json(at, &["eval", "--model", "m.safetensors", "--data", "data"]);
 }
