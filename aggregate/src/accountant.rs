@@ -5,40 +5,7 @@ use std::num::NonZeroU64;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-/// A number that the accountant cannot use.
-#[derive(Debug, Clone, Copy, PartialEq, thiserror::Error)]
-#[non_exhaustive]
-pub enum AccountantError {
-    /// The share of the nodes that is drawn in a round is not one.
-    #[error("the sampling rate is {found}, expected above 0 and at most 1")]
-    SamplingRate {
-        /// The value that was given.
-        found: f64,
-    },
-    /// The noise multiplier is negative, zero or not finite.
-    #[error("the noise multiplier is {found}, expected a finite number above 0")]
-    NoiseMultiplier {
-        /// The value that was given.
-        found: f64,
-    },
-    /// Delta is not a probability, or a certain one.
-    #[error("delta is {found}, expected above 0 and below 1")]
-    Delta {
-        /// The value that was given.
-        found: f64,
-    },
-    /// The count's noise alone costs as much as count and sum together may, or more.
-    #[error(
-        "the deviation of the count's noise is {found}, expected a finite number above {limit}, \
-         half the noise multiplier"
-    )]
-    CountNoise {
-        /// The value that was given.
-        found: f64,
-        /// What it must exceed.
-        limit: f64,
-    },
-}
+use crate::Error;
 
 /// Rounds of the same kind, one after the other.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -75,7 +42,7 @@ struct Run {
 /// }
 /// assert_eq!(accountant.n_rounds(), 1000);
 /// assert!((accountant.epsilon(1e-5)? - 1.712).abs() < 1e-3);
-/// # Ok::<(), aggregate::AccountantError>(())
+/// # Ok::<(), aggregate::Error>(())
 /// ```
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -90,11 +57,7 @@ impl Accountant {
     ///
     /// # Errors
     /// If the rate is not above 0 and at most 1, or the multiplier not finite and above 0.
-    pub fn record(
-        &mut self,
-        sampling_rate: f64,
-        noise_multiplier: f64,
-    ) -> Result<(), AccountantError> {
+    pub fn record(&mut self, sampling_rate: f64, noise_multiplier: f64) -> Result<(), Error> {
         let round = Run { sampling_rate, noise_multiplier, n_rounds: NonZeroU64::MIN };
         round.check()?;
         match self.runs.last_mut() {
@@ -116,9 +79,9 @@ impl Accountant {
     ///
     /// # Errors
     /// If `delta` is not above 0 and below 1.
-    pub fn epsilon(&self, delta: f64) -> Result<f64, AccountantError> {
+    pub fn epsilon(&self, delta: f64) -> Result<f64, Error> {
         if !(delta > 0.0 && delta < 1.0) {
-            return Err(AccountantError::Delta { found: delta });
+            return Err(option("delta", delta, "above 0 and below 1"));
         }
         let at_order = |order: f64| {
             let rdp = |run: &Run| run.n_rounds.get() as f64 * run.rdp(order);
@@ -146,10 +109,10 @@ fn checked_runs<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Run>, 
 }
 
 impl Run {
-    fn check(&self) -> Result<(), AccountantError> {
+    fn check(&self) -> Result<(), Error> {
         let rate = self.sampling_rate;
         if !(rate > 0.0 && rate <= 1.0) {
-            return Err(AccountantError::SamplingRate { found: rate });
+            return Err(option("sampling_rate", rate, "above 0 and at most 1"));
         }
         check_multiplier(self.noise_multiplier)
     }
@@ -196,11 +159,15 @@ fn ln_mix(q: f64, x: f64) -> f64 {
     if x < 700.0 { (q * x.exp_m1()).ln_1p() } else { x + (q + (1.0 - q) * (-x).exp()).ln() }
 }
 
-fn check_multiplier(found: f64) -> Result<(), AccountantError> {
+fn option(option: &'static str, value: f64, expected: &'static str) -> Error {
+    Error::PrivacyOption { option, value, expected }
+}
+
+fn check_multiplier(found: f64) -> Result<(), Error> {
     if found > 0.0 && found.is_finite() {
         Ok(())
     } else {
-        Err(AccountantError::NoiseMultiplier { found })
+        Err(option("noise_multiplier", found, "a finite number above 0"))
     }
 }
 
@@ -217,17 +184,21 @@ fn check_multiplier(found: f64) -> Result<(), AccountantError> {
 /// ```
 /// let z_sum = aggregate::adaptive_noise_multiplier(1.0, 5.0)?;
 /// assert!((z_sum - 1.00504).abs() < 1e-5);
-/// # Ok::<(), aggregate::AccountantError>(())
+/// # Ok::<(), aggregate::Error>(())
 /// ```
 ///
 /// # Errors
 /// If `z` is not finite and above 0, or `sigma_b` not finite and above `z / 2`.
-pub fn adaptive_noise_multiplier(z: f64, sigma_b: f64) -> Result<f64, AccountantError> {
+pub fn adaptive_noise_multiplier(z: f64, sigma_b: f64) -> Result<f64, Error> {
     check_multiplier(z)?;
     let limit = z / 2.0;
     let share = limit / sigma_b;
     if !(sigma_b.is_finite() && sigma_b > limit && share < 1.0) {
-        return Err(AccountantError::CountNoise { found: sigma_b, limit });
+        return Err(option(
+            "count_noise",
+            sigma_b,
+            "a finite number above half the noise multiplier",
+        ));
     }
     Ok(z / ((1.0 - share) * (1.0 + share)).sqrt())
 }
@@ -325,7 +296,7 @@ mod tests {
     #[test]
     fn equal_rounds_are_one_run_and_json_keeps_them() {
         let mut kept = Accountant::default();
-        assert_eq!(kept.epsilon(1e-5), Ok(0.0));
+        assert_eq!(kept.epsilon(1e-5).ok(), Some(0.0));
         for (q, z) in [(0.1, 1.1), (0.1, 1.1), (0.3, 1.1), (0.1, 1.1)] {
             kept.record(q, z).unwrap();
         }
@@ -347,10 +318,15 @@ mod tests {
         let mut kept = Accountant::default();
         for rate in [0.0, -0.1, 1.1, f64::NAN] {
             let error = kept.record(rate, 1.0).unwrap_err();
-            assert!(matches!(error, AccountantError::SamplingRate { .. }), "{error}");
+            assert!(
+                matches!(error, Error::PrivacyOption { option: "sampling_rate", .. }),
+                "{error}"
+            );
         }
         for z in [0.0, -1.0, f64::INFINITY, f64::NAN] {
-            let expected = format!("the noise multiplier is {z}, expected a finite number above 0");
+            let expected = format!(
+                "noise_multiplier of private merging is {z}, expected a finite number above 0"
+            );
             assert_eq!(kept.record(0.5, z).unwrap_err().to_string(), expected);
             assert!(adaptive_noise_multiplier(z, 10.0).is_err());
         }

@@ -7,100 +7,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rayon::prelude::*;
 
-use crate::blocks::Block;
-use crate::dtype::{Kind, element_width, first_invalid, kind};
+use crate::base::Base;
+use crate::median::median;
 use crate::patterns::Patterns;
 use crate::reject::{Reason, Rejected};
-use crate::select::median;
-use crate::{Error, Options, Reducer, TensorInfo, Tolerance, WeightFile};
+use crate::tensor::unsupported;
+use crate::{Error, Options, Reducer, TensorInfo, Tolerance, Update, WeightFile};
 
 /// An update may claim so many times the median of all local steps, and no more.
 const MOST_STEPS: f64 = 1000.0;
 
 /// Up to this many updates stay open from the checks to the sum; of more, each read opens its file.
 const MAX_OPEN_FILES: usize = 128;
-
-/// One node's weight file and what is known about it.
-///
-/// The caller reads node, base and weight from wherever it keeps them; a file of unknown origin has
-/// neither node nor base.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Update {
-    /// The safetensors file.
-    pub path: PathBuf,
-    /// Who made it. One node counts once; files without a node are never taken for duplicates.
-    pub node: Option<String>,
-    /// Content hash of the model file it was trained from.
-    pub base: Option<String>,
-    /// Whether it may lack tensors of the base, which it then does not move. Without a base all
-    /// updates must have the same tensors.
-    pub partial: bool,
-    /// Its weight in the mean, usually the number of examples: finite and at least 0. An update of
-    /// weight 0 is checked and listed, and does not influence the result.
-    pub weight: f64,
-    /// How many versions its base is older than the base of the merge.
-    pub age: u64,
-    /// The length of its local training, for [`Reducer::Nova`](crate::Reducer::Nova): the number of
-    /// steps, or what [`nova_steps`](crate::nova_steps) makes of it.
-    pub steps: f64,
-}
-
-impl Update {
-    /// An update of unknown origin.
-    pub fn new(path: impl Into<PathBuf>, weight: f64) -> Self {
-        let (node, base) = (None, None);
-        Self { path: path.into(), node, base, partial: false, weight, age: 0, steps: 1.0 }
-    }
-}
-
-/// The model the nodes started from.
-#[derive(Debug)]
-pub(crate) struct Base {
-    pub(crate) file: WeightFile,
-    pub(crate) hash: String,
-}
-
-impl Base {
-    pub(crate) fn open(path: &Path) -> Result<Self, Error> {
-        let file = WeightFile::open(path)?;
-        if let Some(tensor) = unsupported(file.tensors()) {
-            return Err(Error::Dtype {
-                path: path.to_owned(),
-                tensor: tensor.name.clone(),
-                dtype: tensor.dtype,
-                expected: "a float, an integer or a boolean",
-            });
-        }
-        let hash = file.content_hash()?;
-        Ok(Self { file, hash })
-    }
-
-    /// Reads the bytes of a block, which must hold valid values.
-    pub(crate) fn read_block(&self, block: Block, bytes: &mut Vec<u8>) -> Result<(), Error> {
-        let tensor = &self.file.tensors()[block.tensor];
-        bytes.resize(block.n_elements * element_width(tensor.dtype), 0);
-        self.file.read_at(tensor, block.start, bytes)?;
-        match first_invalid(tensor.dtype, bytes) {
-            None => Ok(()),
-            Some((index, _)) => Err(self.value_error(tensor, block.start + index)),
-        }
-    }
-
-    /// Fails if a value in it is not finite.
-    pub(crate) fn check_finite(&self) -> Result<(), Error> {
-        match self.file.first_invalid()? {
-            Some(Reason::Value { tensor, index, .. }) => {
-                Err(Error::BaseValue { path: self.file.path().to_owned(), tensor, index })
-            }
-            _ => Ok(()),
-        }
-    }
-
-    pub(crate) fn value_error(&self, tensor: &TensorInfo, index: usize) -> Error {
-        let path = self.file.path().to_owned();
-        Error::BaseValue { path, tensor: tensor.name.clone(), index }
-    }
-}
 
 /// An update that passed the checks made on one file alone.
 #[derive(Debug)]
@@ -445,10 +363,6 @@ fn most_common<T>(
 fn other_base(expected: &str, update: &Update) -> Option<Reason> {
     let found = update.base.as_deref().filter(|&found| found != expected)?;
     Some(Reason::Base { expected: expected.to_owned(), found: found.to_owned() })
-}
-
-fn unsupported(tensors: &[TensorInfo]) -> Option<&TensorInfo> {
-    tensors.iter().find(|tensor| kind(tensor.dtype) == Kind::Unsupported)
 }
 
 fn reject(update: &Update, reason: Reason) -> Rejected {

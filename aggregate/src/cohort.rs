@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::admit::{Base, Input};
+use crate::admit::Input;
+use crate::base::Base;
 use crate::blocks::Block;
 use crate::rows::Element;
 use crate::{Error, TensorInfo, WeightFile};

@@ -3,7 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
-use crate::{Dtype, FormatProblem, Rejected};
+use crate::problem::MAX_HEADER_LEN;
+use crate::{Dtype, FormatProblem, Reason, Rejected};
 
 /// Why a file could not be read, written or merged; every message names the file or the tensor and
 /// says what to do.
@@ -98,7 +99,7 @@ pub enum Error {
         "cannot write {}: its header would have {header_len} bytes, the format allows {}; \
          shorten the metadata",
         path.display(),
-        crate::header::MAX_HEADER_LEN
+        MAX_HEADER_LEN
     )]
     HeaderLen {
         /// The file that was to be written.
@@ -190,12 +191,6 @@ pub enum Error {
         /// What would do.
         expected: &'static str,
     },
-    /// The privacy of a round cannot be accounted for.
-    #[error("private merging: {source}")]
-    Accountant {
-        /// What the accountant said.
-        source: crate::AccountantError,
-    },
     /// The system gives no secret numbers.
     #[error("the system gives no secret numbers for private merging: {message}")]
     NoRandomness {
@@ -254,7 +249,7 @@ pub enum Error {
         /// The file.
         path: PathBuf,
         /// The first difference.
-        reason: crate::Reason,
+        reason: Reason,
     },
     /// A value of the base file cannot be moved.
     #[error("tensor {tensor:?} of the base {} is not finite at element {index}", path.display())]
@@ -340,6 +335,18 @@ pub enum Error {
         /// What does not fit.
         problem: String,
     },
+}
+
+impl Reason {
+    /// The reason that stands for an error met while checking one update.
+    pub(crate) fn of(error: Error) -> Self {
+        match error {
+            Error::Format { problem, .. } => Self::Malformed { problem },
+            Error::Changed { .. } => Self::Changed,
+            Error::Read { source, .. } => Self::Unreadable { message: source.to_string() },
+            other => Self::Unreadable { message: other.to_string() },
+        }
+    }
 }
 
 /// The rejections after a colon, if there are some.

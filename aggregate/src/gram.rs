@@ -4,6 +4,7 @@ use faer::linalg::matmul::triangular::{BlockStructure, matmul};
 use faer::{Accum, MatMut, MatRef, Par};
 use pulp::Arch;
 
+use crate::base::Base;
 use crate::blocks::{Block, Blocks, pass};
 use crate::cohort::Cohort;
 use crate::dtype::{Kind, kind};
@@ -206,7 +207,7 @@ fn add<E: Element>(
     row.resize(len, E::default());
     start.resize(len, E::default());
     changes.resize(n * len, 0.0);
-    let read_base = |base: &crate::admit::Base, bytes: &mut Vec<u8>, row: &mut [E]| {
+    let read_base = |base: &Base, bytes: &mut Vec<u8>, row: &mut [E]| {
         E::read(&base.file, &base.file.tensors()[block.tensor], block.start, bytes, row)
     };
     match (origin, cohort.base) {

@@ -6,11 +6,10 @@ use std::fmt;
 use serde::de::{self, IntoDeserializer, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
+use crate::problem::MAX_HEADER_LEN;
 use crate::source::Source;
 use crate::{Dtype, Error, FormatProblem, TensorInfo};
 
-/// The largest header the format allows, in bytes.
-pub(crate) const MAX_HEADER_LEN: u64 = 100_000_000;
 /// Bytes of the number in front of the header that holds its length.
 pub(crate) const PREFIX_LEN: u64 = 8;
 /// The key of the metadata, which no tensor can have as its name.

@@ -2,9 +2,13 @@
 #![doc = include_str!("../README.md")]
 
 mod merge;
+
+mod attempt;
+mod far;
 mod merge_block;
 mod run;
 mod summary;
+mod totals;
 
 mod limit;
 mod options;
@@ -13,15 +17,18 @@ mod rules;
 mod server_step;
 
 mod admit;
+mod base;
 mod patterns;
 mod reject;
 mod report;
+mod update;
 
 mod blocks;
 mod cohort;
 mod columns;
 mod gram;
 mod kernels;
+mod median;
 mod mover;
 mod plan;
 mod reduce;
@@ -47,13 +54,11 @@ mod write;
 
 mod error;
 
-pub use accountant::{Accountant, AccountantError, adaptive_noise_multiplier, next_clip};
-pub use admit::Update;
+pub use accountant::{Accountant, adaptive_noise_multiplier, next_clip};
 pub use atomic::atomic_write;
 pub use error::Error;
 pub use limit::Limit;
 pub use merge::aggregate;
-pub use merge_block::CONTROL_PREFIX;
 pub use options::Options;
 pub use privacy::{AdaptiveClip, Privacy, PrivacyReport};
 pub use problem::FormatProblem;
@@ -61,8 +66,9 @@ pub use read::{WeightFile, hash_file};
 pub use reducer::{Reducer, nova_steps};
 pub use reject::{Reason, Rejected};
 pub use report::{Admitted, Change, Report, Summary};
-pub use rules::{Correction, Rules, Tolerance, Weights};
+pub use rules::{CONTROL_PREFIX, Correction, Rules, Tolerance, Weights};
 pub use safetensors::Dtype;
 pub use server_step::ServerStep;
 pub use tensor::TensorInfo;
+pub use update::Update;
 pub use write::{TensorData, TensorRef, write_file};

@@ -1,18 +1,20 @@
 //! The merge: checks, reduces, steps and writes, block by block.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use crate::admit::{Base, Candidates, Checks};
+use crate::admit::{Candidates, Checks};
 use crate::atomic::check_target;
+use crate::attempt::Attempt;
+use crate::base::Base;
 use crate::cohort::Cohort;
 use crate::mover::{Mover, out_of_range};
 use crate::patterns::Patterns;
 use crate::privacy::{PrivacyState, PrivateRound};
 use crate::reject::Reason;
-use crate::run::{Attempt, Run};
+use crate::report::Metadata;
+use crate::run::Run;
 use crate::state::SavedState;
-use crate::{Error, Options, Reducer, Report, Summary, Update};
+use crate::{Error, Options, Reducer, Report, Update};
 
 /// Merges weight files into one.
 ///
@@ -74,9 +76,6 @@ pub fn aggregate(
 ) -> Result<Report, Error> {
     merge(updates, options, out, metadata, None)
 }
-
-/// Makes the metadata of the output from what is known of the merge.
-pub(crate) type Metadata<'a> = dyn Fn(&Summary) -> BTreeMap<String, String> + 'a;
 
 fn merge(
     updates: &[Update],

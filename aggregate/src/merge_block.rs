@@ -7,10 +7,7 @@ use crate::mover::out_of_range;
 use crate::plan::{Linear, Plan};
 use crate::reduce::{Outcome, Reduced, Scratch, reduce_block};
 use crate::run::Run;
-use crate::{Correction, Dtype, Error, TensorInfo};
-
-/// How the names of control variates begin, see [`Correction`].
-pub const CONTROL_PREFIX: &str = "control.";
+use crate::{Dtype, Error};
 
 /// One block of the output, and what was found out on the way.
 pub(crate) struct Merged {
@@ -108,11 +105,5 @@ impl Run<'_> {
         let n = self.cohort.len();
         let all = self.options.rules.population.map_or(n, |all| (all as usize).max(n));
         Plan::Linear(Linear::new(vec![1.0; n], all as f64))
-    }
-
-    /// Whether a tensor is a control variate.
-    pub(crate) fn is_control(&self, tensor: &TensorInfo) -> bool {
-        self.options.rules.correction == Correction::Scaffold
-            && tensor.name.starts_with(CONTROL_PREFIX)
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::Error;
 use crate::TensorInfo;
-use crate::admit::Base;
+use crate::base::Base;
 use crate::blocks::Block;
 use crate::server_step::{Movement, MovementRule};
 use crate::state::SavedState;

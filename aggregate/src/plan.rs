@@ -9,8 +9,9 @@ use rand_chacha::ChaCha8Rng;
 use crate::cohort::Cohort;
 use crate::columns::{Rule, Sorter};
 use crate::gram::Gram;
+use crate::median::median;
 use crate::privacy::{Noise, PrivateRound};
-use crate::select::{bulyan, centred_clipping, clip_scale, geometric_median, median, multi_krum};
+use crate::select::{bulyan, centred_clipping, clip_scale, geometric_median, multi_krum};
 use crate::sparse::Sparse;
 use crate::{Error, Options, Reducer};
 

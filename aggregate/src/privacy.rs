@@ -5,9 +5,9 @@ use rand_chacha::ChaCha20Rng;
 use rand_distr::StandardNormal;
 use serde::{Deserialize, Serialize};
 
+use crate::Error;
 use crate::accountant::{Accountant, adaptive_noise_multiplier, next_clip};
 use crate::blocks::Block;
-use crate::{AccountantError, Error};
 
 /// Options of `DP-FedAvg`: the mean of equal weights of changes that are clipped to a norm, with
 /// Gaussian noise.
@@ -159,13 +159,13 @@ impl PrivateRound {
         Some(adaptive.count_noise.unwrap_or(default))
     }
 
-    fn multiplier(&self, n: usize) -> Result<f64, AccountantError> {
+    fn multiplier(&self, n: usize) -> Result<f64, Error> {
         let z = self.options.noise_multiplier;
         self.count_noise(n).map_or(Ok(z), |noise| adaptive_noise_multiplier(z, noise))
     }
 
     /// Deviation of the noise on the mean of `n` updates.
-    fn deviation(&self, n: usize) -> Result<f64, AccountantError> {
+    fn deviation(&self, n: usize) -> Result<f64, Error> {
         Ok(self.multiplier(n)? * self.clip_norm / n as f64)
     }
 
@@ -178,17 +178,14 @@ impl PrivateRound {
 
     /// Fails if the noise on the count would leave none for the sum.
     pub(crate) fn check(&self, n: usize) -> Result<(), Error> {
-        self.deviation(n).map(|_| ()).map_err(|source| Error::Accountant { source })
+        self.deviation(n).map(|_| ())
     }
 
     /// What is to be kept after a round with these norms, and what is to be said of it.
     pub(crate) fn finish(&self, norms: &[f64]) -> Result<(PrivacyState, PrivacyReport), Error> {
-        let accounting = |source| Error::Accountant { source };
         let n = norms.len();
         let mut accountant = self.accountant.clone();
-        accountant
-            .record(self.options.sampling_rate, self.options.noise_multiplier)
-            .map_err(accounting)?;
+        accountant.record(self.options.sampling_rate, self.options.noise_multiplier)?;
         let mut clip_norm = self.clip_norm;
         if let (Some(adaptive), Some(deviation)) = (self.options.adaptive, self.count_noise(n)) {
             let count = norms.iter().filter(|&&norm| norm <= clip_norm).count() as f64;
@@ -199,11 +196,11 @@ impl PrivateRound {
             clip_norm = next_clip(clip_norm, share, adaptive.quantile, adaptive.rate);
         }
         let report = PrivacyReport {
-            epsilon: accountant.epsilon(self.options.delta).map_err(accounting)?,
+            epsilon: accountant.epsilon(self.options.delta)?,
             delta: self.options.delta,
             rounds: accountant.n_rounds(),
             clip_norm: self.clip_norm,
-            noise_std: self.deviation(n).map_err(accounting)?,
+            noise_std: self.deviation(n)?,
         };
         Ok((PrivacyState { clip_norm, accountant }, report))
     }

@@ -1,5 +1,8 @@
 //! What can be wrong with the bytes of a weight file.
 
+/// The largest header the format allows, in bytes.
+pub(crate) const MAX_HEADER_LEN: u64 = 100_000_000;
+
 /// What is wrong with the bytes of a safetensors file.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -20,7 +23,7 @@ pub enum FormatProblem {
     #[error(
         "it claims a header of {header_len} bytes, the format allows {}; is it another kind of \
          file?",
-        crate::header::MAX_HEADER_LEN
+        MAX_HEADER_LEN
     )]
     HeaderTooLarge {
         /// Bytes the header claims to have.

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::dtype::{Kind, decode_floats, decode_integers, element_width, first_invalid, kind};
-use crate::header::read_header;
+use crate::header::{Header, read_header};
 use crate::reject::Reason;
-use crate::shards::{is_index, open_shards};
+use crate::shards::{Shards, is_index, open_shards};
 use crate::source::Source;
 use crate::{Error, TensorInfo};
 
@@ -51,27 +51,13 @@ impl WeightFile {
     pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref();
         if is_index(path) {
-            return open_shards(path);
+            let Shards { sources, tensors, metadata } = open_shards(path)?;
+            return Ok(Self { path: path.to_owned(), sources, tensors: tensors.into(), metadata });
         }
         let source = Source::open(path)?;
-        let header = read_header(&source)?;
-        Ok(Self {
-            path: path.to_owned(),
-            sources: vec![source],
-            tensors: header.tensors.into(),
-            metadata: header.metadata,
-        })
-    }
-
-    /// A weight file of shards that were opened and checked.
-    pub(crate) fn of_shards(
-        path: PathBuf,
-        sources: Vec<Source>,
-        mut tensors: Vec<TensorInfo>,
-        metadata: BTreeMap<String, String>,
-    ) -> Self {
-        tensors.sort();
-        Self { path, sources, tensors: tensors.into(), metadata }
+        let Header { tensors, metadata } = read_header(&source)?;
+        let (path, sources) = (path.to_owned(), vec![source]);
+        Ok(Self { path, sources, tensors: tensors.into(), metadata })
     }
 
     /// The path it was opened by.

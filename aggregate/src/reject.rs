@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use crate::tensor::{TensorInfo, shape_text};
-use crate::{Dtype, Error, FormatProblem};
+use crate::{Dtype, FormatProblem};
 
 /// An update that did not pass a check; the others were merged without it.
 ///
@@ -168,16 +168,6 @@ impl Reason {
             Self::Steps { .. } => "steps",
             Self::Integers => "integers",
             Self::Duplicate { .. } => "duplicate",
-        }
-    }
-
-    /// The reason that stands for an error met while checking one update.
-    pub(crate) fn of(error: Error) -> Self {
-        match error {
-            Error::Format { problem, .. } => Self::Malformed { problem },
-            Error::Changed { .. } => Self::Changed,
-            Error::Read { source, .. } => Self::Unreadable { message: source.to_string() },
-            other => Self::Unreadable { message: other.to_string() },
         }
     }
 

@@ -1,5 +1,6 @@
 //! What went into a merge, and what came of it.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::Serialize;
@@ -96,3 +97,6 @@ pub struct Report {
     /// updates, and does not grow by with their size.
     pub buffer_bytes: u64,
 }
+
+/// Makes the metadata of the output from what is known of the merge.
+pub(crate) type Metadata<'a> = dyn Fn(&Summary) -> BTreeMap<String, String> + 'a;

@@ -138,6 +138,9 @@ pub enum Correction {
     Scaffold,
 }
 
+/// How the names of control variates begin, see [`Correction`].
+pub const CONTROL_PREFIX: &str = "control.";
+
 /// What a rejected update does to the merge.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -1,46 +1,14 @@
-//! One try to merge: plan, pass over all blocks, and the files that come of it.
-
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+//! One try to merge: what it is made of, and which tensor is what.
 
 use crate::admit::Admission;
-use crate::blocks::{Block, Blocks, pass, workers};
+use crate::blocks::Blocks;
 use crate::cohort::Cohort;
 use crate::dtype::{Kind, kind};
-use crate::gram::{Gram, Origin, gram};
-use crate::merge::Metadata;
-use crate::merge_block::Merged;
-use crate::model_writer::ModelWriter;
 use crate::mover::Mover;
-use crate::plan::{Plan, Slerp, check_number, plan};
-use crate::privacy::{PrivacyState, PrivateRound};
-use crate::reduce::{Outcome, Scratch, reduce_block};
-use crate::reject::Reason;
-use crate::select::median;
-use crate::sparse::Sparse;
-use crate::state::StateWriter;
-use crate::summary::About;
+use crate::privacy::PrivateRound;
+use crate::rules::CONTROL_PREFIX;
 use crate::write::layout_order;
-use crate::{Dtype, Error, Options, Reducer, Report};
-
-/// The most characters of a number.
-const LONGEST_NUMBER: usize = 24;
-
-/// The least deviation of norms, in medians: one node may well train many times as long as others.
-const LEAST_DEVIATION: f64 = 0.5;
-
-/// With fewer updates, a norm cannot be told from the others'.
-const LEAST_FOR_NORMS: usize = 4;
-
-/// What came of a try to merge some updates.
-pub(crate) enum Attempt {
-    Done(Box<Report>),
-    /// These updates turned out to be bad; nothing was written.
-    Refused(Vec<(PathBuf, Reason)>),
-    /// An update holds NaN or infinity, perhaps in this block; nothing was written.
-    NotFinite(Block),
-}
+use crate::{Correction, Options, TensorInfo};
 
 /// One try to merge the updates that are admitted so far.
 pub(crate) struct Run<'a> {
@@ -54,164 +22,9 @@ pub(crate) struct Run<'a> {
     pub(crate) row_bytes: Option<usize>,
 }
 
-/// Sums over all blocks.
-#[derive(Debug, Clone)]
-pub(crate) struct Totals {
-    pub(crate) moments: Vec<[f64; 2]>,
-    /// The same of control variates.
-    pub(crate) controls: Vec<[f64; 2]>,
-    pub(crate) square: f64,
-    pub(crate) changes: Vec<[f64; 2]>,
-}
-
-impl Totals {
-    pub(crate) fn new(cohort: &Cohort<'_>) -> Self {
-        let changes = vec![[0.0; 2]; cohort.tensors.len()];
-        let none = vec![[0.0; 2]; cohort.len()];
-        Self { moments: none.clone(), controls: none, square: 0.0, changes }
-    }
-
-    fn add(&mut self, block: Block, merged: &Merged, is_control: bool) {
-        for (member, moments) in &merged.moments {
-            let all = if is_control { &mut self.controls } else { &mut self.moments };
-            let sums = all[*member].iter_mut();
-            sums.zip(moments).for_each(|(sum, more)| *sum += more);
-        }
-        self.square += if is_control { 0.0 } else { merged.square };
-        let changes = self.changes[block.tensor].iter_mut();
-        changes.zip(merged.change).for_each(|(sum, more)| *sum += more);
-    }
-}
-
-/// What came of the pass over all blocks.
-enum Written {
-    All {
-        totals: Totals,
-        buffer_bytes: usize,
-    },
-    /// An update holds NaN or infinity in this block.
-    NotFinite(Block),
-    /// The result does not fit its dtype.
-    OutOfRange(Error),
-}
-
-/// The files of a merge, which have yet to take their names.
-struct Outputs<'a> {
-    model: ModelWriter,
-    state: Option<(StateWriter, &'a Path)>,
-}
-
-impl<'a> Outputs<'a> {
-    fn create(
-        about: &About<'_>,
-        out: &Path,
-        state_out: Option<&'a Path>,
-        privacy: Option<PrivacyState>,
-        metadata: &Metadata<'_>,
-    ) -> Result<Self, Error> {
-        let About { run, layout, step, .. } = *about;
-        let tensors = run.cohort.tensors;
-        let specs = layout.iter().map(|&i| &tensors[i]);
-        let specs = specs.map(|t| (t.name.clone(), t.dtype, t.shape.clone())).collect();
-        // Metadata that tells of the numbers gets room for the longest of them.
-        let text = metadata(&about.summary(None));
-        let other = about.summary(Some(&Totals::new(run.cohort)));
-        let n_numbers = 3 * other.admitted.len() + 2 * other.changes.len();
-        let spare = if metadata(&other) == text { 0 } else { LONGEST_NUMBER * n_numbers };
-        let model = ModelWriter::create(out, specs, &text, spare, run.options.shard_bytes)?;
-        let state = match (state_out, step) {
-            (Some(path), Some(step)) => {
-                let slots = run.mover.map_or(&[][..], |mover| &mover.movement.slots);
-                let numbered = layout.iter().map(|&i| (i, &tensors[i]));
-                let server_step = run.options.rules.server;
-                let state = StateWriter::create(path, server_step, slots, step, privacy, numbered)?;
-                Some((state, path))
-            }
-            _ => None,
-        };
-        Ok(Self { model, state })
-    }
-
-    /// Ends the files and gives them their names, the state first; the model's content hash.
-    fn persist(self, metadata: &BTreeMap<String, String>) -> Result<String, Error> {
-        let (hash, model) = self.model.finish(metadata)?;
-        if let Some((state, path)) = self.state {
-            state.finish(path, hash.clone())?.persist()?;
-        }
-        model.persist()?;
-        Ok(hash)
-    }
-}
-
 impl Run<'_> {
-    /// Merges into the output, or finds out why not.
-    pub(crate) fn attempt(
-        &self,
-        out: &Path,
-        state_out: Option<&Path>,
-        metadata: &Metadata<'_>,
-    ) -> Result<Attempt, Error> {
-        let tensors = self.cohort.tensors;
-        check_number(self.cohort, self.options)?;
-        if let Some(private) = self.private {
-            private.check(self.cohort.len())?;
-        }
-        let layout = self.layout();
-        let merged: Vec<usize> = layout.iter().copied().filter(|&i| self.is_reduced(i)).collect();
-        let Some((plan, gram)) = self.plan(&merged)? else {
-            let tensor = merged.first().copied().unwrap_or(0);
-            return Ok(Attempt::NotFinite(Block { tensor, start: 0, n_elements: 0 }));
-        };
-        let norms: Option<Vec<f64>> =
-            gram.as_ref().map(|gram| (0..gram.len()).map(|i| gram.norm(i)).collect());
-        if let Some(refused) = norms.as_ref().and_then(|norms| self.far_norms(norms)) {
-            return Ok(Attempt::Refused(refused));
-        }
-        let (mut privacy_state, mut privacy) = (None, None);
-        if let (Some(private), Some(norms)) = (self.private, &norms) {
-            let (state, report) = private.finish(norms)?;
-            (privacy_state, privacy) = (Some(state), Some(report));
-        }
-
-        let rounds = privacy.map_or(1, |report| report.rounds);
-        let step = state_out.map(|_| self.mover.map_or(rounds, Mover::step_number));
-        let about = About { run: self, plan: &plan, layout: &layout, step, privacy };
-        let mut outputs = Outputs::create(&about, out, state_out, privacy_state, metadata)?;
-        let (totals, buffer_bytes) = match self.write(&plan, &layout, &mut outputs)? {
-            Written::All { totals, buffer_bytes } => (totals, buffer_bytes),
-            Written::NotFinite(block) => return Ok(Attempt::NotFinite(block)),
-            // One that moved too far is to blame, if there is one.
-            Written::OutOfRange(error) => {
-                return self.far_updates()?.map(Attempt::Refused).ok_or(error);
-            }
-        };
-        self.cohort.check_unchanged()?;
-        if let Some(saved) = self.mover.and_then(|mover| mover.saved.as_ref()) {
-            saved.check_unchanged()?;
-        }
-        for moments in [&totals.moments, &totals.controls] {
-            let norms: Vec<f64> = moments.iter().map(|m| m[0].sqrt()).collect();
-            if let Some(refused) = self.far_norms(&norms) {
-                return Ok(Attempt::Refused(refused));
-            }
-        }
-
-        let summary = about.summary(Some(&totals));
-        let out_hash = outputs.persist(&metadata(&summary))?;
-        Ok(Attempt::Done(Box::new(Report {
-            out: out.to_owned(),
-            out_hash,
-            state_out: state_out.map(Path::to_owned),
-            summary,
-            n_tensors: tensors.len() as u64,
-            n_parameters: tensors.iter().map(|t| t.n_elements() as u64).sum(),
-            bytes_read: 0,
-            buffer_bytes: buffer_bytes as u64,
-        })))
-    }
-
     /// The tensors in the order of the output.
-    fn layout(&self) -> Vec<usize> {
+    pub(crate) fn layout(&self) -> Vec<usize> {
         let tensors = self.cohort.tensors;
         let mut layout: Vec<usize> = (0..tensors.len()).collect();
         layout.sort_by(|&a, &b| {
@@ -221,67 +34,14 @@ impl Run<'_> {
         layout
     }
 
-    /// One pass over all blocks, written as they come.
-    fn write(
-        &self,
-        plan: &Plan,
-        layout: &[usize],
-        outputs: &mut Outputs<'_>,
-    ) -> Result<Written, Error> {
-        let mut places = vec![0; layout.len()];
-        for (place, &tensor) in layout.iter().enumerate() {
-            places[tensor] = place;
-        }
-        let blocks = self.blocks(layout);
-        let mut totals = Totals::new(self.cohort);
-        let mut bad_block = None;
-        let mut scratches = workers(Scratch::default);
-        // Buffers of blocks that were written: new ones would be fetched from the system again and
-        // again.
-        let spare = Mutex::new(Vec::new());
-        let done = pass(
-            blocks.len(),
-            &mut scratches,
-            |scratch, i| {
-                let bytes = spare.lock().ok().and_then(|mut spare| spare.pop()).unwrap_or_default();
-                self.merge_block(plan, blocks.get(i), scratch, bytes)
-            },
-            |i, merged| {
-                let block = blocks.get(i);
-                if merged.outcome == Outcome::NotFinite {
-                    // Whatever the error: it only ends the pass.
-                    bad_block = Some(block);
-                    return Err(Error::NoUpdates);
-                }
-                totals.add(block, &merged, self.is_control(&self.cohort.tensors[block.tensor]));
-                outputs.model.write(places[block.tensor], block.start, &merged.bytes)?;
-                if let Some((state, _)) = &mut outputs.state {
-                    state.write(block, &merged.memory)?;
-                }
-                if let Ok(mut spare) = spare.lock() {
-                    spare.push(merged.bytes);
-                }
-                Ok(())
-            },
-        );
-        if let Some(block) = bad_block {
-            return Ok(Written::NotFinite(block));
-        }
-        match done {
-            Err(error @ Error::OutOfRange { .. }) => return Ok(Written::OutOfRange(error)),
-            other => other?,
-        }
-        let buffer_bytes = scratches.iter().map(Scratch::n_bytes).sum();
-        Ok(Written::All { totals, buffer_bytes })
-    }
-
     /// Whether a tensor is reduced by the rule: a float that is not kept, and no control variate.
-    fn is_reduced(&self, tensor: usize) -> bool {
+    pub(crate) fn is_reduced(&self, tensor: usize) -> bool {
         let info = &self.cohort.tensors[tensor];
         kind(info.dtype) == Kind::Float && !self.kept[tensor] && !self.is_control(info)
     }
 
-    fn blocks(&self, layout: &[usize]) -> Blocks {
+    /// The blocks of some tensors, in an order of theirs.
+    pub(crate) fn blocks(&self, layout: &[usize]) -> Blocks {
         let (tensors, order) = (self.cohort.tensors, layout.iter().copied());
         match self.row_bytes {
             Some(row_bytes) => Blocks::of_bytes(tensors, order, row_bytes),
@@ -289,102 +49,9 @@ impl Run<'_> {
         }
     }
 
-    /// Makes the plan, with the passes that it takes; `None` if products are not finite.
-    fn plan(&self, merged: &[usize]) -> Result<Option<(Plan, Option<Gram>)>, Error> {
-        let cohort = self.cohort;
-        match (self.options.rules.reduce, cohort.base) {
-            (reducer @ Reducer::Ties { density, .. }, Some(base)) => {
-                let sparse = Sparse::ties(reducer, density, cohort, base, merged)?;
-                return Ok(Some((Plan::Sparse(sparse), None)));
-            }
-            (reducer @ Reducer::Dare { .. }, _) => {
-                return Ok(Some((Plan::Sparse(Sparse::dare(reducer)), None)));
-            }
-            (Reducer::Slerp { t }, _) => {
-                return Ok(Some((Plan::Slerp(Slerp::new(cohort, merged, t)?), None)));
-            }
-            _ => {}
-        }
-        if !self.options.rules.needs_gram() {
-            return Ok(Some((plan(cohort, None, None, self.options), None)));
-        }
-        let mut products = gram(cohort, merged, Origin::Base)?;
-        if !products.is_finite() {
-            return Ok(None);
-        }
-        if cohort.base.is_none()
-            && let Some(origin) = products.better_origin()
-        {
-            products = gram(cohort, merged, Origin::Member(origin))?;
-        }
-        let plan = plan(cohort, Some(&products), self.private, self.options);
-        Ok(Some((plan, Some(products))))
-    }
-
-    /// The updates that moved much further than the others, found in a pass of its own.
-    pub(crate) fn far_updates(&self) -> Result<Option<Vec<(PathBuf, Reason)>>, Error> {
-        if self.cohort.base.is_none() {
-            return Ok(None);
-        }
-        let order: Vec<usize> =
-            (0..self.cohort.tensors.len()).filter(|&i| self.is_reduced(i)).collect();
-        let blocks = self.blocks(&order);
-        let mean = plan(self.cohort, None, None, &Options::default());
-        let mut squares = vec![0.0; self.cohort.len()];
-        pass(
-            blocks.len(),
-            &mut workers(Scratch::default),
-            |scratch, i| {
-                let block = blocks.get(i);
-                let Scratch { bytes, narrow, wide, result } = scratch;
-                let outcome = if self.cohort.tensors[block.tensor].dtype == Dtype::F64 {
-                    reduce_block(self.cohort, &mean, block, true, bytes, wide, result)?
-                } else {
-                    reduce_block(self.cohort, &mean, block, true, bytes, narrow, result)?
-                };
-                let known = outcome == Outcome::Reduced;
-                Ok(if known { std::mem::take(&mut result.moments) } else { Vec::new() })
-            },
-            |_, moments| {
-                for (member, [square, _]) in moments {
-                    squares[member] += square;
-                }
-                Ok(())
-            },
-        )?;
-        let norms: Vec<f64> = squares.into_iter().map(f64::sqrt).collect();
-        Ok(self.far_norms(&norms))
-    }
-
-    /// The updates that moved much further than the others, if there are some.
-    fn far_norms(&self, norms: &[f64]) -> Option<Vec<(PathBuf, Reason)>> {
-        let max_deviation =
-            self.options.rules.max_deviation.get().filter(|_| self.private.is_none())?;
-        self.cohort.base?;
-        let mut refused = Vec::new();
-        let layout = |i: usize| self.cohort.members[i].input.file.tensors().as_ptr();
-        let mut seen = Vec::new();
-        for i in 0..norms.len() {
-            if seen.contains(&layout(i)) {
-                continue;
-            }
-            seen.push(layout(i));
-            // Parts of different size move differently far.
-            let alike: Vec<usize> = (i..norms.len()).filter(|&j| layout(j) == layout(i)).collect();
-            let of: Vec<f64> = alike.iter().map(|&j| norms[j]).collect();
-            let middle = median(&of);
-            // Where half of the updates did not move at all, moving is no reason.
-            if alike.len() < LEAST_FOR_NORMS || middle <= 0.0 {
-                continue;
-            }
-            let distances: Vec<f64> = of.iter().map(|norm| (norm - middle).abs()).collect();
-            let deviation = (1.4826 * median(&distances)).max(LEAST_DEVIATION * middle);
-            let limit = middle + max_deviation * deviation;
-            for &j in alike.iter().filter(|&&j| norms[j] > limit) {
-                let reason = Reason::Norm { norm: norms[j], median: middle, limit };
-                refused.push((self.cohort.members[j].input.update.path.clone(), reason));
-            }
-        }
-        (!refused.is_empty()).then_some(refused)
+    /// Whether a tensor is a control variate.
+    pub(crate) fn is_control(&self, tensor: &TensorInfo) -> bool {
+        self.options.rules.correction == Correction::Scaffold
+            && tensor.name.starts_with(CONTROL_PREFIX)
     }
 }

@@ -4,6 +4,7 @@
 //! rule run on the products, which are read from the files once.
 
 use crate::gram::Gram;
+use crate::median::median;
 
 /// Krum's scores: of each, the sum of squared distances to its `n_near` nearest others.
 fn scores(gram: &Gram, among: &[usize], n_near: usize) -> Vec<f64> {
@@ -86,17 +87,6 @@ pub(crate) fn centred_clipping(gram: &Gram, radius: Option<f64>, steps: u32) -> 
 /// `min(1, limit/norm)`
 pub(crate) fn clip_scale(limit: f64, norm: f64) -> f64 {
     if norm <= limit { 1.0 } else { limit / norm }
-}
-
-/// The middle value; of an even number the mean of the middle two.
-///
-/// # Panics
-/// If there are none.
-pub(crate) fn median(values: &[f64]) -> f64 {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    let n = sorted.len();
-    if n % 2 == 1 { sorted[n / 2] } else { f64::midpoint(sorted[n / 2 - 1], sorted[n / 2]) }
 }
 
 #[cfg(test)]

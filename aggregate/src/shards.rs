@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use crate::header::read_header;
 use crate::source::Source;
-use crate::{Error, WeightFile};
+use crate::{Error, TensorInfo};
 
 /// How the name of an index ends.
 pub(crate) const SUFFIX: &str = ".safetensors.index.json";
@@ -44,9 +44,17 @@ fn read_index(path: &Path) -> Result<Index, Error> {
     serde_json::from_slice(&fs::read(path).map_err(read_error)?).map_err(|e| error(e.to_string()))
 }
 
+/// The files of a sharded model, opened and checked.
+pub(crate) struct Shards {
+    pub(crate) sources: Vec<Source>,
+    /// Of all of them, sorted by name.
+    pub(crate) tensors: Vec<TensorInfo>,
+    pub(crate) metadata: BTreeMap<String, String>,
+}
+
 /// Opens all shards of an index. Each must be a plain file name beside it, hold what the index says
 /// and nothing else.
-pub(crate) fn open_shards(path: &Path) -> Result<WeightFile, Error> {
+pub(crate) fn open_shards(path: &Path) -> Result<Shards, Error> {
     let error = |problem: String| Error::Index { path: path.to_owned(), problem };
     let index = read_index(path)?;
     if index.weight_map.is_empty() {
@@ -83,5 +91,6 @@ pub(crate) fn open_shards(path: &Path) -> Result<WeightFile, Error> {
         let missing = missing.map(String::as_str).unwrap_or_default();
         return Err(error(format!("no shard holds tensor {missing:?}")));
     }
-    Ok(WeightFile::of_shards(path.to_owned(), sources, tensors, metadata))
+    tensors.sort();
+    Ok(Shards { sources, tensors, metadata })
 }

@@ -3,7 +3,7 @@
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use crate::admit::Base;
+use crate::base::Base;
 use crate::blocks::{Block, Blocks, pass, workers};
 use crate::cohort::Cohort;
 use crate::rows::Element;

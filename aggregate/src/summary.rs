@@ -3,7 +3,8 @@
 use crate::cohort::Cohort;
 use crate::dtype::{Kind, kind};
 use crate::plan::Plan;
-use crate::run::{Run, Totals};
+use crate::run::Run;
+use crate::totals::Totals;
 use crate::{Admitted, Change, PrivacyReport, Summary};
 
 /// All that is known but the sums over the blocks.

@@ -1,7 +1,7 @@
 //! The description of one tensor in a file.
 
 use crate::Dtype;
-use crate::dtype::element_width;
+use crate::dtype::{Kind, element_width, kind};
 
 /// Name, dtype and shape of one tensor in a [`WeightFile`](crate::WeightFile).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -39,4 +39,9 @@ impl TensorInfo {
 /// `[2, 3]`.
 pub(crate) fn shape_text(shape: &[usize]) -> String {
     format!("{shape:?}")
+}
+
+/// The first tensor that cannot be averaged.
+pub(crate) fn unsupported(tensors: &[TensorInfo]) -> Option<&TensorInfo> {
+    tensors.iter().find(|tensor| kind(tensor.dtype) == Kind::Unsupported)
 }

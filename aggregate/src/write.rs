@@ -7,7 +7,8 @@ use std::path::Path;
 
 use crate::atomic::PendingFile;
 use crate::dtype::element_width;
-use crate::header::{MAX_HEADER_LEN, METADATA_KEY, PREFIX_LEN, header_bytes};
+use crate::header::{METADATA_KEY, PREFIX_LEN, header_bytes};
+use crate::problem::MAX_HEADER_LEN;
 use crate::tensor::shape_text;
 use crate::{Dtype, Error};
 

@@ -1,5 +1,7 @@
 //! Where blocks begin and end does not show.
 
+use std::collections::BTreeMap;
+
 use proptest::prelude::*;
 
 use super::*;

@@ -1,0 +1,246 @@
+//! One try to merge: plan, pass over all blocks, and the files that come of it.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use crate::blocks::{Block, pass, workers};
+use crate::gram::{Gram, Origin, gram};
+use crate::model_writer::ModelWriter;
+use crate::mover::Mover;
+use crate::plan::{Plan, Slerp, check_number, plan};
+use crate::privacy::PrivacyState;
+use crate::reduce::{Outcome, Scratch};
+use crate::report::Metadata;
+use crate::run::Run;
+use crate::sparse::Sparse;
+use crate::state::StateWriter;
+use crate::summary::About;
+use crate::totals::Totals;
+use crate::{Error, Reason, Reducer, Report};
+
+/// The most characters of a number.
+const LONGEST_NUMBER: usize = 24;
+
+/// What came of a try to merge some updates.
+pub(crate) enum Attempt {
+    Done(Box<Report>),
+    /// These updates turned out to be bad; nothing was written.
+    Refused(Vec<(PathBuf, Reason)>),
+    /// An update holds NaN or infinity, perhaps in this block; nothing was written.
+    NotFinite(Block),
+}
+
+/// What came of the pass over all blocks.
+enum Written {
+    All {
+        totals: Totals,
+        buffer_bytes: usize,
+    },
+    /// An update holds NaN or infinity in this block.
+    NotFinite(Block),
+    /// The result does not fit its dtype.
+    OutOfRange(Error),
+}
+
+/// The files of a merge, which have yet to take their names.
+struct Outputs<'a> {
+    model: ModelWriter,
+    state: Option<(StateWriter, &'a Path)>,
+}
+
+impl<'a> Outputs<'a> {
+    fn create(
+        about: &About<'_>,
+        out: &Path,
+        state_out: Option<&'a Path>,
+        privacy: Option<PrivacyState>,
+        metadata: &Metadata<'_>,
+    ) -> Result<Self, Error> {
+        let About { run, layout, step, .. } = *about;
+        let tensors = run.cohort.tensors;
+        let specs = layout.iter().map(|&i| &tensors[i]);
+        let specs = specs.map(|t| (t.name.clone(), t.dtype, t.shape.clone())).collect();
+        // Metadata that tells of the numbers gets room for the longest of them.
+        let text = metadata(&about.summary(None));
+        let other = about.summary(Some(&Totals::new(run.cohort)));
+        let n_numbers = 3 * other.admitted.len() + 2 * other.changes.len();
+        let spare = if metadata(&other) == text { 0 } else { LONGEST_NUMBER * n_numbers };
+        let model = ModelWriter::create(out, specs, &text, spare, run.options.shard_bytes)?;
+        let state = match (state_out, step) {
+            (Some(path), Some(step)) => {
+                let slots = run.mover.map_or(&[][..], |mover| &mover.movement.slots);
+                let numbered = layout.iter().map(|&i| (i, &tensors[i]));
+                let server_step = run.options.rules.server;
+                let state = StateWriter::create(path, server_step, slots, step, privacy, numbered)?;
+                Some((state, path))
+            }
+            _ => None,
+        };
+        Ok(Self { model, state })
+    }
+
+    /// Ends the files and gives them their names, the state first; the model's content hash.
+    fn persist(self, metadata: &BTreeMap<String, String>) -> Result<String, Error> {
+        let (hash, model) = self.model.finish(metadata)?;
+        if let Some((state, path)) = self.state {
+            state.finish(path, hash.clone())?.persist()?;
+        }
+        model.persist()?;
+        Ok(hash)
+    }
+}
+
+impl Run<'_> {
+    /// Merges into the output, or finds out why not.
+    pub(crate) fn attempt(
+        &self,
+        out: &Path,
+        state_out: Option<&Path>,
+        metadata: &Metadata<'_>,
+    ) -> Result<Attempt, Error> {
+        let tensors = self.cohort.tensors;
+        check_number(self.cohort, self.options)?;
+        if let Some(private) = self.private {
+            private.check(self.cohort.len())?;
+        }
+        let layout = self.layout();
+        let merged: Vec<usize> = layout.iter().copied().filter(|&i| self.is_reduced(i)).collect();
+        let Some((plan, gram)) = self.plan(&merged)? else {
+            let tensor = merged.first().copied().unwrap_or(0);
+            return Ok(Attempt::NotFinite(Block { tensor, start: 0, n_elements: 0 }));
+        };
+        let norms: Option<Vec<f64>> =
+            gram.as_ref().map(|gram| (0..gram.len()).map(|i| gram.norm(i)).collect());
+        if let Some(refused) = norms.as_ref().and_then(|norms| self.far_norms(norms)) {
+            return Ok(Attempt::Refused(refused));
+        }
+        let (mut privacy_state, mut privacy) = (None, None);
+        if let (Some(private), Some(norms)) = (self.private, &norms) {
+            let (state, report) = private.finish(norms)?;
+            (privacy_state, privacy) = (Some(state), Some(report));
+        }
+
+        let rounds = privacy.map_or(1, |report| report.rounds);
+        let step = state_out.map(|_| self.mover.map_or(rounds, Mover::step_number));
+        let about = About { run: self, plan: &plan, layout: &layout, step, privacy };
+        let mut outputs = Outputs::create(&about, out, state_out, privacy_state, metadata)?;
+        let (totals, buffer_bytes) = match self.write(&plan, &layout, &mut outputs)? {
+            Written::All { totals, buffer_bytes } => (totals, buffer_bytes),
+            Written::NotFinite(block) => return Ok(Attempt::NotFinite(block)),
+            // One that moved too far is to blame, if there is one.
+            Written::OutOfRange(error) => {
+                return self.far_updates()?.map(Attempt::Refused).ok_or(error);
+            }
+        };
+        self.cohort.check_unchanged()?;
+        if let Some(saved) = self.mover.and_then(|mover| mover.saved.as_ref()) {
+            saved.check_unchanged()?;
+        }
+        for moments in [&totals.moments, &totals.controls] {
+            let norms: Vec<f64> = moments.iter().map(|m| m[0].sqrt()).collect();
+            if let Some(refused) = self.far_norms(&norms) {
+                return Ok(Attempt::Refused(refused));
+            }
+        }
+
+        let summary = about.summary(Some(&totals));
+        let out_hash = outputs.persist(&metadata(&summary))?;
+        Ok(Attempt::Done(Box::new(Report {
+            out: out.to_owned(),
+            out_hash,
+            state_out: state_out.map(Path::to_owned),
+            summary,
+            n_tensors: tensors.len() as u64,
+            n_parameters: tensors.iter().map(|t| t.n_elements() as u64).sum(),
+            bytes_read: 0,
+            buffer_bytes: buffer_bytes as u64,
+        })))
+    }
+
+    /// One pass over all blocks, written as they come.
+    fn write(
+        &self,
+        plan: &Plan,
+        layout: &[usize],
+        outputs: &mut Outputs<'_>,
+    ) -> Result<Written, Error> {
+        let mut places = vec![0; layout.len()];
+        for (place, &tensor) in layout.iter().enumerate() {
+            places[tensor] = place;
+        }
+        let blocks = self.blocks(layout);
+        let mut totals = Totals::new(self.cohort);
+        let mut bad_block = None;
+        let mut scratches = workers(Scratch::default);
+        // Buffers of blocks that were written: new ones would be fetched from the system again and
+        // again.
+        let spare = Mutex::new(Vec::new());
+        let done = pass(
+            blocks.len(),
+            &mut scratches,
+            |scratch, i| {
+                let bytes = spare.lock().ok().and_then(|mut spare| spare.pop()).unwrap_or_default();
+                self.merge_block(plan, blocks.get(i), scratch, bytes)
+            },
+            |i, merged| {
+                let block = blocks.get(i);
+                if merged.outcome == Outcome::NotFinite {
+                    // Whatever the error: it only ends the pass.
+                    bad_block = Some(block);
+                    return Err(Error::NoUpdates);
+                }
+                totals.add(block, &merged, self.is_control(&self.cohort.tensors[block.tensor]));
+                outputs.model.write(places[block.tensor], block.start, &merged.bytes)?;
+                if let Some((state, _)) = &mut outputs.state {
+                    state.write(block, &merged.memory)?;
+                }
+                if let Ok(mut spare) = spare.lock() {
+                    spare.push(merged.bytes);
+                }
+                Ok(())
+            },
+        );
+        if let Some(block) = bad_block {
+            return Ok(Written::NotFinite(block));
+        }
+        match done {
+            Err(error @ Error::OutOfRange { .. }) => return Ok(Written::OutOfRange(error)),
+            other => other?,
+        }
+        let buffer_bytes = scratches.iter().map(Scratch::n_bytes).sum();
+        Ok(Written::All { totals, buffer_bytes })
+    }
+
+    /// Makes the plan, with the passes that it takes; `None` if products are not finite.
+    fn plan(&self, merged: &[usize]) -> Result<Option<(Plan, Option<Gram>)>, Error> {
+        let cohort = self.cohort;
+        match (self.options.rules.reduce, cohort.base) {
+            (reducer @ Reducer::Ties { density, .. }, Some(base)) => {
+                let sparse = Sparse::ties(reducer, density, cohort, base, merged)?;
+                return Ok(Some((Plan::Sparse(sparse), None)));
+            }
+            (reducer @ Reducer::Dare { .. }, _) => {
+                return Ok(Some((Plan::Sparse(Sparse::dare(reducer)), None)));
+            }
+            (Reducer::Slerp { t }, _) => {
+                return Ok(Some((Plan::Slerp(Slerp::new(cohort, merged, t)?), None)));
+            }
+            _ => {}
+        }
+        if !self.options.rules.needs_gram() {
+            return Ok(Some((plan(cohort, None, None, self.options), None)));
+        }
+        let mut products = gram(cohort, merged, Origin::Base)?;
+        if !products.is_finite() {
+            return Ok(None);
+        }
+        if cohort.base.is_none()
+            && let Some(origin) = products.better_origin()
+        {
+            products = gram(cohort, merged, Origin::Member(origin))?;
+        }
+        let plan = plan(cohort, Some(&products), self.private, self.options);
+        Ok(Some((plan, Some(products))))
+    }
+}

@@ -1,0 +1,85 @@
+//! Updates that moved much further than the others.
+
+use std::path::PathBuf;
+
+use crate::blocks::{pass, workers};
+use crate::median::median;
+use crate::plan::plan;
+use crate::reduce::{Outcome, Scratch, reduce_block};
+use crate::run::Run;
+use crate::{Dtype, Error, Options, Reason};
+
+/// The least deviation of norms, in medians: one node may well train many times as long as others.
+const LEAST_DEVIATION: f64 = 0.5;
+
+/// With fewer updates, a norm cannot be told from the others'.
+const LEAST_FOR_NORMS: usize = 4;
+
+impl Run<'_> {
+    /// The updates that moved much further than the others, found in a pass of its own.
+    pub(crate) fn far_updates(&self) -> Result<Option<Vec<(PathBuf, Reason)>>, Error> {
+        if self.cohort.base.is_none() {
+            return Ok(None);
+        }
+        let order: Vec<usize> =
+            (0..self.cohort.tensors.len()).filter(|&i| self.is_reduced(i)).collect();
+        let blocks = self.blocks(&order);
+        let mean = plan(self.cohort, None, None, &Options::default());
+        let mut squares = vec![0.0; self.cohort.len()];
+        pass(
+            blocks.len(),
+            &mut workers(Scratch::default),
+            |scratch, i| {
+                let block = blocks.get(i);
+                let Scratch { bytes, narrow, wide, result } = scratch;
+                let outcome = if self.cohort.tensors[block.tensor].dtype == Dtype::F64 {
+                    reduce_block(self.cohort, &mean, block, true, bytes, wide, result)?
+                } else {
+                    reduce_block(self.cohort, &mean, block, true, bytes, narrow, result)?
+                };
+                let known = outcome == Outcome::Reduced;
+                Ok(if known { std::mem::take(&mut result.moments) } else { Vec::new() })
+            },
+            |_, moments| {
+                for (member, [square, _]) in moments {
+                    squares[member] += square;
+                }
+                Ok(())
+            },
+        )?;
+        let norms: Vec<f64> = squares.into_iter().map(f64::sqrt).collect();
+        Ok(self.far_norms(&norms))
+    }
+
+    /// The updates that moved much further than the others, if there are some.
+    pub(crate) fn far_norms(&self, norms: &[f64]) -> Option<Vec<(PathBuf, Reason)>> {
+        let max_deviation =
+            self.options.rules.max_deviation.get().filter(|_| self.private.is_none())?;
+        self.cohort.base?;
+        let mut refused = Vec::new();
+        let layout = |i: usize| self.cohort.members[i].input.file.tensors().as_ptr();
+        let mut seen = Vec::new();
+        for i in 0..norms.len() {
+            if seen.contains(&layout(i)) {
+                continue;
+            }
+            seen.push(layout(i));
+            // Parts of different size move differently far.
+            let alike: Vec<usize> = (i..norms.len()).filter(|&j| layout(j) == layout(i)).collect();
+            let of: Vec<f64> = alike.iter().map(|&j| norms[j]).collect();
+            let middle = median(&of);
+            // Where half of the updates did not move at all, moving is no reason.
+            if alike.len() < LEAST_FOR_NORMS || middle <= 0.0 {
+                continue;
+            }
+            let distances: Vec<f64> = of.iter().map(|norm| (norm - middle).abs()).collect();
+            let deviation = (1.4826 * median(&distances)).max(LEAST_DEVIATION * middle);
+            let limit = middle + max_deviation * deviation;
+            for &j in alike.iter().filter(|&&j| norms[j] > limit) {
+                let reason = Reason::Norm { norm: norms[j], median: middle, limit };
+                refused.push((self.cohort.members[j].input.update.path.clone(), reason));
+            }
+        }
+        (!refused.is_empty()).then_some(refused)
+    }
+}

@@ -1,0 +1,36 @@
+//! One node's weight file, and what it says of itself.
+
+use std::path::PathBuf;
+
+/// One node's weight file and what is known about it.
+///
+/// The caller reads node, base and weight from wherever it keeps them; a file of unknown origin has
+/// neither node nor base.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Update {
+    /// The safetensors file.
+    pub path: PathBuf,
+    /// Who made it. One node counts once; files without a node are never taken for duplicates.
+    pub node: Option<String>,
+    /// Content hash of the model file it was trained from.
+    pub base: Option<String>,
+    /// Whether it may lack tensors of the base, which it then does not move. Without a base all
+    /// updates must have the same tensors.
+    pub partial: bool,
+    /// Its weight in the mean, usually the number of examples: finite and at least 0. An update of
+    /// weight 0 is checked and listed, and does not influence the result.
+    pub weight: f64,
+    /// How many versions its base is older than the base of the merge.
+    pub age: u64,
+    /// The length of its local training, for [`Reducer::Nova`](crate::Reducer::Nova): the number of
+    /// steps, or what [`nova_steps`](crate::nova_steps) makes of it.
+    pub steps: f64,
+}
+
+impl Update {
+    /// An update of unknown origin.
+    pub fn new(path: impl Into<PathBuf>, weight: f64) -> Self {
+        let (node, base) = (None, None);
+        Self { path: path.into(), node, base, partial: false, weight, age: 0, steps: 1.0 }
+    }
+}
