@@ -1,7 +1,7 @@
 //! What can go wrong with weight files, with the list of updates and with the server step.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::problem::MAX_HEADER_LEN;
 use crate::{Dtype, FormatProblem, Reason, Rejected};
@@ -155,12 +155,14 @@ pub enum Error {
     },
 
     /// Fewer updates are left than must be.
-    #[error("{found} updates can be merged, the quorum is {quorum}{}", refused(rejected))]
+    #[error("{found} of {of} nodes' updates can be merged, {needed}{}", refused(rejected))]
     Quorum {
-        /// How many there must be.
-        quorum: usize,
         /// How many there are.
         found: usize,
+        /// How many nodes are in the list; a file without a name counts as one.
+        of: usize,
+        /// How many there must be, and by which rule, in words.
+        needed: String,
         /// The rejected ones with their reasons, sorted by path.
         rejected: Vec<Rejected>,
     },
@@ -350,16 +352,30 @@ pub enum Error {
     },
 }
 
-impl Reason {
-    /// The reason that stands for an error met while checking one update.
-    pub(crate) fn of(error: Error) -> Self {
+/// The reason to leave an update out that a read of it failed for; the error itself if it is not
+/// the update's fault but this machine's, such as too many open files or a failing disk.
+impl TryFrom<Error> for Reason {
+    type Error = Error;
+
+    fn try_from(error: Error) -> Result<Self, Error> {
         match error {
-            Error::Format { problem, .. } => Self::Malformed { problem },
-            Error::Changed { .. } => Self::Changed,
-            Error::Read { source, .. } => Self::Unreadable { message: source.to_string() },
-            other => Self::Unreadable { message: other.to_string() },
+            Error::Format { problem, .. } => Ok(Self::Malformed { problem }),
+            Error::Changed { .. } => Ok(Self::Changed),
+            Error::Index { .. } => Ok(Self::Unreadable { message: error.to_string() }),
+            Error::Read { path, source } if is_of_the_file(&path, &source) => {
+                Ok(Self::Unreadable { message: source.to_string() })
+            }
+            other => Err(other),
         }
     }
+}
+
+/// Whether a failed read tells of the file, and could be caused by whoever put it there.
+fn is_of_the_file(path: &Path, source: &io::Error) -> bool {
+    use io::ErrorKind::{IsADirectory, NotADirectory, NotFound, PermissionDenied};
+    let leads_nowhere = || path.is_symlink() && !path.exists();
+    matches!(source.kind(), NotFound | PermissionDenied | IsADirectory | NotADirectory)
+        || leads_nowhere()
 }
 
 /// The rejections after a colon, if there are some.

@@ -8,6 +8,7 @@ pub mod checkpoint;
 pub mod cli;
 pub mod commands;
 pub mod data;
+pub mod diverged;
 pub mod federation;
 pub mod interrupt;
 pub mod job;

@@ -2,7 +2,9 @@
 
 mod attack;
 mod merge;
+mod merged_meta;
 mod note;
+mod schema;
 mod simulate;
 mod strategy;
 mod update_file;
@@ -22,7 +24,7 @@ use crate::windows::{Cut, WindowSet};
 
 pub use attack::Attack;
 pub use merge::{Merge, Merged, Refused, merge};
-pub use note::{ChangeNote, MergeNote, PrivacyNote, UpdateNote};
+pub use note::{CappedNote, ChangeNote, MergeNote, PrivacyNote, UpdateNote};
 pub use simulate::{Arm, ArmReport, Attackers, Round, RoundProgress, simulate_arm};
 pub use strategy::Strategy;
 
