@@ -62,8 +62,7 @@ impl Candidates {
             Some(of) => Ok(Err((Reason::Copy { of: of.clone() }, 0))),
             None => check_file(update, checks, &layouts, keep_open),
         };
-        let checked: Result<Vec<_>, Error> =
-            updates.par_iter().zip(&linked).map(check).collect();
+        let checked: Result<Vec<_>, Error> = updates.par_iter().zip(&linked).map(check).collect();
         let single = updates.iter().zip(&linked).filter(|(_, linked)| linked.is_none());
         let mut candidates = Self {
             inputs: Vec::with_capacity(updates.len()),
@@ -159,7 +158,8 @@ impl Candidates {
     /// Checks the files against each other, and whether enough are left.
     pub(crate) fn select(&self, checks: &Checks<'_>) -> Result<Admission<'_>, Error> {
         let rules = &checks.options.rules;
-        let mut left = Left { inputs: self.inputs.iter().collect(), rejected: self.rejected.clone() };
+        let mut left =
+            Left { inputs: self.inputs.iter().collect(), rejected: self.rejected.clone() };
         let (tensors, base_hash) = agree(&mut left, checks);
         same_integers(&mut left);
         let named: Vec<Named<'_>> = left.inputs.iter().map(|input| input.named()).collect();
@@ -193,10 +193,8 @@ impl Candidates {
         let weights = match rules.privacy {
             Some(_) => inputs.iter().map(weight).collect(),
             None => {
-                let claim = |input: &&Input| Claim {
-                    weight: weight(input),
-                    n_nodes: input.update.n_nodes,
-                };
+                let claim =
+                    |input: &&Input| Claim { weight: weight(input), n_nodes: input.update.n_nodes };
                 cap_weights(&inputs.iter().map(claim).collect::<Vec<_>>(), rules.max_weight)
             }
         };
@@ -235,10 +233,7 @@ impl Left<'_> {
 }
 
 /// The tensors and the hash of the base; without one those that most updates have.
-fn agree(
-    left: &mut Left<'_>,
-    checks: &Checks<'_>,
-) -> (Option<Arc<[TensorInfo]>>, Option<String>) {
+fn agree(left: &mut Left<'_>, checks: &Checks<'_>) -> (Option<Arc<[TensorInfo]>>, Option<String>) {
     if let Some(base) = checks.base {
         return (Some(base.file.shared_tensors()), Some(base.hash.clone()));
     }

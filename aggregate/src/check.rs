@@ -179,8 +179,7 @@ fn mismatch(update: &Update, file: &WeightFile, checks: &Checks<'_>) -> Option<R
         };
         let is_older = update.base.as_deref().is_some_and(|hash| checks.older.contains(&hash));
         let late = is_older || checks.options.rules.reduce.takes_any_base();
-        let reason =
-            mismatch.or_else(|| if late { None } else { other_base(&base.hash, update) });
+        let reason = mismatch.or_else(|| if late { None } else { other_base(&base.hash, update) });
         if reason.is_some() {
             return reason;
         }

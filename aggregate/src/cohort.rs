@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::check::Input;
 use crate::base::Base;
 use crate::blocks::Block;
+use crate::check::Input;
 use crate::rows::Element;
 use crate::{Error, TensorInfo, WeightFile};
 

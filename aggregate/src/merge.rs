@@ -121,7 +121,8 @@ fn merge(
             other => other?,
         };
         let tensors = &admission.tensors;
-        let cohort = Cohort::new(tensors, &admission.inputs, &admission.weights, base.as_ref(), &older);
+        let cohort =
+            Cohort::new(tensors, &admission.inputs, &admission.weights, base.as_ref(), &older);
         let run = Run {
             kept: tensors.iter().map(|t| keep_local.matches(&t.name)).collect(),
             admission: &admission,
