@@ -1,39 +1,23 @@
-//! Which updates count: every check a file must pass before it is merged.
+//! Which updates count: each is checked alone, then beside the others.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use rayon::prelude::*;
 
-use crate::base::Base;
+use crate::check::{Checks, Input, check_file, check_list, linked, other_base};
+use crate::claims::{Claim, cap_weights};
 use crate::median::median;
-use crate::patterns::Patterns;
+use crate::names::{Named, have_namesakes, rivals};
 use crate::reject::{Reason, Rejected};
-use crate::tensor::unsupported;
-use crate::{Error, Options, Reducer, TensorInfo, Tolerance, Update, WeightFile};
+use crate::{Error, Reducer, TensorInfo, Tolerance, Update};
 
 /// An update may claim so many times the median of all local steps, and no more.
 const MOST_STEPS: f64 = 1000.0;
 
 /// Up to this many updates stay open from the checks to the sum; of more, each read opens its file.
 const MAX_OPEN_FILES: usize = 128;
-
-/// An update that passed the checks made on one file alone.
-#[derive(Debug)]
-pub(crate) struct Input {
-    pub(crate) update: Update,
-    /// See [`WeightFile::fingerprint`].
-    pub(crate) fingerprint: String,
-    /// The content hash where others have the same fingerprint.
-    tie: String,
-    /// The hashes of all integer and boolean tensors that are not kept local, by name.
-    integers: BTreeMap<String, String>,
-    /// Its place in the list.
-    pub(crate) position: usize,
-    pub(crate) file: WeightFile,
-}
 
 /// All updates that passed the checks made on one file alone.
 #[derive(Debug)]
@@ -43,6 +27,8 @@ pub(crate) struct Candidates {
     /// The others, and those that were found out later.
     rejected: Vec<Rejected>,
     n_updates: usize,
+    /// How many nodes are in the list; a file without a name counts as one.
+    n_nodes: usize,
     /// Bytes read from files that were rejected at once.
     n_read: u64,
 }
@@ -52,38 +38,40 @@ pub(crate) struct Candidates {
 pub(crate) struct Admission<'a> {
     /// In the order of the candidates; at least one has a weight above 0.
     pub(crate) inputs: Vec<&'a Input>,
+    /// What each of them counts, see [`cap_weights`].
+    pub(crate) weights: Vec<f64>,
     pub(crate) tensors: Arc<[TensorInfo]>,
     /// The base's hash, or else the one the updates agree on.
     pub(crate) base_hash: Option<String>,
     /// Sorted by path.
     pub(crate) rejected: Vec<Rejected>,
-}
-
-/// What updates are checked against.
-#[derive(Debug)]
-pub(crate) struct Checks<'a> {
-    pub(crate) base: Option<&'a Base>,
-    /// Hashes of older bases.
-    pub(crate) older: Vec<&'a str>,
-    pub(crate) keep_local: &'a Patterns,
-    pub(crate) options: &'a Options,
+    n_nodes: usize,
 }
 
 impl Candidates {
     /// Checks the list, then each file alone: header, names, shapes, dtypes, integers, base, age.
+    ///
+    /// # Errors
+    /// If the list is wrong, or this machine cannot read a file.
     pub(crate) fn open(updates: &[Update], checks: &Checks<'_>) -> Result<Self, Error> {
         check_list(updates)?;
         let layouts = Mutex::new(BTreeSet::new());
         let keep_open = updates.len() <= MAX_OPEN_FILES;
-        let checked: Vec<_> =
-            updates.par_iter().map(|u| check_file(u, checks, &layouts, keep_open)).collect();
+        let linked = linked(updates);
+        let check = |(update, linked): (&Update, &Option<PathBuf>)| match linked {
+            Some(of) => Ok(Err((Reason::Copy { of: of.clone() }, 0))),
+            None => check_file(update, checks, &layouts, keep_open),
+        };
+        let checked: Result<Vec<_>, Error> = updates.par_iter().zip(&linked).map(check).collect();
+        let single = updates.iter().zip(&linked).filter(|(_, linked)| linked.is_none());
         let mut candidates = Self {
-            inputs: Vec::with_capacity(checked.len()),
+            inputs: Vec::with_capacity(updates.len()),
             rejected: Vec::new(),
             n_updates: updates.len(),
+            n_nodes: count_nodes(single.map(|(update, _)| update)),
             n_read: 0,
         };
-        for (position, (update, result)) in updates.iter().zip(checked).enumerate() {
+        for (position, (update, result)) in updates.iter().zip(checked?).enumerate() {
             match result {
                 Ok(input) => candidates.inputs.push(Input { position, ..input }),
                 Err((reason, n_read)) => {
@@ -93,18 +81,30 @@ impl Candidates {
             }
         }
         candidates.sort()?;
+        // Who is left out for a name must at least be sound: a node may send again what was broken.
+        let named: Vec<Named<'_>> = candidates.inputs.iter().map(Input::named).collect();
+        let has_namesake = have_namesakes(&named);
+        let refused = candidates.scan(|i| has_namesake[i])?;
+        candidates.refuse(refused);
         Ok(candidates)
     }
 
     fn sort(&mut self) -> Result<(), Error> {
         self.inputs.sort_by(|a, b| a.fingerprint.cmp(&b.fingerprint));
+        let mut refused = Vec::new();
         for run in self.inputs.chunk_by_mut(|a, b| a.fingerprint == b.fingerprint) {
             if run.len() > 1 {
                 for input in run {
-                    input.tie = input.file.content_hash()?;
+                    match input.file.content_hash() {
+                        Ok(hash) => input.tie = hash,
+                        Err(error) => {
+                            refused.push((input.update.path.clone(), Reason::try_from(error)?));
+                        }
+                    }
                 }
             }
         }
+        self.refuse(refused);
         self.inputs.sort_by(|a, b| a.sort_key().cmp(&b.sort_key()));
         Ok(())
     }
@@ -120,14 +120,34 @@ impl Candidates {
         }
     }
 
-    /// The updates that hold NaN or infinity.
+    /// The updates that hold NaN or infinity, or cannot be read any more.
     pub(crate) fn not_finite(&self) -> Result<Vec<(PathBuf, Reason)>, Error> {
-        let scan = |input: &Input| {
-            let found = input.file.first_invalid()?;
-            Ok(found.map(|reason| (input.update.path.clone(), reason)))
+        self.scan(|_| true)
+    }
+
+    fn scan(&self, which: impl Fn(usize) -> bool + Sync) -> Result<Vec<(PathBuf, Reason)>, Error> {
+        let scan = |(i, input): (usize, &Input)| {
+            let found = match which(i) {
+                true => input.file.first_invalid(),
+                false => Ok(None),
+            };
+            let reason = found.or_else(|error| Reason::try_from(error).map(Some))?;
+            Ok(reason.map(|reason| (input.update.path.clone(), reason)))
         };
-        let found: Result<Vec<_>, Error> = self.inputs.par_iter().map(scan).collect();
+        let found: Result<Vec<_>, Error> = self.inputs.par_iter().enumerate().map(scan).collect();
         Ok(found?.into_iter().flatten().collect())
+    }
+
+    /// The update that an error met while merging is about, with the reason to leave it out; the
+    /// error itself if it is about none, or this machine's fault.
+    pub(crate) fn blame(&self, error: Error) -> Result<Vec<(PathBuf, Reason)>, Error> {
+        let (Error::Read { path, .. } | Error::Changed { path }) = &error else {
+            return Err(error);
+        };
+        let holds = |input: &&Input| input.file.paths().contains(&path.as_path());
+        let Some(input) = self.inputs.iter().find(holds) else { return Err(error) };
+        let path = input.update.path.clone();
+        Ok(vec![(path, Reason::try_from(error)?)])
     }
 
     /// Bytes read from all files so far.
@@ -137,77 +157,21 @@ impl Candidates {
 
     /// Checks the files against each other, and whether enough are left.
     pub(crate) fn select(&self, checks: &Checks<'_>) -> Result<Admission<'_>, Error> {
-        let Checks { base, options, .. } = *checks;
-        let mut rejected = self.rejected.clone();
-        let mut inputs: Vec<&Input> = self.inputs.iter().collect();
-        let mut keep = |inputs: &mut Vec<&Input>,
-                        check: &mut dyn FnMut(&Input) -> Option<Reason>| {
-            inputs.retain(|input| match check(input) {
-                Some(reason) => {
-                    rejected.push(reject(&input.update, reason));
-                    false
-                }
-                None => true,
-            });
-        };
-
-        let mut base_hash = base.map(|base| base.hash.clone());
-        let mut tensors = base.map(|base| base.file.shared_tensors());
-        if base.is_none() {
-            let same = |a: &Arc<[TensorInfo]>, b: &Arc<[TensorInfo]>| {
-                Arc::ptr_eq(a, b) || Reason::mismatch(a, b).is_none()
-            };
-            tensors = most_common(&inputs, |input| Some(input.file.shared_tensors()), same);
-            if let Some(expected) = &tensors {
-                keep(&mut inputs, &mut |input| Reason::mismatch(expected, input.file.tensors()));
-            }
-            base_hash = most_common(&inputs, |input| input.update.base.clone(), |a, b| a == b);
-            if let Some(expected) = &base_hash {
-                keep(&mut inputs, &mut |input| other_base(expected, &input.update));
-            }
-        }
-        // What most whole updates hold; of tensors that only parts hold, what the first of them has.
-        let whole = |input: &Input| !input.update.partial;
-        let voted = most_common(
-            &inputs,
-            |input| whole(input).then(|| input.integers.clone()),
-            |a, b| a == b,
-        );
-        let mut expected = voted.unwrap_or_default();
-        keep(&mut inputs, &mut |input| {
-            let differs = input.integers.iter().any(|(name, hash)| {
-                expected.entry(name.clone()).or_insert_with(|| hash.clone()) != hash
-            });
-            differs.then_some(Reason::Integers)
-        });
-        if options.rules.reduce == Reducer::Nova {
-            let steps: Vec<f64> = inputs.iter().map(|input| input.update.steps).collect();
-            if !steps.is_empty() {
-                let limit = MOST_STEPS * median(&steps);
-                keep(&mut inputs, &mut |input| {
-                    let steps = input.update.steps;
-                    (steps > limit).then_some(Reason::Steps { steps, limit })
-                });
-            }
+        let rules = &checks.options.rules;
+        let mut left =
+            Left { inputs: self.inputs.iter().collect(), rejected: self.rejected.clone() };
+        let (tensors, base_hash) = agree(&mut left, checks);
+        same_integers(&mut left);
+        let named: Vec<Named<'_>> = left.inputs.iter().map(|input| input.named()).collect();
+        let mut reasons = rivals(&named).into_iter();
+        left.keep(&mut |_| reasons.next().flatten());
+        if rules.reduce == Reducer::Nova {
+            believable_steps(&mut left);
         }
 
-        // Of one node's updates the first counts, or the first with a weight.
-        let mut counting: BTreeMap<String, PathBuf> = BTreeMap::new();
-        let (weighted, others): (Vec<_>, Vec<_>) =
-            inputs.iter().map(|input| &input.update).partition(|update| update.weight > 0.0);
-        for update in weighted.into_iter().chain(others) {
-            if let Some(node) = &update.node {
-                counting.entry(node.clone()).or_insert_with(|| update.path.clone());
-            }
-        }
-        keep(&mut inputs, &mut |input| {
-            let node = input.update.node.clone()?;
-            let kept = counting.get(&node).filter(|&path| *path != input.update.path)?.clone();
-            Some(Reason::Duplicate { node, kept })
-        });
-
+        let Left { inputs, mut rejected } = left;
         rejected.sort_by(|a, b| a.path.cmp(&b.path));
-        let fails = |rejected: &Rejected| match options.rules.tolerance {
+        let fails = |rejected: &Rejected| match rules.tolerance {
             Tolerance::KeepGoing => false,
             Tolerance::BadValues => {
                 !matches!(rejected.reason, Reason::Value { .. } | Reason::Norm { .. })
@@ -220,119 +184,101 @@ impl Candidates {
         let Some(tensors) = tensors.filter(|_| !inputs.is_empty()) else {
             return Err(Error::NothingAdmitted { rejected });
         };
-        if inputs.iter().all(|input| input.update.weight == 0.0) {
+        let weight = |input: &&Input| input.update.weight;
+        let found = inputs.iter().filter(|input| weight(input) > 0.0).count();
+        if found == 0 {
             return Err(Error::ZeroWeights { n_updates: inputs.len() });
         }
-        let found = inputs.iter().filter(|input| input.update.weight > 0.0).count();
-        if found < options.rules.quorum {
-            return Err(Error::Quorum { quorum: options.rules.quorum, found, rejected });
-        }
-        Ok(Admission { inputs, tensors, base_hash, rejected })
-    }
-}
-
-impl Input {
-    /// Node, content, weight, path: where a rule is undecided the first node counts.
-    fn sort_key(&self) -> (Option<&str>, &str, &str, u64, &Path) {
-        let Update { node, weight, path, .. } = &self.update;
-        (node.as_deref(), &self.fingerprint, &self.tie, weight.to_bits(), path)
-    }
-}
-
-/// What the operator got wrong before any file is read.
-fn check_list(updates: &[Update]) -> Result<(), Error> {
-    if updates.is_empty() {
-        return Err(Error::NoUpdates);
-    }
-    for Update { path, weight, .. } in updates {
-        if !(weight.is_finite() && *weight >= 0.0) {
-            return Err(Error::Weight { path: path.clone(), weight: *weight });
-        }
-    }
-    let mut seen = BTreeMap::new();
-    for Update { path, .. } in updates {
-        if let Some(first) = seen.insert(identity(path), path) {
-            return Err(Error::SameFile { first: first.clone(), second: path.clone() });
-        }
-    }
-    if updates.iter().all(|update| update.weight == 0.0) {
-        return Err(Error::ZeroWeights { n_updates: updates.len() });
-    }
-    Ok(())
-}
-
-/// What two names of one file have in common.
-#[cfg(unix)]
-fn identity(path: &Path) -> (PathBuf, u64, u64) {
-    use std::os::unix::fs::MetadataExt;
-    match fs::metadata(path) {
-        Ok(metadata) => (PathBuf::new(), metadata.dev(), metadata.ino()),
-        Err(_) => (path.to_owned(), 0, 0),
-    }
-}
-
-/// What two names of one file have in common.
-#[cfg(not(unix))]
-fn identity(path: &Path) -> PathBuf {
-    fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
-}
-
-/// Everything that can be checked on one file but its floats; a failure comes with the bytes read.
-fn check_file(
-    update: &Update,
-    checks: &Checks<'_>,
-    layouts: &Mutex<BTreeSet<Arc<[TensorInfo]>>>,
-    keep_open: bool,
-) -> Result<Input, (Reason, u64)> {
-    let mut file = WeightFile::open(&update.path).map_err(|error| (Reason::of(error), 0))?;
-    let n_read = file.n_read();
-    let fail = |reason| (reason, n_read);
-    if let Some(TensorInfo { name, dtype, .. }) = unsupported(file.tensors()) {
-        return Err(fail(Reason::Unsupported { tensor: name.clone(), dtype: *dtype }));
-    }
-    if let Some(base) = checks.base {
-        let mismatch = if update.partial {
-            Reason::mismatch_of_part(base.file.tensors(), file.tensors())
-        } else {
-            Reason::mismatch(base.file.tensors(), file.tensors())
+        // Private merging gives all the same weight, and tells nothing of a single one.
+        let weights = match rules.privacy {
+            Some(_) => inputs.iter().map(weight).collect(),
+            None => {
+                let claim =
+                    |input: &&Input| Claim { weight: weight(input), n_nodes: input.update.n_nodes };
+                cap_weights(&inputs.iter().map(claim).collect::<Vec<_>>(), rules.max_weight)
+            }
         };
-        let reason = mismatch.or_else(|| {
-            let is_older = update.base.as_deref().is_some_and(|hash| checks.older.contains(&hash));
-            let late = is_older || checks.options.rules.reduce.takes_any_base();
-            if late { None } else { other_base(&base.hash, update) }
-        });
-        if let Some(reason) = reason {
-            return Err(fail(reason));
+        let n_nodes = self.n_nodes;
+        let admission = Admission { inputs, weights, tensors, base_hash, rejected, n_nodes };
+        if rules.quorum.is_met(found, n_nodes) {
+            return Ok(admission);
         }
+        Err(admission.too_few(found, format!("the quorum is {}", rules.quorum)))
     }
-    if let Some(max_age) = checks.options.rules.max_age.filter(|&max_age| update.age > max_age) {
-        return Err(fail(Reason::Age { age: update.age, max_age }));
+}
+
+impl Admission<'_> {
+    /// The error for a rule that needs more updates than are left.
+    pub(crate) fn too_few(&self, found: usize, needed: String) -> Error {
+        Error::Quorum { found, of: self.n_nodes, needed, rejected: self.rejected.clone() }
     }
-    let steps = update.steps;
-    if !(steps.is_finite() && steps > 0.0) {
-        return Err(fail(Reason::Steps { steps, limit: f64::MAX }));
+}
+
+/// The updates that passed all checks so far.
+struct Left<'a> {
+    inputs: Vec<&'a Input>,
+    rejected: Vec<Rejected>,
+}
+
+impl Left<'_> {
+    fn keep(&mut self, check: &mut dyn FnMut(&Input) -> Option<Reason>) {
+        self.inputs.retain(|input| match check(input) {
+            Some(reason) => {
+                self.rejected.push(reject(&input.update, reason));
+                false
+            }
+            None => true,
+        });
     }
-    if update.weight == 0.0
-        && let Some(reason) = file.first_invalid().map_err(|error| fail(Reason::of(error)))?
-    {
-        // Its values are not looked at again.
-        return Err(fail(reason));
+}
+
+/// The tensors and the hash of the base; without one those that most updates have.
+fn agree(left: &mut Left<'_>, checks: &Checks<'_>) -> (Option<Arc<[TensorInfo]>>, Option<String>) {
+    if let Some(base) = checks.base {
+        return (Some(base.file.shared_tensors()), Some(base.hash.clone()));
     }
-    let integers = file.integers(|name| checks.keep_local.matches(name)).map_err(fail)?;
-    let fingerprint = file.fingerprint().map_err(|error| fail(Reason::of(error)))?;
-    if !keep_open {
-        file.close();
+    let same = |a: &Arc<[TensorInfo]>, b: &Arc<[TensorInfo]>| {
+        Arc::ptr_eq(a, b) || Reason::mismatch(a, b).is_none()
+    };
+    let tensors = most_common(&left.inputs, |input| Some(input.file.shared_tensors()), same);
+    if let Some(expected) = &tensors {
+        left.keep(&mut |input| Reason::mismatch(expected, input.file.tensors()));
     }
-    // The set only ever grows by whole entries, so it is sound even if another thread panicked.
-    let mut layouts = layouts.lock().unwrap_or_else(PoisonError::into_inner);
-    let tensors = file.shared_tensors();
-    let known = layouts.get(&tensors).map_or_else(|| Arc::clone(&tensors), Arc::clone);
-    layouts.insert(Arc::clone(&known));
-    drop(layouts);
-    file.share(known);
-    // -0 is a zero like any other.
-    let update = Update { weight: update.weight + 0.0, ..update.clone() };
-    Ok(Input { update, fingerprint, tie: String::new(), integers, position: 0, file })
+    let base_hash = most_common(&left.inputs, |input| input.update.base.clone(), |a, b| a == b);
+    if let Some(expected) = &base_hash {
+        left.keep(&mut |input| other_base(expected, &input.update));
+    }
+    (tensors, base_hash)
+}
+
+/// Integers are what most whole updates hold; of tensors that only parts hold, what the first of
+/// them has.
+fn same_integers(left: &mut Left<'_>) {
+    let whole = |input: &Input| !input.update.partial;
+    let voted = most_common(
+        &left.inputs,
+        |input| whole(input).then(|| input.integers.clone()),
+        |a, b| a == b,
+    );
+    let mut expected = voted.unwrap_or_default();
+    left.keep(&mut |input| {
+        let differs = input.integers.iter().any(|(name, hash)| {
+            expected.entry(name.clone()).or_insert_with(|| hash.clone()) != hash
+        });
+        differs.then_some(Reason::Integers)
+    });
+}
+
+/// Lengths of local training are not far beyond the others'.
+fn believable_steps(left: &mut Left<'_>) {
+    let steps: Vec<f64> = left.inputs.iter().map(|input| input.update.steps).collect();
+    if !steps.is_empty() {
+        let limit = MOST_STEPS * median(&steps);
+        left.keep(&mut |input| {
+            let steps = input.update.steps;
+            (steps > limit).then_some(Reason::Steps { steps, limit })
+        });
+    }
 }
 
 /// What most updates have, each node (or file without a node) voting once for each value it has;
@@ -360,9 +306,19 @@ fn most_common<T>(
     groups.into_iter().find(|(_, voters)| voters.len() == n_votes).map(|(value, _)| value)
 }
 
-fn other_base(expected: &str, update: &Update) -> Option<Reason> {
-    let found = update.base.as_deref().filter(|&found| found != expected)?;
-    Some(Reason::Base { expected: expected.to_owned(), found: found.to_owned() })
+/// How many distinct names there are with a weight; each file without a name counts as one.
+fn count_nodes<'a>(updates: impl Iterator<Item = &'a Update>) -> usize {
+    let mut names = BTreeSet::new();
+    let mut n_unknown = 0;
+    for update in updates.filter(|update| update.weight > 0.0) {
+        match &update.node {
+            Some(node) => {
+                names.insert(node.as_str());
+            }
+            None => n_unknown += 1,
+        }
+    }
+    names.len() + n_unknown
 }
 
 fn reject(update: &Update, reason: Reason) -> Rejected {

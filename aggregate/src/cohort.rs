@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::admit::Input;
 use crate::base::Base;
 use crate::blocks::Block;
+use crate::check::Input;
 use crate::rows::Element;
 use crate::{Error, TensorInfo, WeightFile};
 
@@ -13,8 +13,10 @@ use crate::{Error, TensorInfo, WeightFile};
 #[derive(Debug)]
 pub(crate) struct Member<'a> {
     pub(crate) input: &'a Input,
-    /// Its weight times a power of two, so that the largest is in 1 to 2.
+    /// What it counts, times a power of two, so that the largest is in 1 to 2.
     pub(crate) weight: f64,
+    /// What it counts.
+    pub(crate) counted: f64,
     /// Which of the older bases it started from.
     pub(crate) origin: Option<usize>,
     /// Where it has each tensor of the merge.
@@ -31,18 +33,21 @@ pub(crate) struct Cohort<'a> {
 }
 
 impl<'a> Cohort<'a> {
-    /// A cohort of inputs that are sorted already; at least one weighs more than 0.
+    /// A cohort of inputs that are sorted already, with what each of them counts; at least one
+    /// counts more than 0.
     pub(crate) fn new(
         tensors: &'a [TensorInfo],
         inputs: &[&'a Input],
+        weights: &[f64],
         base: Option<&'a Base>,
         older: &'a [Base],
     ) -> Self {
         let mut known: BTreeMap<*const TensorInfo, Arc<Vec<Option<usize>>>> = BTreeMap::new();
         let mut members: Vec<Member<'a>> = inputs
             .iter()
-            .filter(|input| input.update.weight > 0.0)
-            .map(|&input| {
+            .zip(weights)
+            .filter(|&(_, &counted)| counted > 0.0)
+            .map(|(&input, &counted)| {
                 let own = input.file.tensors();
                 let place = |t: &TensorInfo| own.binary_search_by(|o| o.name.cmp(&t.name)).ok();
                 // Inputs of one layout share the list of tensors.
@@ -52,8 +57,7 @@ impl<'a> Cohort<'a> {
                 let is_base = base.is_some_and(|b| input.update.base.as_ref() == Some(&b.hash));
                 let own_base = |o: &Base| input.update.base.as_ref() == Some(&o.hash);
                 let origin = older.iter().position(own_base).filter(|_| !is_base);
-                let (weight, places) = (input.update.weight, Arc::clone(places));
-                Member { input, weight, origin, places }
+                Member { input, weight: counted, counted, origin, places: Arc::clone(places) }
             })
             .collect();
         normalize(members.iter_mut().map(|member| &mut member.weight));

@@ -1,7 +1,7 @@
 //! What can go wrong with weight files, with the list of updates and with the server step.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::problem::MAX_HEADER_LEN;
 use crate::{Dtype, FormatProblem, Reason, Rejected};
@@ -155,12 +155,14 @@ pub enum Error {
     },
 
     /// Fewer updates are left than must be.
-    #[error("{found} updates can be merged, the quorum is {quorum}{}", refused(rejected))]
+    #[error("{found} of {of} nodes' updates can be merged, {needed}{}", refused(rejected))]
     Quorum {
-        /// How many there must be.
-        quorum: usize,
         /// How many there are.
         found: usize,
+        /// How many nodes are in the list; a file without a name counts as one.
+        of: usize,
+        /// How many there must be, and by which rule, in words.
+        needed: String,
         /// The rejected ones with their reasons, sorted by path.
         rejected: Vec<Rejected>,
     },
@@ -350,16 +352,30 @@ pub enum Error {
     },
 }
 
-impl Reason {
-    /// The reason that stands for an error met while checking one update.
-    pub(crate) fn of(error: Error) -> Self {
+/// The reason to leave an update out that a read of it failed for; the error itself if it is not
+/// the update's fault but this machine's, such as too many open files or a failing disk.
+impl TryFrom<Error> for Reason {
+    type Error = Error;
+
+    fn try_from(error: Error) -> Result<Self, Error> {
         match error {
-            Error::Format { problem, .. } => Self::Malformed { problem },
-            Error::Changed { .. } => Self::Changed,
-            Error::Read { source, .. } => Self::Unreadable { message: source.to_string() },
-            other => Self::Unreadable { message: other.to_string() },
+            Error::Format { problem, .. } => Ok(Self::Malformed { problem }),
+            Error::Changed { .. } => Ok(Self::Changed),
+            Error::Index { .. } => Ok(Self::Unreadable { message: error.to_string() }),
+            Error::Read { path, source } if is_of_the_file(&path, &source) => {
+                Ok(Self::Unreadable { message: source.to_string() })
+            }
+            other => Err(other),
         }
     }
+}
+
+/// Whether a failed read tells of the file, and could be caused by whoever put it there.
+fn is_of_the_file(path: &Path, source: &io::Error) -> bool {
+    use io::ErrorKind::{IsADirectory, NotADirectory, NotFound, PermissionDenied};
+    let leads_nowhere = || path.is_symlink() && !path.exists();
+    matches!(source.kind(), NotFound | PermissionDenied | IsADirectory | NotADirectory)
+        || leads_nowhere()
 }
 
 /// The rejections after a colon, if there are some.
@@ -370,4 +386,29 @@ fn refused(rejected: &[Rejected]) -> String {
 /// The rejections, each on a line of its own.
 fn lines(rejected: &[Rejected]) -> String {
     rejected.iter().flat_map(|r| ["\n  ".to_owned(), r.to_string()]).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_this_machine_fails_at_is_no_fault_of_an_update() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("there");
+        std::fs::write(&path, "1").unwrap();
+        let read = |source: io::Error| Error::Read { path: path.clone(), source };
+        // Too many open files, of the process and of the machine; a failing disk; no memory.
+        #[cfg(unix)]
+        for code in [24, 23, 5, 12] {
+            let error = read(io::Error::from_raw_os_error(code));
+            assert!(matches!(Reason::try_from(error), Err(Error::Read { .. })), "{code}");
+        }
+        let write = Error::Write { path: path.clone(), source: io::ErrorKind::StorageFull.into() };
+        assert!(matches!(Reason::try_from(write), Err(Error::Write { .. })));
+        for kind in [io::ErrorKind::NotFound, io::ErrorKind::PermissionDenied] {
+            let reason = Reason::try_from(read(kind.into()));
+            assert!(matches!(reason, Ok(Reason::Unreadable { .. })), "{kind}");
+        }
+    }
 }

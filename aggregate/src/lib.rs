@@ -12,12 +12,16 @@ mod totals;
 
 mod limit;
 mod options;
+mod quorum;
 mod reducer;
 mod rules;
 mod server_step;
 
 mod admit;
 mod base;
+mod check;
+mod claims;
+mod names;
 mod patterns;
 mod reject;
 mod report;
@@ -57,12 +61,14 @@ mod error;
 
 pub use accountant::{Accountant, adaptive_noise_multiplier, next_clip};
 pub use atomic::atomic_write;
+pub use claims::{Claim, cap_weights};
 pub use error::Error;
 pub use limit::Limit;
 pub use merge::aggregate;
 pub use options::Options;
 pub use privacy::{AdaptiveClip, Privacy, PrivacyReport};
 pub use problem::FormatProblem;
+pub use quorum::Quorum;
 pub use read::{WeightFile, hash_file};
 pub use reducer::{Reducer, nova_steps};
 pub use reject::{Reason, Rejected};

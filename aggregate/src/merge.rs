@@ -2,10 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::admit::{Candidates, Checks};
+use crate::admit::Candidates;
 use crate::atomic::check_target;
 use crate::attempt::Attempt;
 use crate::base::Base;
+use crate::blocks::Block;
+use crate::check::Checks;
 use crate::cohort::Cohort;
 use crate::mover::{Mover, out_of_range};
 use crate::patterns::Patterns;
@@ -19,8 +21,9 @@ use crate::{Error, Options, Reducer, Report, Update};
 /// Merges weight files into one.
 ///
 /// Every update is checked (see [`Reason`](crate::Reason)); those that fail are left out and
-/// reported, or end the merge, as the [`Tolerance`](crate::Tolerance) says. The rest is reduced, the server step is taken, and the result is written to `out`
-/// under the metadata that the callback returns. `out` may be the base file.
+/// reported, or end the merge, as the [`Tolerance`](crate::Tolerance) says. The rest is reduced, the
+/// server step is taken, and the result is written to `out` under the metadata that the callback
+/// returns. `out` may be the base file.
 ///
 /// The bytes of `out` do not depend on the order of `updates` or on the number of threads, and a
 /// few blocks of values are in memory at a time, whatever the size of the files. Values are read
@@ -29,8 +32,13 @@ use crate::{Error, Options, Reducer, Report, Update};
 ///
 /// Without a base file, updates must have the names, shapes and dtypes that most of them have, and
 /// must not state another base than most that state one. Each node votes once for each variant it
-/// sent; in a tie, the update with the lowest fingerprint decides. Of two updates of one node, the
-/// one with the lower fingerprint counts, a weight of 0 coming last.
+/// sent; in a tie, the update with the lowest fingerprint decides.
+///
+/// What updates say of themselves is not believed beyond what a single one may do: of two sound
+/// updates of one node none counts (but for copies of one file), a claimed weight is capped
+/// ([`cap_weights`](crate::cap_weights)), and what becomes of a file while it is read is its own
+/// fault. A failure of this machine, such as too many open files, is none of an update: it ends the
+/// merge.
 ///
 /// Integers and booleans are carried: updates whose integers are not those of most are rejected.
 ///
@@ -113,7 +121,8 @@ fn merge(
             other => other?,
         };
         let tensors = &admission.tensors;
-        let cohort = Cohort::new(tensors, &admission.inputs, base.as_ref(), &older);
+        let cohort =
+            Cohort::new(tensors, &admission.inputs, &admission.weights, base.as_ref(), &older);
         let run = Run {
             kept: tensors.iter().map(|t| keep_local.matches(&t.name)).collect(),
             admission: &admission,
@@ -123,29 +132,42 @@ fn merge(
             private: private.as_ref(),
             row_bytes,
         };
-        match run.attempt(out, state_out, metadata)? {
-            Attempt::NotFinite(block) => {
-                let mut refused = candidates.not_finite()?;
-                if refused.is_empty() {
-                    cohort.check_unchanged()?;
-                    if let Some(base) = &base {
-                        base.check_finite()?;
-                    }
-                    // Squares of finite numbers may not be finite.
-                    let error = || out_of_range(&tensors[block.tensor], block.start);
-                    refused = run.far_updates()?.ok_or_else(error)?;
-                }
-                candidates.refuse(refused);
-            }
-            Attempt::Refused(refused) => candidates.refuse(refused),
-            Attempt::Done(mut report) => {
+        let refused = match run.attempt(out, state_out, metadata) {
+            Ok(Attempt::Done(mut report)) => {
                 report.bytes_read = candidates.n_read()
                     + base.iter().chain(&older).map(|base| base.file.n_read()).sum::<u64>()
                     + mover.as_ref().and_then(|m| m.saved.as_ref()).map_or(0, SavedState::n_read);
                 return Ok(*report);
             }
-        }
+            Ok(Attempt::Refused(refused)) => Ok(refused),
+            Ok(Attempt::NotFinite(block)) => not_finite(&candidates, &run, block),
+            Err(Error::TooFew { reducer, needed, found }) if !admission.rejected.is_empty() => {
+                return Err(admission.too_few(found, format!("{reducer} needs {needed}")));
+            }
+            Err(error) => Err(error),
+        };
+        // Whatever befell one update while it was read, the others go on.
+        candidates.refuse(refused.or_else(|error| candidates.blame(error))?);
     }
+}
+
+/// The updates to blame for NaN or infinity in a block.
+fn not_finite(
+    candidates: &Candidates,
+    run: &Run<'_>,
+    block: Block,
+) -> Result<Vec<(PathBuf, Reason)>, Error> {
+    let refused = candidates.not_finite()?;
+    if !refused.is_empty() {
+        return Ok(refused);
+    }
+    run.cohort.check_unchanged()?;
+    if let Some(base) = run.cohort.base {
+        base.check_finite()?;
+    }
+    // Squares of finite numbers may not be finite.
+    let error = || out_of_range(&run.cohort.tensors[block.tensor], block.start);
+    run.far_updates()?.ok_or_else(error)
 }
 
 /// Checks what needs no reading; returns where the state goes, if there is one.

@@ -174,7 +174,7 @@ impl WeightFile {
     pub(crate) fn integers(
         &self,
         skip: impl Fn(&str) -> bool,
-    ) -> Result<BTreeMap<String, String>, Reason> {
+    ) -> Result<Result<BTreeMap<String, String>, Reason>, Error> {
         let mut buffer = Vec::new();
         let mut hashes = BTreeMap::new();
         for tensor in self.tensors.iter().filter(|t| kind(t.dtype) == Kind::Integer) {
@@ -189,14 +189,13 @@ impl WeightFile {
                     invalid = first_invalid(tensor.dtype, bytes).map(|(i, v)| (n_seen + i, v));
                 }
                 n_seen += bytes.len();
-            })
-            .map_err(Reason::of)?;
+            })?;
             if let Some((index, found)) = invalid {
-                return Err(Reason::Value { tensor: tensor.name.clone(), index, found });
+                return Ok(Err(Reason::Value { tensor: tensor.name.clone(), index, found }));
             }
             hashes.insert(tensor.name.clone(), hasher.finalize().to_hex().to_string());
         }
-        Ok(hashes)
+        Ok(Ok(hashes))
     }
 
     /// A name for the content that takes little reading, see [`Source::fingerprint`].

@@ -190,7 +190,7 @@ fn row_weights(cohort: &Cohort<'_>, linear: &Linear, holders: &[usize]) -> Optio
         if linear.is_mean {
             // As given: beside a far heavier update that lacks the tensor, the scaled weight of
             // this one may have vanished.
-            weights = holders.iter().map(|&i| cohort.members[i].input.update.weight).collect();
+            weights = holders.iter().map(|&i| cohort.members[i].counted).collect();
             normalize(weights.iter_mut());
             total = weights.iter().sum();
         } else {

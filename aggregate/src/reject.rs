@@ -139,13 +139,33 @@ pub enum Reason {
         "its integer tensors differ from those of most others; carry them from the base by keeping them local"
     )]
     Integers,
-    /// Another update of the same node counts already.
-    #[error("node {node:?} sent two updates, and {} counts", kept.display())]
+    /// Another update goes by the name of the same node; both are left out.
+    #[error("node {node:?} sent {} too, and none of the two counts", other.display())]
     Duplicate {
         /// The node.
         node: String,
-        /// The update that counts.
-        kept: PathBuf,
+        /// The other update, or one of them.
+        other: PathBuf,
+    },
+    /// The updates that were merged into it are not all its own.
+    #[error("node {node:?} is in {} too", other.display())]
+    Overlap {
+        /// A node of both.
+        node: String,
+        /// The other update, of as many nodes or fewer.
+        other: PathBuf,
+    },
+    /// It is byte for byte another update of its node, or leads to the same file; that one counts.
+    #[error("it is a copy of {}, which counts once", of.display())]
+    Copy {
+        /// The other path.
+        of: PathBuf,
+    },
+    /// The caller left it out.
+    #[error("{message}")]
+    Refused {
+        /// Why, in words.
+        message: String,
     },
 }
 
@@ -168,6 +188,9 @@ impl Reason {
             Self::Steps { .. } => "steps",
             Self::Integers => "integers",
             Self::Duplicate { .. } => "duplicate",
+            Self::Overlap { .. } => "overlap",
+            Self::Copy { .. } => "copy",
+            Self::Refused { .. } => "refused",
         }
     }
 

@@ -23,7 +23,9 @@ pub struct Admitted {
     pub base: Option<String>,
     /// Its weight as given.
     pub weight: f64,
-    /// What it has in the result: of a mean its weight over the sum of the admitted weights.
+    /// What of it counts, see [`cap_weights`](crate::cap_weights).
+    pub counted: f64,
+    /// What it has in the result: of a mean what its weight counts over the sum of all.
     pub share: f64,
     /// A name for its content: the BLAKE3 hash of a file of up to 1 MiB; of a larger one that of
     /// its length, its first bytes and pieces spread over the rest.
@@ -59,7 +61,7 @@ pub struct Summary {
     pub admitted: Vec<Admitted>,
     /// The others, sorted by path.
     pub rejected: Vec<Rejected>,
-    /// Sum of the admitted weights; infinite if it overflows, while the shares do not.
+    /// Sum of what the admitted weights count; infinite if it overflows, while the shares do not.
     pub total_weight: f64,
     /// Content hash of the base file, or without one the hash the updates agree on.
     pub base_hash: Option<String>,

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::limit::EXPECTED;
 use crate::patterns::Patterns;
-use crate::{Error, Limit, Privacy, Reducer, ServerStep};
+use crate::{Error, Limit, Privacy, Quorum, Reducer, ServerStep};
 
 /// The rules of a merge: how updates become one, how the center moves, which updates count.
 ///
@@ -39,7 +39,9 @@ pub struct Rules {
     /// Which of an update's claims is its weight. Whoever makes the list of
     /// [`Update`](crate::Update)s goes by it.
     pub weights: Weights,
-    /// The most that an update weighs, in medians of all weights. It has no effect yet.
+    /// The most that an update weighs by its own word, in medians of the claims per node; and
+    /// never more than all others together. See [`cap_weights`](crate::cap_weights) and
+    /// [`Update::n_nodes`](crate::Update::n_nodes).
     #[serde(skip_serializing_if = "is_default_limit")]
     pub max_weight: Limit,
     /// Float tensors that keep the base's values, by pattern (`*` stands for anything), as in
@@ -62,8 +64,8 @@ pub struct Rules {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_age: Option<u64>,
     /// How many updates must be admitted, at least.
-    #[serde(skip_serializing_if = "is_default_quorum")]
-    pub quorum: usize,
+    #[serde(skip_serializing_if = "is_default")]
+    pub quorum: Quorum,
     /// What a rejected update does to the merge.
     #[serde(skip_serializing_if = "is_default")]
     pub tolerance: Tolerance,
@@ -76,8 +78,6 @@ pub struct Rules {
 /// Of `max_weight` and of `max_deviation`.
 const DEFAULT_LIMIT: f64 = 10.0;
 
-const DEFAULT_QUORUM: usize = 1;
-
 /// What messages call merging with [`Privacy`].
 const PRIVATE: &str = "private merging";
 
@@ -89,11 +89,6 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 
 fn is_default_limit(limit: &Limit) -> bool {
     *limit == Limit::at(DEFAULT_LIMIT)
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde calls")]
-fn is_default_quorum(quorum: &usize) -> bool {
-    *quorum == DEFAULT_QUORUM
 }
 
 impl Default for Rules {
@@ -109,8 +104,8 @@ impl Default for Rules {
             population: None,
             max_deviation: Limit::at(DEFAULT_LIMIT),
             max_age: None,
-            quorum: DEFAULT_QUORUM,
-            tolerance: Tolerance::BadValues,
+            quorum: Quorum::Half,
+            tolerance: Tolerance::KeepGoing,
             privacy: None,
         }
     }
@@ -150,14 +145,15 @@ pub const CONTROL_PREFIX: &str = "control.";
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Tolerance {
-    /// It is left out and reported, whatever the reason.
+    /// It is left out and reported, whatever the reason: no node alone can end the round of the
+    /// others. [`Rules::quorum`] ends it.
+    #[default]
     KeepGoing,
     /// It is left out if it is sound but for its values ([`Reason::Value`](crate::Reason::Value)
     /// and [`Reason::Norm`](crate::Reason::Norm): training went wrong on that node, or it attacks);
     /// any other reason fails the merge.
-    #[default]
     BadValues,
-    /// It fails the merge.
+    /// It fails the merge: for files that are no updates of nodes, where each one was chosen.
     Strict,
 }
 
@@ -284,8 +280,8 @@ mod tests {
             population: Some(12),
             max_deviation: Limit::at(3.5),
             max_age: Some(4),
-            quorum: 5,
-            tolerance: Tolerance::KeepGoing,
+            quorum: Quorum::AtLeast(5),
+            tolerance: Tolerance::BadValues,
             privacy: Some(Privacy {
                 clip_norm: 1.5,
                 noise_multiplier: 2.5,

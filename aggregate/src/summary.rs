@@ -34,7 +34,8 @@ impl About<'_> {
             .admission
             .inputs
             .iter()
-            .map(|&input| {
+            .zip(&run.admission.weights)
+            .map(|(&input, &counted)| {
                 // The cohort has the same order, without the inputs of weight 0.
                 let member = members.next_if(|(_, member)| std::ptr::eq(member.input, input));
                 let member = member.map(|(i, _)| i);
@@ -60,6 +61,7 @@ impl About<'_> {
                     node: update.node.clone(),
                     base: update.base.clone(),
                     weight: update.weight,
+                    counted,
                     share: member.map_or(0.0, |i| shares[i]),
                     fingerprint: input.fingerprint.clone(),
                     norm: known.map(norm),
@@ -83,7 +85,7 @@ impl About<'_> {
             .collect();
         changes.sort_by(|a, b| a.tensor.cmp(&b.tensor));
         Summary {
-            total_weight: admitted.iter().map(|update| update.weight).sum(),
+            total_weight: admitted.iter().map(|update| update.counted).sum(),
             admitted,
             rejected: run.admission.rejected.clone(),
             base_hash: run.admission.base_hash.clone(),

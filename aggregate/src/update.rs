@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::Reason;
+
 /// One node's weight file and what is known about it.
 ///
 /// The caller reads node, base and weight from wherever it keeps them; a file of unknown origin has
@@ -10,8 +12,12 @@ use std::path::PathBuf;
 pub struct Update {
     /// The safetensors file.
     pub path: PathBuf,
-    /// Who made it. One node counts once; files without a node are never taken for duplicates.
+    /// Who made it, by its own word. Of two updates of one node none counts; files without a node
+    /// are never taken for duplicates.
     pub node: Option<String>,
+    /// The nodes whose updates were merged into it, if it is a merge: it does not count beside an
+    /// update of one of them.
+    pub merged: Vec<String>,
     /// Content hash of the model file it was trained from.
     pub base: Option<String>,
     /// Whether it may lack tensors of the base, which it then does not move. Without a base all
@@ -20,17 +26,34 @@ pub struct Update {
     /// Its weight in the mean, usually the number of examples: finite and at least 0. An update of
     /// weight 0 is checked and listed, and does not influence the result.
     pub weight: f64,
+    /// How many nodes' updates are in it, if its weight is what it says of itself: such a claim is
+    /// believed up to [`Rules::max_weight`](crate::Rules::max_weight). None if the weight is the
+    /// caller's own word, which counts as it is.
+    pub n_nodes: Option<u64>,
     /// How many versions its base is older than the base of the merge.
     pub age: u64,
     /// The length of its local training, for [`Reducer::Nova`](crate::Reducer::Nova): the number of
     /// steps, or what [`nova_steps`](crate::nova_steps) makes of it.
     pub steps: f64,
+    /// Why the caller leaves it out, usually [`Reason::Refused`]; it is reported, and missing from
+    /// the quorum.
+    pub refused: Option<Reason>,
 }
 
 impl Update {
     /// An update of unknown origin.
     pub fn new(path: impl Into<PathBuf>, weight: f64) -> Self {
-        let (node, base) = (None, None);
-        Self { path: path.into(), node, base, partial: false, weight, age: 0, steps: 1.0 }
+        Self {
+            path: path.into(),
+            node: None,
+            merged: Vec::new(),
+            base: None,
+            partial: false,
+            weight,
+            n_nodes: None,
+            age: 0,
+            steps: 1.0,
+            refused: None,
+        }
     }
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use aggregate::{Limit, Reducer, ServerStep};
+use aggregate::{Limit, Quorum, Reducer, ServerStep};
 use clap::Args;
 
 /// `edgectl aggregate`
@@ -84,6 +84,11 @@ pub struct AggregateArgs {
     /// Earlier models that late updates may have started from (fedbuff)
     #[arg(long, value_name = "FILE", num_args = 1..)]
     pub older_base: Vec<PathBuf>,
+    /// The most that an update weighs by its own word, in medians of what the others claim for each
+    /// of their nodes, and never more than all others together; off believes every claim
+    /// [default: 10]
+    #[arg(long, value_name = "N|off")]
+    pub max_weight: Option<Limit>,
     /// Refuse updates whose base is older by more versions
     #[arg(long, value_name = "N")]
     pub max_age: Option<u64>,
@@ -91,9 +96,10 @@ pub struct AggregateArgs {
     /// any length [default: 10]
     #[arg(long, value_name = "N|off")]
     pub max_deviation: Option<Limit>,
-    /// How many updates must be left, at least [default: 1]
-    #[arg(long, value_name = "N")]
-    pub quorum: Option<usize>,
+    /// How many updates must be left, at least; half is more than half of the nodes, a file that
+    /// names none being one [default: half]
+    #[arg(long, value_name = "N|half")]
+    pub quorum: Option<Quorum>,
     /// Move refused updates to this folder, but for models in several files
     #[arg(long, value_name = "DIR")]
     pub quarantine: Option<PathBuf>,
@@ -121,10 +127,12 @@ pub struct AggregateArgs {
     /// Largest file of a model in several files, for example 2GB
     #[arg(long, value_name = "SIZE", value_parser = byte_size)]
     pub shard_size: Option<u64>,
-    /// Refuse to merge at all if an update holds NaN or infinity, or moved too far
+    /// Refuse to merge at all if an update is refused; the default with --weights, and for linear,
+    /// ties, dare and slerp
     #[arg(long)]
     pub strict: bool,
-    /// Leave out updates that are damaged, of another shape or base, or of a node that sent two
+    /// Leave out updates that are refused, for whatever reason, and merge the others; the default
+    /// for updates of nodes
     #[arg(long, conflicts_with = "strict")]
     pub keep_going: bool,
 }

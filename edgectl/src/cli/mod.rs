@@ -242,7 +242,7 @@ pub struct SimulateArgs {
     #[arg(long, value_name = "N|off")]
     pub max_deviation: Option<::aggregate::Limit>,
     /// Let some nodes attack, and show what becomes of the accuracy: sign-flip, gaussian,
-    /// label-flip, alie, ipm, nan or all; without --reduce, by every rule
+    /// label-flip, alie, ipm, nan, inflate, impersonate or all; without --reduce, by every rule
     #[arg(long, value_name = "ATTACK,…", value_delimiter = ',')]
     pub attack: Vec<String>,
     /// How many nodes attack [default: a fifth]

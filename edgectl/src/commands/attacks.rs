@@ -9,9 +9,30 @@ use serde::Serialize;
 
 use crate::checkpoint::Checkpoint;
 use crate::cli::SimulateArgs;
+use crate::diverged::Diverged;
 use crate::evaluate::evaluate;
 use crate::federation::{Arm, Attack, Attackers, Round, RoundProgress, simulate_arm};
+use crate::job::Job;
 use crate::output::{Output, table};
+
+/// Every reducer.
+const REDUCERS: [&str; 15] = [
+    "mean",
+    "norm-clipped-mean",
+    "median",
+    "trimmed-mean",
+    "krum",
+    "multi-krum",
+    "bulyan",
+    "geometric-median",
+    "centred-clipping",
+    "nova",
+    "buffered",
+    "async",
+    "ties",
+    "dare",
+    "slerp",
+];
 
 /// A rule of the table.
 #[derive(Debug, Clone)]
@@ -31,8 +52,20 @@ struct Cell {
     /// On the test rows, after the last round; none if the model is lost.
     accuracy: Option<f64>,
     loss: Option<f64>,
+    /// Why the model is lost.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
     /// Updates that were refused, over all rounds.
     refused: usize,
+    /// Updates that claimed more weight than is believed, over all rounds.
+    capped: usize,
+}
+
+/// A rule that so few nodes are not enough for.
+#[derive(Debug, Serialize)]
+struct LeftOut {
+    rule: String,
+    reason: String,
 }
 
 #[derive(Serialize)]
@@ -43,6 +76,8 @@ struct Report {
     rounds: u32,
     epochs: u32,
     attacks: Vec<Cell>,
+    /// Rules that need more nodes, or another number of them.
+    left_out: Vec<LeftOut>,
     wall_s: f64,
 }
 
@@ -72,19 +107,35 @@ pub(super) fn run(
         Some(_) => vec![of_job(start)],
         None => all_rules(n, attackers)?,
     };
+    // What the job's other options exclude shall fail before the hours of the others.
+    for rule in &rules {
+        let with = |job: &mut Job| job.federation.rules = rule.within(&job.federation.rules);
+        start.meta.run.with(with).with_context(|| rule.name.clone())?;
+    }
     let names = || std::iter::once("none").chain(attacks.iter().map(|attack| attack.name()));
     let n_runs = rules.len() * (attacks.len() + 1);
     let bar = output.bar(n_runs as u64, "runs");
-    let mut cells = Vec::new();
-    for rule in &rules {
+    let (mut cells, mut left_out) = (Vec::new(), Vec::new());
+    'rules: for rule in &rules {
         for attack in std::iter::once(None).chain(attacks.iter().copied().map(Some)) {
             if arm.stop.now().is_some() {
-                break;
+                break 'rules;
             }
-            let cell = run_one(rule, attack, attackers, start, arm, output)?;
+            let cell = match run_one(rule, attack, attackers, start, arm)? {
+                Ok(cell) => cell,
+                Err(reason) => {
+                    let rule = rule.name.clone();
+                    bar.inc(attacks.len() as u64 + 1);
+                    bar.suspend(|| output.note(&format!("left out: {rule}: {reason}")));
+                    left_out.push(LeftOut { rule, reason });
+                    continue 'rules;
+                }
+            };
             bar.inc(1);
             bar.suspend(|| {
-                let accuracy = cell.accuracy.map_or("lost".to_owned(), |a| format!("{a:.4}"));
+                let reason = cell.reason.as_deref().unwrap_or_default();
+                let accuracy =
+                    cell.accuracy.map_or(format!("lost: {reason}"), |a| format!("{a:.4}"));
                 output.note(&format!("{}, {}: {accuracy}", cell.rule, cell.attack));
             });
             cells.push(cell);
@@ -98,6 +149,7 @@ pub(super) fn run(
         rounds: start.meta.run.federation().rounds,
         epochs: start.meta.run.train().epochs,
         attacks: cells,
+        left_out,
         wall_s: began.elapsed().as_secs_f64(),
     };
     let json = serde_json::to_vec_pretty(&report).context("the report")?;
@@ -125,84 +177,104 @@ fn of_job(start: &Checkpoint) -> Rule {
     }
 }
 
-/// Every rule that stands so many nodes; those that are told how many attack are told the truth, as
-/// far as they can bear it.
+/// Every rule there is; those that are told how many attack are told the truth, as far as they can
+/// bear it.
 fn all_rules(n: usize, attackers: usize) -> anyhow::Result<Vec<Rule>> {
     let trim = attackers as f64 / n as f64;
     let krum = attackers.min(n.saturating_sub(3) / 2);
     let bulyan = attackers.min(n.saturating_sub(3) / 4);
     let mut rules = Vec::new();
-    for (text, bucket, screens) in [
-        ("mean".to_owned(), None, false),
-        ("mean".to_owned(), None, true),
-        ("norm-clipped-mean".to_owned(), None, false),
-        ("median".to_owned(), None, false),
-        (format!("trimmed-mean:trim={trim}"), None, false),
-        (format!("krum:byzantine={krum}"), None, false),
-        (format!("multi-krum:byzantine={krum}"), None, false),
-        (format!("bulyan:byzantine={bulyan}"), None, false),
-        ("geometric-median".to_owned(), None, false),
-        ("centred-clipping".to_owned(), None, false),
-        ("centred-clipping".to_owned(), Some(2), false),
-        ("centred-clipping".to_owned(), Some(2), true),
-    ] {
+    for name in REDUCERS {
+        let text = match name {
+            "trimmed-mean" => format!("{name}:trim={trim}"),
+            "krum" | "multi-krum" => format!("{name}:byzantine={krum}"),
+            "bulyan" => format!("{name}:byzantine={bulyan}"),
+            _ => name.to_owned(),
+        };
+        let variants: &[(Option<usize>, bool)] = match name {
+            "mean" => &[(None, false), (None, true)],
+            "centred-clipping" => &[(None, false), (Some(2), false), (Some(2), true)],
+            _ => &[(None, false)],
+        };
         let reduce: Reducer = text.parse().map_err(anyhow::Error::msg)?;
-        let mut name = text;
-        if let Some(size) = bucket {
-            name += &format!(", buckets of {size}");
+        for &(bucket, screens) in variants {
+            let mut name = text.clone();
+            if let Some(size) = bucket {
+                name += &format!(", buckets of {size}");
+            }
+            if screens {
+                name += ", far updates refused";
+            }
+            rules.push(Rule { name, reduce, bucket, screens });
         }
-        if screens {
-            name += ", far updates refused";
-        }
-        rules.push(Rule { name, reduce, bucket, screens });
     }
     Ok(rules)
 }
 
-/// One federation.
+impl Rule {
+    /// The rules of a job with this one in their midst.
+    fn within(&self, job: &Rules) -> Rules {
+        let max_deviation = match (self.screens, job.max_deviation) {
+            (false, _) => Limit::OFF,
+            (true, Limit::OFF) => Rules::default().max_deviation,
+            (true, limit) => limit,
+        };
+        Rules { reduce: self.reduce, bucket: self.bucket, max_deviation, ..job.clone() }
+    }
+}
+
+/// One federation; or why the rule cannot be used for so many nodes.
 fn run_one(
     rule: &Rule,
     attack: Option<Attack>,
     n: usize,
     start: &Checkpoint,
     arm: Arm<'_>,
-    output: Output,
-) -> anyhow::Result<Cell> {
-    let run = start.meta.run.with(|job| {
-        let rules = &mut job.federation.rules;
-        rules.reduce = rule.reduce;
-        rules.bucket = rule.bucket;
-        if !rule.screens {
-            rules.max_deviation = Limit::OFF;
-        } else if rules.max_deviation == Limit::OFF {
-            rules.max_deviation = Rules::default().max_deviation;
-        }
-    })?;
+) -> anyhow::Result<Result<Cell, String>> {
+    let run =
+        start.meta.run.with(|job| job.federation.rules = rule.within(&job.federation.rules))?;
     let start = start.clone().with_run(run)?;
     let harmed =
         attack.and_then(|attack| attack.dataset(arm.dataset, &arm.nodes[arm.nodes.len() - n..]));
     let attackers = attack.map(|attack| Attackers { attack, n, dataset: harmed.as_ref() });
     let folder = arm.folder.join("attacked");
     let run = simulate_arm(&start, Arm { folder: &folder, attackers, ..arm }, &Quiet);
-    let name = attack.map_or("none", Attack::name);
-    let lost =
-        Cell { rule: rule.name.clone(), attack: name, accuracy: None, loss: None, refused: 0 };
+    let lost = Cell {
+        rule: rule.name.clone(),
+        attack: attack.map_or("none", Attack::name),
+        accuracy: None,
+        loss: None,
+        reason: None,
+        refused: 0,
+        capped: 0,
+    };
     let run = match run {
         Ok(run) => run,
         // A model that was led astray ends the run: that is a result.
+        Err(error) if Diverged::is_cause_of(&error) => {
+            return Ok(Ok(Cell { reason: Some(format!("{error:#}")), ..lost }));
+        }
+        Err(error) if attack.is_none() && needs_others(&error) => {
+            return Ok(Err(format!("{error:#}")));
+        }
         Err(error) => {
-            output.note(&format!("{}, {name}: {error:#}", rule.name));
-            return Ok(lost);
+            return Err(error.context(format!("{}, {}", rule.name, lost.attack)));
         }
     };
     let metrics = evaluate(&run.model, arm.dataset, arm.test, Precision::F32, arm.threads)?;
-    let refused = run.rounds.iter().map(|round| round.rejected.len()).sum();
-    Ok(Cell {
+    Ok(Ok(Cell {
         accuracy: Some(metrics.accuracy),
         loss: Some(metrics.loss).filter(|loss| loss.is_finite()),
-        refused,
+        refused: run.rounds.iter().map(|round| round.rejected.len()).sum(),
+        capped: run.rounds.iter().map(|round| round.capped.len()).sum(),
         ..lost
-    })
+    }))
+}
+
+/// Whether a rule needs more updates, or another number of them.
+fn needs_others(error: &anyhow::Error) -> bool {
+    let cause = error.chain().find_map(|cause| cause.downcast_ref());
+    matches!(cause, Some(aggregate::Error::TooFew { .. }))
 }
 
 fn text(report: &Report, attacks: &[&str]) -> String {
@@ -217,8 +289,10 @@ fn text(report: &Report, attacks: &[&str]) -> String {
     }
     let mut header = vec!["rule"];
     header.extend(attacks);
+    let left_out: String =
+        report.left_out.iter().map(|l| format!("left out: {}: {}\n", l.rule, l.reason)).collect();
     format!(
-        "accuracy on test rows after {} rounds of {} epochs; {} of {} nodes attack\n\n{}\n\n{}/attacks.json has more ({:.0} s)",
+        "accuracy on test rows after {} rounds of {} epochs; {} of {} nodes attack\n\n{}\n\n{left_out}{}/attacks.json has more ({:.0} s)",
         report.rounds,
         report.epochs,
         report.attackers,

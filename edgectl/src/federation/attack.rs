@@ -7,6 +7,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::StandardNormal;
 
+use crate::checkpoint::Provenance;
 use crate::data::{Dataset, Labels, Node};
 
 /// What attackers send instead of what they have learned.
@@ -22,6 +23,8 @@ use crate::data::{Dataset, Labels, Node};
 /// | `alie` | `μ − 1.5·σ`: a little is enough, Baruch et al., <https://arxiv.org/abs/1902.06156> |
 /// | `ipm` | `−0.5·μ`: inner product manipulation, Xie et al., <https://arxiv.org/abs/1903.03936> |
 /// | `nan` | NaN everywhere |
+/// | `inflate` | `−Δ`, said to be trained on 10^15 examples: no further than the honest changes, so that only the weight of the claim is left to notice |
+/// | `impersonate` | `−Δ`, in the name of an honest node |
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Attack {
     /// The opposite of what was learned, ten times.
@@ -36,6 +39,10 @@ pub enum Attack {
     Ipm,
     /// No numbers.
     Nan,
+    /// The opposite of what was learned, with a claim to count more than all others.
+    Inflate,
+    /// The opposite of what was learned, as if an honest node had sent it.
+    Impersonate,
 }
 
 /// How many times the opposite is sent.
@@ -46,11 +53,23 @@ const NOISE: f64 = 10.0;
 const ALIE: f64 = 1.5;
 /// Share of the honest mean.
 const IPM: f64 = -0.5;
+/// How many times what was learned goes where claims do the harm.
+const OPPOSITE: f64 = -1.0;
+/// Examples that are claimed.
+const INFLATED: u64 = 1_000_000_000_000_000;
 
 impl Attack {
     /// All of them.
-    pub const ALL: [Self; 6] =
-        [Self::SignFlip, Self::Gaussian, Self::LabelFlip, Self::Alie, Self::Ipm, Self::Nan];
+    pub const ALL: [Self; 8] = [
+        Self::SignFlip,
+        Self::Gaussian,
+        Self::LabelFlip,
+        Self::Alie,
+        Self::Ipm,
+        Self::Nan,
+        Self::Inflate,
+        Self::Impersonate,
+    ];
 
     /// The name on the command line.
     pub fn name(self) -> &'static str {
@@ -61,6 +80,22 @@ impl Attack {
             Self::Alie => "alie",
             Self::Ipm => "ipm",
             Self::Nan => "nan",
+            Self::Inflate => "inflate",
+            Self::Impersonate => "impersonate",
+        }
+    }
+
+    /// Whether the harm is in the weights, and not in what is said of them.
+    pub fn is_in_weights(self) -> bool {
+        !matches!(self, Self::Inflate | Self::Impersonate)
+    }
+
+    /// What an attacker says of its update, given what an honest one says of its own.
+    pub fn claim(self, own: &mut Provenance, honest: &Provenance) {
+        match self {
+            Self::Inflate => own.examples = INFLATED,
+            Self::Impersonate => own.node.clone_from(&honest.node),
+            _ => {}
         }
     }
 
@@ -80,6 +115,9 @@ impl Attack {
             Self::LabelFlip => own.to_vec(),
             Self::Nan => vec![f32::NAN; base.len()],
             Self::SignFlip => each(&mut |i, b| b + FLIP * (f64::from(own[i]) - b)),
+            Self::Inflate | Self::Impersonate => {
+                each(&mut |i, b| b + OPPOSITE * (f64::from(own[i]) - b))
+            }
             Self::Ipm => each(&mut |i, b| b + IPM * (mean(i) - b)),
             Self::Alie => each(&mut |i, _| {
                 let mean = mean(i);
@@ -153,5 +191,21 @@ mod tests {
         let norm: f64 = long.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>().sqrt();
         assert!((norm / 1000_f64.sqrt() - 10.0).abs() < 1.0, "{norm}");
         assert!("sign-flop".parse::<Attack>().is_err());
+    }
+
+    #[test]
+    fn claims_are_what_the_weights_do_not_show() {
+        let honest =
+            Provenance { node: Some("honest".to_owned()), examples: 20, ..Provenance::default() };
+        for attack in Attack::ALL {
+            let mut own = Provenance { node: Some("own".to_owned()), ..honest.clone() };
+            attack.claim(&mut own, &honest);
+            assert_eq!(own.examples > 20, attack == Attack::Inflate, "{}", attack.name());
+            assert_eq!(own.node == honest.node, attack == Attack::Impersonate);
+            if !attack.is_in_weights() {
+                let sent = attack.forge(&[1.0], &[3.0], &[&[5.0]], 7);
+                testkit::assert_close(attack.name(), &sent, &[-1.0], 1e-6, 0.0);
+            }
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! What a merge found out, as it is kept inside the merged file and printed as JSON.
 
-use aggregate::{Change, PrivacyReport, Reducer, Rejected, ServerStep, Summary};
+use aggregate::{Admitted, Change, PrivacyReport, Reducer, Rejected, ServerStep, Summary};
 use serde::{Deserialize, Serialize};
 
 /// What a merge did with its updates. No paths and no times, so that equal merges give equal bytes.
@@ -16,6 +16,9 @@ pub struct MergeNote {
     pub n_updates: u64,
     /// The updates that count, and then those that were refused.
     pub updates: Vec<UpdateNote>,
+    /// Those of them that claimed more weight than is believed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub capped: Vec<CappedNote>,
     /// How far each float tensor moved.
     pub changes: Vec<ChangeNote>,
     /// What private merging guarantees.
@@ -30,7 +33,7 @@ pub struct UpdateNote {
     pub node: String,
     /// `merged`, or the kind of reason for which it was refused.
     pub verdict: String,
-    /// Its weight.
+    /// What it weighs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weight: Option<f64>,
     /// What it has in the result.
@@ -45,6 +48,17 @@ pub struct UpdateNote {
     /// Whether it moved as the result did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cosine: Option<f64>,
+}
+
+/// An update whose claimed weight was capped.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CappedNote {
+    /// The node, or a name for the content of a file of unknown origin.
+    pub node: String,
+    /// The weight that it claims.
+    pub claimed: f64,
+    /// What of it counts.
+    pub counted: f64,
 }
 
 /// How far a tensor moved.
@@ -77,15 +91,19 @@ pub struct PrivacyNote {
 impl MergeNote {
     /// The note of a merge of `n_updates` nodes' updates.
     pub(super) fn of(summary: &Summary, n_updates: u64) -> Self {
+        let name = |a: &Admitted| a.node.clone().unwrap_or_else(|| short(&a.fingerprint));
         let admitted = summary.admitted.iter().map(|a| UpdateNote {
-            node: a.node.clone().unwrap_or_else(|| short(&a.fingerprint)),
+            node: name(a),
             verdict: "merged".to_owned(),
-            weight: Some(a.weight),
+            weight: Some(a.counted),
             share: rounded(Some(a.share)),
             norm: rounded(a.norm),
             distance: rounded(a.distance),
             cosine: rounded(a.cosine),
         });
+        let capped = summary.admitted.iter().filter(|a| a.counted < a.weight);
+        let capped =
+            capped.map(|a| CappedNote { node: name(a), claimed: a.weight, counted: a.counted });
         // Of a refused file of unknown origin nothing is known but its path.
         let refused = summary.rejected.iter().map(refused);
         let changes = summary.changes.iter().map(|Change { tensor, norm, relative }| ChangeNote {
@@ -103,6 +121,8 @@ impl MergeNote {
                 Some(_) => Vec::new(),
                 None => admitted.chain(refused).collect(),
             },
+            // Private merging caps nothing.
+            capped: capped.collect(),
             changes: changes.collect(),
             privacy: summary.privacy.map(PrivacyNote::of),
         }

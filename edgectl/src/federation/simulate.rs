@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use super::attack::Attack;
 use super::merge::{Merge, Refused, forget_server_state, merge};
+use super::note::CappedNote;
 use crate::checkpoint::Checkpoint;
 use crate::data::{Dataset, Node, train_segments};
 use crate::evaluate::evaluate_each;
@@ -57,6 +58,9 @@ pub struct Round {
     pub train_loss: f64,
     /// Updates that were left out.
     pub rejected: Vec<Refused>,
+    /// Updates that claimed more weight than is believed.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub capped: Vec<CappedNote>,
     /// Metrics of the merged model on the test rows.
     #[serde(flatten)]
     pub metrics: Metrics,
@@ -144,6 +148,7 @@ pub fn simulate_arm(
             round: number,
             train_loss: mean_loss(&reports),
             rejected: merged.refused,
+            capped: merged.note.capped,
             metrics,
             wall_s: began.elapsed().as_secs_f64(),
         };
@@ -189,11 +194,15 @@ fn forge(
     let read = |path: &PathBuf| Checkpoint::read(path);
     let all = updates.iter().map(read).collect::<anyhow::Result<Vec<_>>>()?;
     let (honest, harmful) = all.split_at(all.len() - attackers.n);
-    let honest: Vec<&[f32]> = honest.iter().map(|c| c.params.as_slice()).collect();
-    for (number, own) in harmful.iter().enumerate() {
+    let params: Vec<&[f32]> = honest.iter().map(|c| c.params.as_slice()).collect();
+    // Each claims to be another one of the honest nodes, as far as there are enough.
+    let names = honest.iter().map(|c| &c.meta.provenance).cycle();
+    for (number, (own, honest)) in harmful.iter().zip(names).enumerate() {
         let seed = (u64::from(round) << 32) | number as u64;
-        let params = attackers.attack.forge(&base.params, &own.params, &honest, seed);
-        Checkpoint { params, ..own.clone() }.write(&updates[honest.len() + number])?;
+        let mut sent = own.clone();
+        sent.params = attackers.attack.forge(&base.params, &own.params, &params, seed);
+        attackers.attack.claim(&mut sent.meta.provenance, honest);
+        sent.write(&updates[params.len() + number])?;
     }
     Ok(())
 }

@@ -1,10 +1,11 @@
 //! An update file and what its metadata says: who made it, of what, and what it weighs.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::path::{Path, PathBuf};
 
-use aggregate::{Update, WeightFile, nova_steps};
-use anyhow::ensure;
+use aggregate::{Reason, Update, WeightFile, nova_steps};
+use anyhow::Context;
 use optim::OptimizerConfig;
 
 use super::note::MergeNote;
@@ -16,7 +17,11 @@ use crate::job::LearningRate;
 pub(super) struct UpdateFile {
     pub(super) path: PathBuf,
     pub(super) weight: f64,
+    /// Whether the weight is what the file says of itself.
+    pub(super) is_claim: bool,
     pub(super) origin: Origin,
+    /// Why it cannot be merged, as far as its metadata tells.
+    pub(super) refused: Option<Reason>,
 }
 
 /// Who wrote an update, by its metadata.
@@ -26,37 +31,27 @@ pub(super) enum Origin {
     Ours(Box<Meta>),
     /// Another program: there is no metadata of edgectl. A merge of such files by edgectl says so.
     Foreign { metadata: BTreeMap<String, String>, note: Option<Box<MergeNote>> },
-    /// The metadata of edgectl cannot be used, for this reason.
-    Damaged(String),
-    /// The file is no weight file; the merge itself says what is wrong with it.
-    Unreadable,
+    /// The file cannot be read.
+    Unknown,
 }
 
 impl UpdateFile {
+    /// Opens a file that is there; what is wrong with it is kept as the reason to leave it out.
+    ///
+    /// # Errors
+    /// If there is no such file, or this machine cannot read it.
     pub(super) fn open(path: &Path) -> anyhow::Result<Self> {
-        ensure!(path.exists(), "{}: there is no such update file", path.display());
-        let origin = match WeightFile::open(path) {
-            Err(_) => Origin::Unreadable,
-            Ok(file) if !file.metadata().contains_key(METADATA_KEY) => {
-                let mut metadata = file.metadata().clone();
-                let note = metadata.remove(MERGE_KEY);
-                match note.map(|note| serde_json::from_str::<MergeNote>(&note)).transpose() {
-                    Ok(Some(note)) if !(note.weight.is_finite() && note.weight >= 0.0) => {
-                        let weight = note.weight;
-                        Origin::Damaged(format!("the metadata key {MERGE_KEY:?}: weight {weight}"))
-                    }
-                    Ok(note) => Origin::Foreign { metadata, note: note.map(Box::new) },
-                    Err(error) => {
-                        Origin::Damaged(format!("the metadata key {MERGE_KEY:?}: {error}"))
-                    }
-                }
-            }
-            Ok(file) => match Meta::read(&file) {
-                Ok(meta) => Origin::Ours(Box::new(meta)),
-                Err(error) => Origin::Damaged(format!("{error:#}")),
+        // A link that leads nowhere is a fault of whoever made it, a wrong path the operator's.
+        fs::symlink_metadata(path)
+            .with_context(|| format!("{}: there is no such update file", path.display()))?;
+        let (origin, refused) = match WeightFile::open(path) {
+            Err(error) => (Origin::Unknown, Some(Reason::try_from(error)?)),
+            Ok(file) => match origin(&file) {
+                Ok(origin) => (origin, None),
+                Err(reason) => (Origin::Unknown, Some(reason)),
             },
         };
-        Ok(Self { path: path.to_owned(), weight: 1.0, origin })
+        Ok(Self { path: path.to_owned(), weight: 1.0, is_claim: false, origin, refused })
     }
 
     pub(super) fn meta(&self) -> Option<&Meta> {
@@ -71,30 +66,38 @@ impl UpdateFile {
         match &self.origin {
             Origin::Ours(meta) => meta.provenance.merge.as_ref(),
             Origin::Foreign { note, .. } => note.as_deref(),
-            _ => None,
+            Origin::Unknown => None,
         }
     }
 
-    /// How many nodes' updates it stands for.
+    /// How many nodes' updates it stands for, by its own word.
     pub(super) fn n_updates(&self) -> u64 {
         self.note().map_or(1, |note| note.n_updates.clamp(1, MOST_UPDATES))
     }
 
-    /// The nodes whose updates it is made of.
-    pub(super) fn nodes(&self) -> Vec<&str> {
-        let provenance = self.meta().map(|meta| &meta.provenance);
-        match provenance {
-            Some(p) if !p.merged.is_empty() => p.merged.iter().map(String::as_str).collect(),
-            Some(p) => p.node.as_deref().into_iter().collect(),
-            None => Vec::new(),
+    /// On how many examples it was trained, or what was merged into it weighed, by its own word.
+    pub(super) fn examples(&self) -> Option<f64> {
+        match &self.origin {
+            Origin::Ours(meta) => Some(meta.provenance.examples as f64),
+            Origin::Foreign { note, .. } => note.as_ref().map(|note| note.weight),
+            Origin::Unknown => None,
         }
+    }
+
+    /// Its name among those who vote: the node, or the file.
+    pub(super) fn voter(&self) -> &Path {
+        let node = self.meta().and_then(|meta| meta.provenance.node.as_deref());
+        node.map_or(&*self.path, Path::new)
     }
 
     pub(super) fn update(&self, base: Option<&Meta>) -> Update {
         let mut update = Update::new(&self.path, self.weight);
+        update.refused.clone_from(&self.refused);
+        update.n_nodes = self.is_claim.then(|| self.n_updates());
         if let Some(meta) = self.meta() {
             let provenance = &meta.provenance;
             update.node.clone_from(&provenance.node);
+            update.merged.clone_from(&provenance.merged);
             update.base.clone_from(&provenance.base);
             update.partial = provenance.partial;
             let round = base.map_or(provenance.round, |base| base.provenance.round);
@@ -102,6 +105,27 @@ impl UpdateFile {
             update.steps = effective_steps(meta);
         }
         update
+    }
+}
+
+/// Who wrote a weight file, or what is wrong with its metadata.
+fn origin(file: &WeightFile) -> Result<Origin, Reason> {
+    let refused = |message: String| Reason::Refused { message };
+    if file.metadata().contains_key(METADATA_KEY) {
+        let meta = Meta::read(file).map_err(|error| refused(format!("{error:#}")))?;
+        return Ok(Origin::Ours(Box::new(meta)));
+    }
+    let mut metadata = file.metadata().clone();
+    let note = metadata.remove(MERGE_KEY);
+    let note: Option<Box<MergeNote>> = note
+        .map(|note| serde_json::from_str(&note))
+        .transpose()
+        .map_err(|error| refused(format!("the metadata key {MERGE_KEY:?}: {error}")))?;
+    match &note {
+        Some(note) if !(note.weight.is_finite() && note.weight >= 0.0) => {
+            Err(refused(format!("the metadata key {MERGE_KEY:?}: weight {}", note.weight)))
+        }
+        _ => Ok(Origin::Foreign { metadata, note }),
     }
 }
 

@@ -44,7 +44,7 @@ impl Default for FederationConfig {
 
 #[cfg(test)]
 mod tests {
-    use aggregate::{Correction, Limit, Reducer, ServerStep, Tolerance, Weights};
+    use aggregate::{Correction, Limit, Quorum, Reducer, ServerStep, Tolerance, Weights};
 
     use super::*;
 
@@ -73,7 +73,8 @@ mod tests {
         assert_eq!((rules.reduce, rules.bucket), (Reducer::Krum { byzantine: Some(1) }, Some(2)));
         assert_eq!(rules.server, ServerStep::Sgd { lr: 1.0, momentum: 0.5, nesterov: false });
         assert_eq!((rules.max_weight, rules.max_deviation), (Limit::at(4.0), Limit::OFF));
-        assert_eq!((rules.max_age, rules.quorum, rules.population), (Some(3), 2, Some(9)));
+        assert_eq!((rules.max_age, rules.population), (Some(3), Some(9)));
+        assert_eq!(rules.quorum, Quorum::AtLeast(2));
         assert_eq!((rules.tolerance, rules.weights), (Tolerance::Strict, Weights::Count));
         assert!(rules.privacy.is_some_and(|privacy| privacy.noise_multiplier > 1.0));
         let written = toml::to_string(&config).expect("valid");

@@ -10,6 +10,8 @@ mod exclusions;
 mod flow;
 /// Files of checkpoint format 1 are read, and go on.
 mod format1;
+/// What one node alone can do to a round: nothing, by default.
+mod harm;
 /// A committed table of hashes, by kind of machine.
 mod hashes;
 /// Merges that are killed, or that the system refuses a write: the old file or the new one, whole.

@@ -1,0 +1,198 @@
+//! What is checked on the list of updates, and on each file alone.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::base::Base;
+use crate::names::Named;
+use crate::patterns::Patterns;
+use crate::reject::Reason;
+use crate::tensor::unsupported;
+use crate::{Error, Options, TensorInfo, Update, WeightFile};
+
+/// What updates are checked against.
+#[derive(Debug)]
+pub(crate) struct Checks<'a> {
+    pub(crate) base: Option<&'a Base>,
+    /// Hashes of older bases.
+    pub(crate) older: Vec<&'a str>,
+    pub(crate) keep_local: &'a Patterns,
+    pub(crate) options: &'a Options,
+}
+
+/// An update that passed the checks made on one file alone.
+#[derive(Debug)]
+pub(crate) struct Input {
+    pub(crate) update: Update,
+    /// See [`WeightFile::fingerprint`].
+    pub(crate) fingerprint: String,
+    /// The content hash where others have the same fingerprint.
+    pub(crate) tie: String,
+    /// The hashes of all integer and boolean tensors that are not kept local, by name.
+    pub(crate) integers: BTreeMap<String, String>,
+    /// Its place in the list.
+    pub(crate) position: usize,
+    pub(crate) file: WeightFile,
+}
+
+impl Input {
+    /// Node, content, weight, path: where a rule is undecided the first node counts.
+    pub(crate) fn sort_key(&self) -> (Option<&str>, &str, &str, u64, &Path) {
+        let Update { node, weight, path, .. } = &self.update;
+        (node.as_deref(), &self.fingerprint, &self.tie, weight.to_bits(), path)
+    }
+
+    pub(crate) fn named(&self) -> Named<'_> {
+        let Update { path, node, merged, weight, .. } = &self.update;
+        let names = merged.iter().chain(node).map(String::as_str).collect();
+        Named { path, names, content: (&self.fingerprint, &self.tie), weight: *weight }
+    }
+}
+
+/// What the operator got wrong before any file is read.
+pub(crate) fn check_list(updates: &[Update]) -> Result<(), Error> {
+    if updates.is_empty() {
+        return Err(Error::NoUpdates);
+    }
+    for Update { path, weight, .. } in updates {
+        if !(weight.is_finite() && *weight >= 0.0) {
+            return Err(Error::Weight { path: path.clone(), weight: *weight });
+        }
+    }
+    let mut seen = BTreeMap::new();
+    for Update { path, .. } in updates {
+        // However it is spelled: `a` and `./a`.
+        if let Some(first) = seen.insert(path.components().collect::<PathBuf>(), path) {
+            return Err(Error::SameFile { first: first.clone(), second: path.clone() });
+        }
+    }
+    if updates.iter().all(|update| update.weight == 0.0) {
+        return Err(Error::ZeroWeights { n_updates: updates.len() });
+    }
+    Ok(())
+}
+
+/// Of each update the path of another one that leads to the same file, if there is one and comes
+/// first in order of paths: whoever may write a link must not count twice by it.
+pub(crate) fn linked(updates: &[Update]) -> Vec<Option<PathBuf>> {
+    let ids: Vec<_> = updates.iter().map(|update| identity(&update.path)).collect();
+    let mut first: BTreeMap<_, &Path> = BTreeMap::new();
+    for (id, update) in ids.iter().zip(updates) {
+        if let Some(id) = id {
+            let path = first.entry(id).or_insert(&update.path);
+            *path = (*path).min(&update.path);
+        }
+    }
+    let of = |(id, update): (&Option<_>, &Update)| {
+        let path = *first.get(id.as_ref()?)?;
+        (path != update.path).then(|| path.to_owned())
+    };
+    ids.iter().zip(updates).map(of).collect()
+}
+
+/// What two names of one file have in common.
+#[cfg(unix)]
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    use std::os::unix::fs::MetadataExt;
+    let metadata = fs::metadata(path).ok()?;
+    Some((metadata.dev(), metadata.ino()))
+}
+
+/// What two names of one file have in common.
+#[cfg(not(unix))]
+fn identity(path: &Path) -> Option<PathBuf> {
+    fs::canonicalize(path).ok()
+}
+
+/// Why a file is left out, and the bytes read from it.
+pub(crate) type Unfit = (Reason, u64);
+
+/// Everything that can be checked on one file but its floats.
+///
+/// # Errors
+/// If this machine cannot read it.
+pub(crate) fn check_file(
+    update: &Update,
+    checks: &Checks<'_>,
+    layouts: &Mutex<BTreeSet<Arc<[TensorInfo]>>>,
+    keep_open: bool,
+) -> Result<Result<Input, Unfit>, Error> {
+    if let Some(reason) = &update.refused {
+        return Ok(Err((reason.clone(), 0)));
+    }
+    let mut file = match WeightFile::open(&update.path) {
+        Ok(file) => file,
+        Err(error) => return Ok(Err((Reason::try_from(error)?, 0))),
+    };
+    let n_read = file.n_read();
+    if let Some(reason) = mismatch(update, &file, checks) {
+        return Ok(Err((reason, n_read)));
+    }
+    // An error is this machine's, or the file's.
+    let unfit = |error| Reason::try_from(error).map(|reason| Err((reason, n_read)));
+    // Of weight 0, its values are not looked at again.
+    let invalid = match update.weight > 0.0 {
+        true => Ok(None),
+        false => file.first_invalid(),
+    };
+    match invalid {
+        Ok(None) => {}
+        Ok(Some(reason)) => return Ok(Err((reason, n_read))),
+        Err(error) => return unfit(error),
+    }
+    let integers = match file.integers(|name| checks.keep_local.matches(name)) {
+        Ok(Ok(integers)) => integers,
+        Ok(Err(reason)) => return Ok(Err((reason, n_read))),
+        Err(error) => return unfit(error),
+    };
+    let fingerprint = match file.fingerprint() {
+        Ok(fingerprint) => fingerprint,
+        Err(error) => return unfit(error),
+    };
+    if !keep_open {
+        file.close();
+    }
+    // The set only ever grows by whole entries, so it is sound even if another thread panicked.
+    let mut layouts = layouts.lock().unwrap_or_else(PoisonError::into_inner);
+    let tensors = file.shared_tensors();
+    let known = layouts.get(&tensors).map_or_else(|| Arc::clone(&tensors), Arc::clone);
+    layouts.insert(Arc::clone(&known));
+    drop(layouts);
+    file.share(known);
+    // -0 is a zero like any other.
+    let update = Update { weight: update.weight + 0.0, ..update.clone() };
+    Ok(Ok(Input { update, fingerprint, tie: String::new(), integers, position: 0, file }))
+}
+
+/// What its header and what is said of it have against a file.
+fn mismatch(update: &Update, file: &WeightFile, checks: &Checks<'_>) -> Option<Reason> {
+    if let Some(TensorInfo { name, dtype, .. }) = unsupported(file.tensors()) {
+        return Some(Reason::Unsupported { tensor: name.clone(), dtype: *dtype });
+    }
+    if let Some(base) = checks.base {
+        let expected = base.file.tensors();
+        let mismatch = match update.partial {
+            true => Reason::mismatch_of_part(expected, file.tensors()),
+            false => Reason::mismatch(expected, file.tensors()),
+        };
+        let is_older = update.base.as_deref().is_some_and(|hash| checks.older.contains(&hash));
+        let late = is_older || checks.options.rules.reduce.takes_any_base();
+        let reason = mismatch.or_else(|| if late { None } else { other_base(&base.hash, update) });
+        if reason.is_some() {
+            return reason;
+        }
+    }
+    if let Some(max_age) = checks.options.rules.max_age.filter(|&max_age| update.age > max_age) {
+        return Some(Reason::Age { age: update.age, max_age });
+    }
+    let steps = update.steps;
+    let is_length = steps.is_finite() && steps > 0.0;
+    (!is_length).then_some(Reason::Steps { steps, limit: f64::MAX })
+}
+
+pub(crate) fn other_base(expected: &str, update: &Update) -> Option<Reason> {
+    let found = update.base.as_deref().filter(|&found| found != expected)?;
+    Some(Reason::Base { expected: expected.to_owned(), found: found.to_owned() })
+}

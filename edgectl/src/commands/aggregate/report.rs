@@ -1,0 +1,124 @@
+//! What a merge tells: as JSON, and as text.
+
+use aggregate::{Reducer, ServerStep};
+use serde::Serialize;
+
+use crate::federation::{CappedNote, ChangeNote, PrivacyNote, Refused, UpdateNote};
+use crate::output::table;
+
+/// Most rows of a table that people read; JSON has all.
+const MAX_ROWS: usize = 20;
+
+/// The JSON.
+#[derive(Serialize)]
+pub(super) struct Report {
+    pub(super) out: String,
+    pub(super) inputs: usize,
+    pub(super) rejected: Vec<Refused>,
+    pub(super) strategy: String,
+    pub(super) tensors: u64,
+    pub(super) parameters: u64,
+    pub(super) bytes_read: u64,
+    pub(super) reduce: Reducer,
+    pub(super) server: ServerStep,
+    /// Sum of the weights, and how many nodes' updates they are.
+    pub(super) weight: f64,
+    pub(super) n_updates: u64,
+    /// The updates that count, and then those that were refused for what is in them.
+    pub(super) updates: Vec<UpdateReport>,
+    /// Those that claimed more weight than is believed.
+    pub(super) capped: Vec<CappedReport>,
+    pub(super) changes: Vec<ChangeNote>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) privacy: Option<PrivacyNote>,
+    /// Files that were moved away.
+    pub(super) quarantined: Vec<String>,
+    /// Bytes of all buffers for values.
+    pub(super) buffer_bytes: u64,
+    pub(super) wall_s: f64,
+    pub(super) peak_rss_bytes: Option<u64>,
+}
+
+/// An update, by its file.
+#[derive(Serialize)]
+pub(super) struct UpdateReport {
+    pub(super) path: String,
+    #[serde(flatten)]
+    pub(super) note: UpdateNote,
+}
+
+/// An update whose claimed weight was capped, by its file.
+#[derive(Serialize)]
+pub(super) struct CappedReport {
+    pub(super) path: String,
+    #[serde(flatten)]
+    pub(super) note: CappedNote,
+}
+
+/// The text for people.
+pub(super) fn text(report: &Report) -> String {
+    let mut text = format!(
+        "{}: {} of {} updates merged ({}), {} parameters in {} tensors",
+        report.out,
+        report.inputs - report.rejected.len(),
+        report.inputs,
+        report.strategy,
+        report.parameters,
+        report.tensors
+    );
+    for rejected in &report.rejected {
+        text += &format!("\nrefused: {}: {}", plain(&rejected.path), plain(&rejected.reason));
+    }
+    for CappedReport { path, note } in &report.capped {
+        text += &format!(
+            "\ncapped: {}: claims weight {}, {} counts (--max-weight)",
+            plain(path),
+            note.claimed,
+            note.counted
+        );
+    }
+    for path in &report.quarantined {
+        text += &format!("\nmoved to {path}");
+    }
+    if let Some(privacy) = &report.privacy {
+        let epsilon = privacy.epsilon.map_or("no".to_owned(), |e| format!("{e:.3}"));
+        text += &format!(
+            "\nprivate: epsilon {epsilon} at delta {:e} after {} rounds; clipped to {:.4}",
+            privacy.delta, privacy.rounds, privacy.clip_norm
+        );
+    }
+    let number = |value: Option<f64>| value.map_or("-".to_owned(), |v| format!("{v:.4}"));
+    let merged: Vec<_> = report.updates.iter().filter(|u| u.note.verdict == "merged").collect();
+    let rows: Vec<Vec<String>> = merged
+        .iter()
+        .take(MAX_ROWS)
+        .map(|UpdateReport { path, note: u }| {
+            let weight = u.weight.map_or("-".to_owned(), |w| format!("{w}"));
+            let measured = [u.share, u.norm, u.distance, u.cosine].map(number);
+            [plain(path), weight].into_iter().chain(measured).collect()
+        })
+        .collect();
+    let header = ["update", "weight", "share", "moved", "from result", "cosine"];
+    text += &format!("\n\n{}", table(&header, &rows));
+    if merged.len() > MAX_ROWS {
+        text += &format!("\nand {} more (--json has all)", merged.len() - MAX_ROWS);
+    }
+    let mut changes: Vec<_> = report.changes.iter().collect();
+    let size = |c: &ChangeNote| c.relative.or(c.norm).unwrap_or(0.0);
+    changes.sort_by(|a, b| size(b).total_cmp(&size(a)));
+    let largest = changes
+        .iter()
+        .take(3)
+        .filter(|c| c.relative.is_some())
+        .map(|c| format!("{} {:.2} %", plain(&c.tensor), 100.0 * c.relative.unwrap_or(0.0)));
+    let largest: Vec<String> = largest.collect();
+    if !largest.is_empty() {
+        text += &format!("\n\nmoved most: {}", largest.join(", "));
+    }
+    text
+}
+
+/// A text from a file without what would steer a terminal.
+fn plain(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}

@@ -1,0 +1,137 @@
+//! The metadata of a merged file.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use aggregate::{Claim, Limit, Summary, WeightFile, cap_weights};
+use anyhow::Context;
+
+use super::note::MergeNote;
+use super::update_file::{MERGE_KEY, Origin, UpdateFile};
+use crate::checkpoint::{Meta, Provenance};
+
+/// What the metadata is made of, before it is known which updates count.
+#[derive(Debug)]
+pub(super) struct MergedMeta<'a> {
+    files: &'a [UpdateFile],
+    base: Option<&'a Meta>,
+    /// What a base of another program says.
+    base_metadata: Option<&'a BTreeMap<String, String>>,
+    /// Of each file all that a merge takes over, as text.
+    recipes: Vec<Option<String>>,
+    max_weight: Limit,
+}
+
+impl<'a> MergedMeta<'a> {
+    /// # Errors
+    /// If a number cannot be written as JSON.
+    pub(super) fn new(
+        files: &'a [UpdateFile],
+        base_file: Option<&'a WeightFile>,
+        base: Option<&'a Meta>,
+        max_weight: Limit,
+    ) -> anyhow::Result<Self> {
+        let base_metadata = base_file.filter(|_| base.is_none()).map(WeightFile::metadata);
+        let recipe = |meta: &Meta| {
+            let round = meta.provenance.round;
+            let provenance = Provenance { round, ..Provenance::default() };
+            let mut recipe = meta.clone();
+            recipe.provenance = provenance;
+            let recipe = recipe.to_metadata()?;
+            serde_json::to_string(&recipe).context("the metadata")
+        };
+        // With a base, it is the base's.
+        let recipe = |file: &UpdateFile| file.meta().filter(|_| base.is_none()).map(recipe);
+        let recipes = files.iter().map(|file| recipe(file).transpose());
+        let recipes = recipes.collect::<anyhow::Result<_>>()?;
+        Ok(Self { files, base, base_metadata, recipes, max_weight })
+    }
+
+    /// The metadata of the merged file: the base's, or without one what most of the updates say, one
+    /// round on. Of files of other programs, what all of them say alike.
+    pub(super) fn of(&self, summary: &Summary) -> BTreeMap<String, String> {
+        let at = |path: &Path| self.files.iter().position(|file| file.path == path);
+        // In an order of their own, so that the order in which files were given does not matter.
+        let places: Vec<usize> = summary.admitted.iter().filter_map(|a| at(&a.path)).collect();
+        let admitted: Vec<&UpdateFile> = places.iter().map(|&i| &self.files[i]).collect();
+        let note = MergeNote::of(summary, n_updates(self.files, summary));
+        let meta = self.base.or_else(|| self.most_common(&places));
+        let Some(mut meta) = meta.cloned() else {
+            let own = self.base_metadata.cloned();
+            let mut metadata = own.unwrap_or_else(|| said_by_all(&admitted));
+            metadata.insert(MERGE_KEY.to_owned(), serde_json::to_string(&note).unwrap_or_default());
+            return metadata;
+        };
+        let is_private = summary.privacy.is_some();
+        let merged = summary.admitted.iter().zip(&admitted).flat_map(|(a, file)| {
+            let earlier = file.meta().map(|meta| &meta.provenance.merged);
+            match earlier.filter(|merged| !merged.is_empty()) {
+                Some(merged) => merged.clone(),
+                None => vec![a.node.clone().unwrap_or_else(|| a.fingerprint.clone())],
+            }
+        });
+        let steps = |sum: u64, meta: &Meta| sum.saturating_add(meta.provenance.local_steps);
+        let steps = admitted.iter().filter_map(|file| file.meta()).fold(0, steps);
+        meta.provenance = Provenance {
+            node: None,
+            round: meta.provenance.round.saturating_add(1),
+            base: summary.base_hash.clone(),
+            examples: if is_private { 0 } else { examples(&admitted, self.max_weight) },
+            local_steps: if is_private { 0 } else { steps },
+            // Without a base the result of partial updates is no whole model either.
+            partial: self.base.is_none() && meta.provenance.partial,
+            metrics: BTreeMap::new(),
+            // Who took part is what private merging hides.
+            merged: if is_private { Vec::new() } else { merged.collect() },
+            merge: Some(note),
+        };
+        meta.provenance.merged.sort();
+        meta.to_metadata().unwrap_or_default()
+    }
+
+    /// What most of the updates at these places say, of equals the first: no single node decides
+    /// what the next round trains by.
+    fn most_common(&self, places: &[usize]) -> Option<&'a Meta> {
+        let votes = |recipe: &String| {
+            places.iter().filter(|&&i| self.recipes[i].as_ref() == Some(recipe)).count()
+        };
+        let known = places.iter().filter_map(|&i| Some((i, votes(self.recipes[i].as_ref()?))));
+        let (place, _) = known.rev().max_by_key(|&(_, votes)| votes)?;
+        self.files[place].meta()
+    }
+}
+
+/// How many examples are in a merge, by the updates' own word as far as it is believed.
+fn examples(admitted: &[&UpdateFile], max_weight: Limit) -> u64 {
+    let claimed: Vec<(u64, u64)> = admitted
+        .iter()
+        .filter_map(|file| Some((file.meta()?.provenance.examples, file.n_updates())))
+        .collect();
+    let claim = |&(n, n_nodes): &(u64, u64)| Claim { weight: n as f64, n_nodes: Some(n_nodes) };
+    let claims: Vec<Claim> = claimed.iter().map(claim).collect();
+    let counted = cap_weights(&claims, max_weight);
+    let believed = claimed.iter().zip(&claims).zip(counted).map(|((&(n, _), claim), counted)| {
+        // Whole numbers beyond 2^53 stay as they are where nothing is capped.
+        if counted < claim.weight { counted as u64 } else { n }
+    });
+    believed.fold(0, u64::saturating_add)
+}
+
+/// How many nodes' updates were merged, those within merged updates included.
+pub(super) fn n_updates(files: &[UpdateFile], summary: &Summary) -> u64 {
+    let admitted = |file: &&UpdateFile| summary.admitted.iter().any(|a| a.path == file.path);
+    files.iter().filter(admitted).map(UpdateFile::n_updates).fold(0, u64::saturating_add)
+}
+
+/// The keys of which all files say the same.
+fn said_by_all(files: &[&UpdateFile]) -> BTreeMap<String, String> {
+    let mut all = files.iter().filter_map(|file| match &file.origin {
+        Origin::Foreign { metadata, .. } => Some(metadata),
+        _ => None,
+    });
+    let mut common = all.next().cloned().unwrap_or_default();
+    for metadata in all {
+        common.retain(|key, value| metadata.get(key) == Some(value));
+    }
+    common
+}
