@@ -105,7 +105,7 @@ impl<'a> MergedMeta<'a> {
 fn examples(admitted: &[&UpdateFile], max_weight: Limit) -> u64 {
     let claimed: Vec<(u64, u64)> = admitted
         .iter()
-        .filter_map(|file| Some((file.meta()?.provenance.examples, file.n_updates())))
+        .filter_map(|file| Some((file.meta()?.provenance.examples, file.n_named())))
         .collect();
     let claim = |&(n, n_nodes): &(u64, u64)| Claim { weight: n as f64, n_nodes: Some(n_nodes) };
     let claims: Vec<Claim> = claimed.iter().map(claim).collect();

@@ -1,6 +1,6 @@
 //! An update file and what its metadata says: who made it, of what, and what it weighs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -75,6 +75,19 @@ impl UpdateFile {
         self.note().map_or(1, |note| note.n_updates.clamp(1, MOST_UPDATES))
     }
 
+    /// How many nodes it names as those it is made of: a number alone is not believed.
+    pub(super) fn n_named(&self) -> u64 {
+        let named = match &self.origin {
+            Origin::Ours(meta) => meta.provenance.merged.iter().collect::<BTreeSet<_>>().len(),
+            Origin::Foreign { note: Some(note), .. } => {
+                let merged = note.updates.iter().filter(|update| update.verdict == "merged");
+                merged.map(|update| &update.node).collect::<BTreeSet<_>>().len()
+            }
+            _ => 1,
+        };
+        (named as u64).clamp(1, self.n_updates())
+    }
+
     /// On how many examples it was trained, or what was merged into it weighed, by its own word.
     pub(super) fn examples(&self) -> Option<f64> {
         match &self.origin {
@@ -93,7 +106,7 @@ impl UpdateFile {
     pub(super) fn update(&self, base: Option<&Meta>) -> Update {
         let mut update = Update::new(&self.path, self.weight);
         update.refused.clone_from(&self.refused);
-        update.n_nodes = self.is_claim.then(|| self.n_updates());
+        update.n_nodes = self.is_claim.then(|| self.n_named());
         if let Some(meta) = self.meta() {
             let provenance = &meta.provenance;
             update.node.clone_from(&provenance.node);

@@ -39,7 +39,7 @@ const HARMS: [Harm; 23] = [
     harm("shape", |at| edit(at, "\"shape\":[16,32]", "\"shape\":[32,16]"), "has shape [32, 16]"),
     harm("name", |at| edit(at, "\"head.bias\"", "\"head.bibs\""), "tensor \"head.bi"),
     harm("base", |at| said(at, "base", "\"0123\""), "started from another base"),
-    harm("version", |at| edit(at, "\\\"format\\\":1", "\\\"format\\\":9"), "format 9"),
+    harm("version", |at| edit(at, "needs\\\":[]", "needs\\\":[\\\"wings\\\"]"), "wings"),
     harm("metadata", |at| edit(at, "\\\"model\\\":{", "\\\"model\\\":[{"), "is damaged"),
     harm("classes", |at| edit(at, "\\\"fast\\\"", "\\\"last\\\""), "another classes"),
     harm("negative", |at| said(at, "examples", "-5"), "is damaged"),

@@ -110,7 +110,7 @@ fn attackers() {
             "--out",
             "run",
             "--attack",
-            "all",
+            "sign-flip,gaussian,label-flip,alie,ipm,nan",
             "--attackers",
             "1",
             "--reduce",
