@@ -6,15 +6,12 @@ use std::sync::{Arc, Mutex};
 
 use rayon::prelude::*;
 
-use crate::check::{Checks, Input, check_file, check_list, linked, other_base};
+use crate::check::{Checks, check_file, check_list, linked, other_base};
 use crate::claims::{Claim, cap_weights};
-use crate::median::median;
+use crate::input::Input;
 use crate::names::{Named, have_namesakes, rivals};
 use crate::reject::{Reason, Rejected};
-use crate::{Error, Reducer, TensorInfo, Tolerance, Update};
-
-/// An update may claim so many times the median of all local steps, and no more.
-const MOST_STEPS: f64 = 1000.0;
+use crate::{Error, TensorInfo, Tolerance, Update};
 
 /// Up to this many updates stay open from the checks to the sum; of more, each read opens its file.
 const MAX_OPEN_FILES: usize = 128;
@@ -62,8 +59,7 @@ impl Candidates {
             Some(of) => Ok(Err((Reason::Copy { of: of.clone() }, 0))),
             None => check_file(update, checks, &layouts, keep_open),
         };
-        let checked: Result<Vec<_>, Error> =
-            updates.par_iter().zip(&linked).map(check).collect();
+        let checked: Result<Vec<_>, Error> = updates.par_iter().zip(&linked).map(check).collect();
         let single = updates.iter().zip(&linked).filter(|(_, linked)| linked.is_none());
         let mut candidates = Self {
             inputs: Vec::with_capacity(updates.len()),
@@ -159,15 +155,16 @@ impl Candidates {
     /// Checks the files against each other, and whether enough are left.
     pub(crate) fn select(&self, checks: &Checks<'_>) -> Result<Admission<'_>, Error> {
         let rules = &checks.options.rules;
-        let mut left = Left { inputs: self.inputs.iter().collect(), rejected: self.rejected.clone() };
+        let mut left =
+            Left { inputs: self.inputs.iter().collect(), rejected: self.rejected.clone() };
         let (tensors, base_hash) = agree(&mut left, checks);
         same_integers(&mut left);
         let named: Vec<Named<'_>> = left.inputs.iter().map(|input| input.named()).collect();
         let mut reasons = rivals(&named).into_iter();
         left.keep(&mut |_| reasons.next().flatten());
-        if rules.reduce == Reducer::Nova {
-            believable_steps(&mut left);
-        }
+        let updates: Vec<&Update> = left.inputs.iter().map(|input| &input.update).collect();
+        let mut doubts = rules.reduce.doubts(&updates).into_iter();
+        left.keep(&mut |_| doubts.next().flatten());
 
         let Left { inputs, mut rejected } = left;
         rejected.sort_by(|a, b| a.path.cmp(&b.path));
@@ -193,10 +190,8 @@ impl Candidates {
         let weights = match rules.privacy {
             Some(_) => inputs.iter().map(weight).collect(),
             None => {
-                let claim = |input: &&Input| Claim {
-                    weight: weight(input),
-                    n_nodes: input.update.n_nodes,
-                };
+                let claim =
+                    |input: &&Input| Claim { weight: weight(input), n_nodes: input.update.n_nodes };
                 cap_weights(&inputs.iter().map(claim).collect::<Vec<_>>(), rules.max_weight)
             }
         };
@@ -235,10 +230,7 @@ impl Left<'_> {
 }
 
 /// The tensors and the hash of the base; without one those that most updates have.
-fn agree(
-    left: &mut Left<'_>,
-    checks: &Checks<'_>,
-) -> (Option<Arc<[TensorInfo]>>, Option<String>) {
+fn agree(left: &mut Left<'_>, checks: &Checks<'_>) -> (Option<Arc<[TensorInfo]>>, Option<String>) {
     if let Some(base) = checks.base {
         return (Some(base.file.shared_tensors()), Some(base.hash.clone()));
     }
@@ -272,18 +264,6 @@ fn same_integers(left: &mut Left<'_>) {
         });
         differs.then_some(Reason::Integers)
     });
-}
-
-/// Lengths of local training are not far beyond the others'.
-fn believable_steps(left: &mut Left<'_>) {
-    let steps: Vec<f64> = left.inputs.iter().map(|input| input.update.steps).collect();
-    if !steps.is_empty() {
-        let limit = MOST_STEPS * median(&steps);
-        left.keep(&mut |input| {
-            let steps = input.update.steps;
-            (steps > limit).then_some(Reason::Steps { steps, limit })
-        });
-    }
 }
 
 /// What most updates have, each node (or file without a node) voting once for each value it has;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::base::Base;
-use crate::names::Named;
+use crate::input::Input;
 use crate::patterns::Patterns;
 use crate::reject::Reason;
 use crate::tensor::unsupported;
@@ -20,35 +20,6 @@ pub(crate) struct Checks<'a> {
     pub(crate) older: Vec<&'a str>,
     pub(crate) keep_local: &'a Patterns,
     pub(crate) options: &'a Options,
-}
-
-/// An update that passed the checks made on one file alone.
-#[derive(Debug)]
-pub(crate) struct Input {
-    pub(crate) update: Update,
-    /// See [`WeightFile::fingerprint`].
-    pub(crate) fingerprint: String,
-    /// The content hash where others have the same fingerprint.
-    pub(crate) tie: String,
-    /// The hashes of all integer and boolean tensors that are not kept local, by name.
-    pub(crate) integers: BTreeMap<String, String>,
-    /// Its place in the list.
-    pub(crate) position: usize,
-    pub(crate) file: WeightFile,
-}
-
-impl Input {
-    /// Node, content, weight, path: where a rule is undecided the first node counts.
-    pub(crate) fn sort_key(&self) -> (Option<&str>, &str, &str, u64, &Path) {
-        let Update { node, weight, path, .. } = &self.update;
-        (node.as_deref(), &self.fingerprint, &self.tie, weight.to_bits(), path)
-    }
-
-    pub(crate) fn named(&self) -> Named<'_> {
-        let Update { path, node, merged, weight, .. } = &self.update;
-        let names = merged.iter().chain(node).map(String::as_str).collect();
-        Named { path, names, content: (&self.fingerprint, &self.tie), weight: *weight }
-    }
 }
 
 /// What the operator got wrong before any file is read.
@@ -178,9 +149,8 @@ fn mismatch(update: &Update, file: &WeightFile, checks: &Checks<'_>) -> Option<R
             false => Reason::mismatch(expected, file.tensors()),
         };
         let is_older = update.base.as_deref().is_some_and(|hash| checks.older.contains(&hash));
-        let late = is_older || checks.options.rules.reduce.takes_any_base();
-        let reason =
-            mismatch.or_else(|| if late { None } else { other_base(&base.hash, update) });
+        let late = is_older || checks.options.rules.reduce.needs().any_base;
+        let reason = mismatch.or_else(|| if late { None } else { other_base(&base.hash, update) });
         if reason.is_some() {
             return reason;
         }

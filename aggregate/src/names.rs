@@ -67,10 +67,7 @@ fn copies(all: &[Named<'_>]) -> Vec<Option<Reason>> {
 }
 
 /// Who goes by each name.
-fn holders<'a>(
-    all: &[Named<'a>],
-    counts: impl Fn(usize) -> bool,
-) -> BTreeMap<&'a str, Vec<usize>> {
+fn holders<'a>(all: &[Named<'a>], counts: impl Fn(usize) -> bool) -> BTreeMap<&'a str, Vec<usize>> {
     let mut holders: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
     for (i, named) in all.iter().enumerate().filter(|&(i, _)| counts(i)) {
         for &name in &named.names {
@@ -106,15 +103,35 @@ mod tests {
         for (what, all, expected) in [
             ("others", &[(&["a"][..], "1", 1.0), (&["b"], "1", 1.0)][..], &[None, None][..]),
             ("unknown", &[(&[], "1", 1.0), (&[], "1", 1.0)], &[None, None]),
-            ("two", &[(&["a"], "1", 1.0), (&["a"], "2", 1.0), (&["b"], "3", 1.0)], &[dup, dup, None]),
+            (
+                "two",
+                &[(&["a"], "1", 1.0), (&["a"], "2", 1.0), (&["b"], "3", 1.0)],
+                &[dup, dup, None],
+            ),
             ("a copy", &[(&["a"], "1", 1.0), (&["a"], "1", 1.0)], &[None, copy]),
             ("other weight", &[(&["a"], "1", 1.0), (&["a"], "1", 2.0)], &[dup, dup]),
-            ("a copy and another", &[(&["a"], "1", 1.0), (&["a"], "1", 1.0), (&["a"], "2", 1.0)], &[dup, copy, dup]),
+            (
+                "a copy and another",
+                &[(&["a"], "1", 1.0), (&["a"], "1", 1.0), (&["a"], "2", 1.0)],
+                &[dup, copy, dup],
+            ),
             ("without weight", &[(&["a"], "1", 0.0), (&["a"], "2", 1.0)], &[dup, None]),
             ("no weight at all", &[(&["a"], "1", 0.0), (&["a"], "2", 0.0)], &[dup, dup]),
-            ("claims all", &[(&["a"], "1", 1.0), (&["a", "b"], "2", 1.0), (&["b"], "3", 1.0)], &[None, over, None]),
-            ("two regions", &[(&["a", "b"], "1", 1.0), (&["b", "c"], "2", 1.0), (&["d"], "3", 1.0)], &[over, over, None]),
-            ("one in a larger", &[(&["a", "b"], "1", 1.0), (&["b", "c", "d"], "2", 1.0)], &[None, over]),
+            (
+                "claims all",
+                &[(&["a"], "1", 1.0), (&["a", "b"], "2", 1.0), (&["b"], "3", 1.0)],
+                &[None, over, None],
+            ),
+            (
+                "two regions",
+                &[(&["a", "b"], "1", 1.0), (&["b", "c"], "2", 1.0), (&["d"], "3", 1.0)],
+                &[over, over, None],
+            ),
+            (
+                "one in a larger",
+                &[(&["a", "b"], "1", 1.0), (&["b", "c", "d"], "2", 1.0)],
+                &[None, over],
+            ),
             ("a region twice", &[(&["a", "b"], "1", 1.0), (&["a", "b"], "1", 1.0)], &[None, copy]),
         ] {
             assert_eq!(out(all), expected, "{what}");

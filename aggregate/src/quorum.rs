@@ -93,7 +93,9 @@ impl Visitor<'_> for Spelling {
 
     fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<Quorum, E> {
         let least = usize::try_from(number);
-        least.map(Quorum::AtLeast).map_err(|_| E::invalid_value(Unexpected::Unsigned(number), &self))
+        least
+            .map(Quorum::AtLeast)
+            .map_err(|_| E::invalid_value(Unexpected::Unsigned(number), &self))
     }
 
     fn visit_i64<E: serde::de::Error>(self, number: i64) -> Result<Quorum, E> {

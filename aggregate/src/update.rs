@@ -35,6 +35,9 @@ pub struct Update {
     /// The length of its local training, for [`Reducer::Nova`](crate::Reducer::Nova): the number of
     /// steps, or what [`nova_steps`](crate::nova_steps) makes of it.
     pub steps: f64,
+    /// Its loss at the model it started from, `F_k`, for [`Reducer::QFedAvg`](crate::Reducer::QFedAvg):
+    /// finite and at least 0.
+    pub loss: Option<f64>,
     /// Why the caller leaves it out, usually [`Reason::Refused`]; it is reported, and missing from
     /// the quorum.
     pub refused: Option<Reason>,
@@ -53,6 +56,7 @@ impl Update {
             n_nodes: None,
             age: 0,
             steps: 1.0,
+            loss: None,
             refused: None,
         }
     }

@@ -132,7 +132,8 @@ pub(super) fn run(
             bar.inc(1);
             bar.suspend(|| {
                 let reason = cell.reason.as_deref().unwrap_or_default();
-                let accuracy = cell.accuracy.map_or(format!("lost: {reason}"), |a| format!("{a:.4}"));
+                let accuracy =
+                    cell.accuracy.map_or(format!("lost: {reason}"), |a| format!("{a:.4}"));
                 output.note(&format!("{}, {}: {accuracy}", cell.rule, cell.attack));
             });
             cells.push(cell);

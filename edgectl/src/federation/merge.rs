@@ -99,13 +99,14 @@ pub fn merge(paths: &[PathBuf], options: &Merge<'_>) -> anyhow::Result<Merged> {
         passed.bucket_seed = base_meta.as_ref().map_or(0, |meta| meta.provenance.round.into());
     }
     let metadata = |summary: &Summary| meta.of(summary);
-    let report = aggregate::aggregate(&updates, &passed, options.out, &metadata)
-        .map_err(|error| match error {
+    let report = aggregate::aggregate(&updates, &passed, options.out, &metadata).map_err(
+        |error| match error {
             aggregate::Error::Rejected { .. } => anyhow::anyhow!(
                 "{error}\nsend them again from the right model, or leave them out with --keep-going"
             ),
             other => other.into(),
-        })?;
+        },
+    )?;
     let refused = report.summary.rejected.iter().map(|r| Refused {
         path: r.path.display().to_string(),
         node: r.node.clone(),

@@ -102,11 +102,8 @@ impl MergeNote {
             cosine: rounded(a.cosine),
         });
         let capped = summary.admitted.iter().filter(|a| a.counted < a.weight);
-        let capped = capped.map(|a| CappedNote {
-            node: name(a),
-            claimed: a.weight,
-            counted: a.counted,
-        });
+        let capped =
+            capped.map(|a| CappedNote { node: name(a), claimed: a.weight, counted: a.counted });
         // Of a refused file of unknown origin nothing is known but its path.
         let refused = summary.rejected.iter().map(refused);
         let changes = summary.changes.iter().map(|Change { tensor, norm, relative }| ChangeNote {

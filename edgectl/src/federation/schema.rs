@@ -46,8 +46,10 @@ pub(super) fn refuse_other_schemas(
     for (file, found) in files.iter_mut().zip(&found) {
         let Some(found) = found else { continue };
         let parts = SCHEMA.into_iter().zip(found.iter().zip(&expected));
-        let parts: Vec<&str> =
-            parts.filter(|(_, (found, expected))| found != expected).map(|(name, _)| name).collect();
+        let parts: Vec<&str> = parts
+            .filter(|(_, (found, expected))| found != expected)
+            .map(|(name, _)| name)
+            .collect();
         if !parts.is_empty() {
             let message = format!(
                 "another {} than the others; train it from the same global model (edgectl train --init)",

@@ -73,10 +73,8 @@ pub(super) fn plan(args: &AggregateArgs) -> anyhow::Result<(String, Merge<'_>)> 
 fn tolerance(args: &AggregateArgs, rules: &Rules) -> Tolerance {
     let strategy = args.strategy.as_deref().map(|s| s.split(':').next().unwrap_or_default());
     let of_job = strategy == Some("job") && args.reduce.is_none();
-    let is_offline = matches!(
-        rules.reduce,
-        Reducer::Ties { .. } | Reducer::Dare { .. } | Reducer::Slerp { .. }
-    );
+    let is_offline =
+        matches!(rules.reduce, Reducer::Ties(_) | Reducer::Dare(_) | Reducer::Slerp(_));
     if args.strict {
         Tolerance::Strict
     } else if args.keep_going || args.quarantine.is_some() {
