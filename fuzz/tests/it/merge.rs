@@ -3,32 +3,14 @@
 use std::fs;
 use std::path::Path;
 
-use aggregate::{Options, Rules, Tolerance, Update, WeightFile, aggregate};
+use aggregate::{Options, Reducer, Rules, Tolerance, Update, WeightFile, aggregate};
 use edgectl_fuzz::Campaign;
-
-const REDUCERS: [&str; 15] = [
-    "mean",
-    "norm-clipped-mean",
-    "median",
-    "trimmed-mean",
-    "krum",
-    "multi-krum",
-    "bulyan",
-    "geometric-median",
-    "centred-clipping",
-    "nova",
-    "buffered",
-    "async",
-    "ties",
-    "dare",
-    "slerp",
-];
 
 /// Merges with options by chance, which must work if only an update may be damaged and the rule can
 /// do without it; whether every file was taken.
 fn merge(folder: &Path, choice: u64, base_is_sound: bool) -> bool {
     let bit = |i: u64| choice >> (8 + i) & 1 == 1;
-    let reducer = REDUCERS[choice as usize % REDUCERS.len()];
+    let reducer = Reducer::NAMES[choice as usize % Reducer::NAMES.len()];
     let names = ["bad", "n1", "n2", "n3"];
     let n_updates = if reducer == "slerp" { 2 } else { names.len() };
     let updates: Vec<_> = names[..n_updates]
@@ -37,6 +19,7 @@ fn merge(folder: &Path, choice: u64, base_is_sound: bool) -> bool {
             node: bit(0).then(|| (*name).to_owned()),
             partial: *name == "bad" && bit(1),
             n_nodes: bit(11).then_some(choice >> 40),
+            loss: (!bit(11) || *name != "bad").then_some(1.5),
             ..Update::new(folder.join(format!("{name}.safetensors")), 2.0)
         })
         .collect();
