@@ -4,20 +4,20 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
+use crate::basis::{Basis, Buckets};
 use crate::blocks::{Block, pass, workers};
 use crate::gram::{Gram, Origin, gram};
 use crate::model_writer::ModelWriter;
 use crate::mover::Mover;
-use crate::plan::{Plan, Slerp, check_number, plan};
+use crate::plan::{Plan, private_plan};
 use crate::privacy::PrivacyState;
 use crate::reduce::{Outcome, Scratch};
 use crate::report::Metadata;
 use crate::run::Run;
-use crate::sparse::Sparse;
 use crate::state::StateWriter;
 use crate::summary::About;
 use crate::totals::Totals;
-use crate::{Error, Reason, Reducer, Report};
+use crate::{Error, Options, Reason, Report};
 
 /// The most characters of a number.
 const LONGEST_NUMBER: usize = 24;
@@ -100,7 +100,7 @@ impl Run<'_> {
         metadata: &Metadata<'_>,
     ) -> Result<Attempt, Error> {
         let tensors = self.cohort.tensors;
-        check_number(self.cohort, self.options)?;
+        self.check_number()?;
         if let Some(private) = self.private {
             private.check(self.cohort.len())?;
         }
@@ -110,8 +110,7 @@ impl Run<'_> {
             let tensor = merged.first().copied().unwrap_or(0);
             return Ok(Attempt::NotFinite(Block { tensor, start: 0, n_elements: 0 }));
         };
-        let norms: Option<Vec<f64>> =
-            gram.as_ref().map(|gram| (0..gram.len()).map(|i| gram.norm(i)).collect());
+        let norms = gram.as_ref().map(Gram::norms);
         if let Some(refused) = norms.as_ref().and_then(|norms| self.far_norms(norms)) {
             return Ok(Attempt::Refused(refused));
         }
@@ -212,24 +211,25 @@ impl Run<'_> {
         Ok(Written::All { totals, buffer_bytes })
     }
 
+    /// Checks what depends on how many updates there are, before they are read.
+    fn check_number(&self) -> Result<(), Error> {
+        let rules = &self.options.rules;
+        let n = self.cohort.len();
+        let n_groups = rules.bucket.map_or(n, |size| n.div_ceil(size));
+        let parts = self.cohort.members.iter().any(|m| m.input.update.partial);
+        rules.reduce.rule().check_number(n_groups, parts)
+    }
+
     /// Makes the plan, with the passes that it takes; `None` if products are not finite.
     fn plan(&self, merged: &[usize]) -> Result<Option<(Plan, Option<Gram>)>, Error> {
         let cohort = self.cohort;
-        match (self.options.rules.reduce, cohort.base) {
-            (reducer @ Reducer::Ties { density, .. }, Some(base)) => {
-                let sparse = Sparse::ties(reducer, density, cohort, base, merged)?;
-                return Ok(Some((Plan::Sparse(sparse), None)));
-            }
-            (reducer @ Reducer::Dare { .. }, _) => {
-                return Ok(Some((Plan::Sparse(Sparse::dare(reducer)), None)));
-            }
-            (Reducer::Slerp { t }, _) => {
-                return Ok(Some((Plan::Slerp(Slerp::new(cohort, merged, t)?), None)));
-            }
-            _ => {}
-        }
-        if !self.options.rules.needs_gram() {
-            return Ok(Some((plan(cohort, None, None, self.options), None)));
+        let Options { rules, bucket_seed: seed, .. } = self.options;
+        let rule = rules.reduce.rule();
+        let weighted = rules.reduce.is_weighted();
+        let buckets = rules.bucket.map(|size| Buckets { size, seed: *seed, weighted });
+        if !rules.needs_gram() {
+            let plan = rule.plan(&Basis::new(cohort, merged, None, buckets))?;
+            return Ok(Some((plan, None)));
         }
         let mut products = gram(cohort, merged, Origin::Base)?;
         if !products.is_finite() {
@@ -240,7 +240,10 @@ impl Run<'_> {
         {
             products = gram(cohort, merged, Origin::Member(origin))?;
         }
-        let plan = plan(cohort, Some(&products), self.private, self.options);
+        let plan = match self.private {
+            Some(round) => private_plan(&products, round),
+            None => rule.plan(&Basis::new(cohort, merged, Some(&products), buckets))?,
+        };
         Ok(Some((plan, Some(products))))
     }
 }

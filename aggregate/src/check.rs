@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::base::Base;
-use crate::names::Named;
+use crate::input::Input;
 use crate::patterns::Patterns;
 use crate::reject::Reason;
 use crate::tensor::unsupported;
@@ -20,35 +20,6 @@ pub(crate) struct Checks<'a> {
     pub(crate) older: Vec<&'a str>,
     pub(crate) keep_local: &'a Patterns,
     pub(crate) options: &'a Options,
-}
-
-/// An update that passed the checks made on one file alone.
-#[derive(Debug)]
-pub(crate) struct Input {
-    pub(crate) update: Update,
-    /// See [`WeightFile::fingerprint`].
-    pub(crate) fingerprint: String,
-    /// The content hash where others have the same fingerprint.
-    pub(crate) tie: String,
-    /// The hashes of all integer and boolean tensors that are not kept local, by name.
-    pub(crate) integers: BTreeMap<String, String>,
-    /// Its place in the list.
-    pub(crate) position: usize,
-    pub(crate) file: WeightFile,
-}
-
-impl Input {
-    /// Node, content, weight, path: where a rule is undecided the first node counts.
-    pub(crate) fn sort_key(&self) -> (Option<&str>, &str, &str, u64, &Path) {
-        let Update { node, weight, path, .. } = &self.update;
-        (node.as_deref(), &self.fingerprint, &self.tie, weight.to_bits(), path)
-    }
-
-    pub(crate) fn named(&self) -> Named<'_> {
-        let Update { path, node, merged, weight, .. } = &self.update;
-        let names = merged.iter().chain(node).map(String::as_str).collect();
-        Named { path, names, content: (&self.fingerprint, &self.tie), weight: *weight }
-    }
 }
 
 /// What the operator got wrong before any file is read.
@@ -127,29 +98,10 @@ pub(crate) fn check_file(
         Err(error) => return Ok(Err((Reason::try_from(error)?, 0))),
     };
     let n_read = file.n_read();
-    if let Some(reason) = mismatch(update, &file, checks) {
-        return Ok(Err((reason, n_read)));
-    }
-    // An error is this machine's, or the file's.
-    let unfit = |error| Reason::try_from(error).map(|reason| Err((reason, n_read)));
-    // Of weight 0, its values are not looked at again.
-    let invalid = match update.weight > 0.0 {
-        true => Ok(None),
-        false => file.first_invalid(),
-    };
-    match invalid {
-        Ok(None) => {}
-        Ok(Some(reason)) => return Ok(Err((reason, n_read))),
-        Err(error) => return unfit(error),
-    }
-    let integers = match file.integers(|name| checks.keep_local.matches(name)) {
-        Ok(Ok(integers)) => integers,
+    let (integers, fingerprint) = match read(update, &file, checks) {
+        Ok(Ok(found)) => found,
         Ok(Err(reason)) => return Ok(Err((reason, n_read))),
-        Err(error) => return unfit(error),
-    };
-    let fingerprint = match file.fingerprint() {
-        Ok(fingerprint) => fingerprint,
-        Err(error) => return unfit(error),
+        Err(error) => return Reason::try_from(error).map(|reason| Err((reason, n_read))),
     };
     if !keep_open {
         file.close();
@@ -166,6 +118,29 @@ pub(crate) fn check_file(
     Ok(Ok(Input { update, fingerprint, tie: String::new(), integers, position: 0, file }))
 }
 
+/// The hashes of the integers of a file, and its fingerprint.
+type Found = (BTreeMap<String, String>, String);
+
+/// What is found in a file, or why it does not fit.
+fn read(
+    update: &Update,
+    file: &WeightFile,
+    checks: &Checks<'_>,
+) -> Result<Result<Found, Reason>, Error> {
+    if let Some(reason) = mismatch(update, file, checks) {
+        return Ok(Err(reason));
+    }
+    // Of weight 0, its values are not looked at again.
+    if update.weight == 0.0
+        && let Some(reason) = file.first_invalid()?
+    {
+        return Ok(Err(reason));
+    }
+    let integers = file.integers(|name| checks.keep_local.matches(name))?;
+    let fingerprint = file.fingerprint()?;
+    Ok(integers.map(|integers| (integers, fingerprint)))
+}
+
 /// What its header and what is said of it have against a file.
 fn mismatch(update: &Update, file: &WeightFile, checks: &Checks<'_>) -> Option<Reason> {
     if let Some(TensorInfo { name, dtype, .. }) = unsupported(file.tensors()) {
@@ -173,12 +148,13 @@ fn mismatch(update: &Update, file: &WeightFile, checks: &Checks<'_>) -> Option<R
     }
     if let Some(base) = checks.base {
         let expected = base.file.tensors();
-        let mismatch = match update.partial {
-            true => Reason::mismatch_of_part(expected, file.tensors()),
-            false => Reason::mismatch(expected, file.tensors()),
+        let mismatch = if update.partial {
+            Reason::mismatch_of_part(expected, file.tensors())
+        } else {
+            Reason::mismatch(expected, file.tensors())
         };
         let is_older = update.base.as_deref().is_some_and(|hash| checks.older.contains(&hash));
-        let late = is_older || checks.options.rules.reduce.takes_any_base();
+        let late = is_older || checks.options.rules.reduce.needs().any_base;
         let reason = mismatch.or_else(|| if late { None } else { other_base(&base.hash, update) });
         if reason.is_some() {
             return reason;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::base::Base;
 use crate::blocks::Block;
-use crate::check::Input;
+use crate::input::Input;
 use crate::rows::Element;
 use crate::{Error, TensorInfo, WeightFile};
 
@@ -66,6 +66,11 @@ impl<'a> Cohort<'a> {
 
     pub(crate) fn len(&self) -> usize {
         self.members.len()
+    }
+
+    /// What each member weighs.
+    pub(crate) fn weights(&self) -> Vec<f64> {
+        self.members.iter().map(|member| member.weight).collect()
     }
 
     /// The numbers of the members that hold a tensor.

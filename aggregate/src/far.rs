@@ -4,10 +4,10 @@ use std::path::PathBuf;
 
 use crate::blocks::{pass, workers};
 use crate::median::median;
-use crate::plan::plan;
+use crate::plan::{Linear, Plan};
 use crate::reduce::{Outcome, Scratch, reduce_block};
 use crate::run::Run;
-use crate::{Dtype, Error, Options, Reason};
+use crate::{Dtype, Error, Reason};
 
 /// The least deviation of norms, in medians: one node may well train many times as long as others.
 const LEAST_DEVIATION: f64 = 0.5;
@@ -24,7 +24,7 @@ impl Run<'_> {
         let order: Vec<usize> =
             (0..self.cohort.tensors.len()).filter(|&i| self.is_reduced(i)).collect();
         let blocks = self.blocks(&order);
-        let mean = plan(self.cohort, None, None, &Options::default());
+        let mean = Plan::Linear(Linear::mean(self.cohort.weights()));
         let mut squares = vec![0.0; self.cohort.len()];
         pass(
             blocks.len(),

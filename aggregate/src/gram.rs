@@ -23,7 +23,7 @@ const COLUMNS: usize = 512;
 ///
 /// The products are those of changes and not of weights: with `‖Δ‖/‖x‖` at 1e-3, distances from
 /// products of weights would have lost six digits, enough to pick the wrong update.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Gram {
     n: usize,
     values: Vec<f64>,
@@ -39,11 +39,11 @@ pub(crate) enum Origin {
 }
 
 impl Gram {
-    /// A matrix of given products, row by row.
+    /// The products of points on a line.
     #[cfg(test)]
-    pub(crate) fn of_values(n: usize, values: Vec<f64>) -> Self {
-        assert_eq!(values.len(), n * n);
-        Self { n, values }
+    pub(crate) fn on_a_line(points: &[f64]) -> Self {
+        let values = points.iter().flat_map(|a| points.iter().map(move |b| a * b)).collect();
+        Self { n: points.len(), values }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -56,8 +56,13 @@ impl Gram {
     }
 
     /// `‖Δ_i‖`
-    pub(crate) fn norm(&self, i: usize) -> f64 {
+    fn norm(&self, i: usize) -> f64 {
         self.dot(i, i).sqrt()
+    }
+
+    /// `‖Δ_i‖` of all.
+    pub(crate) fn norms(&self) -> Vec<f64> {
+        (0..self.n).map(|i| self.norm(i)).collect()
     }
 
     /// `‖Δ_i − Δ_j‖²`, the same to the bit as that of j and i.
@@ -120,6 +125,11 @@ impl Gram {
         // Of 16 digits ten are left.
         (far > 1e6 * near && near > 0.0 || far > 0.0 && near == 0.0).then_some(nearest)
     }
+}
+
+/// `min(1, limit/norm)`
+pub(crate) fn clip_scale(limit: f64, norm: f64) -> f64 {
+    if norm <= limit { 1.0 } else { limit / norm }
 }
 
 struct Worker {

@@ -16,7 +16,7 @@ use crate::reject::Reason;
 use crate::report::Metadata;
 use crate::run::Run;
 use crate::state::SavedState;
-use crate::{Error, Options, Reducer, Report, Update};
+use crate::{Error, Options, Report, Update};
 
 /// Merges weight files into one.
 ///
@@ -99,9 +99,10 @@ fn merge(
         let names = base.file.tensors().iter().map(|tensor| tensor.name.as_str());
         keep_local.check_all_match(&names)?;
     }
-    let older = match options.rules.reduce {
-        Reducer::Buffered { .. } => open_older(options, base.as_ref())?,
-        _ => Vec::new(),
+    let older = if options.rules.reduce.needs().own_bases {
+        open_older(options, base.as_ref())?
+    } else {
+        Vec::new()
     };
     let (mover, private) = prepare(options, base.as_ref())?;
     let checks = Checks {

@@ -114,8 +114,8 @@ pub(crate) fn reduce_block<E: Element>(
                 noise.add(block, out);
             }
         }
-        Plan::Slerp(slerp) => {
-            weighted_mean(&slerp.coefficients[block.tensor], 1.0, updates, out);
+        Plan::Sphere(sphere) => {
+            weighted_mean(&sphere.coefficients[block.tensor], 1.0, updates, out);
         }
         Plan::Sparse(sparse) => {
             let members: Vec<(usize, f64)> =

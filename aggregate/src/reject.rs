@@ -134,6 +134,17 @@ pub enum Reason {
         /// The most that is believed.
         limit: f64,
     },
+    /// It does not state the loss that the rule goes by.
+    #[error(
+        "it does not state its loss at the model it started from; train it with a program that does, or merge by another rule"
+    )]
+    NoLoss,
+    /// Its loss is no loss.
+    #[error("it states a loss of {loss:.3e}, expected a finite number of at least 0")]
+    Loss {
+        /// What it claims.
+        loss: f64,
+    },
     /// Its integers or booleans are not those of the others.
     #[error(
         "its integer tensors differ from those of most others; carry them from the base by keeping them local"
@@ -186,6 +197,7 @@ impl Reason {
             Self::Age { .. } => "age",
             Self::Norm { .. } => "norm",
             Self::Steps { .. } => "steps",
+            Self::NoLoss | Self::Loss { .. } => "loss",
             Self::Integers => "integers",
             Self::Duplicate { .. } => "duplicate",
             Self::Overlap { .. } => "overlap",

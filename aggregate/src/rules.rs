@@ -209,8 +209,7 @@ impl Rules {
         let is_scaffold = self.correction == Correction::Scaffold;
         let is_private = self.privacy.is_some();
         let is_bucketed = self.bucket.is_some();
-        let takes_buckets = matches!(self.reduce, Reducer::Median | Reducer::TrimmedMean { .. })
-            || self.reduce.is_by_distance();
+        let takes_buckets = self.reduce.needs().buckets;
         let reduce = || format!("the reducer {}", self.reduce.name());
         let scaffold = "correction scaffold";
         let (first, second) = if is_private && is_bucketed {
@@ -259,18 +258,19 @@ impl Rules {
 
     /// Whether products of changes are needed before the values are read again.
     pub(crate) fn needs_gram(&self) -> bool {
-        self.privacy.is_some() || self.reduce.is_by_distance()
+        self.privacy.is_some() || self.reduce.needs().products
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::reducers::TrimmedMean;
 
     /// No field has its default.
     fn full() -> Rules {
         Rules {
-            reduce: Reducer::TrimmedMean { trim: 0.25 },
+            reduce: Reducer::TrimmedMean(TrimmedMean { trim: 0.25 }),
             bucket: Some(2),
             server: ServerStep::Sgd { lr: 0.5, momentum: 0.75, nesterov: true },
             weights: Weights::Count,
@@ -422,7 +422,10 @@ mod tests {
             ("max_deviation is NaN", Rules { max_deviation: Limit::at(f64::NAN), ..plain() }),
             ("bucket is 0", Rules { bucket: Some(0), ..plain() }),
             ("population is 0", Rules { population: Some(0), ..plain() }),
-            ("trim is 0.5", Rules { reduce: Reducer::TrimmedMean { trim: 0.5 }, ..plain() }),
+            (
+                "trim is 0.5",
+                Rules { reduce: Reducer::TrimmedMean(TrimmedMean { trim: 0.5 }), ..plain() },
+            ),
             ("alpha", Rules { server: ServerStep::Dyn { alpha: 0.0, population: 1 }, ..plain() }),
             ("clip_norm", Rules { privacy, ..plain() }),
             ("\"a[\"", Rules { keep_local: pattern, ..plain() }),

@@ -6,7 +6,7 @@ use optim::{AdagradConfig, AdamConfig, LionConfig, OptimizerConfig, SgdConfig, Y
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
-use crate::reducer::parse_options;
+use crate::spelling::parse_options;
 
 /// What becomes of the base model `x` once the reducer has made one model of the updates.
 ///

@@ -112,6 +112,6 @@ fn shares(plan: &Plan, cohort: &Cohort<'_>) -> Vec<f64> {
             let total: f64 = cohort.members.iter().map(|member| member.weight).sum();
             cohort.members.iter().map(|member| member.weight / total).collect()
         }
-        Plan::Slerp(slerp) => slerp.shares(),
+        Plan::Sphere(sphere) => sphere.shares(),
     }
 }

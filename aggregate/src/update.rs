@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::Reason;
+use crate::reject::{Reason, Rejected};
 
 /// One node's weight file and what is known about it.
 ///
@@ -35,6 +35,9 @@ pub struct Update {
     /// The length of its local training, for [`Reducer::Nova`](crate::Reducer::Nova): the number of
     /// steps, or what [`nova_steps`](crate::nova_steps) makes of it.
     pub steps: f64,
+    /// Its loss at the model it started from, `F_k`, for [`Reducer::QFedAvg`](crate::Reducer::QFedAvg):
+    /// finite and at least 0.
+    pub loss: Option<f64>,
     /// Why the caller leaves it out, usually [`Reason::Refused`]; it is reported, and missing from
     /// the quorum.
     pub refused: Option<Reason>,
@@ -53,7 +56,13 @@ impl Update {
             n_nodes: None,
             age: 0,
             steps: 1.0,
+            loss: None,
             refused: None,
         }
+    }
+
+    /// The same, left out for a reason.
+    pub(crate) fn reject(&self, reason: Reason) -> Rejected {
+        Rejected { path: self.path.clone(), node: self.node.clone(), reason }
     }
 }

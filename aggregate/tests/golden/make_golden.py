@@ -12,7 +12,8 @@ A model has two tensors, `w` [37] and `v` [5, 7]. Norms and distances are those 
     weights                the updates' numbers of examples
     CASE/T                 the merged model
     CASE/selected          I64, the updates that krum, multi-krum and bulyan select, sorted
-    CASE/max_norm CASE/radius fednova/steps fedbuff/ages       numbers that a case was computed with
+    CASE/max_norm CASE/radius fednova/steps fedbuff/ages q-fedavg/losses
+                           numbers that a case was computed with
     slerp.0/T slerp.1/T    F32, two models far from each other, the inputs of `slerp-wide`
     server/start           F32 [33], the model before the first of ten rounds
     server/deltas          F32 [10, 33], mean update minus model, for every round
@@ -43,6 +44,7 @@ N_UPDATES = 11
 OUTLIERS = (3, 7)
 WEIGHTS = np.array([30, 10, 25, 40, 5, 60, 17, 33, 8, 21, 50], dtype=np.float64)
 STEPS = np.array([5, 20, 10, 40, 8, 12, 20, 7, 3, 30, 16], dtype=np.float64)
+LOSSES = np.array([0.7, 1.9, 0.4, 1.1, 0.9, 0.25, 1.3, 2.4, 0.6, 1.0, 0.8], dtype=np.float64)
 AGES = np.array([0, 3, 1, 0, 2, 5, 0, 0, 1, 4, 0], dtype=np.float64)
 
 
@@ -209,6 +211,78 @@ def fednova(deltas: Array, p: Array, a: Array) -> Array:
 
 def fedbuff(deltas: Array, ages: Array) -> Array:
     return weighted_mean(deltas, 1 / np.sqrt(1 + ages)) / len(deltas)
+
+
+def q_fedavg(deltas: Array, losses: Array, q: float, lr: float) -> Array:
+    """As in https://arxiv.org/abs/1905.10497, with L = 1/lr; dw_k = L(x - x_k) is -L delta_k."""
+    # No loss is beyond ten medians or below a tenth, none weighs more than the others together.
+    assert (losses < 10 * np.median(losses)).all() and (losses > np.median(losses) / 10).all()
+    weight = losses**q
+    assert (2 * weight < weight.sum()).all()
+    lipschitz = 1 / lr
+    dw = -lipschitz * deltas
+    h = q * losses ** (q - 1) * (dw * dw).sum(axis=1) + lipschitz * weight
+    return -(weight[:, None] * dw).sum(axis=0) / h.sum()
+
+
+# The mask of DARE: words of ChaCha8, whose key comes from a seed by PCG32 as in the crate rand_core.
+
+MASK32, MASK64 = 2**32 - 1, 2**64 - 1
+
+
+def rotated(word: int, n: int) -> int:
+    """To the left."""
+    return (word << n | word >> (32 - n)) & MASK32
+
+
+def key_of(seed: int) -> list[int]:
+    key = []
+    state = seed
+    for _ in range(8):
+        state = (state * 6364136223846793005 + 11634580027462260723) & MASK64
+        word = ((state >> 18 ^ state) >> 27) & MASK32
+        key.append(rotated(word, 32 - (state >> 59)) if state >> 59 else word)
+    return key
+
+
+def chacha_block(key: list[int], counter: int, stream: int, n_rounds: int) -> list[int]:
+    """Sixteen words; counter and stream have 64 bits each."""
+    start = [0x61707865, 0x3320646E, 0x79622D32, 0x6B206574, *key]
+    start += [counter & MASK32, counter >> 32, stream & MASK32, stream >> 32]
+    x = start.copy()
+
+    def quarter(a: int, b: int, c: int, d: int) -> None:
+        for left, right in ((16, 12), (8, 7)):
+            x[a] = (x[a] + x[b]) & MASK32
+            x[d] = rotated(x[d] ^ x[a], left)
+            x[c] = (x[c] + x[d]) & MASK32
+            x[b] = rotated(x[b] ^ x[c], right)
+
+    for _ in range(n_rounds // 2):
+        for i in range(4):
+            quarter(i, 4 + i, 8 + i, 12 + i)
+        for i in range(4):
+            quarter(i, 4 + (i + 1) % 4, 8 + (i + 2) % 4, 12 + (i + 3) % 4)
+    return [(a + b) & MASK32 for a, b in zip(x, start)]
+
+
+def dare_mask(seed: int, tensor: int, update: int, n: int, density: float) -> NDArray[np.bool_]:
+    """Which entries of a tensor stay; tensors are counted in order of names."""
+    first = tensor << 36
+    words: list[int] = []
+    for counter in range(first // 16, (first + n + 15) // 16):
+        words += chacha_block(key_of(seed), counter, update, 8)
+    return np.array(words[:n], dtype=np.int64) <= round(density * MASK32)
+
+
+def dare(deltas: Array, p: Array, density: float, seed: int) -> Array:
+    result = np.zeros(N_ALL)
+    for i, delta in enumerate(deltas):
+        # In order of names `v` comes first.
+        v = dare_mask(seed, 0, i, N_ALL - N_W, density)
+        w = dare_mask(seed, 1, i, N_W, density)
+        result += p[i] * delta * np.concatenate([w, v]) / density
+    return result
 
 
 def ties_tensor(deltas: Array, p: Array, density: float) -> Array:
@@ -476,8 +550,15 @@ def main() -> None:
         "fednova-proximal": fednova(deltas, p, sums(lambda tau: proximal_sum(tau, eta_mu=0.02))),
         "fedbuff": fedbuff(deltas, AGES),
         "fedasync": 0.6 * (1 + 3) ** -0.5 * deltas[0],
+        "q-fedavg": q_fedavg(deltas, LOSSES, q=1.0, lr=0.1),
+        "q-fedavg-half": q_fedavg(deltas, LOSSES, q=0.5, lr=0.01),
+        "q-fedavg-0": q_fedavg(deltas, LOSSES, q=0.0, lr=0.1),
+        "dare": 0.7 * dare(deltas, p, density=0.3, seed=9),
         "ties": 0.7 * ties(deltas, p, density=0.3),
     }
+    np.testing.assert_allclose(cases["q-fedavg-0"], deltas.mean(axis=0), rtol=1e-12, atol=1e-17)
+    # The first words of ChaCha20 with a key of zeros, as everybody publishes them.
+    assert chacha_block([0] * 8, 0, 0, 20)[:2] == [0xADE0B876, 0x903DF1A0]
     results = {name: base + delta for name, delta in cases.items()}
 
     wide = np.random.default_rng(2).standard_normal((2, N_ALL)).astype(np.float32)
@@ -494,6 +575,7 @@ def main() -> None:
         "centred-clipping/radius": np.array([radius]),
         "fednova/steps": STEPS,
         "fedbuff/ages": AGES,
+        "q-fedavg/losses": LOSSES,
     }
     for name, model in (inputs | results).items():
         for tensor, values in split(model).items():

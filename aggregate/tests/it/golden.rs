@@ -118,83 +118,72 @@ fn close(name: &str, found: &[f64], expected: &[f64], relative: f64) {
     );
 }
 
-#[test]
-fn means_and_clipped_means() {
-    let golden = Golden::new();
-    let all = golden.updates(N_UPDATES);
-    golden.check("mean", &all, &golden.options(Reducer::Mean));
-    let max_norm = Some(golden.numbers("norm-clipped-mean/max_norm")[0]);
-    let clipped = Reducer::NormClippedMean { max_norm };
-    golden.check("norm-clipped-mean", &all, &golden.options(clipped));
-    let auto = Reducer::NormClippedMean { max_norm: None };
-    golden.check("norm-clipped-mean-auto", &all, &golden.options(auto));
-}
-
-#[test]
-fn rules_for_each_coordinate() {
-    let golden = Golden::new();
-    for (case, n, reducer) in [
-        ("median", 11, Reducer::Median),
-        ("median-even", 10, Reducer::Median),
-        ("trimmed-mean", 11, Reducer::TrimmedMean { trim: 0.2 }),
-        ("trimmed-mean-even", 10, Reducer::TrimmedMean { trim: 0.3 }),
-    ] {
-        golden.check(case, &golden.updates(n), &golden.options(reducer));
-    }
-}
-
-#[test]
-fn rules_by_distance() {
-    let golden = Golden::new();
-    let all = golden.updates(N_UPDATES);
-    let radius = Some(golden.numbers("centred-clipping/radius")[0]);
-    for (case, reducer) in [
-        ("krum", Reducer::Krum { byzantine: Some(4) }),
-        ("multi-krum", Reducer::MultiKrum { byzantine: Some(3), keep: Some(5) }),
-        ("bulyan", Reducer::Bulyan { byzantine: Some(2) }),
-        ("geometric-median", Reducer::GeometricMedian { steps: 1000, smoothing: 1e-6 }),
-        ("geometric-median-8", Reducer::GeometricMedian { steps: 8, smoothing: 1e-6 }),
-        ("centred-clipping", Reducer::CentredClipping { radius, steps: 5 }),
-        ("centred-clipping-auto", Reducer::CentredClipping { radius: None, steps: 5 }),
-    ] {
-        golden.check(case, &all, &golden.options(reducer));
-    }
-}
-
-#[test]
-fn nodes_of_different_speed() {
-    let golden = Golden::new();
-    let all = golden.updates(N_UPDATES);
-    let steps = golden.numbers("fednova/steps");
-    for (case, momentum, lr_mu) in [
-        ("fednova-plain", 0.0, 0.0),
-        ("fednova-momentum", 0.9, 0.0),
-        ("fednova-proximal", 0.0, 0.02),
-    ] {
-        let mut updates = all.clone();
-        for (update, &steps) in updates.iter_mut().zip(&steps) {
-            update.steps = nova_steps(steps as u64, momentum, lr_mu);
+impl Golden {
+    /// Every case of a reducer: its name, the rule, and the updates.
+    fn cases(&self) -> Vec<(&'static str, Reducer, Vec<Update>)> {
+        let number = |name: &str| self.numbers(name)[0];
+        let all = self.updates(N_UPDATES);
+        let mut cases = Vec::new();
+        let mut add = |case, rule: &str, updates: &[Update]| {
+            cases.push((case, rule.parse().unwrap(), updates.to_vec()));
+        };
+        add("mean", "mean", &all);
+        let max_norm = number("norm-clipped-mean/max_norm");
+        add("norm-clipped-mean", &format!("norm-clipped-mean:max_norm={max_norm:e}"), &all);
+        add("norm-clipped-mean-auto", "norm-clipped-mean", &all);
+        add("median", "median", &all);
+        add("median-even", "median", &all[..10]);
+        add("trimmed-mean", "trimmed-mean:trim=0.2", &all);
+        add("trimmed-mean-even", "trimmed-mean:trim=0.3", &all[..10]);
+        add("krum", "krum:byzantine=4", &all);
+        add("multi-krum", "multi-krum:byzantine=3,keep=5", &all);
+        add("bulyan", "bulyan:byzantine=2", &all);
+        add("geometric-median", "geometric-median:steps=1000,smoothing=1e-6", &all);
+        add("geometric-median-8", "geometric-median:steps=8,smoothing=1e-6", &all);
+        let radius = number("centred-clipping/radius");
+        add("centred-clipping", &format!("centred-clipping:radius={radius:e}"), &all);
+        add("centred-clipping-auto", "centred-clipping:steps=5", &all);
+        let steps = self.numbers("fednova/steps");
+        for (case, momentum, lr_mu) in [
+            ("fednova-plain", 0.0, 0.0),
+            ("fednova-momentum", 0.9, 0.0),
+            ("fednova-proximal", 0.0, 0.02),
+        ] {
+            let of = |(update, &steps): (&Update, &f64)| Update {
+                steps: nova_steps(steps as u64, momentum, lr_mu),
+                ..update.clone()
+            };
+            add(case, "nova", &all.iter().zip(&steps).map(of).collect::<Vec<_>>());
         }
-        golden.check(case, &updates, &golden.options(Reducer::Nova));
+        let losses = self.numbers("q-fedavg/losses");
+        let of = |(update, &loss): (&Update, &f64)| Update { loss: Some(loss), ..update.clone() };
+        let stated: Vec<Update> = all.iter().zip(&losses).map(of).collect();
+        add("q-fedavg", "q-fedavg:q=1,lr=0.1", &stated);
+        add("q-fedavg-half", "q-fedavg:q=0.5,lr=0.01", &stated);
+        add("q-fedavg-0", "q-fedavg:q=0", &stated);
+        let ages = self.numbers("fedbuff/ages");
+        let of = |(update, &age): (&Update, &f64)| Update { age: age as u64, ..update.clone() };
+        add("fedbuff", "buffered:exponent=0.5", &all.iter().zip(&ages).map(of).collect::<Vec<_>>());
+        add("fedasync", "async:alpha=0.6,exponent=0.5", &[Update { age: 3, ..all[0].clone() }]);
+        add("ties", "ties:density=0.3,scale=0.7", &all);
+        add("dare", "dare:density=0.3,scale=0.7,seed=9", &all);
+        add("slerp", "slerp:t=0.3", &all[..2]);
+        let wide = ["slerp.0", "slerp.1"].map(|name| Update::new(self.save(name), 1.0));
+        add("slerp-wide", "slerp:t=0.3", &wide);
+        cases
     }
-    let mut late = all;
-    for (update, age) in late.iter_mut().zip(golden.numbers("fedbuff/ages")) {
-        update.age = age as u64;
-    }
-    golden.check("fedbuff", &late, &golden.options(Reducer::Buffered { exponent: 0.5 }));
-    let one = [Update { age: 3, ..golden.updates(1).remove(0) }];
-    golden.check("fedasync", &one, &golden.options(Reducer::Async { alpha: 0.6, exponent: 0.5 }));
 }
 
 #[test]
-fn offline_merges() {
+fn every_rule_has_its_numbers() {
     let golden = Golden::new();
-    let ties = Reducer::Ties { density: 0.3, scale: 0.7 };
-    golden.check("ties", &golden.updates(N_UPDATES), &golden.options(ties));
-    let slerp = golden.options(Reducer::Slerp { t: 0.3 });
-    golden.check("slerp", &golden.updates(2), &slerp);
-    let wide = ["slerp.0", "slerp.1"].map(|name| Update::new(golden.save(name), 1.0));
-    golden.check("slerp-wide", &wide, &slerp);
+    let cases = golden.cases();
+    for name in Reducer::NAMES {
+        assert!(cases.iter().any(|(_, rule, _)| rule.name() == name), "{name} has no case");
+    }
+    for (case, reducer, updates) in cases {
+        golden.check(case, &updates, &golden.options(reducer));
+    }
 }
 
 #[test]

@@ -15,7 +15,7 @@ pub struct Strategy {
 }
 
 /// Name, reducer, server step; options that are left out are those of the paper.
-const PAIRS: [(&str, &str, &str); 29] = [
+const PAIRS: [(&str, &str, &str); 30] = [
     ("fedavg", "mean", "replace"),
     ("weighted", "mean", "replace"),
     ("sgd", "mean", "sgd"),
@@ -27,6 +27,7 @@ const PAIRS: [(&str, &str, &str); 29] = [
     ("fedadamw", "mean", "adamw"),
     ("fedlion", "mean", "lion"),
     ("fednova", "nova", "replace"),
+    ("q-fedavg", "q-fedavg", "replace"),
     ("fedbuff", "buffered", "replace"),
     ("fedasync", "async", "replace"),
     ("scaffold", "mean", "replace"),

@@ -116,6 +116,7 @@ impl UpdateFile {
             let round = base.map_or(provenance.round, |base| base.provenance.round);
             update.age = u64::from(round.saturating_sub(provenance.round));
             update.steps = effective_steps(meta);
+            update.loss = provenance.metrics.get("start_loss").copied();
         }
         update
     }
@@ -142,24 +143,20 @@ fn origin(file: &WeightFile) -> Result<Origin, Reason> {
     }
 }
 
-/// How much an update's local steps weigh a gradient, for `FedNova`.
+/// How much an update's local steps weigh a gradient, for `FedNova`: momentum and the pull of a
+/// proximal term count for plain descent. An optimizer that divides by the size of gradients has no
+/// such sum, and its steps are counted as they are.
 fn effective_steps(meta: &Meta) -> f64 {
     let train = meta.run.train();
-    let momentum = match train.optimizer {
-        OptimizerConfig::Sgd(sgd) => f64::from(sgd.momentum),
-        _ => 0.0,
-    };
+    // A merged update states the sum of what its nodes did.
+    let n_merged = meta.provenance.merged.len().max(1) as u64;
+    let steps = (meta.provenance.local_steps / n_merged).max(1);
+    let OptimizerConfig::Sgd(sgd) = train.optimizer else { return steps as f64 };
     let lr = match train.lr {
         LearningRate::Fixed(lr) => f64::from(lr),
         LearningRate::Auto => 0.0,
     };
-    // A merged update states the sum of what its nodes did.
-    let n_merged = meta.provenance.merged.len().max(1) as u64;
-    nova_steps(
-        (meta.provenance.local_steps / n_merged).max(1),
-        momentum,
-        lr * f64::from(train.proximal),
-    )
+    nova_steps(steps, f64::from(sgd.momentum), lr * f64::from(train.proximal))
 }
 
 /// More nodes than that are not believed.

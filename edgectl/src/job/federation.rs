@@ -70,7 +70,10 @@ mod tests {
         let config: FederationConfig = toml::from_str(text).expect("valid");
         assert_eq!((config.rounds, &*config.holdout), (7, &["a".to_owned(), "b".to_owned()][..]));
         let rules = &config.rules;
-        assert_eq!((rules.reduce, rules.bucket), (Reducer::Krum { byzantine: Some(1) }, Some(2)));
+        assert_eq!(
+            (rules.reduce, rules.bucket),
+            ("krum:byzantine=1".parse::<Reducer>().expect("valid"), Some(2))
+        );
         assert_eq!(rules.server, ServerStep::Sgd { lr: 1.0, momentum: 0.5, nesterov: false });
         assert_eq!((rules.max_weight, rules.max_deviation), (Limit::at(4.0), Limit::OFF));
         assert_eq!((rules.max_age, rules.population), (Some(3), Some(9)));

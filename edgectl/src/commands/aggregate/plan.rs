@@ -74,7 +74,7 @@ fn tolerance(args: &AggregateArgs, rules: &Rules) -> Tolerance {
     let strategy = args.strategy.as_deref().map(|s| s.split(':').next().unwrap_or_default());
     let of_job = strategy == Some("job") && args.reduce.is_none();
     let is_offline =
-        matches!(rules.reduce, Reducer::Ties { .. } | Reducer::Dare { .. } | Reducer::Slerp { .. });
+        matches!(rules.reduce, Reducer::Ties(_) | Reducer::Dare(_) | Reducer::Slerp(_));
     if args.strict {
         Tolerance::Strict
     } else if args.keep_going || args.quarantine.is_some() {

@@ -3,13 +3,18 @@
 use crate::Error;
 use crate::blocks::{Blocks, pass, workers};
 use crate::cohort::Cohort;
-use crate::plan::Slerp;
 
 /// Cosines from which on the straight line is taken: the sphere is flat there, and the sine of the
 /// angle, by which is divided, has lost its digits.
 const PARALLEL: f64 = 0.9995;
 
-impl Slerp {
+/// Two members' coefficients for every tensor of the merge.
+#[derive(Debug)]
+pub(crate) struct Sphere {
+    pub(crate) coefficients: Vec<[f64; 2]>,
+}
+
+impl Sphere {
     /// Finds the angle of every tensor of two members, in one pass.
     pub(crate) fn new(cohort: &Cohort<'_>, order: &[usize], t: f64) -> Result<Self, Error> {
         let blocks = Blocks::new(cohort.tensors, order.iter().copied(), 2);
