@@ -11,6 +11,8 @@ mod golden;
 mod hostile;
 // Which updates count, and that their order never matters.
 mod admission;
+// What updates say of themselves is not believed, and none ends the merge of the others.
+mod claims;
 // The mean: fixed points, bounds, weights, order and threads, in every dtype.
 mod laws;
 // The server step against its formula over many rounds, and its state between them.

@@ -168,10 +168,12 @@ fn an_update_that_moved_too_far_is_refused() {
     assert!(folder.merge(&updates, &any).unwrap().summary.rejected.is_empty());
     let strict = with(&options, |r| r.tolerance = Tolerance::Strict);
     assert!(matches!(folder.merge(&updates, &strict), Err(Error::Rejected { .. })));
-    let quorum = with(&options, |r| r.quorum = 7);
+    let quorum = with(&options, |r| r.quorum = Quorum::AtLeast(7));
     let error = folder.merge(&updates, &quorum).unwrap_err();
     assert!(
-        error.to_string().starts_with("6 updates can be merged, the quorum is 7; refused:\n"),
+        error
+            .to_string()
+            .starts_with("6 of 7 nodes' updates can be merged, the quorum is 7; refused:\n"),
         "{error}"
     );
     let young = with(&options, |r| r.max_age = Some(1));

@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use aggregate::{
-    Dtype, Error, Options, Rejected, Report, Rules, TensorData, TensorRef, Tolerance, Update,
+    Dtype, Error, Options, Quorum, Rejected, Report, Rules, TensorData, TensorRef, Update,
     WeightFile, write_file,
 };
 use proptest::prelude::*;
 
-/// The default, but that whatever is rejected is left out.
+/// The default, but that a single update is enough.
 pub(crate) fn keep_going() -> Options {
-    let rules = Rules { tolerance: Tolerance::KeepGoing, ..Rules::default() };
+    let rules = Rules { quorum: Quorum::AtLeast(1), ..Rules::default() };
     Options { rules, ..Options::default() }
 }
 

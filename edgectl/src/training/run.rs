@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, anyhow};
 use attn_core::Precision;
 use optim::{Optimizer, ParamGroups};
 use rand::SeedableRng;
@@ -20,6 +20,7 @@ use super::state::{Position, State};
 use super::variate::Variate;
 use super::{TrainOptions, TrainReport, metrics, mix};
 use crate::checkpoint::Checkpoint;
+use crate::diverged::Diverged;
 use crate::job::{LearningRate, TrainConfig};
 use crate::windows::WindowSet;
 
@@ -333,11 +334,12 @@ impl<'a> Run<'a> {
         if finite && !hopeless && (self.state.position.guard.in_a_row == 0 || answers()) {
             return Ok(());
         }
-        bail!(
+        let message = format!(
             "training diverged after {} steps: weights, gradient or validation loss are not finite; try a smaller [train] lr (now {:?}), clip_norm = 1.0, or a z-score step in [[preprocess]]",
             self.state.position.steps,
             self.base_rate()
-        )
+        );
+        Err(Diverged::new(message).into())
     }
 
     fn save_state(&self) -> anyhow::Result<()> {

@@ -6,6 +6,8 @@ mod arrows;
 mod errors;
 /// The main job by hand: init, train, aggregate, eval, predict, inspect.
 mod flow;
+/// What one node alone can do to a round: nothing, by default.
+mod harm;
 /// Merges that are killed, or that the system refuses a write: the old file or the new one, whole.
 #[cfg(unix)]
 mod interrupted;

@@ -86,7 +86,24 @@ fn a_merge_of_merges_is_the_merge_of_all() {
     for more in [&[][..], &["--by-count"][..]] {
         let all = merge(&[a, b, c], "all.safetensors", more);
         merge(&[a, b], "region.safetensors", more);
-        let tree = merge(&["region.safetensors", c], "tree.safetensors", more);
+        // By default a file never has more than half, however many nodes it says are in it.
+        let half = merge(&["region.safetensors", c], "half.safetensors", more);
+        let shares: Vec<f64> = half["updates"]
+            .as_array()
+            .expect("a list")
+            .iter()
+            .map(|update| update["share"].as_f64().expect("a number"))
+            .collect();
+        assert_eq!(shares, [0.5, 0.5]);
+        let [capped] = &half["capped"].as_array().expect("a list")[..] else { panic!("{half}") };
+        assert_eq!(capped["path"], "region.safetensors");
+        assert_eq!(
+            capped["claimed"].as_f64().expect("a number"),
+            2.0 * capped["counted"].as_f64().expect("a number")
+        );
+        let believed = [more, &["--max-weight", "off"]].concat();
+        let tree = merge(&["region.safetensors", c], "tree.safetensors", &believed);
+        assert_eq!(tree["capped"].as_array().map(Vec::len), Some(0));
         assert_eq!(tree["n_updates"], 3);
         assert_eq!(tree["weight"], all["weight"]);
         let [all, tree] = ["all.safetensors", "tree.safetensors"]
@@ -101,6 +118,7 @@ fn a_merge_of_merges_is_the_merge_of_all() {
         }
         // Who is in the region's file does not count once more.
         let twice = ["aggregate", "region.safetensors", a, "--out", "twice.safetensors"];
+        let twice = [&twice[..], &["--strict"]].concat();
         fails(at, &twice, &["region.safetensors: node \"node_1\"", "n1.safetensors too"]);
         let names = json(at, &["inspect", "tree.safetensors"]);
         let merged = &names["edgectl"]["provenance"]["merged"];
@@ -136,7 +154,7 @@ fn files_of_other_programs_keep_what_they_say_and_remember_their_weight() {
     ok(at, &[&merge[..], &["c.safetensors", "--out", "abc.safetensors", "--uniform"]].concat());
     ok(at, &[&merge[..], &["--out", "ab.safetensors", "--uniform"]].concat());
     let tree = ["aggregate", "ab.safetensors", "c.safetensors", "--out", "tree.safetensors"];
-    ok(at, &[&tree[..], &["--by-count"]].concat());
+    ok(at, &[&tree[..], &["--by-count", "--max-weight", "off"]].concat());
     assert_eq!(weights(at, "tree.safetensors"), weights(at, "abc.safetensors"));
     // Where only some files say what they weigh, somebody must.
     fails(at, &tree, &["c.safetensors", "--uniform"]);
@@ -200,7 +218,7 @@ fn rules_of_the_job_hold_until_a_flag_says_otherwise() {
     let merge = ["aggregate", "n1.safetensors", "n2.safetensors", "n3.safetensors"];
     let end = ["--base", "global.safetensors", "--out", "merged.safetensors"];
     let by_job = [&merge[..], &end[..], &["--strategy", "job"]].concat();
-    fails(at, &by_job, &["3 updates can be merged, the quorum is 4"]);
+    fails(at, &by_job, &["3 of 3 nodes' updates can be merged, the quorum is 4"]);
     let report = json(at, &[&by_job[..], &["--quorum", "3"]].concat());
     assert_eq!(report["strategy"], "median+sgd");
     let mean = ["--quorum", "3", "--reduce", "mean", "--server", "replace", "--max-deviation", "0"];
@@ -261,8 +279,57 @@ fn attackers_are_shown_beside_the_honest_run() {
     assert!(cells.iter().all(|cell| cell["rule"] == "median" && cell["accuracy"].is_number()));
     assert_eq!(cells[1]["attack"], "nan");
     assert_eq!(cells[1]["refused"], 3, "one update in each of three rounds");
+    // What is claimed shows in neither weights nor norms.
+    let two = [&args[..], &["--attack", "inflate,impersonate", "--reduce", "mean"]].concat();
+    let report = json(at, &two);
+    let cells = report["attacks"].as_array().expect("a list");
+    assert_eq!((&cells[1]["attack"], &cells[1]["capped"]), (&"inflate".into(), &3.into()));
+    assert!(cells[1]["accuracy"].is_number() && cells[1]["refused"] == 0);
+    // With the name of one of two others, one of two is left.
+    assert_eq!(cells[2]["attack"], "impersonate");
+    assert!(cells[2]["accuracy"].is_null(), "{report}");
+    let reason = cells[2]["reason"].as_str().expect("text");
+    assert!(reason.contains("1 of 2 nodes' updates") && reason.contains("quorum"), "{reason}");
     fails(at, &[&args[..], &["--attack", "sign-flop"]].concat(), &["sign-flop", "sign-flip"]);
     fails(at, &["simulate", "--config", "job.toml", "--attack", "nan", "--attackers", "3"], &["3"]);
+}
+
+#[test]
+fn the_table_of_attacks_has_every_rule_and_hides_no_error() {
+    let folder = federation();
+    let at = folder.path();
+    let args = ["simulate", "--config", "job.toml", "--out", "run", "--attackers", "1"];
+    let args = [&args[..], &["--attack", "nan"]].concat();
+    let short = [&args[..], &["--rounds", "1", "--epochs", "1"]].concat();
+    let report = json(at, &short);
+    let named = |cell: &serde_json::Value| {
+        let rule = cell["rule"].as_str().expect("text");
+        rule.split([':', ',']).next().expect("a name").to_owned()
+    };
+    let cells = report["attacks"].as_array().expect("a list");
+    let left_out = report["left_out"].as_array().expect("a list");
+    let rules: std::collections::BTreeSet<String> =
+        cells.iter().chain(left_out).map(named).collect();
+    assert_eq!(rules.len(), 15, "{rules:?}");
+    let [slerp] = &left_out[..] else { panic!("{left_out:?}") };
+    assert_eq!(slerp["rule"], "slerp");
+    assert!(slerp["reason"].as_str().expect("text").contains("exactly two updates"), "{slerp}");
+    // Krum needs three, and one of three sends NaN.
+    let lost: Vec<_> = cells.iter().filter(|cell| cell["accuracy"].is_null()).collect();
+    assert!(!lost.is_empty() && lost.iter().all(|cell| cell["attack"] == "nan"), "{lost:?}");
+    let reason = lost[0]["reason"].as_str().expect("text");
+    assert!(reason.contains("krum needs at least 3 updates") && reason.contains("NaN"), "{reason}");
+    // A program that fails is no rule that loses.
+    std::fs::remove_dir_all(at.join("run/attacked")).expect("removed");
+    std::fs::write(at.join("run/attacked"), "a file").expect("written");
+    fails(at, &short, &["cannot prepare the folder", "mean, none"]);
+    let job = format!("{JOB}correction = \"scaffold\"\n").replace("lr = 3e-3", "lr = 3e-2");
+    std::fs::write(
+        at.join("job.toml"),
+        job.replace("[train]", "[train]\noptimizer = { name = \"sgd\" }"),
+    )
+    .expect("written");
+    fails(at, &short, &["scaffold", "does not go with"]);
 }
 
 /// Peak memory does not grow with the size of the files: here they are twice the bound together.
