@@ -8,6 +8,8 @@ mod data;
 mod job;
 /// The whole merge: a damaged update among good ones, a damaged base.
 mod merge;
+/// A round of edgectl: a damaged update among those of three nodes.
+mod round;
 /// Models in several files: the index and its shards.
 mod shards;
 /// The states that a merge leaves for the next one.
