@@ -179,27 +179,3 @@ fn claims_are_capped_and_told_and_the_callers_word_is_not() {
         assert_eq!(said.counted.to_bits(), f64::to_bits(counted), "{n}");
     }
 }
-
-/// A file that is written again while it is read is left out, and the others go on.
-#[test]
-fn an_update_that_changes_during_the_merge_is_left_out() {
-    for n_updates in [4, 200] {
-        let folder = Folder::new();
-        let updates: Vec<_> = (0..n_updates)
-            .map(|i| Update::new(folder.save_f32(&format!("n{i}"), &[i as f32, 1.0]), 1.0))
-            .collect();
-        let others = [&updates[..1], &updates[2..]].concat();
-        let whole = folder.merge(&others, &Options::default()).unwrap();
-        let out = folder.path("out");
-        let change = |_: &aggregate::Summary| {
-            // In its place, as a node does that does not write and rename.
-            let file = std::fs::File::options().write(true).open(&updates[1].path).unwrap();
-            file.set_len(7).unwrap();
-            std::collections::BTreeMap::new()
-        };
-        let report = aggregate::aggregate(&updates, &Options::default(), &out, &change).unwrap();
-        assert_eq!(report.out_hash, whole.out_hash);
-        let [rejected] = &report.summary.rejected[..] else { panic!("{report:?}") };
-        assert_eq!((&rejected.path, &rejected.reason), (&updates[1].path, &Reason::Changed));
-    }
-}
