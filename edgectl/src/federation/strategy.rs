@@ -14,13 +14,12 @@ pub struct Strategy {
     pub rules: Rules,
 }
 
-/// Name, reducer, server step; options that are left out are those of the paper.
-const PAIRS: [(&str, &str, &str); 30] = [
+/// What a published rule is: its name, reducer and server step. Options that are left out are those
+/// of the paper.
+const PUBLISHED: [(&str, &str, &str); 25] = [
     ("fedavg", "mean", "replace"),
-    ("weighted", "mean", "replace"),
-    ("sgd", "mean", "sgd"),
-    ("fedsgd", "mean", "sgd"),
     ("fedavgm", "mean", "sgd"),
+    ("fedsgd", "mean", "sgd"),
     ("fedadagrad", "mean", "adagrad"),
     ("fedadam", "mean", "adam"),
     ("fedyogi", "mean", "yogi"),
@@ -32,23 +31,29 @@ const PAIRS: [(&str, &str, &str); 30] = [
     ("fedasync", "async", "replace"),
     ("scaffold", "mean", "replace"),
     ("feddyn", "mean", "dyn"),
-    ("fedmedian", "median", "replace"),
     ("median", "median", "replace"),
     ("trimmed-mean", "trimmed-mean", "replace"),
     ("krum", "krum", "replace"),
     ("multi-krum", "multi-krum", "replace"),
     ("bulyan", "bulyan", "replace"),
     ("geometric-median", "geometric-median", "replace"),
-    ("rfa", "geometric-median", "replace"),
     ("centred-clipping", "centred-clipping", "replace"),
     ("norm-clipped-mean", "norm-clipped-mean", "replace"),
-    ("linear", "mean", "replace"),
     ("ties", "ties", "replace"),
     ("dare", "dare", "replace"),
     ("slerp", "slerp", "replace"),
 ];
 
-/// Momentum of `sgd` and `fedavgm` where none is given (Hsu et al., arXiv 1909.06335).
+/// Other names, for those who know a rule by them.
+const ALSO: [(&str, &str); 5] = [
+    ("weighted", "fedavg"),
+    ("linear", "fedavg"),
+    ("sgd", "fedavgm"),
+    ("fedmedian", "median"),
+    ("rfa", "geometric-median"),
+];
+
+/// Momentum of `fedavgm` where none is given (Hsu et al., arXiv 1909.06335).
 const DEFAULT_MOMENTUM: &str = "0.9";
 
 impl Strategy {
@@ -59,12 +64,16 @@ impl Strategy {
     /// If there is no such name or option.
     pub fn parse(text: &str) -> anyhow::Result<Self> {
         let (wanted, options) = text.split_once(':').unwrap_or((text, ""));
-        let Some((name, reduce, server)) = PAIRS.into_iter().find(|(name, ..)| *name == wanted)
-        else {
+        let Some(name) = Self::names().find(|name| *name == wanted) else {
             bail!("unknown strategy {wanted:?}{}", hint(wanted));
         };
+        let published = ALSO.into_iter().find(|(also, _)| *also == name).map_or(name, |(_, p)| p);
+        let Some((_, reduce, server)) = PUBLISHED.into_iter().find(|(p, ..)| *p == published)
+        else {
+            bail!("strategy {name:?} stands for {published:?}, which there is not");
+        };
         let mut options = options.to_owned();
-        if matches!(name, "sgd" | "fedavgm") && !options.contains("momentum=") {
+        if published == "fedavgm" && !options.contains("momentum=") {
             options = format!("momentum={DEFAULT_MOMENTUM},{options}");
         }
         let with = |half: &str, own: bool| {
@@ -90,9 +99,13 @@ impl Strategy {
 
     /// The name of a pair: a published one, or both halves.
     pub fn name_of(reduce: &Reducer, server: &ServerStep) -> String {
+        // What tells these two apart is the momentum.
+        let plain = matches!(server, ServerStep::Sgd { momentum: 0.0, .. });
         let (reduce, server) = (reduce.name(), server.name());
-        // The first of equals is the best known.
-        match PAIRS.into_iter().find(|pair| (pair.1, pair.2) == (reduce, server)) {
+        let is = |pair: &(&str, &str, &str)| {
+            (pair.1, pair.2) == (reduce, server) && !(plain && pair.0 == "fedavgm")
+        };
+        match PUBLISHED.into_iter().find(is) {
             Some((name, ..)) => name.to_owned(),
             None => format!("{reduce}+{server}"),
         }
@@ -100,7 +113,8 @@ impl Strategy {
 
     /// All names.
     pub fn names() -> impl Iterator<Item = &'static str> {
-        PAIRS.into_iter().map(|(name, ..)| name)
+        let also = ALSO.into_iter().map(|(name, _)| name);
+        PUBLISHED.into_iter().map(|(name, ..)| name).chain(also)
     }
 }
 
@@ -118,7 +132,7 @@ mod tests {
 
     #[test]
     fn every_published_pair_parses() {
-        for (name, reduce, server) in PAIRS {
+        for (name, reduce, server) in PUBLISHED {
             let text = if server == "dyn" { "feddyn:alpha=0.1,population=5" } else { name };
             let strategy = Strategy::parse(text).expect(name);
             assert_eq!((strategy.name, strategy.rules.reduce.name()), (name, reduce));
@@ -127,8 +141,26 @@ mod tests {
         }
         let sgd = ServerStep::Sgd { lr: 0.5, momentum: 0.9, nesterov: false };
         assert_eq!(Strategy::parse("sgd:lr=0.5").expect("valid").rules.server, sgd);
-        assert_eq!(Strategy::name_of(&Reducer::Mean, &sgd), "sgd");
+        assert_eq!(Strategy::name_of(&Reducer::Mean, &sgd), "fedavgm");
         assert_eq!(Strategy::name_of(&Reducer::Median, &sgd), "median+sgd");
+        let plain = Strategy::parse("fedsgd:lr=0.5").expect("valid").rules.server;
+        assert_eq!(Strategy::name_of(&Reducer::Mean, &plain), "fedsgd");
+    }
+
+    #[test]
+    fn every_other_name_stands_for_a_published_one() {
+        for (name, published) in ALSO {
+            let [also, published] = [name, published].map(|n| Strategy::parse(n).expect(n));
+            assert_eq!((also.name, also.rules), (name, published.rules));
+        }
+    }
+
+    #[test]
+    fn every_reducer_has_a_name() {
+        let reducers = Reducer::NAMES.iter();
+        for reducer in reducers.filter(|r| !PUBLISHED.iter().any(|(_, of, _)| of == *r)) {
+            panic!("no strategy is made of the reducer {reducer}");
+        }
     }
 
     #[test]
@@ -137,6 +169,6 @@ mod tests {
         assert!(message("fedadm").contains("did you mean fedadam?"));
         assert!(message("fedadam:lrr=1").contains("lrr"));
         assert!(message("median:trim=0.1").contains("trim"));
-        assert!(message("xyz").contains("there are fedavg, weighted"));
+        assert!(message("xyz").contains("there are fedavg, fedavgm"));
     }
 }
