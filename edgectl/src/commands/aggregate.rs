@@ -11,11 +11,9 @@ use anyhow::{Context, ensure};
 use serde::Serialize;
 
 use super::folder::check_folder;
-use crate::checkpoint::{METADATA_KEY, Meta};
+use crate::checkpoint::{ChangeNote, METADATA_KEY, MergeNote, Meta, PrivacyNote, UpdateNote};
 use crate::cli::AggregateArgs;
-use crate::federation::{
-    ChangeNote, Merge, MergeNote, Merged, PrivacyNote, Refused, Strategy, UpdateNote, merge,
-};
+use crate::federation::{Merge, Merged, Refused, Strategy, merge};
 use crate::output::{Output, table};
 use crate::system::peak_rss_bytes;
 

@@ -8,9 +8,8 @@ use aggregate::{Options, Report, Rules, Summary, Tolerance, Update, WeightFile, 
 use anyhow::{Context, bail, ensure};
 use serde::Serialize;
 
-use super::note::MergeNote;
 use super::update_file::{MERGE_KEY, Origin, UpdateFile};
-use crate::checkpoint::{METADATA_KEY, Meta, Provenance};
+use crate::checkpoint::{METADATA_KEY, MergeNote, Meta, Provenance};
 
 /// How to merge.
 #[derive(Debug, Clone)]

@@ -2,13 +2,11 @@
 
 mod attack;
 mod merge;
-mod note;
 mod simulate;
 mod strategy;
 mod update_file;
 
 pub use attack::Attack;
 pub use merge::{Merge, Merged, Refused, merge};
-pub use note::{ChangeNote, MergeNote, PrivacyNote, UpdateNote};
 pub use simulate::{Arm, ArmReport, Attackers, Round, RoundProgress, simulate_arm};
 pub use strategy::Strategy;

@@ -7,8 +7,7 @@ use aggregate::{Update, WeightFile, nova_steps};
 use anyhow::ensure;
 use optim::OptimizerConfig;
 
-use super::note::MergeNote;
-use crate::checkpoint::{METADATA_KEY, Meta};
+use crate::checkpoint::{METADATA_KEY, MergeNote, Meta};
 use crate::job::LearningRate;
 
 /// An update file with its metadata.

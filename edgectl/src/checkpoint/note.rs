@@ -76,7 +76,7 @@ pub struct PrivacyNote {
 
 impl MergeNote {
     /// The note of a merge of `n_updates` nodes' updates.
-    pub(super) fn of(summary: &Summary, n_updates: u64) -> Self {
+    pub(crate) fn of(summary: &Summary, n_updates: u64) -> Self {
         let admitted = summary.admitted.iter().map(|a| UpdateNote {
             node: a.node.clone().unwrap_or_else(|| short(&a.fingerprint)),
             verdict: "merged".to_owned(),
