@@ -4,9 +4,11 @@
 mod fresh;
 mod meta;
 mod model;
+mod note;
 mod provenance;
 mod unknown;
 
 pub use meta::{FORMAT, METADATA_KEY, Meta};
 pub use model::Checkpoint;
+pub use note::{CappedNote, ChangeNote, MergeNote, PrivacyNote, UpdateNote};
 pub use provenance::Provenance;

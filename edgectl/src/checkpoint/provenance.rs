@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::federation::MergeNote;
+use super::note::MergeNote;
 
 /// Where weights come from.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]

@@ -9,10 +9,9 @@ use anyhow::{Context, ensure};
 use serde::Serialize;
 
 use super::merged_meta::{MergedMeta, n_updates};
-use super::note::MergeNote;
 use super::schema::refuse_other_schemas;
 use super::update_file::UpdateFile;
-use crate::checkpoint::{METADATA_KEY, Meta};
+use crate::checkpoint::{METADATA_KEY, MergeNote, Meta};
 
 /// How to merge.
 #[derive(Debug, Clone)]

@@ -6,9 +6,8 @@ use std::path::Path;
 use aggregate::{Claim, Limit, Summary, WeightFile, cap_weights};
 use anyhow::Context;
 
-use super::note::MergeNote;
 use super::update_file::{MERGE_KEY, Origin, UpdateFile};
-use crate::checkpoint::{Meta, Provenance};
+use crate::checkpoint::{MergeNote, Meta, Provenance};
 
 /// What the metadata is made of, before it is known which updates count.
 #[derive(Debug)]

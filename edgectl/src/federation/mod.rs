@@ -3,7 +3,6 @@
 mod attack;
 mod merge;
 mod merged_meta;
-mod note;
 mod schema;
 mod simulate;
 mod strategy;
@@ -11,6 +10,5 @@ mod update_file;
 
 pub use attack::Attack;
 pub use merge::{Merge, Merged, Refused, merge};
-pub use note::{CappedNote, ChangeNote, MergeNote, PrivacyNote, UpdateNote};
 pub use simulate::{Arm, ArmReport, Attackers, Round, RoundProgress, simulate_arm};
 pub use strategy::Strategy;

@@ -11,8 +11,7 @@ use serde::Serialize;
 
 use super::attack::Attack;
 use super::merge::{Merge, Refused, forget_server_state, merge};
-use super::note::CappedNote;
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::{CappedNote, Checkpoint};
 use crate::data::{Dataset, Node, train_segments};
 use crate::evaluate::evaluate_each;
 use crate::interrupt::Stop;

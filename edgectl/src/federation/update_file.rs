@@ -8,8 +8,7 @@ use aggregate::{Reason, Update, WeightFile, nova_steps};
 use anyhow::Context;
 use optim::OptimizerConfig;
 
-use super::note::MergeNote;
-use crate::checkpoint::{METADATA_KEY, Meta};
+use crate::checkpoint::{METADATA_KEY, MergeNote, Meta};
 use crate::job::LearningRate;
 
 /// An update file with its metadata.

@@ -17,6 +17,8 @@ mod hashes;
 /// Merges that are killed, or that the system refuses a write: the old file or the new one, whole.
 #[cfg(unix)]
 mod interrupted;
+/// The arrows between the modules of each crate: an order, and no circle of files.
+mod modules;
 /// What the `[train]` section offers: optimizers, groups, private training, `auto`.
 mod optimizers;
 /// Random and damaged bytes at the readers of jobs, checkpoints and tables.

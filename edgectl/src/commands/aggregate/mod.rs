@@ -12,8 +12,9 @@ use self::plan::plan;
 use self::quarantine::quarantine;
 use self::report::{CappedReport, Report, UpdateReport, text};
 use super::folder::check_folder;
+use crate::checkpoint::MergeNote;
 use crate::cli::AggregateArgs;
-use crate::federation::{MergeNote, Merged, merge};
+use crate::federation::{Merged, merge};
 use crate::output::Output;
 use crate::system::peak_rss_bytes;
 

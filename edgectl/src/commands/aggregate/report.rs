@@ -3,7 +3,8 @@
 use aggregate::{Reducer, ServerStep};
 use serde::Serialize;
 
-use crate::federation::{CappedNote, ChangeNote, PrivacyNote, Refused, UpdateNote};
+use crate::checkpoint::{CappedNote, ChangeNote, PrivacyNote, UpdateNote};
+use crate::federation::Refused;
 use crate::output::table;
 
 /// Most rows of a table that people read; JSON has all.

@@ -90,7 +90,7 @@ pub struct PrivacyNote {
 
 impl MergeNote {
     /// The note of a merge of `n_updates` nodes' updates.
-    pub(super) fn of(summary: &Summary, n_updates: u64) -> Self {
+    pub(crate) fn of(summary: &Summary, n_updates: u64) -> Self {
         let name = |a: &Admitted| a.node.clone().unwrap_or_else(|| short(&a.fingerprint));
         let admitted = summary.admitted.iter().map(|a| UpdateNote {
             node: name(a),
