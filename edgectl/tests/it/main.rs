@@ -21,6 +21,8 @@ mod interrupted;
 mod modules;
 /// What the `[train]` section offers: optimizers, groups, private training, `auto`.
 mod optimizers;
+/// Options reach the job, the checkpoint, `inspect` and the flags.
+mod options;
 /// Random and damaged bytes at the readers of jobs, checkpoints and tables.
 mod readers;
 /// The commands of README.md and `--help`, run on small files.

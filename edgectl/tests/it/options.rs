@@ -1,0 +1,91 @@
+//! An option that is written in one place reaches the job, the checkpoint, `inspect` and the flags.
+
+use aggregate::Rules;
+use serde_json::{Map, Value, json};
+
+use crate::support::{JOB, federation, json, ok};
+
+/// Every rule of a merge: a value that is not its default, what the value needs beside it, and the
+/// flags of `aggregate` that set it.
+fn rules() -> Vec<(&'static str, Value, Value, &'static [&'static str])> {
+    let none = || json!({});
+    let sgd = || json!({ "train": { "optimizer": { "name": "sgd" } } });
+    let median = || json!({ "federation": { "reduce": { "name": "median" } } });
+    let plain = || json!({ "federation": { "server": { "name": "replace" } } });
+    vec![
+        ("reduce", json!({ "name": "median" }), none(), &["--reduce", "--strategy"]),
+        ("bucket", json!(2), median(), &["--bucket"]),
+        ("server", json!({ "name": "lion", "lr": 0.5 }), none(), &["--server"]),
+        ("weights", json!("count"), none(), &["--uniform", "--by-count", "--weights"]),
+        ("max_weight", json!(3.0), none(), &["--max-weight"]),
+        ("keep_local", json!(["head.*"]), none(), &["--keep-local"]),
+        ("correction", json!("scaffold"), sgd(), &["--strategy"]),
+        ("population", json!(7), none(), &["--population"]),
+        ("max_deviation", json!("off"), none(), &["--max-deviation"]),
+        ("max_age", json!(2), none(), &["--max-age"]),
+        ("quorum", json!(2), none(), &["--quorum"]),
+        ("tolerance", json!("strict"), none(), &["--strict", "--keep-going"]),
+        (
+            "privacy",
+            json!({ "clip_norm": 1.0, "noise_multiplier": 0.5 }),
+            plain(),
+            &["--clip-norm"],
+        ),
+    ]
+}
+
+/// A job with parts of another on top, section by section.
+fn job(parts: &[&Value]) -> String {
+    let mut job: Map<String, Value> = toml::from_str(JOB).expect("a job");
+    for part in parts {
+        for (section, keys) in part.as_object().expect("sections") {
+            let table = job.entry(section).or_insert_with(|| json!({}));
+            for (key, value) in keys.as_object().expect("keys") {
+                table[key] = value.clone();
+            }
+        }
+    }
+    toml::to_string(&job).expect("TOML")
+}
+
+#[test]
+fn every_rule_reaches_checkpoint_inspect_and_flags() {
+    let folder = federation();
+    let at = folder.path();
+    let help = ok(at, &["aggregate", "--help"]);
+    let listed: Vec<&str> = rules().iter().map(|(key, ..)| *key).collect();
+    assert_eq!(listed, Rules::KEYS, "the table above has every rule");
+    for (key, value, needs, flags) in rules() {
+        let own = json!({ "federation": { key: value } });
+        std::fs::write(at.join("job.toml"), job(&[&needs, &own])).expect("written");
+        json(at, &["init", "--config", "job.toml", "--out", "g"]);
+        let inspected = json(at, &["inspect", "g"]);
+        let found = &inspected["edgectl"]["federation"][key];
+        for (option, value) in value.as_object().into_iter().flatten() {
+            assert_eq!(&found[option], value, "{key}: {found}");
+        }
+        assert!(value.is_object() || *found == value, "{key}: {found}");
+        assert!(ok(at, &["inspect", "g"]).contains(&format!("\"{key}\":")), "{key}");
+        for flag in flags {
+            let is_there = help.split_whitespace().any(|word| word == *flag);
+            assert!(is_there, "{key}: no {flag} in aggregate --help");
+        }
+    }
+}
+
+#[test]
+fn every_reducer_runs_from_a_job() {
+    let folder = federation();
+    let at = folder.path();
+    for name in aggregate::Reducer::NAMES {
+        // Bulyan and Krum need more nodes than three, slerp exactly two.
+        let too_few = ["krum", "multi-krum", "bulyan", "slerp"].contains(&name);
+        let own = json!({ "federation": { "reduce": { "name": name } } });
+        std::fs::write(at.join("job.toml"), job(&[&own])).expect("written");
+        let args = ["simulate", "--config", "job.toml", "--out", "run", "--rounds", "1"];
+        let output = crate::support::edgectl(at, &args).output().expect("it runs");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() || too_few, "{name}: {stderr}");
+        assert!(output.status.success() || stderr.contains(name), "{name}: {stderr}");
+    }
+}
