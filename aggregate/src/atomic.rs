@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
 
 use crate::Error;
-use crate::source::Source;
+use crate::source::{Source, read_exact_at};
 
 /// Writes `bytes` to `path` so that at no moment a torn file has that name.
 ///
@@ -132,6 +132,16 @@ impl PendingFile {
     /// Writes bytes to a place in the file.
     pub(crate) fn write_at(&mut self, bytes: &[u8], offset: u64) -> Result<(), Error> {
         write_all_at(self.file.as_file_mut(), bytes, offset).map_err(|e| self.write_error(e))
+    }
+
+    /// Fills `buffer` with bytes that were written.
+    pub(crate) fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<(), Error> {
+        read_exact_at(self.file.as_file(), buffer, offset).map_err(|e| self.write_error(e))
+    }
+
+    /// Cuts the file, or makes it longer.
+    pub(crate) fn set_len(&self, len: u64) -> Result<(), Error> {
+        self.file.as_file().set_len(len).map_err(|e| self.write_error(e))
     }
 
     /// A name for the content, see [`Source::hash`].

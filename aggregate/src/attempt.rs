@@ -7,6 +7,7 @@ use std::sync::Mutex;
 use crate::basis::{Basis, Buckets};
 use crate::blocks::{Block, pass, workers};
 use crate::gram::{Gram, Origin, gram};
+use crate::header::header_bytes;
 use crate::model_writer::ModelWriter;
 use crate::mover::Mover;
 use crate::plan::{Plan, private_plan};
@@ -19,8 +20,11 @@ use crate::summary::About;
 use crate::totals::Totals;
 use crate::{Error, Options, Reason, Report};
 
-/// The most characters of a number.
-const LONGEST_NUMBER: usize = 24;
+/// Bytes of metadata there is room for, of its own, for each update and for each tensor: what a
+/// caller may well have to say. If it has more, the data is moved once.
+const ROOM: usize = 4096;
+const ROOM_PER_UPDATE: usize = 512;
+const ROOM_PER_TENSOR: usize = 192;
 
 /// What came of a try to merge some updates.
 pub(crate) enum Attempt {
@@ -55,18 +59,13 @@ impl<'a> Outputs<'a> {
         out: &Path,
         state_out: Option<&'a Path>,
         privacy: Option<PrivacyState>,
-        metadata: &Metadata<'_>,
     ) -> Result<Self, Error> {
         let About { run, layout, step, .. } = *about;
         let tensors = run.cohort.tensors;
         let specs = layout.iter().map(|&i| &tensors[i]);
         let specs = specs.map(|t| (t.name.clone(), t.dtype, t.shape.clone())).collect();
-        // Metadata that tells of the numbers gets room for the longest of them.
-        let text = metadata(&about.summary(None));
-        let other = about.summary(Some(&Totals::new(run.cohort)));
-        let n_numbers = 3 * other.admitted.len() + 2 * other.changes.len();
-        let spare = if metadata(&other) == text { 0 } else { LONGEST_NUMBER * n_numbers };
-        let model = ModelWriter::create(out, specs, &text, spare, run.options.shard_bytes)?;
+        let spare = room_for_metadata(about);
+        let model = ModelWriter::create(out, specs, spare, run.options.shard_bytes)?;
         let state = match (state_out, step) {
             (Some(path), Some(step)) => {
                 let slots = run.mover.map_or(&[][..], |mover| &mover.movement.slots);
@@ -89,6 +88,16 @@ impl<'a> Outputs<'a> {
         model.persist()?;
         Ok(hash)
     }
+}
+
+/// How much of the header to leave for metadata, which is known in the end: as much as the base has,
+/// and what there may be to say of updates and tensors.
+fn room_for_metadata(about: &About<'_>) -> usize {
+    let Run { admission, cohort, .. } = *about.run;
+    let base = cohort.base.map_or(0, |base| header_bytes(&[], base.file.metadata(), 0).len());
+    let n_updates = admission.inputs.len() + admission.rejected.len();
+    let names: usize = cohort.tensors.iter().map(|t| t.name.len() + ROOM_PER_TENSOR).sum();
+    ROOM + base + ROOM_PER_UPDATE * n_updates + names
 }
 
 impl Run<'_> {
@@ -123,7 +132,7 @@ impl Run<'_> {
         let rounds = privacy.map_or(1, |report| report.rounds);
         let step = state_out.map(|_| self.mover.map_or(rounds, Mover::step_number));
         let about = About { run: self, plan: &plan, layout: &layout, step, privacy };
-        let mut outputs = Outputs::create(&about, out, state_out, privacy_state, metadata)?;
+        let mut outputs = Outputs::create(&about, out, state_out, privacy_state)?;
         let (totals, buffer_bytes) = match self.write(&plan, &layout, &mut outputs)? {
             Written::All { totals, buffer_bytes } => (totals, buffer_bytes),
             Written::NotFinite(block) => return Ok(Attempt::NotFinite(block)),
@@ -143,8 +152,10 @@ impl Run<'_> {
             }
         }
 
-        let summary = about.summary(Some(&totals));
-        let out_hash = outputs.persist(&metadata(&summary))?;
+        let summary = about.summary(&totals);
+        let metadata = metadata(&summary)
+            .map_err(|source| Error::Metadata { path: out.to_owned(), source })?;
+        let out_hash = outputs.persist(&metadata)?;
         Ok(Attempt::Done(Box::new(Report {
             out: out.to_owned(),
             out_hash,

@@ -108,6 +108,15 @@ pub enum Error {
         header_len: u64,
     },
 
+    /// The caller could not make the metadata of the output.
+    #[error("cannot write {}: its metadata: {source}", path.display())]
+    Metadata {
+        /// The file that was to be written.
+        path: PathBuf,
+        /// What the caller said.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+
     /// There is nothing to merge.
     #[error("no updates to merge; name at least one weight file")]
     NoUpdates,

@@ -59,6 +59,7 @@ mod shards;
 mod sidecar;
 mod source;
 mod tensor;
+mod tensor_writer;
 mod write;
 
 mod error;

@@ -42,8 +42,8 @@ use crate::{Error, Options, Report, Update};
 ///
 /// Integers and booleans are carried: updates whose integers are not those of most are rejected.
 ///
-/// The callback is called twice: with placeholders for what the merge has yet to find out, to leave
-/// room for it, and with the result. Its text may only differ in those numbers.
+/// The callback is called once, when all but the header of the output is written. If it fails,
+/// nothing is written.
 ///
 /// The state, if there is one, gets its name just before the model. Should the machine stop
 /// between the two, the old model is in place and the state names the hash of a model that is not:
@@ -64,7 +64,7 @@ use crate::{Error, Options, Report, Update};
 ///
 /// let out = folder.path().join("global.safetensors");
 /// let report = aggregate(&updates, &Options::default(), &out, &|summary| {
-///     [("inputs".to_owned(), summary.admitted.len().to_string())].into()
+///     Ok([("inputs".to_owned(), summary.admitted.len().to_string())].into())
 /// })?;
 /// assert!(report.summary.rejected.is_empty());
 /// assert_eq!(WeightFile::open(&out)?.read_f32("w")?, [1.5, 2.0]);
@@ -82,7 +82,16 @@ pub fn aggregate(
     out: &Path,
     metadata: &Metadata<'_>,
 ) -> Result<Report, Error> {
-    merge(updates, options, out, metadata, None)
+    merge(updates, options, out, metadata, &Probe::default())
+}
+
+/// What tests of this crate may change.
+#[derive(Default)]
+struct Probe<'a> {
+    /// Bytes of a block.
+    row_bytes: Option<usize>,
+    /// Called after the updates are checked, and before their values are read.
+    admitted: Option<&'a dyn Fn()>,
 }
 
 fn merge(
@@ -90,7 +99,7 @@ fn merge(
     options: &Options,
     out: &Path,
     metadata: &Metadata<'_>,
-    row_bytes: Option<usize>,
+    probe: &Probe<'_>,
 ) -> Result<Report, Error> {
     let state_out = check_options(options, out)?;
     let keep_local = Patterns::new(&options.rules.keep_local)?;
@@ -131,8 +140,11 @@ fn merge(
             options,
             mover: mover.as_ref(),
             private: private.as_ref(),
-            row_bytes,
+            row_bytes: probe.row_bytes,
         };
+        if let Some(admitted) = probe.admitted {
+            admitted();
+        }
         let refused = match run.attempt(out, state_out, metadata) {
             Ok(Attempt::Done(mut report)) => {
                 report.bytes_read = candidates.n_read()

@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::atomic::PendingFile;
 use crate::dtype::element_width;
 use crate::shards::{SUFFIX, is_index, named_by};
-use crate::write::TensorWriter;
+use crate::tensor_writer::TensorWriter;
 use crate::{Dtype, Error};
 
 /// Most bytes of a shard where nobody says: as `transformers` has it.
@@ -41,11 +41,10 @@ pub(crate) struct PendingModel {
 }
 
 impl ModelWriter {
-    /// Creates the temporary files, with room for this metadata and `spare` bytes in each.
+    /// Creates the temporary files, with room for `spare` bytes of metadata in each.
     pub(crate) fn create(
         path: &Path,
         specs: Vec<Spec>,
-        metadata: &BTreeMap<String, String>,
         spare: usize,
         shard_bytes: Option<u64>,
     ) -> Result<Self, Error> {
@@ -66,7 +65,9 @@ impl ModelWriter {
         }
         let shards = lists
             .into_iter()
-            .map(|list| TensorWriter::new(PendingFile::create(path)?, list, metadata, spare))
+            .map(|list| {
+                TensorWriter::new(PendingFile::create(path)?, list, &BTreeMap::new(), spare)
+            })
             .collect::<Result<_, _>>()?;
         Ok(Self { path: path.to_owned(), shards, places, tensors })
     }

@@ -100,5 +100,8 @@ pub struct Report {
     pub buffer_bytes: u64,
 }
 
+/// Any error of the caller.
+pub(crate) type AnyError = Box<dyn std::error::Error + Send + Sync>;
+
 /// Makes the metadata of the output from what is known of the merge.
-pub(crate) type Metadata<'a> = dyn Fn(&Summary) -> BTreeMap<String, String> + 'a;
+pub(crate) type Metadata<'a> = dyn Fn(&Summary) -> Result<BTreeMap<String, String>, AnyError> + 'a;

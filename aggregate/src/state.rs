@@ -12,7 +12,7 @@ use crate::dtype::{Kind, decode_floats, kind};
 use crate::privacy::PrivacyState;
 use crate::reject::Reason;
 use crate::sidecar::{SIDECAR_KEY, Sidecar};
-use crate::write::TensorWriter;
+use crate::tensor_writer::TensorWriter;
 use crate::{Dtype, Error, ServerStep, TensorInfo, WeightFile};
 
 /// The memory of a center, `X.server` beside the model `X`.

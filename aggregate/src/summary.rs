@@ -20,9 +20,8 @@ pub(crate) struct About<'a> {
 }
 
 impl About<'_> {
-    /// What there is to say; without sums, with numbers that are as long as numbers get.
-    pub(crate) fn summary(&self, totals: Option<&Totals>) -> Summary {
-        const LONGEST: f64 = -2.225_073_858_507_201_4e-308;
+    /// What there is to say once the sums are known.
+    pub(crate) fn summary(&self, totals: &Totals) -> Summary {
         let Self { run, plan, layout, step, privacy } = *self;
         let (cohort, tensors) = (run.cohort, run.cohort.tensors);
         let is_private = run.private.is_some();
@@ -40,20 +39,15 @@ impl About<'_> {
                 let member = members.next_if(|(_, member)| std::ptr::eq(member.input, input));
                 let member = member.map(|(i, _)| i);
                 let known = member.filter(|_| !is_private);
-                let norm = |i: usize| totals.map_or(LONGEST, |t| t.moments[i][0].sqrt());
+                let norm = |i: usize| totals.moments[i][0].sqrt();
                 let distance = |i: usize| {
-                    totals.map_or(LONGEST, |t| {
-                        let [square, product] = t.moments[i];
-                        ((square + t.square) - 2.0 * product).max(0.0).sqrt()
-                    })
+                    let [square, product] = totals.moments[i];
+                    ((square + totals.square) - 2.0 * product).max(0.0).sqrt()
                 };
-                let cosine = |i: usize| match totals {
-                    None => Some(LONGEST),
-                    Some(t) => {
-                        let product = t.moments[i][0].sqrt() * t.square.sqrt();
-                        let cosine = t.moments[i][1] / product;
-                        (product > 0.0 && cosine.is_finite()).then(|| cosine.clamp(-1.0, 1.0))
-                    }
+                let cosine = |i: usize| {
+                    let product = totals.moments[i][0].sqrt() * totals.square.sqrt();
+                    let cosine = totals.moments[i][1] / product;
+                    (product > 0.0 && cosine.is_finite()).then(|| cosine.clamp(-1.0, 1.0))
                 };
                 let update = &input.update;
                 Admitted {
@@ -74,12 +68,8 @@ impl About<'_> {
             .iter()
             .filter(|&&i| kind(tensors[i].dtype) == Kind::Float)
             .map(|&i| {
-                let [moved, base] = totals.map_or([0.0; 2], |t| t.changes[i]).map(f64::sqrt);
-                let relative = match totals {
-                    None => Some(LONGEST),
-                    Some(_) => (base > 0.0).then(|| moved / base),
-                };
-                let norm = if totals.is_none() { LONGEST } else { moved };
+                let [norm, base] = totals.changes[i].map(f64::sqrt);
+                let relative = (base > 0.0).then(|| norm / base);
                 Change { tensor: tensors[i].name.clone(), norm, relative }
             })
             .collect();

@@ -2,14 +2,13 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::io;
 use std::path::Path;
 
 use crate::atomic::PendingFile;
 use crate::dtype::element_width;
-use crate::header::{METADATA_KEY, PREFIX_LEN, header_bytes};
-use crate::problem::MAX_HEADER_LEN;
+use crate::header::METADATA_KEY;
 use crate::tensor::shape_text;
+use crate::tensor_writer::TensorWriter;
 use crate::{Dtype, Error};
 
 /// One tensor to be written.
@@ -134,65 +133,6 @@ pub(crate) fn write_tensors(
 /// The order of tensors in a file: widest alignment first, then by name.
 pub(crate) fn layout_order(a: (Dtype, &str), b: (Dtype, &str)) -> std::cmp::Ordering {
     b.0.cmp(&a.0).then_with(|| a.1.cmp(b.1))
-}
-
-/// A weight file that is written piece by piece, its header last.
-#[derive(Debug)]
-pub(crate) struct TensorWriter {
-    file: PendingFile,
-    specs: Vec<(String, Dtype, Vec<usize>)>,
-    /// Where each tensor begins.
-    starts: Vec<u64>,
-    header_len: usize,
-}
-
-impl TensorWriter {
-    /// Begins a file with room for a header with this metadata and `spare` bytes. Names are unique,
-    /// sizes do not overflow.
-    pub(crate) fn new(
-        file: PendingFile,
-        specs: Vec<(String, Dtype, Vec<usize>)>,
-        metadata: &BTreeMap<String, String>,
-        spare: usize,
-    ) -> Result<Self, Error> {
-        let header_len = header_bytes(&specs, metadata, 0).len();
-        let header_len = (header_len + spare).next_multiple_of(PREFIX_LEN as usize);
-        let json_len = header_len as u64 - PREFIX_LEN;
-        if json_len > MAX_HEADER_LEN {
-            return Err(Error::HeaderLen { path: file.path().to_owned(), header_len: json_len });
-        }
-        let mut end = header_len as u64;
-        let starts = specs
-            .iter()
-            .map(|(_, dtype, shape)| {
-                let start = end;
-                end += (shape.iter().product::<usize>() * element_width(*dtype)) as u64;
-                start
-            })
-            .collect();
-        Ok(Self { file, specs, starts, header_len })
-    }
-
-    /// Writes elements of a tensor, from `start` on.
-    pub(crate) fn write(&mut self, tensor: usize, start: usize, bytes: &[u8]) -> Result<(), Error> {
-        let offset = self.starts[tensor] + (start * element_width(self.specs[tensor].1)) as u64;
-        self.file.write_at(bytes, offset)
-    }
-
-    /// Writes the header, of metadata that is not longer than what there is room for, and ends the
-    /// file: its content hash, and the synced file that still has to take its name.
-    pub(crate) fn finish(
-        mut self,
-        metadata: &BTreeMap<String, String>,
-    ) -> Result<(String, PendingFile), Error> {
-        let header = header_bytes(&self.specs, metadata, self.header_len);
-        if header.len() != self.header_len {
-            return Err(self.file.write_error(io::Error::other("the metadata has grown")));
-        }
-        self.file.write_at(&header, 0)?;
-        self.file.sync()?;
-        Ok((self.file.hash()?, self.file))
-    }
 }
 
 fn little_endian<T: bytemuck::NoUninit>(values: &[T]) -> Cow<'_, [u8]> {

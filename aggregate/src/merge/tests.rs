@@ -1,4 +1,4 @@
-//! Where blocks begin and end does not show.
+//! Where blocks begin and end does not show; files that change while they are merged.
 
 use std::collections::BTreeMap;
 
@@ -55,7 +55,8 @@ proptest! {
                     ..Options::default()
                 };
                 let out = path(&format!("out{round}"));
-                merge(&updates, &options, &out, &|_| BTreeMap::new(), row_bytes).unwrap();
+                let probe = Probe { row_bytes, admitted: None };
+                merge(&updates, &options, &out, &|_| Ok(BTreeMap::new()), &probe).unwrap();
                 outputs.push(std::fs::read(&out).unwrap());
                 outputs.push(std::fs::read(path("state")).unwrap_or_default());
                 base = out;
@@ -63,5 +64,69 @@ proptest! {
         }
         let (small, large) = outputs.split_at(4);
         prop_assert_eq!(small, large);
+    }
+}
+
+/// A folder with updates of one tensor each.
+fn updates(n: usize) -> (tempfile::TempDir, Vec<Update>) {
+    let folder = tempfile::tempdir().unwrap();
+    let save = |i: usize| {
+        let path = folder.path().join(format!("n{i}"));
+        let tensor = TensorRef { name: "w", shape: &[2], data: TensorData::F32(&[i as f32, 1.0]) };
+        write_file(&path, &[tensor], &BTreeMap::new()).unwrap();
+        Update::new(path, 1.0)
+    };
+    let updates = (0..n).map(save).collect();
+    (folder, updates)
+}
+
+/// Merges, and does something in between; hash of the output, and what was rejected.
+fn merge_with(
+    folder: &tempfile::TempDir,
+    updates: &[Update],
+    between: &dyn Fn(),
+) -> (String, Vec<crate::Rejected>) {
+    let rules = Rules { tolerance: crate::Tolerance::KeepGoing, ..Rules::default() };
+    let options = Options { rules, ..Options::default() };
+    let probe = Probe { row_bytes: None, admitted: Some(between) };
+    let out = folder.path().join("out");
+    let report = merge(updates, &options, &out, &|_| Ok(BTreeMap::new()), &probe).unwrap();
+    (report.out_hash, report.summary.rejected)
+}
+
+/// A file that is read while it is open stays whole; of more files than stay open, each read needs
+/// the name.
+#[test]
+#[cfg(unix)]
+fn an_update_that_vanishes_is_left_out_if_it_is_still_needed() {
+    for (n, needed) in [(3, false), (200, true)] {
+        let (folder, updates) = updates(n);
+        let others = [&updates[..1], &updates[2..]].concat();
+        let (without, _) = merge_with(&folder, &others, &|| {});
+        let (whole, _) = merge_with(&folder, &updates, &|| {});
+        let vanish = || {
+            let _ = std::fs::remove_file(&updates[1].path);
+        };
+        let (hash, rejected) = merge_with(&folder, &updates, &vanish);
+        assert_eq!(hash, if needed { without } else { whole });
+        assert_eq!(rejected.len(), usize::from(needed));
+    }
+}
+
+/// A file that is written again while it is read is left out, and the others go on.
+#[test]
+fn an_update_that_changes_is_left_out() {
+    for n in [4, 200] {
+        let (folder, updates) = updates(n);
+        let others = [&updates[..1], &updates[2..]].concat();
+        let (without, _) = merge_with(&folder, &others, &|| {});
+        let change = || {
+            // In its place, as a node does that does not write and rename.
+            let file = std::fs::File::options().write(true).open(&updates[1].path).unwrap();
+            file.set_len(7).unwrap();
+        };
+        let (hash, rejected) = merge_with(&folder, &updates, &change);
+        assert_eq!(hash, without);
+        assert_eq!((&rejected[0].path, &rejected[0].reason), (&updates[1].path, &Reason::Changed));
     }
 }

@@ -180,32 +180,6 @@ fn the_output_may_replace_the_base() {
     assert_eq!(folder.list(), ["a", "out"]);
 }
 
-/// A file that is read while it is open stays whole; of more files than stay open, each read needs
-/// the name.
-#[test]
-#[cfg(unix)]
-fn an_update_that_vanishes_during_the_merge_is_left_out_if_it_is_still_needed() {
-    for (n_updates, needed) in [(3, false), (200, true)] {
-        let folder = Folder::new();
-        let updates: Vec<_> = (0..n_updates)
-            .map(|i| Update::new(folder.save_f32(&format!("n{i}"), &[i as f32, 1.0]), 1.0))
-            .collect();
-        let whole = folder.merge(&updates, &keep_going()).unwrap();
-        let others = [&updates[..1], &updates[2..]].concat();
-        let without = folder.merge(&others, &keep_going()).unwrap();
-        let out = folder.save_bytes("out", b"old");
-        // The metadata is asked for after the checks and before the values are read.
-        let vanish = |_: &aggregate::Summary| {
-            let _ = std::fs::remove_file(&updates[1].path);
-            std::collections::BTreeMap::new()
-        };
-        let result = aggregate::aggregate(&updates, &keep_going(), &out, &vanish);
-        let expected = if needed { without } else { whole };
-        assert_eq!(result.unwrap().out_hash, expected.out_hash);
-        assert_eq!(folder.list().len(), n_updates, "{:?}", folder.list());
-    }
-}
-
 /// Also where the other values are equal, or the rule sorts them before anything is checked.
 #[test]
 fn every_rule_finds_values_that_are_not_finite() {

@@ -57,7 +57,7 @@ fn a_file_of_the_safetensors_crate_is_read_and_merged() {
     let updates = [Update::new(path, 1.0), Update::new(copy, 2.0)];
     let out = folder.path("out");
     let report =
-        aggregate::aggregate(&updates, &keep_going(), &out, &|_| metadata.clone()).unwrap();
+        aggregate::aggregate(&updates, &keep_going(), &out, &|_| Ok(metadata.clone())).unwrap();
     assert_eq!(std::fs::read(&out).unwrap(), bytes, "the merge of equal files is that file");
     assert_eq!((report.out_hash, report.n_tensors, report.n_parameters), (hash, 6, 10));
 }
@@ -120,7 +120,7 @@ fn a_folder_that_cannot_be_written_is_named() {
     let input = folder.save_f32("input", &[1.0]);
     let out = folder.path("none/out");
     let update = [Update::new(&input, 1.0)];
-    let merged = aggregate::aggregate(&update, &keep_going(), &out, &|_| BTreeMap::new());
+    let merged = aggregate::aggregate(&update, &keep_going(), &out, &|_| Ok(BTreeMap::new()));
     let message = merged.unwrap_err().to_string();
     assert!(message.contains("none does not exist; create it first"), "{message}");
     assert_eq!(folder.list(), ["input"]);
@@ -168,5 +168,41 @@ proptest! {
         let file = SafeTensors::deserialize(&bytes).unwrap();
         let theirs = safetensors::serialize(file.tensors(), Some(metadata.into_iter().collect()));
         prop_assert_eq!(theirs.unwrap(), bytes);
+    }
+}
+
+/// The metadata is made once, at the end, of the real numbers; it may be long, and it may fail.
+#[test]
+fn metadata_is_asked_for_once_and_may_fail() {
+    let folder = Folder::new();
+    let long = testkit::sequence(4, 400_000);
+    for values in [&long[..7], &long] {
+        let updates = ["a", "b"].map(|name| Update::new(folder.save_f32(name, values), 1.0));
+        let out = folder.path("out");
+        let mut sizes = Vec::new();
+        for n_bytes in [0, 100, 3_000_000] {
+            let n_calls = std::cell::Cell::new(0);
+            let report = aggregate::aggregate(&updates, &keep_going(), &out, &|summary| {
+                n_calls.set(n_calls.get() + 1);
+                assert!(summary.admitted.iter().all(|update| update.norm.is_some_and(|n| n > 0.0)));
+                Ok([("k".to_owned(), "x".repeat(n_bytes))].into())
+            });
+            assert_eq!(report.unwrap().out_hash, hash_file(&out).unwrap());
+            assert_eq!(n_calls.get(), 1);
+            let file = WeightFile::open(&out).unwrap();
+            assert_eq!(file.metadata()["k"].len(), n_bytes);
+            testkit::assert_same_bits("w", &file.read_f32("w").unwrap(), values);
+            let whole = std::fs::read(&out).unwrap();
+            assert!(SafeTensors::deserialize(&whole).is_ok());
+            sizes.push(whole.len());
+        }
+        assert!(sizes[2] - sizes[0] >= 2_900_000);
+
+        std::fs::write(&out, b"old").unwrap();
+        let error = aggregate::aggregate(&updates, &keep_going(), &out, &|_| Err("no name".into()));
+        let text = error.unwrap_err().to_string();
+        assert!(text.contains("out: its metadata: no name"), "{text}");
+        assert_eq!(std::fs::read(&out).unwrap(), b"old");
+        assert_eq!(folder.list(), ["a", "b", "out"]);
     }
 }

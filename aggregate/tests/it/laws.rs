@@ -80,8 +80,10 @@ fn rounding_does_not_leave_the_bounds() {
 }
 
 /// What a caller may write about a merge: all that the summary says.
-fn provenance(summary: &Summary) -> BTreeMap<String, String> {
-    [("about".to_owned(), format!("{summary:?}"))].into()
+fn provenance(
+    summary: &Summary,
+) -> Result<BTreeMap<String, String>, Box<dyn std::error::Error + Send + Sync>> {
+    Ok([("about".to_owned(), format!("{summary:?}"))].into())
 }
 
 proptest! {

@@ -26,7 +26,7 @@ fn shards_are_read_merged_and_written() {
         Update::new(save_sharded(&folder, "y", 3.0), 1.0),
     ];
     let out = folder.path("out.safetensors.index.json");
-    let metadata = |_: &aggregate::Summary| BTreeMap::from([("format".into(), "pt".into())]);
+    let metadata = |_: &aggregate::Summary| Ok(BTreeMap::from([("format".into(), "pt".into())]));
     let merge = |updates: &[Update], shard_bytes| {
         aggregate(updates, &Options { shard_bytes, ..keep_going() }, &out, &metadata)
     };

@@ -87,7 +87,7 @@ impl Folder {
 
     /// Merges without metadata into the file `out` of this folder.
     pub(crate) fn merge(&self, updates: &[Update], options: &Options) -> Result<Report, Error> {
-        aggregate::aggregate(updates, options, &self.path("out"), &|_| BTreeMap::new())
+        aggregate::aggregate(updates, options, &self.path("out"), &|_| Ok(BTreeMap::new()))
     }
 
     /// The values of `w` in the file `out`.

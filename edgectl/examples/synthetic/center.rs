@@ -104,7 +104,7 @@ impl Files {
             state_out: Some(self.path("state")),
             ..Options::default()
         };
-        aggregate::aggregate(&merged, &options, &self.path("global"), &|_| BTreeMap::new())?;
+        aggregate::aggregate(&merged, &options, &self.path("global"), &|_| Ok(BTreeMap::new()))?;
         Ok(())
     }
 }

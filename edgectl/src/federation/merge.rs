@@ -98,7 +98,7 @@ pub fn merge(paths: &[PathBuf], options: &Merge<'_>) -> anyhow::Result<Merged> {
     if options.bucket_by_round {
         passed.bucket_seed = base_meta.as_ref().map_or(0, |meta| meta.provenance.round.into());
     }
-    let metadata = |summary: &Summary| meta.of(summary);
+    let metadata = |summary: &Summary| meta.of(summary).map_err(Into::into);
     let report = aggregate::aggregate(&updates, &passed, options.out, &metadata).map_err(
         |error| match error {
             aggregate::Error::Rejected { .. } => anyhow::anyhow!(

@@ -46,7 +46,10 @@ impl<'a> MergedMeta<'a> {
 
     /// The metadata of the merged file: the base's, or without one what most of the updates say, one
     /// round on. Of files of other programs, what all of them say alike.
-    pub(super) fn of(&self, summary: &Summary) -> BTreeMap<String, String> {
+    ///
+    /// # Errors
+    /// If a number cannot be written as JSON.
+    pub(super) fn of(&self, summary: &Summary) -> anyhow::Result<BTreeMap<String, String>> {
         let at = |path: &Path| self.files.iter().position(|file| file.path == path);
         // In an order of their own, so that the order in which files were given does not matter.
         let places: Vec<usize> = summary.admitted.iter().filter_map(|a| at(&a.path)).collect();
@@ -56,8 +59,9 @@ impl<'a> MergedMeta<'a> {
         let Some(mut meta) = meta.cloned() else {
             let own = self.base_metadata.cloned();
             let mut metadata = own.unwrap_or_else(|| said_by_all(&admitted));
-            metadata.insert(MERGE_KEY.to_owned(), serde_json::to_string(&note).unwrap_or_default());
-            return metadata;
+            let note = serde_json::to_string(&note).context("the note of the merge")?;
+            metadata.insert(MERGE_KEY.to_owned(), note);
+            return Ok(metadata);
         };
         let is_private = summary.privacy.is_some();
         let merged = summary.admitted.iter().zip(&admitted).flat_map(|(a, file)| {
@@ -83,7 +87,7 @@ impl<'a> MergedMeta<'a> {
             merge: Some(note),
         };
         meta.provenance.merged.sort();
-        meta.to_metadata().unwrap_or_default()
+        meta.to_metadata()
     }
 
     /// What most of the updates at these places say, of equals the first: no single node decides

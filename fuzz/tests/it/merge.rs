@@ -18,8 +18,8 @@ fn merge(folder: &Path, choice: u64, base_is_sound: bool) -> bool {
         .map(|name| Update {
             node: bit(0).then(|| (*name).to_owned()),
             partial: *name == "bad" && bit(1),
+            loss: (!bit(12) || *name != "bad").then_some(1.5),
             n_nodes: bit(11).then_some(choice >> 40),
-            loss: (!bit(11) || *name != "bad").then_some(1.5),
             ..Update::new(folder.join(format!("{name}.safetensors")), 2.0)
         })
         .collect();
@@ -52,7 +52,7 @@ fn merge(folder: &Path, choice: u64, base_is_sound: bool) -> bool {
     };
     let out = folder.join("out.safetensors");
     let result = aggregate(&updates, &options, &out, &|summary| {
-        [("inputs".to_owned(), summary.admitted.len().to_string())].into()
+        Ok([("inputs".to_owned(), summary.admitted.len().to_string())].into())
     });
     assert_eq!(out.exists(), result.is_ok(), "an output beside an error, or none without");
     if let Err(error) = &result {
