@@ -210,3 +210,30 @@ fn a_change_whose_square_is_no_number_is_left_out() {
         }
     }
 }
+
+#[test]
+fn a_claim_of_steps_stretches_nobody() {
+    let folder = Folder::new();
+    let base = Some(folder.save_f32("base", &[0.0]));
+    let merged = |steps: f64, max_weight: Limit| {
+        let update = |(i, steps): (usize, f64)| Update {
+            steps,
+            ..Update::new(folder.save_f32(&format!("n{i}"), &[1.0]), 1.0)
+        };
+        let all = [10.0, 12.0, 8.0, 10.0, steps].into_iter().enumerate();
+        let options = with(&Options { base: base.clone(), ..Options::default() }, |r| {
+            (r.reduce, r.max_weight) = (Reducer::Nova, max_weight);
+        });
+        folder.merge(&all.map(update).collect::<Vec<_>>(), &options).unwrap();
+        folder.merged()[0]
+    };
+    // All moved by 1, as the mean does but for how far each went with its steps.
+    let limit = Limit::at(10.0);
+    for steps in [1e-6, 1.0, 10.0, 100.0, 9999.0] {
+        let capped = merged(steps, limit);
+        assert!((0.9..3.5).contains(&capped), "{steps}: {capped}");
+    }
+    assert_eq!(merged(9999.0, limit).to_bits(), merged(100.0, limit).to_bits());
+    assert_eq!(merged(10.0, limit).to_bits(), merged(10.0, Limit::OFF).to_bits());
+    assert!(merged(9999.0, Limit::OFF) > 100.0);
+}
