@@ -8,7 +8,7 @@ use rayon::prelude::*;
 
 use crate::agree::{Left, agree, same_integers};
 use crate::check::{Checks, check_file, check_list, linked};
-use crate::claims::{Claim, cap_weights};
+use crate::claims::{Claim, bound_steps, cap_weights};
 use crate::input::Input;
 use crate::names::{Named, have_namesakes, rivals};
 use crate::reject::{Reason, Rejected};
@@ -38,6 +38,8 @@ pub(crate) struct Admission<'a> {
     pub(crate) inputs: Vec<&'a Input>,
     /// What each of them counts, see [`cap_weights`].
     pub(crate) weights: Vec<f64>,
+    /// What the length of local training counts, of those with a weight above 0.
+    pub(crate) steps: Vec<f64>,
     pub(crate) tensors: Arc<[TensorInfo]>,
     /// The base's hash, or else the one the updates agree on.
     pub(crate) base_hash: Option<String>,
@@ -192,8 +194,11 @@ impl Candidates {
                 |input: &&Input| Claim { weight: weight(input), n_nodes: input.update.n_nodes };
             cap_weights(&inputs.iter().map(claim).collect::<Vec<_>>(), rules.max_weight)
         };
+        let counting = inputs.iter().filter(|input| weight(input) > 0.0);
+        let steps: Vec<f64> = counting.map(|input| input.update.steps).collect();
+        let steps = bound_steps(&steps, rules.max_weight);
         let n_nodes = self.n_nodes;
-        let admission = Admission { inputs, weights, tensors, base_hash, rejected, n_nodes };
+        let admission = Admission { inputs, weights, steps, tensors, base_hash, rejected, n_nodes };
         if rules.quorum.is_met(found, n_nodes) {
             return Ok(admission);
         }

@@ -1,6 +1,5 @@
 //! One try to merge: plan, pass over all blocks, and the files that come of it.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
@@ -8,14 +7,12 @@ use crate::basis::{Basis, Buckets};
 use crate::blocks::{Block, pass, workers};
 use crate::gram::{Gram, Origin, gram};
 use crate::header::header_bytes;
-use crate::model_writer::ModelWriter;
 use crate::mover::Mover;
+use crate::outputs::{Finished, Outputs, Target};
 use crate::plan::{Plan, private_plan};
-use crate::privacy::PrivacyState;
 use crate::reduce::{Outcome, Scratch};
 use crate::report::Metadata;
 use crate::run::Run;
-use crate::state::StateWriter;
 use crate::summary::About;
 use crate::totals::Totals;
 use crate::{Error, Options, Reason, Report};
@@ -28,7 +25,7 @@ const ROOM_PER_TENSOR: usize = 192;
 
 /// What came of a try to merge some updates.
 pub(crate) enum Attempt {
-    Done(Box<Report>),
+    Done(Box<Report>, Finished),
     /// These updates turned out to be bad; nothing was written.
     Refused(Vec<(PathBuf, Reason)>),
     /// An update holds NaN or infinity, perhaps in this block; nothing was written.
@@ -47,49 +44,6 @@ enum Written {
     OutOfRange(Error),
 }
 
-/// The files of a merge, which have yet to take their names.
-struct Outputs<'a> {
-    model: ModelWriter,
-    state: Option<(StateWriter, &'a Path)>,
-}
-
-impl<'a> Outputs<'a> {
-    fn create(
-        about: &About<'_>,
-        out: &Path,
-        state_out: Option<&'a Path>,
-        privacy: Option<PrivacyState>,
-    ) -> Result<Self, Error> {
-        let About { run, layout, step, .. } = *about;
-        let tensors = run.cohort.tensors;
-        let specs = layout.iter().map(|&i| &tensors[i]);
-        let specs = specs.map(|t| (t.name.clone(), t.dtype, t.shape.clone())).collect();
-        let spare = room_for_metadata(about);
-        let model = ModelWriter::create(out, specs, spare, run.options.shard_bytes)?;
-        let state = match (state_out, step) {
-            (Some(path), Some(step)) => {
-                let slots = run.mover.map_or(&[][..], |mover| &mover.movement.slots);
-                let numbered = layout.iter().map(|&i| (i, &tensors[i]));
-                let server_step = run.options.rules.server;
-                let state = StateWriter::create(path, server_step, slots, step, privacy, numbered)?;
-                Some((state, path))
-            }
-            _ => None,
-        };
-        Ok(Self { model, state })
-    }
-
-    /// Ends the files and gives them their names, the state first; the model's content hash.
-    fn persist(self, metadata: &BTreeMap<String, String>) -> Result<String, Error> {
-        let (hash, model) = self.model.finish(metadata)?;
-        if let Some((state, path)) = self.state {
-            state.finish(path, hash.clone())?.persist()?;
-        }
-        model.persist()?;
-        Ok(hash)
-    }
-}
-
 /// How much of the header to leave for metadata, which is known in the end: as much as the base has,
 /// and what there may be to say of updates and tensors.
 fn room_for_metadata(about: &About<'_>) -> usize {
@@ -104,8 +58,7 @@ impl Run<'_> {
     /// Merges into the output, or finds out why not.
     pub(crate) fn attempt(
         &self,
-        out: &Path,
-        state_out: Option<&Path>,
+        target: &Target<'_>,
         metadata: &Metadata<'_>,
     ) -> Result<Attempt, Error> {
         let tensors = self.cohort.tensors;
@@ -130,9 +83,10 @@ impl Run<'_> {
         }
 
         let rounds = privacy.map_or(1, |report| report.rounds);
-        let step = state_out.map(|_| self.mover.map_or(rounds, Mover::step_number));
+        let step = target.state_out.map(|_| self.mover.map_or(rounds, Mover::step_number));
         let about = About { run: self, plan: &plan, layout: &layout, step, privacy };
-        let mut outputs = Outputs::create(&about, out, state_out, privacy_state)?;
+        let spare = room_for_metadata(&about);
+        let mut outputs = Outputs::create(&about, target, spare, privacy_state)?;
         let (totals, buffer_bytes) = match self.write(&plan, &layout, &mut outputs)? {
             Written::All { totals, buffer_bytes } => (totals, buffer_bytes),
             Written::NotFinite(block) => return Ok(Attempt::NotFinite(block)),
@@ -154,18 +108,19 @@ impl Run<'_> {
 
         let summary = about.summary(&totals);
         let metadata = metadata(&summary)
-            .map_err(|source| Error::Metadata { path: out.to_owned(), source })?;
-        let out_hash = outputs.persist(&metadata)?;
-        Ok(Attempt::Done(Box::new(Report {
-            out: out.to_owned(),
+            .map_err(|source| Error::Metadata { path: target.out.to_owned(), source })?;
+        let (out_hash, finished) = outputs.finish(&metadata, target)?;
+        let report = Report {
+            out: target.out.to_owned(),
             out_hash,
-            state_out: state_out.map(Path::to_owned),
+            state_out: target.state_out.map(Path::to_owned),
             summary,
             n_tensors: tensors.len() as u64,
             n_parameters: tensors.iter().map(|t| t.n_elements() as u64).sum(),
             bytes_read: 0,
             buffer_bytes: buffer_bytes as u64,
-        })))
+        };
+        Ok(Attempt::Done(Box::new(report), finished))
     }
 
     /// One pass over all blocks, written as they come.
@@ -173,7 +128,7 @@ impl Run<'_> {
         &self,
         plan: &Plan,
         layout: &[usize],
-        outputs: &mut Outputs<'_>,
+        outputs: &mut Outputs,
     ) -> Result<Written, Error> {
         let mut places = vec![0; layout.len()];
         for (place, &tensor) in layout.iter().enumerate() {
@@ -202,7 +157,7 @@ impl Run<'_> {
                 }
                 totals.add(block, &merged, self.is_control(&self.cohort.tensors[block.tensor]));
                 outputs.model.write(places[block.tensor], block.start, &merged.bytes)?;
-                if let Some((state, _)) = &mut outputs.state {
+                if let Some(state) = &mut outputs.state {
                     state.write(block, &merged.memory)?;
                 }
                 if let Ok(mut spare) = spare.lock() {

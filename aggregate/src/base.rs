@@ -15,8 +15,8 @@ pub(crate) struct Base {
 }
 
 impl Base {
-    pub(crate) fn open(path: &Path) -> Result<Self, Error> {
-        let file = WeightFile::open(path)?;
+    pub(crate) fn open(path: &Path, open: &[WeightFile]) -> Result<Self, Error> {
+        let file = WeightFile::open_or_known(path, open)?;
         if let Some(tensor) = unsupported(file.tensors()) {
             return Err(Error::Dtype {
                 path: path.to_owned(),

@@ -93,7 +93,11 @@ pub(crate) fn check_file(
     if let Some(reason) = &update.refused {
         return Ok(Err((reason.clone(), 0)));
     }
-    let mut file = match WeightFile::open(&update.path) {
+    let opened = match &update.file {
+        Some(file) => Ok(file.clone()),
+        None => WeightFile::open(&update.path),
+    };
+    let mut file = match opened {
         Ok(file) => file,
         Err(error) => return Ok(Err((Reason::try_from(error)?, 0))),
     };

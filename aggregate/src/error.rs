@@ -117,6 +117,14 @@ pub enum Error {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
 
+    /// There is not one weight for each model.
+    #[error("there are {n_weights} weights for {n_models} models; give one for each")]
+    Weights {
+        /// How many models there are.
+        n_models: usize,
+        /// How many weights.
+        n_weights: usize,
+    },
     /// There is nothing to merge.
     #[error("no updates to merge; name at least one weight file")]
     NoUpdates,

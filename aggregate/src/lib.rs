@@ -2,10 +2,12 @@
 #![doc = include_str!("../README.md")]
 
 mod merge;
+mod slices;
 
 mod attempt;
 mod far;
 mod merge_block;
+mod outputs;
 mod run;
 mod summary;
 mod totals;
@@ -57,6 +59,7 @@ mod problem;
 mod read;
 mod shards;
 mod sidecar;
+mod sink;
 mod source;
 mod tensor;
 mod tensor_writer;
@@ -69,7 +72,7 @@ pub use atomic::atomic_write;
 pub use claims::{Claim, cap_weights};
 pub use error::Error;
 pub use limit::Limit;
-pub use merge::aggregate;
+pub use merge::{Merged, aggregate, aggregate_in_memory};
 pub use options::Options;
 pub use privacy::{AdaptiveClip, Privacy, PrivacyReport};
 pub use problem::FormatProblem;
@@ -82,6 +85,7 @@ pub use rules::{CONTROL_PREFIX, Correction, Rules, Tolerance, Weights};
 pub use safetensors::Dtype;
 pub use server_step::ServerStep;
 pub use sidecar::Sidecar;
+pub use slices::merge_slices;
 pub use tensor::TensorInfo;
 pub use update::Update;
-pub use write::{TensorData, TensorRef, write_file};
+pub use write::{TensorData, TensorRef, weight_file, write_file};

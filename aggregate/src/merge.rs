@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::admit::Candidates;
+use crate::admit::{Admission, Candidates};
 use crate::atomic::check_target;
 use crate::attempt::Attempt;
 use crate::base::Base;
@@ -10,13 +10,15 @@ use crate::blocks::Block;
 use crate::check::Checks;
 use crate::cohort::Cohort;
 use crate::mover::{Mover, out_of_range};
+use crate::outputs::{Finished, Target};
 use crate::patterns::Patterns;
 use crate::privacy::{PrivacyState, PrivateRound};
 use crate::reject::Reason;
 use crate::report::Metadata;
 use crate::run::Run;
-use crate::state::SavedState;
-use crate::{Error, Options, Report, Update};
+use crate::shards::is_index;
+use crate::state::{SERVER, SavedState};
+use crate::{Error, Options, Report, Update, WeightFile};
 
 /// Merges weight files into one.
 ///
@@ -82,7 +84,54 @@ pub fn aggregate(
     out: &Path,
     metadata: &Metadata<'_>,
 ) -> Result<Report, Error> {
-    merge(updates, options, out, metadata, &Probe::default())
+    let (report, _) = merge(updates, options, (out, false), metadata, &Probe::default())?;
+    Ok(report)
+}
+
+/// A model that was merged in memory.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Merged {
+    /// The model.
+    pub model: WeightFile,
+    /// What must be remembered until the next merge, if something must.
+    pub state: Option<WeightFile>,
+    /// What was done.
+    pub report: Report,
+}
+
+/// Merges as [`aggregate`] does, with the same bits, into memory: nothing is written to a disk.
+///
+/// `out` and [`Options::state_out`] are names for the results; without the latter the state is called
+/// as the file `X.server` beside the model `X` would be. Updates may be in memory
+/// ([`Update::of_file`]), and so may base and state ([`Options::open`]).
+///
+/// ```
+/// use aggregate::{Options, TensorData, TensorRef, Update, aggregate_in_memory, weight_file};
+///
+/// let mut updates = Vec::new();
+/// for (node, values, n_examples) in [("a", [1.0, 2.0], 30.0), ("b", [3.0, 2.0], 10.0)] {
+///     let tensor = TensorRef { name: "w", shape: &[2], data: TensorData::F32(&values) };
+///     updates.push(Update::of_file(weight_file(node, &[tensor], &Default::default())?, n_examples));
+/// }
+/// let merged = aggregate_in_memory(&updates, &Options::default(), "global".as_ref(), &|_| {
+///     Ok(Default::default())
+/// })?;
+/// assert_eq!(merged.model.read_f32("w")?, [1.5, 2.0]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+/// As for [`aggregate`]; a model in memory is one file, so that `out` cannot be the name of an index.
+pub fn aggregate_in_memory(
+    updates: &[Update],
+    options: &Options,
+    out: &Path,
+    metadata: &Metadata<'_>,
+) -> Result<Merged, Error> {
+    let (report, finished) = merge(updates, options, (out, true), metadata, &Probe::default())?;
+    let missing = || Error::NoTensor { path: out.to_owned(), tensor: String::new() };
+    Ok(Merged { model: finished.model.ok_or_else(missing)?, state: finished.state, report })
 }
 
 /// What tests of this crate may change.
@@ -97,13 +146,15 @@ struct Probe<'a> {
 fn merge(
     updates: &[Update],
     options: &Options,
-    out: &Path,
+    (out, in_memory): (&Path, bool),
     metadata: &Metadata<'_>,
     probe: &Probe<'_>,
-) -> Result<Report, Error> {
-    let state_out = check_options(options, out)?;
+) -> Result<(Report, Finished), Error> {
+    let state_out = check_options(options, out, in_memory)?;
+    let target = Target { out, state_out: state_out.as_deref(), in_memory };
     let keep_local = Patterns::new(&options.rules.keep_local)?;
-    let base = options.base.as_deref().map(Base::open).transpose()?;
+    let open = |path: &Path| Base::open(path, &options.open);
+    let base = options.base.as_deref().map(open).transpose()?;
     if let Some(base) = &base {
         let names = base.file.tensors().iter().map(|tensor| tensor.name.as_str());
         keep_local.check_all_match(&names)?;
@@ -130,9 +181,8 @@ fn merge(
             }
             other => other?,
         };
-        let tensors = &admission.tensors;
-        let cohort =
-            Cohort::new(tensors, &admission.inputs, &admission.weights, base.as_ref(), &older);
+        let Admission { inputs, weights, steps, tensors, .. } = &admission;
+        let cohort = Cohort::new(tensors, inputs, weights, steps, base.as_ref(), &older);
         let run = Run {
             kept: tensors.iter().map(|t| keep_local.matches(&t.name)).collect(),
             admission: &admission,
@@ -145,12 +195,12 @@ fn merge(
         if let Some(admitted) = probe.admitted {
             admitted();
         }
-        let refused = match run.attempt(out, state_out, metadata) {
-            Ok(Attempt::Done(mut report)) => {
+        let refused = match run.attempt(&target, metadata) {
+            Ok(Attempt::Done(mut report, finished)) => {
                 report.bytes_read = candidates.n_read()
                     + base.iter().chain(&older).map(|base| base.file.n_read()).sum::<u64>()
                     + mover.as_ref().and_then(|m| m.saved.as_ref()).map_or(0, SavedState::n_read);
-                return Ok(*report);
+                return Ok((*report, finished));
             }
             Ok(Attempt::Refused(refused)) => Ok(refused),
             Ok(Attempt::NotFinite(block)) => not_finite(&candidates, &run, block),
@@ -184,19 +234,25 @@ fn not_finite(
 }
 
 /// Checks what needs no reading; returns where the state goes, if there is one.
-fn check_options<'a>(options: &'a Options, out: &Path) -> Result<Option<&'a Path>, Error> {
+fn check_options(options: &Options, out: &Path, in_memory: bool) -> Result<Option<PathBuf>, Error> {
+    let check_target = |path| if in_memory { Ok(()) } else { check_target(path) };
     check_target(out)?;
+    if in_memory && is_index(out) {
+        let problem = "a model in memory is one file".to_owned();
+        return Err(Error::Index { path: out.to_owned(), problem });
+    }
     let rules = &options.rules;
     rules.validate()?;
     let state_out = match (&options.state_out, rules.needs_state()) {
         (_, None) => None,
+        (None, Some(_)) if in_memory => Some(SERVER.path(out)),
         (None, Some(server_step)) => return Err(Error::StateNeeded { server_step }),
         (Some(path), Some(_)) if path == out => {
             return Err(Error::StateIsModel { path: path.to_owned() });
         }
         (Some(path), Some(_)) => {
             check_target(path)?;
-            Some(path.as_path())
+            Some(path.clone())
         }
     };
     match rules.needs_base() {
@@ -208,7 +264,7 @@ fn check_options<'a>(options: &'a Options, out: &Path) -> Result<Option<&'a Path
 /// The older bases, each of which must have the tensors of the base.
 fn open_older(options: &Options, base: Option<&Base>) -> Result<Vec<Base>, Error> {
     let open = |path: &PathBuf| {
-        let older = Base::open(path)?;
+        let older = Base::open(path, &options.open)?;
         let expected = base.map_or(older.file.tensors(), |base| base.file.tensors());
         match Reason::mismatch(expected, older.file.tensors()) {
             None => Ok(older),
@@ -229,7 +285,8 @@ fn prepare<'a>(
     let slots = movement.as_ref().map_or(&[][..], |movement| &movement.slots);
     let mut saved = match &options.state_in {
         Some(path) if rules.needs_state().is_some() => {
-            SavedState::open(path, &base.hash, &rules.server, slots, base.file.tensors())?
+            let open = &options.open;
+            SavedState::open(path, open, &base.hash, &rules.server, slots, base.file.tensors())?
         }
         _ => None,
     };

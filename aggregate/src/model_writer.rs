@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
-use crate::atomic::PendingFile;
 use crate::dtype::element_width;
 use crate::shards::{SUFFIX, is_index, named_by};
+use crate::sink::Sink;
 use crate::tensor_writer::TensorWriter;
-use crate::{Dtype, Error};
+use crate::{Dtype, Error, WeightFile};
 
 /// Most bytes of a shard where nobody says: as `transformers` has it.
 const SHARD_BYTES: u64 = 5_000_000_000;
@@ -35,15 +35,16 @@ pub(crate) struct ModelWriter {
 #[derive(Debug)]
 pub(crate) struct PendingModel {
     path: PathBuf,
-    shards: Vec<PendingFile>,
+    shards: Vec<Sink>,
     /// The index, and the names that its shards will have.
     index: Option<(Vec<u8>, Vec<String>)>,
 }
 
 impl ModelWriter {
-    /// Creates the temporary files, with room for `spare` bytes of metadata in each.
+    /// Begins the files where `sink` says, with room for `spare` bytes of metadata in each.
     pub(crate) fn create(
         path: &Path,
+        sink: impl Fn(&Path) -> Result<Sink, Error>,
         specs: Vec<Spec>,
         spare: usize,
         shard_bytes: Option<u64>,
@@ -65,9 +66,7 @@ impl ModelWriter {
         }
         let shards = lists
             .into_iter()
-            .map(|list| {
-                TensorWriter::new(PendingFile::create(path)?, list, &BTreeMap::new(), spare)
-            })
+            .map(|list| TensorWriter::new(sink(path)?, list, &BTreeMap::new(), spare))
             .collect::<Result<_, _>>()?;
         Ok(Self { path: path.to_owned(), shards, places, tensors })
     }
@@ -120,10 +119,15 @@ impl ModelWriter {
 }
 
 impl PendingModel {
+    /// The one file of a model in memory.
+    pub(crate) fn into_memory(mut self) -> Result<Option<WeightFile>, Error> {
+        self.shards.pop().map(Sink::into_file).transpose()
+    }
+
     /// Gives the model its name; of a sharded one first the shards, then the index.
     pub(crate) fn persist(self) -> Result<(), Error> {
         let Some((bytes, names)) = self.index else {
-            return self.shards.into_iter().try_for_each(PendingFile::persist);
+            return self.shards.into_iter().try_for_each(Sink::persist);
         };
         let folder = self.path.parent().unwrap_or(Path::new(""));
         for (shard, name) in self.shards.into_iter().zip(&names) {

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::Rules;
+use crate::{Rules, WeightFile};
 
 /// How to merge; the default is `FedAvg` without a base.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -15,6 +15,9 @@ pub struct Options {
     /// Earlier models that updates may have started from, for a [`Reducer`](crate::Reducer) that
     /// takes late ones.
     pub older_bases: Vec<PathBuf>,
+    /// Files that are open already, or in memory: one of these is read where its path is that of the
+    /// base, of an older one or of the state.
+    pub open: Vec<WeightFile>,
     /// Seed of the groups of [`Rules::bucket`], which should be another one in every round.
     pub bucket_seed: u64,
     /// The most bytes of a file of a sharded output, whose name ends in `.safetensors.index.json`;

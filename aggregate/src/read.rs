@@ -31,13 +31,22 @@ use crate::{Error, TensorInfo};
 /// assert_eq!(file.read_f32("bias")?, [0.5, -1.0]);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Debug)]
+///
+/// A clone is the same open file, and reads from the same handle.
+#[derive(Debug, Clone)]
 pub struct WeightFile {
     path: PathBuf,
     /// The file itself, or the shards that an index names.
-    sources: Vec<Source>,
+    sources: Arc<[Source]>,
     tensors: Arc<[TensorInfo]>,
-    metadata: BTreeMap<String, String>,
+    metadata: Arc<BTreeMap<String, String>>,
+}
+
+/// Whether two are the same open file.
+impl PartialEq for WeightFile {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.sources, &other.sources)
+    }
 }
 
 impl WeightFile {
@@ -52,12 +61,38 @@ impl WeightFile {
         let path = path.as_ref();
         if is_index(path) {
             let Shards { sources, tensors, metadata } = open_shards(path)?;
-            return Ok(Self { path: path.to_owned(), sources, tensors: tensors.into(), metadata });
+            return Ok(Self {
+                path: path.to_owned(),
+                sources: sources.into(),
+                tensors: tensors.into(),
+                metadata: metadata.into(),
+            });
         }
-        let source = Source::open(path)?;
+        Self::of_source(Source::open(path)?)
+    }
+
+    /// A file that is in memory, checked like one on a disk. The name takes the place of a path, in
+    /// messages and in reports.
+    ///
+    /// # Errors
+    /// [`Error::Format`] if it is not a valid safetensors file.
+    pub fn of_bytes(name: impl Into<PathBuf>, bytes: impl Into<Arc<[u8]>>) -> Result<Self, Error> {
+        Self::of_source(Source::in_memory(name.into(), bytes.into()))
+    }
+
+    /// The file of that path among those that are open already, or the one on the disk.
+    pub(crate) fn open_or_known(path: &Path, open: &[Self]) -> Result<Self, Error> {
+        match open.iter().find(|file| file.path == path) {
+            Some(file) => Ok(file.clone()),
+            None => Self::open(path),
+        }
+    }
+
+    fn of_source(source: Source) -> Result<Self, Error> {
         let Header { tensors, metadata } = read_header(&source)?;
-        let (path, sources) = (path.to_owned(), vec![source]);
-        Ok(Self { path, sources, tensors: tensors.into(), metadata })
+        let path = source.path().to_owned();
+        let (tensors, metadata) = (tensors.into(), metadata.into());
+        Ok(Self { path, sources: [source].into(), tensors, metadata })
     }
 
     /// The path it was opened by.
@@ -208,7 +243,7 @@ impl WeightFile {
             return name(source);
         }
         let mut hasher = blake3::Hasher::new();
-        for source in &self.sources {
+        for source in self.sources.iter() {
             hasher.update(name(source)?.as_bytes());
         }
         Ok(hasher.finalize().to_hex().to_string())
@@ -224,16 +259,18 @@ impl WeightFile {
         self.sources[tensor.shard].read_exact_at(bytes, tensor.offset(start))
     }
 
-    /// Closes the files; later reads open them for their duration.
-    pub(crate) fn close(&mut self) {
-        self.sources.iter_mut().for_each(Source::close);
+    /// Lets go of the handle: later reads open the file for their duration, and fail if another one
+    /// has its name by then, or if it was written to. A process may hold a thousand files or fewer
+    /// open at a time.
+    pub fn close(&mut self) {
+        self.sources = self.sources.iter().map(Source::closed).collect();
     }
 
     /// Takes the list of another file that has an equal one, and forgets the metadata, so that many
     /// open files take little memory.
     pub(crate) fn share(&mut self, tensors: Arc<[TensorInfo]>) {
         self.tensors = tensors;
-        self.metadata = BTreeMap::new();
+        self.metadata = Arc::default();
     }
 
     /// Fails if a file has another size or time than when it was opened.

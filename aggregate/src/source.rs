@@ -1,8 +1,9 @@
-//! Positioned reads from a file that must not change meanwhile.
+//! Positioned reads from a file that must not change meanwhile, or from memory.
 
 use std::fs::{self, File, Metadata};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
@@ -17,15 +18,45 @@ const WHOLE_LEN: u64 = 1 << 20;
 /// Pieces of a longer file that make its fingerprint.
 const N_PIECES: u64 = 64;
 
-/// A file on disk with the size and time it had when it was opened.
+/// A file on disk as it was when it was opened, or a file that is in memory.
 #[derive(Debug)]
 pub(crate) struct Source {
     path: PathBuf,
-    /// The open file; without one, every read opens it anew.
-    handle: Option<File>,
+    bytes: Bytes,
+    identity: Identity,
+    n_read: AtomicU64,
+}
+
+/// Where the bytes of a file are.
+#[derive(Debug)]
+enum Bytes {
+    Open(File),
+    /// On the disk; every read opens it anew.
+    Closed,
+    Memory(Arc<[u8]>),
+}
+
+/// What is the same while a file is: another one under its name has another device or number, one
+/// that was written to another length or time.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Identity {
     len: u64,
     modified: Option<SystemTime>,
-    n_read: AtomicU64,
+    /// Device and number, where there are such.
+    place: Option<(u64, u64)>,
+}
+
+impl Identity {
+    fn of(metadata: &Metadata) -> Self {
+        #[cfg(unix)]
+        let place = {
+            use std::os::unix::fs::MetadataExt;
+            Some((metadata.dev(), metadata.ino()))
+        };
+        #[cfg(not(unix))]
+        let place = None;
+        Self { len: metadata.len(), modified: metadata.modified().ok(), place }
+    }
 }
 
 impl Source {
@@ -41,11 +72,16 @@ impl Source {
         Ok(Self {
             path: path.to_owned(),
             // Elsewhere a read moves the handle's position, so that threads cannot share one.
-            handle: cfg!(unix).then_some(file),
-            len: metadata.len(),
-            modified: metadata.modified().ok(),
+            bytes: if cfg!(unix) { Bytes::Open(file) } else { Bytes::Closed },
+            identity: Identity::of(&metadata),
             n_read: AtomicU64::new(0),
         })
+    }
+
+    /// A file in memory, by a name for messages.
+    pub(crate) fn in_memory(name: PathBuf, bytes: Arc<[u8]>) -> Self {
+        let identity = Identity { len: bytes.len() as u64, modified: None, place: None };
+        Self { path: name, bytes: Bytes::Memory(bytes), identity, n_read: AtomicU64::new(0) }
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -53,7 +89,7 @@ impl Source {
     }
 
     pub(crate) fn len(&self) -> u64 {
-        self.len
+        self.identity.len
     }
 
     /// Bytes read so far.
@@ -61,21 +97,39 @@ impl Source {
         self.n_read.load(Ordering::Relaxed)
     }
 
-    /// Closes the file; later reads open it for their duration.
+    /// The same file without a handle: later reads open it for their duration, and find out if it
+    /// is another one.
     ///
     /// A process may hold a thousand files or fewer open at a time, and there can be more updates.
-    pub(crate) fn close(&mut self) {
-        self.handle = None;
+    pub(crate) fn closed(&self) -> Self {
+        let bytes = match &self.bytes {
+            Bytes::Memory(bytes) => Bytes::Memory(Arc::clone(bytes)),
+            _ => Bytes::Closed,
+        };
+        let n_read = AtomicU64::new(self.n_read());
+        Self { path: self.path.clone(), bytes, identity: self.identity, n_read }
     }
 
     /// Fills `buffer` from the bytes at `offset`.
     pub(crate) fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> Result<(), Error> {
-        let result = if let Some(file) = &self.handle {
-            read_exact_at(file, buffer, offset)
-        } else {
-            let file = File::open(&self.path).map_err(|source| self.read_error(source))?;
-            self.compare(&file.metadata().map_err(|source| self.read_error(source))?)?;
-            read_exact_at(&file, buffer, offset)
+        let result = match &self.bytes {
+            Bytes::Open(file) => read_exact_at(file, buffer, offset),
+            Bytes::Closed => {
+                let file = File::open(&self.path).map_err(|source| self.read_error(source))?;
+                self.compare(&file.metadata().map_err(|source| self.read_error(source))?)?;
+                read_exact_at(&file, buffer, offset)
+            }
+            Bytes::Memory(bytes) => {
+                let end = offset.saturating_add(buffer.len() as u64);
+                let range = usize::try_from(offset).ok().zip(usize::try_from(end).ok());
+                match range.and_then(|(start, end)| bytes.get(start..end)) {
+                    Some(bytes) => {
+                        buffer.copy_from_slice(bytes);
+                        Ok(())
+                    }
+                    None => Err(io::ErrorKind::UnexpectedEof.into()),
+                }
+            }
         };
         self.n_read.fetch_add(buffer.len() as u64, Ordering::Relaxed);
         result.map_err(|source| self.read_error(source))
@@ -105,14 +159,14 @@ impl Source {
     pub(crate) fn fingerprint(&self) -> Result<String, Error> {
         let mut hasher = blake3::Hasher::new();
         let mut buffer = Vec::new();
-        if self.len <= WHOLE_LEN {
-            self.visit(0, self.len, &mut buffer, |bytes| {
+        if self.len() <= WHOLE_LEN {
+            self.visit(0, self.len(), &mut buffer, |bytes| {
                 hasher.update(bytes);
             })?;
         } else {
-            hasher.update(&self.len.to_le_bytes());
+            hasher.update(&self.len().to_le_bytes());
             let piece_len = WHOLE_LEN / N_PIECES;
-            let stride = (self.len - piece_len) / (N_PIECES - 1);
+            let stride = (self.len() - piece_len) / (N_PIECES - 1);
             for piece in 0..N_PIECES {
                 let start = piece * stride;
                 self.visit(start, start + piece_len, &mut buffer, |bytes| {
@@ -127,7 +181,7 @@ impl Source {
     /// the next are read.
     pub(crate) fn hash(&self) -> Result<String, Error> {
         let mut hasher = blake3::Hasher::new();
-        let len_at = |at: u64| usize::try_from(self.len - at).unwrap_or(HASH_LEN).min(HASH_LEN);
+        let len_at = |at: u64| usize::try_from(self.len() - at).unwrap_or(HASH_LEN).min(HASH_LEN);
         let mut ready = vec![0; len_at(0)];
         let mut next = Vec::new();
         self.read_exact_at(&mut ready, 0)?;
@@ -147,17 +201,18 @@ impl Source {
         Ok(hasher.finalize().to_hex().to_string())
     }
 
-    /// Fails if the file has another size or time than when it was opened.
+    /// Fails if the file is another one than when it was opened, or was written to.
     pub(crate) fn check_unchanged(&self) -> Result<(), Error> {
-        let metadata = match &self.handle {
-            Some(file) => file.metadata(),
-            None => fs::metadata(&self.path),
+        let metadata = match &self.bytes {
+            Bytes::Open(file) => file.metadata(),
+            Bytes::Closed => fs::metadata(&self.path),
+            Bytes::Memory(_) => return Ok(()),
         };
         self.compare(&metadata.map_err(|source| self.read_error(source))?)
     }
 
     fn compare(&self, now: &Metadata) -> Result<(), Error> {
-        if now.len() == self.len && now.modified().ok() == self.modified {
+        if Identity::of(now) == self.identity {
             Ok(())
         } else {
             Err(Error::Changed { path: self.path.clone() })
@@ -197,11 +252,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("numbers");
         fs::write(&path, [0, 1, 2, 3, 4, 5]).unwrap();
-        let mut source = Source::open(&path).unwrap();
+        let source = Source::open(&path).unwrap();
         let mut buffer = [0; 3];
         source.read_exact_at(&mut buffer, 2).unwrap();
         assert_eq!(buffer, [2, 3, 4]);
-        source.close();
+        let source = source.closed();
         source.read_exact_at(&mut buffer, 3).unwrap();
         assert_eq!(buffer, [3, 4, 5]);
         assert_eq!(source.n_read(), 6);

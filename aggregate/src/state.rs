@@ -6,17 +6,17 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::atomic::PendingFile;
 use crate::blocks::Block;
 use crate::dtype::{Kind, decode_floats, kind};
 use crate::privacy::PrivacyState;
 use crate::reject::Reason;
 use crate::sidecar::{SIDECAR_KEY, Sidecar};
+use crate::sink::Sink;
 use crate::tensor_writer::TensorWriter;
 use crate::{Dtype, Error, ServerStep, TensorInfo, WeightFile};
 
 /// The memory of a center, `X.server` beside the model `X`.
-const SERVER: Sidecar = Sidecar::new("server", 1);
+pub(crate) const SERVER: Sidecar = Sidecar::new("server", 1);
 
 /// The metadata key of states that were written before there were sidecars.
 const EARLIER_KEY: &str = "aggregate";
@@ -59,12 +59,13 @@ impl SavedState {
     /// Opens a state and checks that it is the one of this model; `None` if there is no such file.
     pub(crate) fn open(
         path: &Path,
+        open: &[WeightFile],
         base_hash: &str,
         server_step: &ServerStep,
         slots: &[String],
         model: &[TensorInfo],
     ) -> Result<Option<Self>, Error> {
-        let file = match WeightFile::open(path) {
+        let file = match WeightFile::open_or_known(path, open) {
             Err(Error::Read { source, .. }) if source.kind() == ErrorKind::NotFound => {
                 return Ok(None);
             }
@@ -147,7 +148,7 @@ impl StateWriter {
     /// Begins the state after step number `step`; its tensors are those of the floats of `model`,
     /// which come with their numbers.
     pub(crate) fn create<'a>(
-        path: &Path,
+        sink: Sink,
         server_step: ServerStep,
         slots: &[String],
         step: u64,
@@ -163,12 +164,8 @@ impl StateWriter {
             let spec = |slot| (slot_name(tensor, slot), Dtype::F32, tensor.shape.clone());
             specs.extend(slots.iter().map(|slot| spec(slot)));
         }
-        let writer = TensorWriter::new(
-            PendingFile::create(path)?,
-            specs,
-            &SERVER.metadata(path, &note)?,
-            0,
-        )?;
+        let metadata = SERVER.metadata(sink.path(), &note)?;
+        let writer = TensorWriter::new(sink, specs, &metadata, 0)?;
         Ok(Self { writer, note, places })
     }
 
@@ -183,7 +180,7 @@ impl StateWriter {
     }
 
     /// Ends the state of the model with that hash: synced, but not yet under its name.
-    pub(crate) fn finish(self, path: &Path, model_hash: String) -> Result<PendingFile, Error> {
+    pub(crate) fn finish(self, path: &Path, model_hash: String) -> Result<Sink, Error> {
         let note = Note { model: model_hash, ..self.note };
         let (_, file) = self.writer.finish(&SERVER.metadata(path, &note)?)?;
         Ok(file)

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::atomic::PendingFile;
 use crate::dtype::element_width;
 use crate::header::{PREFIX_LEN, header_bytes};
 use crate::problem::MAX_HEADER_LEN;
+use crate::sink::Sink;
 use crate::{Dtype, Error};
 
 /// Up to this many bytes of data are moved, so that there is no room to spare before them. The spare
@@ -17,7 +17,7 @@ const PIECE_LEN: u64 = 1 << 20;
 /// A weight file whose data is written while its metadata is not yet known.
 #[derive(Debug)]
 pub(crate) struct TensorWriter {
-    file: PendingFile,
+    file: Sink,
     specs: Vec<(String, Dtype, Vec<usize>)>,
     /// Where each tensor begins.
     starts: Vec<u64>,
@@ -30,7 +30,7 @@ impl TensorWriter {
     /// Begins a file with room for a header with this metadata and `spare` bytes. Names are unique,
     /// sizes do not overflow.
     pub(crate) fn new(
-        file: PendingFile,
+        file: Sink,
         specs: Vec<(String, Dtype, Vec<usize>)>,
         metadata: &BTreeMap<String, String>,
         spare: usize,
@@ -65,7 +65,7 @@ impl TensorWriter {
     pub(crate) fn finish(
         mut self,
         metadata: &BTreeMap<String, String>,
-    ) -> Result<(String, PendingFile), Error> {
+    ) -> Result<(String, Sink), Error> {
         let mut header = header_bytes(&self.specs, metadata, 0);
         let needed = header.len() as u64;
         check_len(&self.file, needed)?;
@@ -76,8 +76,7 @@ impl TensorWriter {
             header = header_bytes(&self.specs, metadata, self.header_len as usize);
         }
         self.file.write_at(&header, 0)?;
-        self.file.sync()?;
-        Ok((self.file.hash()?, self.file))
+        Ok((self.file.sync_and_hash()?, self.file))
     }
 
     /// Moves the data so that it begins at `start`.
@@ -97,7 +96,7 @@ impl TensorWriter {
     }
 }
 
-fn check_len(file: &PendingFile, header_len: u64) -> Result<(), Error> {
+fn check_len(file: &Sink, header_len: u64) -> Result<(), Error> {
     let json_len = header_len - PREFIX_LEN;
     if json_len > MAX_HEADER_LEN {
         return Err(Error::HeaderLen { path: file.path().to_owned(), header_len: json_len });
@@ -109,6 +108,7 @@ fn check_len(file: &PendingFile, header_len: u64) -> Result<(), Error> {
 mod tests {
     use super::*;
     use crate::WeightFile;
+    use crate::atomic::PendingFile;
 
     /// Whatever room there was, a small file is the same and a large one holds the same.
     #[test]
@@ -122,7 +122,7 @@ mod tests {
             for spare in [0, 8, 5200, 3_000_000] {
                 let path = folder.path().join(format!("{n}-{spare}"));
                 let specs = vec![("w".to_owned(), Dtype::F32, vec![n])];
-                let file = PendingFile::create(&path).unwrap();
+                let file = Sink::File(PendingFile::create(&path).unwrap());
                 let mut writer = TensorWriter::new(file, specs, &BTreeMap::new(), spare).unwrap();
                 writer.write(0, 0, &bytes).unwrap();
                 let (hash, file) = writer.finish(&metadata).unwrap();

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::WeightFile;
 use crate::reject::{Reason, Rejected};
 
 /// One node's weight file and what is known about it.
@@ -10,8 +11,10 @@ use crate::reject::{Reason, Rejected};
 /// neither node nor base.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Update {
-    /// The safetensors file.
+    /// The safetensors file, or the name of one in memory.
     pub path: PathBuf,
+    /// The file if it is open already, or in memory; else it is opened by its path.
+    pub file: Option<WeightFile>,
     /// Who made it, by its own word. Of two updates of one node none counts; files without a node
     /// are never taken for duplicates.
     pub node: Option<String>,
@@ -44,10 +47,18 @@ pub struct Update {
 }
 
 impl Update {
+    /// An update of unknown origin that is open already, or in memory.
+    ///
+    /// What was looked at is then what is merged, whatever has its name meanwhile.
+    pub fn of_file(file: WeightFile, weight: f64) -> Self {
+        Self { file: Some(file.clone()), ..Self::new(file.path(), weight) }
+    }
+
     /// An update of unknown origin.
     pub fn new(path: impl Into<PathBuf>, weight: f64) -> Self {
         Self {
             path: path.into(),
+            file: None,
             node: None,
             merged: Vec::new(),
             base: None,

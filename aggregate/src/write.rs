@@ -2,14 +2,15 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::atomic::PendingFile;
 use crate::dtype::element_width;
 use crate::header::METADATA_KEY;
+use crate::sink::Sink;
 use crate::tensor::shape_text;
 use crate::tensor_writer::TensorWriter;
-use crate::{Dtype, Error};
+use crate::{Dtype, Error, WeightFile};
 
 /// One tensor to be written.
 #[derive(Debug, Clone, Copy)]
@@ -87,6 +88,29 @@ pub fn write_file(
     write_tensors(path.as_ref(), PendingFile::create, tensors, metadata)
 }
 
+/// The same file in memory instead of on a disk, by a name for messages and reports.
+///
+/// ```
+/// use aggregate::{TensorData, TensorRef, weight_file};
+///
+/// let tensor = TensorRef { name: "w", shape: &[2], data: TensorData::F32(&[1.0, 2.0]) };
+/// let file = weight_file("node", &[tensor], &Default::default())?;
+/// assert_eq!(file.read_f32("w")?, [1.0, 2.0]);
+/// # Ok::<(), aggregate::Error>(())
+/// ```
+///
+/// # Errors
+/// As for [`write_file`], but that nothing is written.
+pub fn weight_file(
+    name: impl Into<PathBuf>,
+    tensors: &[TensorRef<'_>],
+    metadata: &BTreeMap<String, String>,
+) -> Result<WeightFile, Error> {
+    let name = name.into();
+    let writer = fill(&name, || Ok(Sink::memory(&name)), tensors, metadata)?;
+    writer.finish(metadata)?.1.into_file()
+}
+
 /// The same into a temporary file that `create` makes.
 pub(crate) fn write_tensors(
     path: &Path,
@@ -94,6 +118,19 @@ pub(crate) fn write_tensors(
     tensors: &[TensorRef<'_>],
     metadata: &BTreeMap<String, String>,
 ) -> Result<String, Error> {
+    let file = || create(path).map(Sink::File);
+    let (hash, file) = fill(path, file, tensors, metadata)?.finish(metadata)?;
+    file.persist()?;
+    Ok(hash)
+}
+
+/// Checks the tensors and writes them to where `sink` says.
+fn fill(
+    path: &Path,
+    sink: impl FnOnce() -> Result<Sink, Error>,
+    tensors: &[TensorRef<'_>],
+    metadata: &BTreeMap<String, String>,
+) -> Result<TensorWriter, Error> {
     let mut tensors = tensors.to_vec();
     tensors.sort_by(|a, b| layout_order((a.data.dtype(), a.name), (b.data.dtype(), b.name)));
     let mut names: Vec<_> = tensors.iter().map(|tensor| tensor.name).collect();
@@ -121,13 +158,11 @@ pub(crate) fn write_tensors(
         }
         specs.push(((*name).to_owned(), dtype, shape.to_vec()));
     }
-    let mut writer = TensorWriter::new(create(path)?, specs, metadata, 0)?;
+    let mut writer = TensorWriter::new(sink()?, specs, metadata, 0)?;
     for (i, tensor) in tensors.iter().enumerate() {
         writer.write(i, 0, &tensor.data.bytes())?;
     }
-    let (hash, file) = writer.finish(metadata)?;
-    file.persist()?;
-    Ok(hash)
+    Ok(writer)
 }
 
 /// The order of tensors in a file: widest alignment first, then by name.

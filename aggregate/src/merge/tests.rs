@@ -56,7 +56,7 @@ proptest! {
                 };
                 let out = path(&format!("out{round}"));
                 let probe = Probe { row_bytes, admitted: None };
-                merge(&updates, &options, &out, &|_| Ok(BTreeMap::new()), &probe).unwrap();
+                merge(&updates, &options, (&out, false), &|_| Ok(BTreeMap::new()), &probe).unwrap();
                 outputs.push(std::fs::read(&out).unwrap());
                 outputs.push(std::fs::read(path("state")).unwrap_or_default());
                 base = out;
@@ -90,7 +90,8 @@ fn merge_with(
     let options = Options { rules, ..Options::default() };
     let probe = Probe { row_bytes: None, admitted: Some(between) };
     let out = folder.path().join("out");
-    let report = merge(updates, &options, &out, &|_| Ok(BTreeMap::new()), &probe).unwrap();
+    let metadata = |_: &crate::Summary| Ok(BTreeMap::new());
+    let (report, _) = merge(updates, &options, (&out, false), &metadata, &probe).unwrap();
     (report.out_hash, report.summary.rejected)
 }
 
@@ -128,5 +129,29 @@ fn an_update_that_changes_is_left_out() {
         let (hash, rejected) = merge_with(&folder, &updates, &change);
         assert_eq!(hash, without);
         assert_eq!((&rejected[0].path, &rejected[0].reason), (&updates[1].path, &Reason::Changed));
+    }
+}
+
+/// Another file that takes the name between the checks and the sum is noticed, even of the same
+/// length and time.
+#[test]
+#[cfg(unix)]
+fn an_update_that_is_replaced_is_noticed() {
+    for (n, is_open) in [(4, true), (200, false)] {
+        let (folder, updates) = updates(n);
+        let (whole, _) = merge_with(&folder, &updates, &|| {});
+        let others = [&updates[..1], &updates[2..]].concat();
+        let (without, _) = merge_with(&folder, &others, &|| {});
+        let replace = || {
+            let path = &updates[1].path;
+            let time = std::fs::metadata(path).unwrap().modified().unwrap();
+            let tensor = TensorRef { name: "w", shape: &[2], data: TensorData::F32(&[9.0, 9.0]) };
+            write_file(path, &[tensor], &BTreeMap::new()).unwrap();
+            std::fs::File::options().write(true).open(path).unwrap().set_modified(time).unwrap();
+        };
+        let (hash, rejected) = merge_with(&folder, &updates, &replace);
+        // What is open is what was checked, whatever has its name.
+        assert_eq!(hash, if is_open { whole } else { without });
+        assert_eq!(rejected.len(), usize::from(!is_open));
     }
 }

@@ -80,6 +80,7 @@ fn rounding_does_not_leave_the_bounds() {
 }
 
 /// What a caller may write about a merge: all that the summary says.
+#[expect(clippy::unnecessary_wraps, reason = "the signature of the callback")]
 fn provenance(
     summary: &Summary,
 ) -> Result<BTreeMap<String, String>, Box<dyn std::error::Error + Send + Sync>> {

@@ -19,5 +19,7 @@ mod laws;
 mod server_step;
 // Laws of all reducers: fixed points, bounds, order and threads, bad updates, partial models.
 mod rules;
+// Files in memory and open files beside files on a disk.
+mod memory;
 // Models in several files with an index.
 mod sharded;

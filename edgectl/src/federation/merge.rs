@@ -62,6 +62,10 @@ pub struct Refused {
     pub reason: String,
 }
 
+/// Up to this many updates stay open from the first look to the sum; a process may hold a thousand
+/// or fewer.
+const MAX_OPEN_FILES: usize = 128;
+
 /// `OUT.server`: what the center remembers, beside the model that it belongs to.
 fn server_state_path(model: &Path) -> PathBuf {
     Sidecar::new("server", 1).path(model)
@@ -74,8 +78,9 @@ fn server_state_path(model: &Path) -> PathBuf {
 /// fewer are left than the quorum, weights make no sense, or a file cannot be read or written by a
 /// fault of this machine; the output is then unchanged.
 pub fn merge(paths: &[PathBuf], options: &Merge<'_>) -> anyhow::Result<Merged> {
-    let mut files =
-        paths.iter().map(|path| UpdateFile::open(path)).collect::<anyhow::Result<Vec<_>>>()?;
+    let keep_open = paths.len() <= MAX_OPEN_FILES;
+    let open = |path: &PathBuf| UpdateFile::open(path, keep_open);
+    let mut files = paths.iter().map(open).collect::<anyhow::Result<Vec<_>>>()?;
     let base_file = options.base.map(WeightFile::open).transpose()?;
     let base_meta = match &base_file {
         Some(file) if file.metadata().contains_key(METADATA_KEY) => Some(Meta::read(file)?),
