@@ -4,6 +4,9 @@ use std::path::PathBuf;
 
 use crate::{Reason, WeightFile};
 
+/// Up to this many updates stay open from the checks to the sum; of more, each read opens its file.
+pub const MAX_OPEN_FILES: usize = 128;
+
 /// One node's weight file and what is known about it.
 ///
 /// The caller reads node, base and weight from wherever it keeps them; a file of unknown origin has

@@ -16,6 +16,8 @@ use crate::job::LearningRate;
 #[derive(Debug)]
 pub(super) struct UpdateFile {
     pub(super) path: PathBuf,
+    /// The file that was looked at, which is the one to merge.
+    file: Option<WeightFile>,
     pub(super) weight: f64,
     /// Whether the weight is what the file says of itself.
     pub(super) is_claim: bool,
@@ -36,22 +38,38 @@ pub(super) enum Origin {
 }
 
 impl UpdateFile {
-    /// Opens a file that is there; what is wrong with it is kept as the reason to leave it out.
+    /// Opens a file that is there; what is wrong with it is kept as the reason to leave it out. One
+    /// that is not kept open is known again when it is read.
     ///
     /// # Errors
     /// If there is no such file, or this machine cannot read it.
-    pub(super) fn open(path: &Path) -> anyhow::Result<Self> {
+    pub(super) fn open(path: &Path, keep_open: bool) -> anyhow::Result<Self> {
         // A link that leads nowhere is a fault of whoever made it, a wrong path the operator's.
         fs::symlink_metadata(path)
             .with_context(|| format!("{}: there is no such update file", path.display()))?;
-        let (origin, refused) = match WeightFile::open(path) {
-            Err(error) => (Origin::Unknown, Some(Reason::try_from(error)?)),
-            Ok(file) => match origin(&file) {
-                Ok(origin) => (origin, None),
-                Err(reason) => (Origin::Unknown, Some(reason)),
-            },
+        let path = path.to_owned();
+        let mut file = match WeightFile::open(&path) {
+            Ok(file) => file,
+            Err(error) => {
+                let (origin, refused) = (Origin::Unknown, Some(Reason::try_from(error)?));
+                return Ok(Self {
+                    path,
+                    file: None,
+                    weight: 1.0,
+                    is_claim: false,
+                    origin,
+                    refused,
+                });
+            }
         };
-        Ok(Self { path: path.to_owned(), weight: 1.0, is_claim: false, origin, refused })
+        let (origin, refused) = match origin(&file) {
+            Ok(origin) => (origin, None),
+            Err(reason) => (Origin::Unknown, Some(reason)),
+        };
+        if !keep_open {
+            file.close();
+        }
+        Ok(Self { path, file: Some(file), weight: 1.0, is_claim: false, origin, refused })
     }
 
     pub(super) fn meta(&self) -> Option<&Meta> {
@@ -92,6 +110,7 @@ impl UpdateFile {
 
     pub(super) fn update(&self, base: Option<&Meta>) -> Update {
         let mut update = Update::new(&self.path, self.weight);
+        update.file.clone_from(&self.file);
         update.refused.clone_from(&self.refused);
         update.n_nodes = self.is_claim.then(|| self.n_updates());
         if let Some(meta) = self.meta() {
