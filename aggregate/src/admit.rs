@@ -1,13 +1,14 @@
 //! Which updates count: each is checked alone, then beside the others.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use rayon::prelude::*;
 
-use crate::check::{Checks, check_file, check_list, linked, other_base};
-use crate::claims::{Claim, cap_weights};
+use crate::agree::{Left, agree, same_integers};
+use crate::check::{Checks, check_file, check_list, linked};
+use crate::claims::{Claim, bound_steps, cap_weights};
 use crate::input::Input;
 use crate::names::{Named, have_namesakes, rivals};
 use crate::reject::{Reason, Rejected};
@@ -35,6 +36,8 @@ pub(crate) struct Admission<'a> {
     pub(crate) inputs: Vec<&'a Input>,
     /// What each of them counts, see [`cap_weights`].
     pub(crate) weights: Vec<f64>,
+    /// What the length of local training counts, of those with a weight above 0.
+    pub(crate) steps: Vec<f64>,
     pub(crate) tensors: Arc<[TensorInfo]>,
     /// The base's hash, or else the one the updates agree on.
     pub(crate) base_hash: Option<String>,
@@ -71,7 +74,7 @@ impl Candidates {
                 Ok(input) => candidates.inputs.push(Input { position, ..input }),
                 Err((reason, n_read)) => {
                     candidates.n_read += n_read;
-                    candidates.rejected.push(reject(update, reason));
+                    candidates.rejected.push(update.reject(reason));
                 }
             }
         }
@@ -110,7 +113,7 @@ impl Candidates {
             if let Some(at) = self.inputs.iter().position(|input| input.update.path == path) {
                 let input = self.inputs.remove(at);
                 self.n_read += input.file.n_read();
-                self.rejected.push(reject(&input.update, reason));
+                self.rejected.push(input.update.reject(reason));
             }
         }
     }
@@ -122,10 +125,7 @@ impl Candidates {
 
     fn scan(&self, which: impl Fn(usize) -> bool + Sync) -> Result<Vec<(PathBuf, Reason)>, Error> {
         let scan = |(i, input): (usize, &Input)| {
-            let found = match which(i) {
-                true => input.file.first_invalid(),
-                false => Ok(None),
-            };
+            let found = if which(i) { input.file.first_invalid() } else { Ok(None) };
             let reason = found.or_else(|error| Reason::try_from(error).map(Some))?;
             Ok(reason.map(|reason| (input.update.path.clone(), reason)))
         };
@@ -185,16 +185,18 @@ impl Candidates {
             return Err(Error::ZeroWeights { n_updates: inputs.len() });
         }
         // Private merging gives all the same weight, and tells nothing of a single one.
-        let weights = match rules.privacy {
-            Some(_) => inputs.iter().map(weight).collect(),
-            None => {
-                let claim =
-                    |input: &&Input| Claim { weight: weight(input), n_nodes: input.update.n_nodes };
-                cap_weights(&inputs.iter().map(claim).collect::<Vec<_>>(), rules.max_weight)
-            }
+        let weights = if rules.privacy.is_some() {
+            inputs.iter().map(weight).collect()
+        } else {
+            let claim =
+                |input: &&Input| Claim { weight: weight(input), n_nodes: input.update.n_nodes };
+            cap_weights(&inputs.iter().map(claim).collect::<Vec<_>>(), rules.max_weight)
         };
+        let counting = inputs.iter().filter(|input| weight(input) > 0.0);
+        let steps: Vec<f64> = counting.map(|input| input.update.steps).collect();
+        let steps = bound_steps(&steps, rules.max_weight);
         let n_nodes = self.n_nodes;
-        let admission = Admission { inputs, weights, tensors, base_hash, rejected, n_nodes };
+        let admission = Admission { inputs, weights, steps, tensors, base_hash, rejected, n_nodes };
         if rules.quorum.is_met(found, n_nodes) {
             return Ok(admission);
         }
@@ -207,86 +209,6 @@ impl Admission<'_> {
     pub(crate) fn too_few(&self, found: usize, needed: String) -> Error {
         Error::Quorum { found, of: self.n_nodes, needed, rejected: self.rejected.clone() }
     }
-}
-
-/// The updates that passed all checks so far.
-struct Left<'a> {
-    inputs: Vec<&'a Input>,
-    rejected: Vec<Rejected>,
-}
-
-impl Left<'_> {
-    fn keep(&mut self, check: &mut dyn FnMut(&Input) -> Option<Reason>) {
-        self.inputs.retain(|input| match check(input) {
-            Some(reason) => {
-                self.rejected.push(reject(&input.update, reason));
-                false
-            }
-            None => true,
-        });
-    }
-}
-
-/// The tensors and the hash of the base; without one those that most updates have.
-fn agree(left: &mut Left<'_>, checks: &Checks<'_>) -> (Option<Arc<[TensorInfo]>>, Option<String>) {
-    if let Some(base) = checks.base {
-        return (Some(base.file.shared_tensors()), Some(base.hash.clone()));
-    }
-    let same = |a: &Arc<[TensorInfo]>, b: &Arc<[TensorInfo]>| {
-        Arc::ptr_eq(a, b) || Reason::mismatch(a, b).is_none()
-    };
-    let tensors = most_common(&left.inputs, |input| Some(input.file.shared_tensors()), same);
-    if let Some(expected) = &tensors {
-        left.keep(&mut |input| Reason::mismatch(expected, input.file.tensors()));
-    }
-    let base_hash = most_common(&left.inputs, |input| input.update.base.clone(), |a, b| a == b);
-    if let Some(expected) = &base_hash {
-        left.keep(&mut |input| other_base(expected, &input.update));
-    }
-    (tensors, base_hash)
-}
-
-/// Integers are what most whole updates hold; of tensors that only parts hold, what the first of
-/// them has.
-fn same_integers(left: &mut Left<'_>) {
-    let whole = |input: &Input| !input.update.partial;
-    let voted = most_common(
-        &left.inputs,
-        |input| whole(input).then(|| input.integers.clone()),
-        |a, b| a == b,
-    );
-    let mut expected = voted.unwrap_or_default();
-    left.keep(&mut |input| {
-        let differs = input.integers.iter().any(|(name, hash)| {
-            expected.entry(name.clone()).or_insert_with(|| hash.clone()) != hash
-        });
-        differs.then_some(Reason::Integers)
-    });
-}
-
-/// What most updates have, each node (or file without a node) voting once for each value it has;
-/// of values with as many votes, the one of the first update.
-///
-/// Updates of weight 0 have no vote, unless there are no others.
-fn most_common<T>(
-    sorted: &[&Input],
-    value: impl Fn(&Input) -> Option<T>,
-    same: impl Fn(&T, &T) -> bool,
-) -> Option<T> {
-    let anyone = sorted.iter().all(|input| input.update.weight == 0.0);
-    let mut groups: Vec<(T, BTreeSet<&Path>)> = Vec::new();
-    for input in sorted.iter().filter(|input| anyone || input.update.weight > 0.0) {
-        let Some(value) = value(input) else { continue };
-        let voter = input.update.node.as_deref().map_or(input.update.path.as_path(), Path::new);
-        if let Some((_, voters)) = groups.iter_mut().find(|(other, _)| same(other, &value)) {
-            voters.insert(voter);
-        } else {
-            groups.push((value, BTreeSet::from([voter])));
-        }
-    }
-    // The first of equals, while `max_by_key` would give the last.
-    let n_votes = groups.iter().map(|(_, voters)| voters.len()).max()?;
-    groups.into_iter().find(|(_, voters)| voters.len() == n_votes).map(|(value, _)| value)
 }
 
 /// How many distinct names there are with a weight; each file without a name counts as one.
@@ -302,8 +224,4 @@ fn count_nodes<'a>(updates: impl Iterator<Item = &'a Update>) -> usize {
         }
     }
     names.len() + n_unknown
-}
-
-fn reject(update: &Update, reason: Reason) -> Rejected {
-    Rejected { path: update.path.clone(), node: update.node.clone(), reason }
 }

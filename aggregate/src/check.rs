@@ -102,29 +102,10 @@ pub(crate) fn check_file(
         Err(error) => return Ok(Err((Reason::try_from(error)?, 0))),
     };
     let n_read = file.n_read();
-    if let Some(reason) = mismatch(update, &file, checks) {
-        return Ok(Err((reason, n_read)));
-    }
-    // An error is this machine's, or the file's.
-    let unfit = |error| Reason::try_from(error).map(|reason| Err((reason, n_read)));
-    // Of weight 0, its values are not looked at again.
-    let invalid = match update.weight > 0.0 {
-        true => Ok(None),
-        false => file.first_invalid(),
-    };
-    match invalid {
-        Ok(None) => {}
-        Ok(Some(reason)) => return Ok(Err((reason, n_read))),
-        Err(error) => return unfit(error),
-    }
-    let integers = match file.integers(|name| checks.keep_local.matches(name)) {
-        Ok(Ok(integers)) => integers,
+    let (integers, fingerprint) = match read(update, &file, checks) {
+        Ok(Ok(found)) => found,
         Ok(Err(reason)) => return Ok(Err((reason, n_read))),
-        Err(error) => return unfit(error),
-    };
-    let fingerprint = match file.fingerprint() {
-        Ok(fingerprint) => fingerprint,
-        Err(error) => return unfit(error),
+        Err(error) => return Reason::try_from(error).map(|reason| Err((reason, n_read))),
     };
     if !keep_open {
         file.close();
@@ -141,6 +122,29 @@ pub(crate) fn check_file(
     Ok(Ok(Input { update, fingerprint, tie: String::new(), integers, position: 0, file }))
 }
 
+/// The hashes of the integers of a file, and its fingerprint.
+type Found = (BTreeMap<String, String>, String);
+
+/// What is found in a file, or why it does not fit.
+fn read(
+    update: &Update,
+    file: &WeightFile,
+    checks: &Checks<'_>,
+) -> Result<Result<Found, Reason>, Error> {
+    if let Some(reason) = mismatch(update, file, checks) {
+        return Ok(Err(reason));
+    }
+    // Of weight 0, its values are not looked at again.
+    if update.weight == 0.0
+        && let Some(reason) = file.first_invalid()?
+    {
+        return Ok(Err(reason));
+    }
+    let integers = file.integers(|name| checks.keep_local.matches(name))?;
+    let fingerprint = file.fingerprint()?;
+    Ok(integers.map(|integers| (integers, fingerprint)))
+}
+
 /// What its header and what is said of it have against a file.
 fn mismatch(update: &Update, file: &WeightFile, checks: &Checks<'_>) -> Option<Reason> {
     if let Some(TensorInfo { name, dtype, .. }) = unsupported(file.tensors()) {
@@ -148,9 +152,10 @@ fn mismatch(update: &Update, file: &WeightFile, checks: &Checks<'_>) -> Option<R
     }
     if let Some(base) = checks.base {
         let expected = base.file.tensors();
-        let mismatch = match update.partial {
-            true => Reason::mismatch_of_part(expected, file.tensors()),
-            false => Reason::mismatch(expected, file.tensors()),
+        let mismatch = if update.partial {
+            Reason::mismatch_of_part(expected, file.tensors())
+        } else {
+            Reason::mismatch(expected, file.tensors())
         };
         let is_older = update.base.as_deref().is_some_and(|hash| checks.older.contains(&hash));
         let late = is_older || checks.options.rules.reduce.needs().any_base;

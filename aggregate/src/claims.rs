@@ -64,6 +64,14 @@ pub fn cap_weights(claims: &[Claim], max_weight: Limit) -> Vec<f64> {
     counted
 }
 
+/// What each length of local training counts: within `max_weight` times the median of all, and the
+/// median over as many. So no single node stretches the others' changes, or its own, beyond that.
+pub(crate) fn bound_steps(steps: &[f64], max_weight: Limit) -> Vec<f64> {
+    let Some(times) = max_weight.get().filter(|_| !steps.is_empty()) else { return steps.to_vec() };
+    let (times, middle) = (times.max(1.0), median(steps));
+    steps.iter().map(|steps| steps.clamp(middle / times, middle * times)).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -119,6 +127,15 @@ mod tests {
         assert_eq!(cap_weights(&[own(30.0), own(10.0)], Limit::at(10.0)), [30.0, 10.0]);
         let mixed = [own(1e9), Claim { weight: 1e15, n_nodes: Some(1) }];
         assert_eq!(cap_weights(&mixed, Limit::at(10.0)), [1e9, 1e9]);
+    }
+
+    #[test]
+    fn steps_count_within_a_range_of_their_median() {
+        let steps = [1.0, 40.0, 50.0, 60.0, 1e9];
+        assert_eq!(bound_steps(&steps, Limit::at(10.0)), [5.0, 40.0, 50.0, 60.0, 500.0]);
+        assert_eq!(bound_steps(&steps, Limit::at(0.1)), [50.0; 5]);
+        assert_eq!(bound_steps(&steps, Limit::OFF), steps);
+        assert!(bound_steps(&[], Limit::at(10.0)).is_empty());
     }
 
     fn any_claims() -> impl Strategy<Value = Vec<(f64, u64)>> {

@@ -17,6 +17,8 @@ pub(crate) struct Member<'a> {
     pub(crate) weight: f64,
     /// What it counts.
     pub(crate) counted: f64,
+    /// What the length of its local training counts.
+    pub(crate) steps: f64,
     /// Which of the older bases it started from.
     pub(crate) origin: Option<usize>,
     /// Where it has each tensor of the merge.
@@ -33,12 +35,13 @@ pub(crate) struct Cohort<'a> {
 }
 
 impl<'a> Cohort<'a> {
-    /// A cohort of inputs that are sorted already, with what each of them counts; at least one
-    /// counts more than 0.
+    /// A cohort of inputs that are sorted already, with what each of them counts, and the steps of
+    /// those that count more than 0; there is at least one.
     pub(crate) fn new(
         tensors: &'a [TensorInfo],
         inputs: &[&'a Input],
         weights: &[f64],
+        steps: &[f64],
         base: Option<&'a Base>,
         older: &'a [Base],
     ) -> Self {
@@ -47,7 +50,8 @@ impl<'a> Cohort<'a> {
             .iter()
             .zip(weights)
             .filter(|&(_, &counted)| counted > 0.0)
-            .map(|(&input, &counted)| {
+            .zip(steps)
+            .map(|((&input, &counted), &steps)| {
                 let own = input.file.tensors();
                 let place = |t: &TensorInfo| own.binary_search_by(|o| o.name.cmp(&t.name)).ok();
                 // Inputs of one layout share the list of tensors.
@@ -57,7 +61,8 @@ impl<'a> Cohort<'a> {
                 let is_base = base.is_some_and(|b| input.update.base.as_ref() == Some(&b.hash));
                 let own_base = |o: &Base| input.update.base.as_ref() == Some(&o.hash);
                 let origin = older.iter().position(own_base).filter(|_| !is_base);
-                Member { input, weight: counted, counted, origin, places: Arc::clone(places) }
+                let places = Arc::clone(places);
+                Member { input, weight: counted, counted, steps, origin, places }
             })
             .collect();
         normalize(members.iter_mut().map(|member| &mut member.weight));

@@ -16,11 +16,9 @@ const LEAST_DEVIATION: f64 = 0.5;
 const LEAST_FOR_NORMS: usize = 4;
 
 impl Run<'_> {
-    /// The updates that moved much further than the others, found in a pass of its own.
+    /// The updates that moved much further than the others, found in a pass of its own; or those
+    /// that moved so far that the square is no number, of however few.
     pub(crate) fn far_updates(&self) -> Result<Option<Vec<(PathBuf, Reason)>>, Error> {
-        if self.cohort.base.is_none() {
-            return Ok(None);
-        }
         let order: Vec<usize> =
             (0..self.cohort.tensors.len()).filter(|&i| self.is_reduced(i)).collect();
         let blocks = self.blocks(&order);
@@ -48,7 +46,23 @@ impl Run<'_> {
             },
         )?;
         let norms: Vec<f64> = squares.into_iter().map(f64::sqrt).collect();
-        Ok(self.far_norms(&norms))
+        Ok(self.far_norms(&norms).or_else(|| self.endless(&norms)))
+    }
+
+    /// The updates whose norm is no number, unless all are such.
+    fn endless(&self, norms: &[f64]) -> Option<Vec<(PathBuf, Reason)>> {
+        let (finite, endless): (Vec<usize>, Vec<usize>) =
+            (0..norms.len()).partition(|&i| norms[i].is_finite());
+        let finite: Vec<f64> = finite.into_iter().map(|i| norms[i]).collect();
+        if finite.is_empty() || endless.is_empty() {
+            return None;
+        }
+        let median = median(&finite);
+        let refuse = |i: usize| {
+            let reason = Reason::Norm { norm: norms[i], median, limit: f64::MAX };
+            (self.cohort.members[i].input.update.path.clone(), reason)
+        };
+        Some(endless.into_iter().map(refuse).collect())
     }
 
     /// The updates that moved much further than the others, if there are some.

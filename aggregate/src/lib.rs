@@ -21,6 +21,7 @@ mod server_step;
 mod spelling;
 
 mod admit;
+mod agree;
 mod base;
 mod check;
 mod claims;

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::admit::Candidates;
+use crate::admit::{Admission, Candidates};
 use crate::atomic::check_target;
 use crate::attempt::Attempt;
 use crate::base::Base;
@@ -181,9 +181,8 @@ fn merge(
             }
             other => other?,
         };
-        let tensors = &admission.tensors;
-        let cohort =
-            Cohort::new(tensors, &admission.inputs, &admission.weights, base.as_ref(), &older);
+        let Admission { inputs, weights, steps, tensors, .. } = &admission;
+        let cohort = Cohort::new(tensors, inputs, weights, steps, base.as_ref(), &older);
         let run = Run {
             kept: tensors.iter().map(|t| keep_local.matches(&t.name)).collect(),
             admission: &admission,

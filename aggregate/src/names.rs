@@ -33,7 +33,9 @@ pub(crate) fn rivals(all: &[Named<'_>]) -> Vec<Option<Reason>> {
     let is_copy: Vec<bool> = reasons.iter().map(Option::is_some).collect();
     let mut holders = holders(all, |i| !is_copy[i]);
     let rank = |&i: &usize| (all[i].weight == 0.0, all[i].names.len(), i);
-    holders.values_mut().for_each(|holders| holders.sort_by_key(rank));
+    for holders in holders.values_mut() {
+        holders.sort_by_key(rank);
+    }
     for (i, reason) in reasons.iter_mut().enumerate().filter(|&(i, _)| !is_copy[i]) {
         let own = &all[i];
         let rival = own.names.iter().find_map(|&name| {

@@ -41,7 +41,8 @@ pub struct Rules {
     pub weights: Weights,
     /// The most that an update weighs by its own word, in medians of the claims per node; and
     /// never more than all others together. See [`cap_weights`](crate::cap_weights) and
-    /// [`Update::n_nodes`](crate::Update::n_nodes).
+    /// [`Update::n_nodes`](crate::Update::n_nodes). Local steps count within as many times their
+    /// median, and a share of it as small.
     #[serde(skip_serializing_if = "is_default_limit")]
     pub max_weight: Limit,
     /// Float tensors that keep the base's values, by pattern (`*` stands for anything), as in

@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use crate::{Reason, WeightFile};
+use crate::WeightFile;
+use crate::reject::{Reason, Rejected};
 
 /// Up to this many updates stay open from the checks to the sum; of more, each read opens its file.
 pub const MAX_OPEN_FILES: usize = 128;
@@ -53,7 +54,8 @@ impl Update {
     ///
     /// What was looked at is then what is merged, whatever has its name meanwhile.
     pub fn of_file(file: WeightFile, weight: f64) -> Self {
-        Self { file: Some(file.clone()), ..Self::new(file.path(), weight) }
+        let path = file.path().to_owned();
+        Self { file: Some(file), ..Self::new(path, weight) }
     }
 
     /// An update of unknown origin.
@@ -72,5 +74,10 @@ impl Update {
             loss: None,
             refused: None,
         }
+    }
+
+    /// The same, left out for a reason.
+    pub(crate) fn reject(&self, reason: Reason) -> Rejected {
+        Rejected { path: self.path.clone(), node: self.node.clone(), reason }
     }
 }

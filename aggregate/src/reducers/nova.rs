@@ -11,6 +11,10 @@ const MOST_STEPS: f64 = 1000.0;
 
 /// `base + τ Σ p_i Δ_i/s_i` with `τ = Σ p_i s_i` of the local steps `s_i`.
 ///
+/// Steps are what a node says of itself: they count within [`Rules::max_weight`](crate::Rules) times
+/// their median and the median over as many, and an update that claims more than a thousand medians
+/// is refused.
+///
 /// Wang et al., <https://arxiv.org/abs/2007.07481>.
 #[derive(Debug)]
 pub(crate) struct Nova;
@@ -32,7 +36,7 @@ impl Rule for Nova {
     }
 
     fn plan(&self, basis: &Basis<'_>) -> Result<Plan, Error> {
-        let steps: Vec<f64> = basis.cohort.members.iter().map(|m| m.input.update.steps).collect();
+        let steps: Vec<f64> = basis.cohort.members.iter().map(|m| m.steps).collect();
         if steps.windows(2).all(|pair| pair[0].to_bits() == pair[1].to_bits()) {
             return Ok(Plan::Linear(Linear::mean(basis.cohort.weights())));
         }

@@ -57,7 +57,7 @@ pub enum Command {
     /// Train on a node's own files
     Train(TrainArgs),
     /// Merge weight files into one
-    Aggregate(AggregateArgs),
+    Aggregate(Box<AggregateArgs>),
     /// Measure a model on held-out data
     Eval(EvalArgs),
     /// Write a model's answers for files

@@ -14,25 +14,6 @@ use crate::federation::{Arm, Attack, Attackers, Round, RoundProgress, simulate_a
 use crate::output::{Output, table};
 use crate::training::evaluate;
 
-/// Every reducer.
-const REDUCERS: [&str; 15] = [
-    "mean",
-    "norm-clipped-mean",
-    "median",
-    "trimmed-mean",
-    "krum",
-    "multi-krum",
-    "bulyan",
-    "geometric-median",
-    "centred-clipping",
-    "nova",
-    "buffered",
-    "async",
-    "ties",
-    "dare",
-    "slerp",
-];
-
 /// A rule of the table.
 #[derive(Debug, Clone)]
 struct Rule {
@@ -182,7 +163,7 @@ fn all_rules(n: usize, attackers: usize) -> anyhow::Result<Vec<Rule>> {
     let krum = attackers.min(n.saturating_sub(3) / 2);
     let bulyan = attackers.min(n.saturating_sub(3) / 4);
     let mut rules = Vec::new();
-    for name in REDUCERS {
+    for name in Reducer::NAMES {
         let text = match name {
             "trimmed-mean" => format!("{name}:trim={trim}"),
             "krum" | "multi-krum" => format!("{name}:byzantine={krum}"),
@@ -286,8 +267,9 @@ fn text(report: &Report, attacks: &[&str]) -> String {
     }
     let mut header = vec!["rule"];
     header.extend(attacks);
-    let left_out: String =
-        report.left_out.iter().map(|l| format!("left out: {}: {}\n", l.rule, l.reason)).collect();
+    let left_out =
+        report.left_out.iter().flat_map(|l| ["left out: ", &l.rule, ": ", &l.reason, "\n"]);
+    let left_out: String = left_out.collect();
     format!(
         "accuracy on test rows after {} rounds of {} epochs; {} of {} nodes attack\n\n{}\n\n{left_out}{}/attacks.json has more ({:.0} s)",
         report.rounds,

@@ -138,6 +138,10 @@ fn remove(path: &Path) {
     }
 }
 
+fn refs(args: &[String]) -> Vec<&str> {
+    args.iter().map(String::as_str).collect()
+}
+
 #[test]
 fn no_harm_of_one_node_ends_or_bends_the_round_of_the_others() {
     let folder = four_nodes();
@@ -147,9 +151,6 @@ fn no_harm_of_one_node_ends_or_bends_the_round_of_the_others() {
         let all = [&["aggregate"], files, &end[..], more].concat();
         all.into_iter().map(str::to_owned).collect()
     };
-    fn refs(args: &[String]) -> Vec<&str> {
-        args.iter().map(String::as_str).collect()
-    }
     for Harm { name, make, reason, counting } in HARMS {
         make(at);
         for reduce in ["mean", "median"] {
@@ -275,7 +276,7 @@ fn files_that_are_no_updates_of_nodes_are_merged_strictly() {
         &["--strategy", "ties:density=0.5"],
     ] {
         let args = run(more);
-        let args: Vec<&str> = args.iter().map(String::as_str).collect();
+        let args = refs(&args);
         fails(at, &args, &[BAD, "nothing was merged", "--keep-going"]);
         let report = json(at, &[&args[..], &["--keep-going"]].concat());
         assert_eq!(report["rejected"].as_array().map(Vec::len), Some(1), "{more:?}");
@@ -285,7 +286,46 @@ fn files_that_are_no_updates_of_nodes_are_merged_strictly() {
     json(at, &[&two[..], &["--keep-going"]].concat());
     // A quorum ends a round, and says why.
     let few = run(&["--quorum", "4"]);
-    let few: Vec<&str> = few.iter().map(String::as_str).collect();
+    let few = refs(&few);
     fails(at, &few, &["3 of 4 nodes' updates can be merged, the quorum is 4", BAD, "cut short"]);
     fails(at, &[&few[..few.len() - 1], &["most"]].concat(), &["a number of updates, or half"]);
+}
+
+#[test]
+fn a_single_file_that_says_what_it_weighs_does_not_silence_those_that_do_not() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = folder.path();
+    let save = |name: &str, value: f32| {
+        let tensor = TensorRef { name: "w", shape: &[1], data: TensorData::F32(&[value]) };
+        write_file(at.join(name), &[tensor], &[].into()).expect("written");
+    };
+    let names = ["a.safetensors", "b.safetensors", "c.safetensors"];
+    for (name, value) in names.iter().zip([1.0, 2.0, 3.0]) {
+        save(name, value);
+    }
+    // A merge says what went into it.
+    save("x.safetensors", 6.0);
+    ok(at, &["aggregate", "x.safetensors", "--weights", "1e9", "--out", BAD]);
+    let merge = [&["aggregate"], &names[..], &[BAD, "--out", "y.safetensors"]].concat();
+    let report = json(at, &merge);
+    assert_eq!(report["rejected"].as_array().map(Vec::len), Some(0), "{report}");
+    let file = WeightFile::open(at.join("y.safetensors")).expect("readable");
+    assert_eq!(file.read_f32("w").expect("read"), [3.0]);
+    fails(at, &[&merge[..], &["--strict"]].concat(), &["a.safetensors", "does not say how many"]);
+}
+
+#[test]
+fn without_a_base_the_recipe_of_most_is_handed_on() {
+    let folder = four_nodes();
+    let at = folder.path();
+    let train = ["train", "--init", "global.safetensors", "--data", "data/node_3.csv"];
+    let own = ["--node", "a_node", "--epochs", "3", "--out", BAD];
+    ok(at, &[&train[..], &own[..]].concat());
+    ok(at, &[&["aggregate", BAD], &GOOD[..], &["--out", "x.safetensors"]].concat());
+    let epochs = |name: &str| {
+        let file = WeightFile::open(at.join(name)).expect("readable");
+        let meta: Value = serde_json::from_str(&file.metadata()["edgectl"]).expect("JSON");
+        meta["train"]["epochs"].clone()
+    };
+    assert_eq!((epochs(BAD), epochs("x.safetensors")), (3.into(), 2.into()));
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use aggregate::Rules;
-use edgectl::checkpoint::Checkpoint;
+use edgectl::checkpoint::{Checkpoint, Provenance};
 use edgectl::federation::{Merge, merge};
 use edgectl_fuzz::Campaign;
 
@@ -20,10 +20,13 @@ fn nodes(folder: &Path) -> Vec<PathBuf> {
     let update = |i: u8| {
         let mut update = global.clone();
         update.params.iter_mut().for_each(|value| *value += 0.01 * f32::from(i));
-        let provenance = &mut update.meta.provenance;
-        provenance.node = Some(format!("node_{i}"));
-        provenance.base = Some(hash.clone());
-        (provenance.examples, provenance.local_steps) = (20, 5);
+        update.meta.provenance = Provenance {
+            node: Some(format!("node_{i}")),
+            base: Some(hash.clone()),
+            examples: 20,
+            local_steps: 5,
+            ..Provenance::default()
+        };
         let path = folder.join(format!("{i}.safetensors"));
         update.write(&path).expect("written");
         path
