@@ -12,10 +12,8 @@ use crate::claims::{Claim, bound_steps, cap_weights};
 use crate::input::Input;
 use crate::names::{Named, have_namesakes, rivals};
 use crate::reject::{Reason, Rejected};
+use crate::update::MAX_OPEN_FILES;
 use crate::{Error, TensorInfo, Tolerance, Update};
-
-/// Up to this many updates stay open from the checks to the sum; of more, each read opens its file.
-const MAX_OPEN_FILES: usize = 128;
 
 /// All updates that passed the checks made on one file alone.
 #[derive(Debug)]

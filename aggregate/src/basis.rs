@@ -1,9 +1,5 @@
 //! What a rule makes its plan of: the members, or averages of members at random.
 
-use rand::SeedableRng;
-use rand::seq::SliceRandom;
-use rand_chacha::ChaCha8Rng;
-
 use crate::cohort::Cohort;
 use crate::gram::Gram;
 use crate::plan::{Linear, Plan};
@@ -88,16 +84,24 @@ impl<'a> Basis<'a> {
 pub(crate) struct Buckets {
     /// Members in a group, at least 1.
     pub(crate) size: usize,
+    #[cfg_attr(not(feature = "random"), expect(dead_code, reason = "of the shuffle"))]
     pub(crate) seed: u64,
     /// Whether averages go by the members' weights.
     pub(crate) weighted: bool,
 }
 
 impl Buckets {
-    /// The members of each group, after a shuffle.
+    /// The members of each group, after a shuffle. [`Rules::validate`](crate::Rules::validate)
+    /// refuses groups where there is none to be had.
     fn deal(&self, n: usize) -> Vec<Vec<usize>> {
+        #[cfg_attr(not(feature = "random"), expect(unused_mut, reason = "shuffled"))]
         let mut all: Vec<usize> = (0..n).collect();
-        all.shuffle(&mut ChaCha8Rng::seed_from_u64(self.seed));
+        #[cfg(feature = "random")]
+        {
+            use rand::SeedableRng;
+            use rand::seq::SliceRandom;
+            all.shuffle(&mut rand_chacha::ChaCha8Rng::seed_from_u64(self.seed));
+        }
         all.chunks(self.size).map(<[usize]>::to_vec).collect()
     }
 }

@@ -200,6 +200,14 @@ pub enum Error {
         problem: String,
     },
 
+    /// An option needs a part of this crate that is not built in.
+    #[error("{option} is not built in; build the crate aggregate with its feature {feature:?}")]
+    Feature {
+        /// The option.
+        option: &'static str,
+        /// What to build with.
+        feature: &'static str,
+    },
     /// An option of private merging is out of range.
     #[error("{option} of private merging is {value}, expected {expected}")]
     PrivacyOption {

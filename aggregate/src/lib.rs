@@ -48,8 +48,14 @@ mod sparse;
 mod sphere;
 mod state;
 
+#[cfg(feature = "privacy")]
 mod accountant;
 mod privacy;
+#[cfg(feature = "privacy")]
+mod private_round;
+#[cfg(not(feature = "privacy"))]
+#[path = "no_private_round.rs"]
+mod private_round;
 
 mod atomic;
 mod dtype;
@@ -67,6 +73,7 @@ mod write;
 
 mod error;
 
+#[cfg(feature = "privacy")]
 pub use accountant::{Accountant, adaptive_noise_multiplier, next_clip};
 pub use atomic::atomic_write;
 pub use claims::{Claim, cap_weights};
@@ -87,5 +94,5 @@ pub use server_step::ServerStep;
 pub use sidecar::Sidecar;
 pub use slices::merge_slices;
 pub use tensor::TensorInfo;
-pub use update::Update;
+pub use update::{MAX_OPEN_FILES, Update};
 pub use write::{TensorData, TensorRef, weight_file, write_file};

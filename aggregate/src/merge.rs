@@ -12,7 +12,7 @@ use crate::cohort::Cohort;
 use crate::mover::{Mover, out_of_range};
 use crate::outputs::{Finished, Target};
 use crate::patterns::Patterns;
-use crate::privacy::{PrivacyState, PrivateRound};
+use crate::private_round::{PrivacyState, PrivateRound};
 use crate::reject::Reason;
 use crate::report::Metadata;
 use crate::run::Run;

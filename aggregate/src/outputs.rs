@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::atomic::PendingFile;
 use crate::model_writer::ModelWriter;
-use crate::privacy::PrivacyState;
+use crate::private_round::PrivacyState;
 use crate::sink::Sink;
 use crate::state::StateWriter;
 use crate::summary::About;

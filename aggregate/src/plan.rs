@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::cohort::Cohort;
 use crate::columns::{Rule, Sorter};
 use crate::gram::{Gram, clip_scale};
-use crate::privacy::{Noise, PrivateRound};
+use crate::private_round::{Noise, PrivateRound};
 use crate::sparse::Sparse;
 use crate::sphere::Sphere;
 
@@ -41,6 +41,10 @@ pub(crate) struct Columns {
 }
 
 /// The plan of private merging: the mean of clipped changes, with noise.
+#[cfg_attr(
+    not(feature = "privacy"),
+    expect(unreachable_code, unused_variables, reason = "there are no such rounds")
+)]
 pub(crate) fn private_plan(gram: &Gram, round: &PrivateRound) -> Plan {
     let n = gram.len();
     let scaled = gram.norms().into_iter().map(|norm| clip_scale(round.clip(), norm) / n as f64);

@@ -200,6 +200,9 @@ impl Rules {
                 return Err(Error::Rule { rule, value: 0.0, expected: "at least 1" });
             }
         }
+        if !cfg!(feature = "random") && self.bucket.is_some_and(|size| size > 1) {
+            return Err(Error::Feature { option: "bucket", feature: "random" });
+        }
         Patterns::new(&self.keep_local)?;
         self.check_pairs()
     }

@@ -5,7 +5,7 @@ use crate::blocks::Blocks;
 use crate::cohort::Cohort;
 use crate::dtype::{Kind, kind};
 use crate::mover::Mover;
-use crate::privacy::PrivateRound;
+use crate::private_round::PrivateRound;
 use crate::rules::CONTROL_PREFIX;
 use crate::write::layout_order;
 use crate::{Correction, Options, TensorInfo};

@@ -6,7 +6,7 @@ use optim::{AdagradConfig, AdamConfig, LionConfig, OptimizerConfig, SgdConfig, Y
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
-use crate::spelling::parse_options;
+use crate::spelling::{no_options, parse_options};
 
 /// What becomes of the base model `x` once the reducer has made one model of the updates.
 ///
@@ -41,11 +41,12 @@ use crate::spelling::parse_options;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "name", rename_all = "kebab-case", from = "Spelling")]
+#[serde(tag = "name", rename_all = "kebab-case", deny_unknown_fields)]
 #[non_exhaustive]
 pub enum ServerStep {
     /// The reduced model is the new model.
     #[default]
+    #[serde(deserialize_with = "no_options")]
     Replace,
     /// A step of gradient descent from the base, with `−Δ` as the gradient.
     ///
@@ -53,66 +54,89 @@ pub enum ServerStep {
     /// tensor keeps its digits, and its movement is as precise as an f32.
     Sgd {
         /// Learning rate, above 0; 1 if left out.
+        #[serde(default = "one")]
         lr: f32,
         /// Share of the last movement that is kept, at least 0 and below 1; 0 if left out.
+        #[serde(default)]
         momentum: f32,
         /// Whether to look ahead; needs momentum.
+        #[serde(default)]
         nesterov: bool,
     },
     /// Adagrad; 0.1 and 1e-3 if left out.
     Adagrad {
         /// Learning rate, above 0.
+        #[serde(default = "adagrad_lr")]
         lr: f32,
         /// Added to the root, at least 0: how small a change still counts in full.
+        #[serde(default = "default_tau")]
         tau: f32,
     },
     /// Adam; 0.03, 0.9, 0.99, 1e-3 and no bias correction if left out.
     Adam {
         /// Learning rate, above 0.
+        #[serde(default = "adam_lr")]
         lr: f32,
         /// Decay of the mean of changes, at least 0 and below 1.
+        #[serde(default = "default_beta1")]
         beta1: f64,
         /// Decay of the mean of their squares, at least 0 and below 1.
+        #[serde(default = "default_beta2")]
         beta2: f64,
         /// Added to the root, at least 0.
+        #[serde(default = "default_tau")]
         tau: f32,
         /// Whether the means are divided by `1 − beta^t`; the first step then has length `lr`.
+        #[serde(default)]
         bias_correction: bool,
     },
     /// Yogi; 0.03, 0.9, 0.99 and 1e-3 if left out.
     Yogi {
         /// Learning rate, above 0.
+        #[serde(default = "adam_lr")]
         lr: f32,
         /// Decay of the mean of changes, at least 0 and below 1.
+        #[serde(default = "default_beta1")]
         beta1: f64,
         /// Decay of the mean of their squares, at least 0 and below 1.
+        #[serde(default = "default_beta2")]
         beta2: f64,
         /// Added to the root, at least 0.
+        #[serde(default = "default_tau")]
         tau: f32,
     },
     /// `AdamW`; 0.03, 0.9, 0.99, 1e-3 and a decay of 0.01 if left out.
     #[serde(rename = "adamw")]
     AdamW {
         /// Learning rate, above 0.
+        #[serde(default = "adam_lr")]
         lr: f32,
         /// Decay of the mean of changes, at least 0 and below 1.
+        #[serde(default = "default_beta1")]
         beta1: f64,
         /// Decay of the mean of their squares, at least 0 and below 1.
+        #[serde(default = "default_beta2")]
         beta2: f64,
         /// Added to the root, at least 0.
+        #[serde(default = "default_tau")]
         tau: f32,
         /// Share of each weight that is taken off per step and unit of `lr`, at least 0.
+        #[serde(default = "adamw_decay")]
         weight_decay: f32,
     },
     /// Lion; 0.001, 0.9, 0.99 and no decay if left out.
     Lion {
         /// Learning rate, above 0: how far every weight moves.
+        #[serde(default = "lion_lr")]
         lr: f32,
         /// Share of the momentum in the direction, at least 0 and below 1.
+        #[serde(default = "default_beta1")]
         beta1: f64,
         /// Decay of the momentum, at least 0 and below 1.
+        #[serde(default = "default_beta2")]
         beta2: f64,
         /// Share of each weight that is taken off per step and unit of `lr`, at least 0.
+        #[serde(default)]
         weight_decay: f32,
     },
     /// `FedDyn`'s center; its nodes train with the same `alpha`.
@@ -240,77 +264,6 @@ pub(crate) enum MovementRule {
     },
 }
 
-/// What is read: options may be left out, and unknown keys are refused, which serde does beside a
-/// tag only if the variant has braces.
-#[derive(Deserialize)]
-#[serde(tag = "name", rename_all = "kebab-case", deny_unknown_fields)]
-enum Spelling {
-    Replace {},
-    Sgd {
-        #[serde(default = "one")]
-        lr: f32,
-        #[serde(default)]
-        momentum: f32,
-        #[serde(default)]
-        nesterov: bool,
-    },
-    Adagrad {
-        #[serde(default = "adagrad_lr")]
-        lr: f32,
-        #[serde(default = "default_tau")]
-        tau: f32,
-    },
-    Adam {
-        #[serde(default = "adam_lr")]
-        lr: f32,
-        #[serde(default = "default_beta1")]
-        beta1: f64,
-        #[serde(default = "default_beta2")]
-        beta2: f64,
-        #[serde(default = "default_tau")]
-        tau: f32,
-        #[serde(default)]
-        bias_correction: bool,
-    },
-    Yogi {
-        #[serde(default = "adam_lr")]
-        lr: f32,
-        #[serde(default = "default_beta1")]
-        beta1: f64,
-        #[serde(default = "default_beta2")]
-        beta2: f64,
-        #[serde(default = "default_tau")]
-        tau: f32,
-    },
-    #[serde(rename = "adamw")]
-    AdamW {
-        #[serde(default = "adam_lr")]
-        lr: f32,
-        #[serde(default = "default_beta1")]
-        beta1: f64,
-        #[serde(default = "default_beta2")]
-        beta2: f64,
-        #[serde(default = "default_tau")]
-        tau: f32,
-        #[serde(default = "adamw_decay")]
-        weight_decay: f32,
-    },
-    Lion {
-        #[serde(default = "lion_lr")]
-        lr: f32,
-        #[serde(default = "default_beta1")]
-        beta1: f64,
-        #[serde(default = "default_beta2")]
-        beta2: f64,
-        #[serde(default)]
-        weight_decay: f32,
-    },
-    Dyn {
-        alpha: f32,
-        population: u32,
-    },
-}
-
 fn one() -> f32 {
     1.0
 }
@@ -341,25 +294,4 @@ fn default_tau() -> f32 {
 
 fn adamw_decay() -> f32 {
     0.01
-}
-
-impl From<Spelling> for ServerStep {
-    fn from(spelling: Spelling) -> Self {
-        match spelling {
-            Spelling::Replace {} => Self::Replace,
-            Spelling::Sgd { lr, momentum, nesterov } => Self::Sgd { lr, momentum, nesterov },
-            Spelling::Adagrad { lr, tau } => Self::Adagrad { lr, tau },
-            Spelling::Adam { lr, beta1, beta2, tau, bias_correction } => {
-                Self::Adam { lr, beta1, beta2, tau, bias_correction }
-            }
-            Spelling::Yogi { lr, beta1, beta2, tau } => Self::Yogi { lr, beta1, beta2, tau },
-            Spelling::AdamW { lr, beta1, beta2, tau, weight_decay } => {
-                Self::AdamW { lr, beta1, beta2, tau, weight_decay }
-            }
-            Spelling::Lion { lr, beta1, beta2, weight_decay } => {
-                Self::Lion { lr, beta1, beta2, weight_decay }
-            }
-            Spelling::Dyn { alpha, population } => Self::Dyn { alpha, population },
-        }
-    }
 }

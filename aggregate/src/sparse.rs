@@ -1,8 +1,5 @@
 //! TIES and DARE: merges of changes of which only a part of the entries counts.
 
-use rand::{Rng, SeedableRng};
-use rand_chacha::ChaCha8Rng;
-
 use crate::blocks::Block;
 use crate::magnitudes::magnitude;
 use crate::rows::Element;
@@ -18,6 +15,7 @@ pub(crate) enum Sparse {
         thresholds: Vec<Vec<u32>>,
     },
     /// See [`Dare`](crate::reducers::Dare).
+    #[cfg(feature = "random")]
     Dare { density: f64, scale: f64, seed: u64 },
 }
 
@@ -64,7 +62,9 @@ impl Sparse {
                     *out = if moves { b.into() + scale * sum[k] / total[k] } else { b.into() };
                 }
             }
+            #[cfg(feature = "random")]
             &Self::Dare { density, scale, seed } => {
+                use rand::{Rng, SeedableRng};
                 let total: f64 = members.iter().map(|&(_, weight)| weight).sum();
                 for (out, &b) in out.iter_mut().zip(base) {
                     *out = b.into();
@@ -72,7 +72,7 @@ impl Sparse {
                 // Of 2^32 numbers those below this one keep an entry.
                 let below = (density * f64::from(u32::MAX)).round() as u64;
                 for (&(member, weight), row) in rows {
-                    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+                    let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(seed);
                     rng.set_stream(member as u64);
                     // Of each tensor and member a stretch of its own: 2^36 words for each tensor.
                     rng.set_word_pos(((block.tensor as u128) << 36) + block.start as u128);

@@ -1,6 +1,6 @@
 //! Rules as text: a name, or a name with options.
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 /// Parses `name` or `name:key=value,key=value` as the table it stands for.
 pub(crate) fn parse_options<T: for<'de> Deserialize<'de>>(text: &str) -> Result<T, String> {
@@ -18,4 +18,12 @@ pub(crate) fn parse_options<T: for<'de> Deserialize<'de>>(text: &str) -> Result<
         }
     }
     serde_json::from_value(table.into()).map_err(|e| format!("{text:?}: {e}"))
+}
+
+/// What is read of a rule without options: serde would take any keys beside the tag.
+pub(crate) fn no_options<'de, D: Deserializer<'de>>(deserializer: D) -> Result<(), D::Error> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Nothing {}
+    Nothing::deserialize(deserializer).map(|_| ())
 }

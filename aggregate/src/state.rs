@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::blocks::Block;
 use crate::dtype::{Kind, decode_floats, kind};
-use crate::privacy::PrivacyState;
+use crate::private_round::PrivacyState;
 use crate::reject::Reason;
 use crate::sidecar::{SIDECAR_KEY, Sidecar};
 use crate::sink::Sink;

@@ -5,6 +5,9 @@ use std::path::PathBuf;
 use crate::WeightFile;
 use crate::reject::{Reason, Rejected};
 
+/// Up to this many updates stay open from the checks to the sum; of more, each read opens its file.
+pub const MAX_OPEN_FILES: usize = 128;
+
 /// One node's weight file and what is known about it.
 ///
 /// The caller reads node, base and weight from wherever it keeps them; a file of unknown origin has
@@ -51,7 +54,8 @@ impl Update {
     ///
     /// What was looked at is then what is merged, whatever has its name meanwhile.
     pub fn of_file(file: WeightFile, weight: f64) -> Self {
-        Self { file: Some(file.clone()), ..Self::new(file.path(), weight) }
+        let path = file.path().to_owned();
+        Self { file: Some(file), ..Self::new(path, weight) }
     }
 
     /// An update of unknown origin.

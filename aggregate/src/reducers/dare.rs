@@ -6,6 +6,7 @@ use super::rule::{Needs, Rule};
 use crate::Error;
 use crate::basis::Basis;
 use crate::plan::Plan;
+#[cfg(feature = "random")]
 use crate::sparse::Sparse;
 
 /// `base + scale·Σ p_i Δ_i·mask_i/density`, of masks that keep each entry with probability `density`.
@@ -43,12 +44,20 @@ impl Rule for Dare {
     }
 
     fn check(&self) -> Result<(), Error> {
+        if !cfg!(feature = "random") {
+            return Err(Error::Feature { option: "the reducer dare", feature: "random" });
+        }
         self.share("density", self.density)?;
         self.finite("scale", self.scale)
     }
 
     fn plan(&self, _: &Basis<'_>) -> Result<Plan, Error> {
-        let Self { density, scale, seed } = *self;
-        Ok(Plan::Sparse(Sparse::Dare { density, scale, seed }))
+        #[cfg(not(feature = "random"))]
+        return Err(Error::Feature { option: "the reducer dare", feature: "random" });
+        #[cfg(feature = "random")]
+        {
+            let Self { density, scale, seed } = *self;
+            Ok(Plan::Sparse(Sparse::Dare { density, scale, seed }))
+        }
     }
 }

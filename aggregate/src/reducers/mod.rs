@@ -24,9 +24,9 @@ mod ties;
 
 use std::str::FromStr;
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 
-use crate::spelling::parse_options;
+use crate::spelling::{no_options, parse_options};
 use crate::{Error, Reason, Update};
 
 pub use asynchronous::Async;
@@ -212,14 +212,6 @@ impl FromStr for Reducer {
     fn from_str(text: &str) -> Result<Self, String> {
         parse_options(text)
     }
-}
-
-/// What is read of a rule without options: serde would take any keys beside the tag.
-fn no_options<'de, D: Deserializer<'de>>(deserializer: D) -> Result<(), D::Error> {
-    #[derive(Deserialize)]
-    #[serde(deny_unknown_fields)]
-    struct Nothing {}
-    Nothing::deserialize(deserializer).map(|_| ())
 }
 
 #[cfg(test)]

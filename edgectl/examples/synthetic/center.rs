@@ -1,25 +1,26 @@
-//! The center: weight files in a folder, merged by the library as the command does.
+//! The center: models in memory, merged by the library as the command merges files.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use aggregate::{
     CONTROL_PREFIX, Correction, Limit, Options, Rules, TensorData, TensorRef, WeightFile,
-    nova_steps, write_file,
+    aggregate_in_memory, nova_steps, weight_file,
 };
-use tempfile::TempDir;
 
 use crate::data::DEVICES;
 use crate::federation::{Center, Method, Update};
 use crate::model::PARAMS;
 
-/// A disk in memory, where there is one: a round is a few small files.
-const MEMORY: &str = "/dev/shm";
+/// The names of the global model and of the memory of the server step.
+const GLOBAL: &str = "global";
+const STATE: &str = "state";
 
-/// The files of a federation.
+/// What a center keeps from round to round.
 #[derive(Debug)]
-pub(crate) struct Files {
-    folder: TempDir,
+pub(crate) struct Models {
+    global: WeightFile,
+    state: Option<WeightFile>,
     scaffold: bool,
 }
 
@@ -31,39 +32,22 @@ pub(crate) struct Global {
     pub(crate) control: Vec<f32>,
 }
 
-impl Files {
-    /// A folder with a model of zeros.
+impl Models {
+    /// A model of zeros.
     pub(crate) fn new(center: Center) -> anyhow::Result<Self> {
-        let memory = Path::new(MEMORY);
-        let folder = if memory.is_dir() { TempDir::new_in(memory)? } else { TempDir::new()? };
-        let files = Self { folder, scaffold: center.scaffold };
-        files.write("global", &[0.0; PARAMS], &[0.0; PARAMS])?;
-        Ok(files)
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    fn write(&self, name: &str, model: &[f32], control: &[f32]) -> anyhow::Result<PathBuf> {
-        let path = self.path(name);
-        let control_name = format!("{CONTROL_PREFIX}w");
-        let tensor =
-            |name, values| TensorRef { name, shape: &[PARAMS], data: TensorData::F32(values) };
-        let both = [tensor("w", model), tensor(&control_name, control)];
-        write_file(&path, &both[..=usize::from(self.scaffold)], &BTreeMap::new())?;
-        Ok(path)
+        let scaffold = center.scaffold;
+        let global = model(GLOBAL, &[0.0; PARAMS], &[0.0; PARAMS], scaffold)?;
+        Ok(Self { global, state: None, scaffold })
     }
 
     /// The current global model.
     pub(crate) fn global(&self) -> anyhow::Result<Global> {
-        let file = WeightFile::open(self.path("global"))?;
         let control = if self.scaffold {
-            file.read_f32(&format!("{CONTROL_PREFIX}w"))?
+            self.global.read_f32(&format!("{CONTROL_PREFIX}w"))?
         } else {
             vec![0.0; PARAMS]
         };
-        Ok(Global { model: file.read_f32("w")?, control })
+        Ok(Global { model: self.global.read_f32("w")?, control })
     }
 
     /// Merges a round's updates into the next global model.
@@ -77,11 +61,12 @@ impl Files {
             .iter()
             .enumerate()
             .map(|(i, update)| {
-                let path = self.write(&format!("node-{i}"), &update.model, &update.control)?;
+                let name = format!("node-{i}");
+                let file = model(&name, &update.model, &update.control, self.scaffold)?;
                 // SCAFFOLD's mean is one of equal weights.
                 let weight = if self.scaffold { 1.0 } else { update.n_samples as f64 };
                 let steps = nova_steps(update.steps, 0.0, 0.0);
-                Ok(aggregate::Update { steps, ..aggregate::Update::new(path, weight) })
+                Ok(aggregate::Update { steps, ..aggregate::Update::of_file(file, weight) })
             })
             .collect::<anyhow::Result<Vec<_>>>()?;
         let rules = Rules {
@@ -98,13 +83,29 @@ impl Files {
         };
         let options = Options {
             rules,
-            base: Some(self.path("global")),
+            base: Some(PathBuf::from(GLOBAL)),
+            open: std::iter::once(self.global.clone()).chain(self.state.take()).collect(),
             bucket_seed: round,
-            state_in: Some(self.path("state")),
-            state_out: Some(self.path("state")),
+            state_in: Some(PathBuf::from(STATE)),
+            state_out: Some(PathBuf::from(STATE)),
             ..Options::default()
         };
-        aggregate::aggregate(&merged, &options, &self.path("global"), &|_| Ok(BTreeMap::new()))?;
+        let out = Path::new(GLOBAL);
+        let result = aggregate_in_memory(&merged, &options, out, &|_| Ok(BTreeMap::new()))?;
+        (self.global, self.state) = (result.model, result.state);
         Ok(())
     }
+}
+
+/// A model with its control variate, if there is one.
+fn model(
+    name: &str,
+    model: &[f32],
+    control: &[f32],
+    scaffold: bool,
+) -> Result<WeightFile, aggregate::Error> {
+    let control_name = format!("{CONTROL_PREFIX}w");
+    let tensor = |name, values| TensorRef { name, shape: &[PARAMS], data: TensorData::F32(values) };
+    let both = [tensor("w", model), tensor(&control_name, control)];
+    weight_file(name, &both[..=usize::from(scaffold)], &BTreeMap::new())
 }

@@ -6,7 +6,7 @@ use optim::{Optimizer, SgdConfig, control_variate, control_variate_update, proxi
 use rand::RngExt;
 use rand::seq::SliceRandom;
 
-use crate::center::{Files, Global};
+use crate::center::{Global, Models};
 use crate::data::{DEVICES, Device, Samples, stream};
 use crate::model::{CLASSES, PARAMS, correct, gradient};
 
@@ -94,12 +94,12 @@ pub(crate) fn accuracy(
     seed: u64,
     n_rounds: u64,
 ) -> anyhow::Result<f64> {
-    let mut files = Files::new(method.center)?;
+    let mut models = Models::new(method.center)?;
     let mut controls = vec![vec![0.0; PARAMS]; DEVICES];
     let mut sum = 0.0;
     let measured = MEASURED.min(n_rounds);
     for round in 1..=n_rounds {
-        let Global { model, control } = files.global()?;
+        let Global { model, control } = models.global()?;
         let attackers = method.attack.map_or(0, |_| ATTACKERS);
         let chosen = work(method.stragglers, seed, round);
         let n_honest = chosen.len() - attackers;
@@ -138,9 +138,9 @@ pub(crate) fn accuracy(
                 update.model = attack.forge(&model, &update.model, &honest, seed);
             }
         }
-        files.merge(method, &updates, round)?;
+        models.merge(method, &updates, round)?;
         if round > n_rounds - measured {
-            sum += pooled_accuracy(&files.global()?.model, devices);
+            sum += pooled_accuracy(&models.global()?.model, devices);
         }
     }
     Ok(sum / measured as f64)

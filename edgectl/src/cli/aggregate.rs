@@ -35,7 +35,7 @@ pub struct AggregateArgs {
     /// A published pair of reducer and server step, with options as fedadam:lr=0.1 [default: fedavg]
     ///
     /// fedavg, weighted, sgd, fedsgd, fedavgm, fedadagrad, fedadam, fedyogi, fedadamw, fedlion,
-    /// fednova, fedbuff, fedasync, scaffold, feddyn, median, trimmed-mean, krum, multi-krum, bulyan,
+    /// fednova, q-fedavg, fedbuff, fedasync, scaffold, feddyn, median, trimmed-mean, krum, multi-krum, bulyan,
     /// geometric-median, centred-clipping, norm-clipped-mean, linear, ties, dare, slerp; or job for
     /// what the federation section of the job says that made the base
     #[arg(long, value_name = "NAME[:KEY=VALUE,…]")]
@@ -44,7 +44,7 @@ pub struct AggregateArgs {
     ///
     /// `mean, norm-clipped-mean[:max_norm=X], median, trimmed-mean[:trim=0.2], krum[:byzantine=F],
     /// multi-krum[:byzantine=F,keep=N], bulyan[:byzantine=F], geometric-median[:steps=N,smoothing=X],
-    /// centred-clipping[:radius=X,steps=5], nova, buffered[:exponent=0.5],
+    /// centred-clipping[:radius=X,steps=5], nova, q-fedavg[:q=1,lr=0.1], buffered[:exponent=0.5],
     /// async[:alpha=0.6,exponent=0.5], ties[:density=0.2,scale=1], dare[:density=0.5,scale=1,seed=0],
     /// slerp[:t=0.5]`
     #[arg(long, value_name = "NAME[:KEY=VALUE,…]", value_parser = Reducer::from_str)]

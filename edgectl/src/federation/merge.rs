@@ -62,11 +62,7 @@ pub struct Refused {
     pub reason: String,
 }
 
-/// Up to this many updates stay open from the first look to the sum; a process may hold a thousand
-/// or fewer.
-const MAX_OPEN_FILES: usize = 128;
-
-/// `OUT.server`: what the center remembers, beside the model that it belongs to.
+/// `OUT.server`: the server optimizer's state, beside the model that it belongs to.
 fn server_state_path(model: &Path) -> PathBuf {
     Sidecar::new("server", 1).path(model)
 }
@@ -78,7 +74,7 @@ fn server_state_path(model: &Path) -> PathBuf {
 /// fewer are left than the quorum, weights make no sense, or a file cannot be read or written by a
 /// fault of this machine; the output is then unchanged.
 pub fn merge(paths: &[PathBuf], options: &Merge<'_>) -> anyhow::Result<Merged> {
-    let keep_open = paths.len() <= MAX_OPEN_FILES;
+    let keep_open = paths.len() <= aggregate::MAX_OPEN_FILES;
     let open = |path: &PathBuf| UpdateFile::open(path, keep_open);
     let mut files = paths.iter().map(open).collect::<anyhow::Result<Vec<_>>>()?;
     let base_file = options.base.map(WeightFile::open).transpose()?;
@@ -102,6 +98,7 @@ pub fn merge(paths: &[PathBuf], options: &Merge<'_>) -> anyhow::Result<Merged> {
     let meta = MergedMeta::new(&files, base_file.as_ref(), base_meta.as_ref(), rules.max_weight)?;
     let mut passed = options.options.clone();
     passed.base = options.base.map(Path::to_owned);
+    passed.open.extend(base_file.clone());
     passed.state_in = options.base.map(server_state_path);
     passed.state_out = Some(server_state_path(options.out));
     if options.bucket_by_round {

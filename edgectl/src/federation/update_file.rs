@@ -15,8 +15,7 @@ use crate::job::LearningRate;
 #[derive(Debug)]
 pub(super) struct UpdateFile {
     pub(super) path: PathBuf,
-    /// The file, if it stays open: what was looked at is then what is merged, whatever becomes of
-    /// the path.
+    /// The file that was looked at, which is the one to merge.
     file: Option<WeightFile>,
     pub(super) weight: f64,
     /// Whether the weight is what the file says of itself.
@@ -38,8 +37,8 @@ pub(super) enum Origin {
 }
 
 impl UpdateFile {
-    /// Opens a file that is there, and keeps it open if asked to; what is wrong with it is kept as
-    /// the reason to leave it out.
+    /// Opens a file that is there; what is wrong with it is kept as the reason to leave it out. One
+    /// that is not kept open is known again when it is read.
     ///
     /// # Errors
     /// If there is no such file, or this machine cannot read it.
@@ -47,19 +46,29 @@ impl UpdateFile {
         // A link that leads nowhere is a fault of whoever made it, a wrong path the operator's.
         fs::symlink_metadata(path)
             .with_context(|| format!("{}: there is no such update file", path.display()))?;
-        let (file, found) = match WeightFile::open(path) {
-            Err(error) => (None, Err(Reason::try_from(error)?)),
-            Ok(file) => {
-                let found = origin(&file);
-                (Some(file).filter(|_| keep_open), found)
+        let path = path.to_owned();
+        let mut file = match WeightFile::open(&path) {
+            Ok(file) => file,
+            Err(error) => {
+                let (origin, refused) = (Origin::Unknown, Some(Reason::try_from(error)?));
+                return Ok(Self {
+                    path,
+                    file: None,
+                    weight: 1.0,
+                    is_claim: false,
+                    origin,
+                    refused,
+                });
             }
         };
-        let (origin, refused) = match found {
+        let (origin, refused) = match origin(&file) {
             Ok(origin) => (origin, None),
             Err(reason) => (Origin::Unknown, Some(reason)),
         };
-        let path = path.to_owned();
-        Ok(Self { path, file, weight: 1.0, is_claim: false, origin, refused })
+        if !keep_open {
+            file.close();
+        }
+        Ok(Self { path, file: Some(file), weight: 1.0, is_claim: false, origin, refused })
     }
 
     pub(super) fn meta(&self) -> Option<&Meta> {
