@@ -4,6 +4,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use aggregate::Reducer;
+use edgectl::diverged::Diverged;
 use edgectl::federation::Attack;
 use edgectl::output::table;
 use rayon::prelude::*;
@@ -71,7 +72,8 @@ fn rows(column: Column, n_seeds: u64, n_rounds: u64) -> anyhow::Result<Vec<Vec<S
                     .collect();
                 row.push(match all {
                     Ok(all) => format!("{:.3}", all.iter().sum::<f64>() / all.len() as f64),
-                    Err(_) => "lost".to_owned(),
+                    Err(error) if Diverged::is_cause_of(&error) => "lost".to_owned(),
+                    Err(error) => return Err(error),
                 });
             }
             Ok(row)
