@@ -81,6 +81,7 @@ pub use error::Error;
 pub use limit::Limit;
 pub use merge::{Merged, aggregate, aggregate_in_memory};
 pub use options::Options;
+pub use patterns::Patterns;
 pub use privacy::{AdaptiveClip, Privacy, PrivacyReport};
 pub use problem::FormatProblem;
 pub use quorum::Quorum;

@@ -1,28 +1,41 @@
 //! Names of tensors by pattern.
 
-use glob::Pattern;
+use optim::Pattern;
 
 use crate::Error;
 
 /// Patterns in which `*` stands for anything, `?` for one character and `[ab]` for one of several.
 #[derive(Debug, Default)]
-pub(crate) struct Patterns(Vec<Pattern>);
+pub struct Patterns(Vec<Pattern>);
 
 impl Patterns {
-    pub(crate) fn new(patterns: &[String]) -> Result<Self, Error> {
+    /// Patterns from their texts.
+    ///
+    /// # Errors
+    /// [`Error::Pattern`] if one is malformed.
+    pub fn new(patterns: &[String]) -> Result<Self, Error> {
         let one = |pattern: &String| {
-            Pattern::new(pattern)
-                .map_err(|e| Error::Pattern { pattern: pattern.clone(), problem: e.msg.to_owned() })
+            Pattern::new(pattern).map_err(|error| {
+                let problem = match error {
+                    optim::Error::Pattern { problem, .. } => problem.to_owned(),
+                    other => other.to_string(),
+                };
+                Error::Pattern { pattern: pattern.clone(), problem }
+            })
         };
         patterns.iter().map(one).collect::<Result<_, _>>().map(Self)
     }
 
-    pub(crate) fn matches(&self, name: &str) -> bool {
+    /// Whether one of them matches the whole name.
+    pub fn matches(&self, name: &str) -> bool {
         self.0.iter().any(|pattern| pattern.matches(name))
     }
 
     /// Fails if a pattern matches none of the names: a slip of the pen would go unnoticed.
-    pub(crate) fn check_all_match<'a>(
+    ///
+    /// # Errors
+    /// [`Error::Pattern`] with the first one that matches none.
+    pub fn check_all_match<'a>(
         &self,
         names: &(impl Iterator<Item = &'a str> + Clone),
     ) -> Result<(), Error> {

@@ -75,6 +75,7 @@ pub use lanes::Lanes;
 pub use lion::{Lion, LionConfig};
 pub use nadam::{NAdam, NAdamConfig};
 pub use optimizer::Optimizer;
+pub use pattern::Pattern;
 pub use plateau::{Plateau, PlateauConfig};
 pub use private::{PrivateConfig, PrivateSum};
 pub use pulp::Simd;

@@ -2,10 +2,9 @@
 
 use std::path::Path;
 
-use aggregate::{CONTROL_PREFIX, TensorData, TensorRef, WeightFile, hash_file};
+use aggregate::{CONTROL_PREFIX, Patterns, TensorData, TensorRef, WeightFile, hash_file};
 use anyhow::{Context, anyhow, bail, ensure};
 use attn_core::Encoder;
-use glob::Pattern;
 use optim::ParamGroups;
 
 use super::meta::Meta;
@@ -119,16 +118,11 @@ impl Checkpoint {
 
     /// Whether each tensor matches one of the patterns, each of which must match some.
     pub(crate) fn kept_local(&self, patterns: &[String]) -> anyhow::Result<Vec<bool>> {
-        let patterns = patterns
-            .iter()
-            .map(|p| Pattern::new(p).with_context(|| format!("[federation] keep_local {p:?}")))
-            .collect::<anyhow::Result<Vec<_>>>()?;
         let tensors = self.encoder.layout().tensors();
-        if let Some(pattern) = patterns.iter().find(|p| !tensors.iter().any(|t| p.matches(&t.name)))
-        {
-            bail!("[federation] keep_local {:?} matches no parameter", pattern.as_str());
-        }
-        Ok(tensors.iter().map(|t| patterns.iter().any(|p| p.matches(&t.name))).collect())
+        let names = tensors.iter().map(|tensor| tensor.name.as_str());
+        let patterns = Patterns::new(patterns).context("[federation] keep_local")?;
+        patterns.check_all_match(&names).context("[federation] keep_local")?;
+        Ok(tensors.iter().map(|tensor| patterns.matches(&tensor.name)).collect())
     }
 
     /// The same weights with another checked run.

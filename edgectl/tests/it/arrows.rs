@@ -17,7 +17,6 @@ const ALLOWED: [(&str, &[&str]); 4] = [
             "bytemuck",
             "faer",
             "getrandom",
-            "glob",
             "half",
             "optim",
             "pulp",

@@ -3,12 +3,15 @@
 use crate::Error;
 
 /// A name.
-#[derive(Debug)]
-pub(crate) struct Pattern(String);
+#[derive(Debug, Clone)]
+pub struct Pattern(String);
 
 impl Pattern {
-    /// Fails if the text is a pattern: what means many names elsewhere must not mean none here.
-    pub(crate) fn new(text: &str) -> Result<Self, Error> {
+    /// A name. What means many names elsewhere must not mean none here.
+    ///
+    /// # Errors
+    /// [`Error::Pattern`] if the text is a pattern.
+    pub fn new(text: &str) -> Result<Self, Error> {
         if text.contains(['*', '?', '[']) {
             let problem = "only exact names are known; build optim with its feature `glob`";
             return Err(Error::Pattern { pattern: text.to_owned(), problem });
@@ -16,11 +19,13 @@ impl Pattern {
         Ok(Self(text.to_owned()))
     }
 
-    pub(crate) fn matches(&self, name: &str) -> bool {
+    /// Whether it is this name.
+    pub fn matches(&self, name: &str) -> bool {
         self.0 == name
     }
 
-    pub(crate) fn as_str(&self) -> &str {
+    /// The name.
+    pub fn as_str(&self) -> &str {
         &self.0
     }
 }

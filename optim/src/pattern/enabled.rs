@@ -3,22 +3,27 @@
 use crate::Error;
 
 /// A pattern for names: `*` is any run of characters, `?` any one, `[ab]` a or b.
-#[derive(Debug)]
-pub(crate) struct Pattern(glob::Pattern);
+#[derive(Debug, Clone)]
+pub struct Pattern(glob::Pattern);
 
 impl Pattern {
-    /// Fails if the pattern is malformed.
-    pub(crate) fn new(text: &str) -> Result<Self, Error> {
+    /// A pattern from its text.
+    ///
+    /// # Errors
+    /// [`Error::Pattern`] if it is malformed.
+    pub fn new(text: &str) -> Result<Self, Error> {
         glob::Pattern::new(text)
             .map(Self)
             .map_err(|error| Error::Pattern { pattern: text.to_owned(), problem: error.msg })
     }
 
-    pub(crate) fn matches(&self, name: &str) -> bool {
+    /// Whether a whole name matches.
+    pub fn matches(&self, name: &str) -> bool {
         self.0.matches(name)
     }
 
-    pub(crate) fn as_str(&self) -> &str {
+    /// The text it was made of.
+    pub fn as_str(&self) -> &str {
         self.0.as_str()
     }
 }

@@ -6,6 +6,6 @@ mod disabled;
 mod enabled;
 
 #[cfg(not(feature = "glob"))]
-pub(crate) use disabled::Pattern;
+pub use disabled::Pattern;
 #[cfg(feature = "glob")]
-pub(crate) use enabled::Pattern;
+pub use enabled::Pattern;
