@@ -94,6 +94,7 @@ pub use safetensors::Dtype;
 pub use server_step::ServerStep;
 pub use sidecar::Sidecar;
 pub use slices::merge_slices;
+pub use state::SERVER_STATE;
 pub use tensor::TensorInfo;
 pub use update::{MAX_OPEN_FILES, Update};
 pub use write::{TensorData, TensorRef, weight_file, write_file};

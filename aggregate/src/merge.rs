@@ -17,7 +17,7 @@ use crate::reject::Reason;
 use crate::report::Metadata;
 use crate::run::Run;
 use crate::shards::is_index;
-use crate::state::{SERVER, SavedState};
+use crate::state::{SERVER_STATE, SavedState};
 use crate::{Error, Options, Report, Update, WeightFile};
 
 /// Merges weight files into one.
@@ -245,7 +245,7 @@ fn check_options(options: &Options, out: &Path, in_memory: bool) -> Result<Optio
     rules.validate()?;
     let state_out = match (&options.state_out, rules.needs_state()) {
         (_, None) => None,
-        (None, Some(_)) if in_memory => Some(SERVER.path(out)),
+        (None, Some(_)) if in_memory => Some(SERVER_STATE.path(out)),
         (None, Some(server_step)) => return Err(Error::StateNeeded { server_step }),
         (Some(path), Some(_)) if path == out => {
             return Err(Error::StateIsModel { path: path.to_owned() });

@@ -149,6 +149,10 @@ pub enum ServerStep {
 }
 
 impl ServerStep {
+    /// The names of all steps.
+    pub const NAMES: [&'static str; 8] =
+        ["replace", "sgd", "adagrad", "adam", "yogi", "adamw", "lion", "dyn"];
+
     /// The name as spelled in a configuration.
     pub fn name(&self) -> &'static str {
         match self {

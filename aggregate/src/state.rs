@@ -16,7 +16,7 @@ use crate::tensor_writer::TensorWriter;
 use crate::{Dtype, Error, ServerStep, TensorInfo, WeightFile};
 
 /// The memory of a center, `X.server` beside the model `X`.
-pub(crate) const SERVER: Sidecar = Sidecar::new("server", 1);
+pub const SERVER_STATE: Sidecar = Sidecar::new("server", 1);
 
 /// The metadata key of states that were written before there were sidecars.
 const EARLIER_KEY: &str = "aggregate";
@@ -75,7 +75,7 @@ impl SavedState {
         let note: Note = match file.metadata().get(EARLIER_KEY) {
             Some(json) if !file.metadata().contains_key(SIDECAR_KEY) => serde_json::from_str(json)
                 .map_err(|e| error(format!("its metadata key {EARLIER_KEY:?}: {e}")))?,
-            _ => SERVER.note(&file)?,
+            _ => SERVER_STATE.note(&file)?,
         };
         let expected = server_step.name();
         if note.optimizer != expected {
@@ -164,7 +164,7 @@ impl StateWriter {
             let spec = |slot| (slot_name(tensor, slot), Dtype::F32, tensor.shape.clone());
             specs.extend(slots.iter().map(|slot| spec(slot)));
         }
-        let metadata = SERVER.metadata(sink.path(), &note)?;
+        let metadata = SERVER_STATE.metadata(sink.path(), &note)?;
         let writer = TensorWriter::new(sink, specs, &metadata, 0)?;
         Ok(Self { writer, note, places })
     }
@@ -182,7 +182,7 @@ impl StateWriter {
     /// Ends the state of the model with that hash: synced, but not yet under its name.
     pub(crate) fn finish(self, path: &Path, model_hash: String) -> Result<Sink, Error> {
         let note = Note { model: model_hash, ..self.note };
-        let (_, file) = self.writer.finish(&SERVER.metadata(path, &note)?)?;
+        let (_, file) = self.writer.finish(&SERVER_STATE.metadata(path, &note)?)?;
         Ok(file)
     }
 }

@@ -40,7 +40,7 @@ impl Rule for Dare {
     }
 
     fn needs(&self) -> Needs {
-        Needs { weights: true, base: true, ..Needs::default() }
+        Needs { weights: true, base: true, offline: true, ..Needs::default() }
     }
 
     fn check(&self) -> Result<(), Error> {

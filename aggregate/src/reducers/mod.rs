@@ -200,6 +200,17 @@ impl Reducer {
         self.needs().base
     }
 
+    /// Whether updates must state how good the model was that they started from
+    /// ([`Update::loss`](crate::Update::loss)).
+    pub fn needs_losses(&self) -> bool {
+        self.needs().losses
+    }
+
+    /// Whether the rule is for models that somebody chose, and not for a round of nodes' updates.
+    pub fn is_offline(&self) -> bool {
+        self.needs().offline
+    }
+
     /// What the rule has against what each of the updates says of itself, beside the others.
     pub(crate) fn doubts(&self, updates: &[&Update]) -> Vec<Option<Reason>> {
         self.rule().doubts(updates)

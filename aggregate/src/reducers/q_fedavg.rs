@@ -46,7 +46,7 @@ impl Rule for QFedAvg {
     }
 
     fn needs(&self) -> Needs {
-        Needs { base: true, products: true, ..Needs::default() }
+        Needs { base: true, products: true, losses: true, ..Needs::default() }
     }
 
     fn check(&self) -> Result<(), Error> {

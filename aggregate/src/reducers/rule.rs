@@ -92,6 +92,10 @@ pub(crate) struct Needs {
     pub(crate) own_bases: bool,
     /// Updates may have started from any model.
     pub(crate) any_base: bool,
+    /// Updates must state the loss of the model that they started from.
+    pub(crate) losses: bool,
+    /// It merges models that somebody chose, not what nodes send in a round.
+    pub(crate) offline: bool,
 }
 
 impl Needs {
@@ -103,5 +107,7 @@ impl Needs {
         buckets: true,
         own_bases: false,
         any_base: false,
+        losses: false,
+        offline: false,
     };
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::rule::Rule;
+use super::rule::{Needs, Rule};
 use crate::Error;
 use crate::basis::Basis;
 use crate::plan::Plan;
@@ -27,6 +27,10 @@ impl Default for Slerp {
 impl Rule for Slerp {
     fn name(&self) -> &'static str {
         "slerp"
+    }
+
+    fn needs(&self) -> Needs {
+        Needs { offline: true, ..Needs::default() }
     }
 
     fn check(&self) -> Result<(), Error> {

@@ -34,7 +34,7 @@ impl Rule for Ties {
     }
 
     fn needs(&self) -> Needs {
-        Needs { weights: true, base: true, ..Needs::default() }
+        Needs { weights: true, base: true, offline: true, ..Needs::default() }
     }
 
     fn check(&self) -> Result<(), Error> {

@@ -193,7 +193,7 @@ fn ten_rounds_of_every_server_step() {
     let deltas = golden.numbers("server/deltas");
     let (beta1, beta2, tau) = (0.9, 0.99, 1e-3);
     let bias_correction = true;
-    for (case, step) in [
+    let cases = [
         ("sgd", ServerStep::Sgd { lr: 0.7, momentum: 0.9, nesterov: false }),
         ("sgd-nesterov", ServerStep::Sgd { lr: 0.7, momentum: 0.9, nesterov: true }),
         ("adagrad", ServerStep::Adagrad { lr: 0.1, tau }),
@@ -206,7 +206,11 @@ fn ten_rounds_of_every_server_step() {
         ),
         ("lion", ServerStep::Lion { lr: 0.01, beta1, beta2, weight_decay: 0.1 }),
         ("feddyn", ServerStep::Dyn { alpha: 0.1, population: 5 }),
-    ] {
+    ];
+    for name in ServerStep::NAMES.iter().filter(|name| **name != "replace") {
+        assert!(cases.iter().any(|(_, step)| step.name() == *name), "{name} has no numbers");
+    }
+    for (case, step) in cases {
         let folder = Folder::new();
         let n = start.len();
         // In f64, so that the update is the model plus the change, to the bit or nearly so.

@@ -34,10 +34,11 @@ pub struct AggregateArgs {
     pub base: Option<PathBuf>,
     /// A published pair of reducer and server step, with options as fedadam:lr=0.1 [default: fedavg]
     ///
-    /// fedavg, weighted, sgd, fedsgd, fedavgm, fedadagrad, fedadam, fedyogi, fedadamw, fedlion,
-    /// fednova, q-fedavg, fedbuff, fedasync, scaffold, feddyn, median, trimmed-mean, krum, multi-krum, bulyan,
-    /// geometric-median, centred-clipping, norm-clipped-mean, linear, ties, dare, slerp; or job for
-    /// what the federation section of the job says that made the base
+    /// fedavg, fedavgm, fedsgd, fedadagrad, fedadam, fedyogi, fedadamw, fedlion, fednova, q-fedavg,
+    /// fedbuff, fedasync, scaffold, feddyn, median, trimmed-mean, krum, multi-krum, bulyan,
+    /// geometric-median, centred-clipping, norm-clipped-mean, ties, dare, slerp; weighted, linear, sgd,
+    /// fedmedian and rfa are other names for some; or job for what the federation section of the job
+    /// says that made the base
     #[arg(long, value_name = "NAME[:KEY=VALUE,…]")]
     pub strategy: Option<String>,
     /// How updates become one, whatever the strategy says

@@ -21,37 +21,73 @@ fn put<T: Clone>(option: &mut T, flag: Option<&T>) {
     }
 }
 
+// Each takes its arguments apart, so that a new flag does not compile until it is used or passed over.
+
 impl Overrides for InitArgs {
     fn apply(&self, job: &mut Job) {
-        put(&mut job.train.seed, self.seed.as_ref());
+        let Self { config: _, data: _, out: _, seed } = self;
+        put(&mut job.train.seed, seed.as_ref());
     }
 }
 
 impl Overrides for TrainArgs {
     fn apply(&self, job: &mut Job) {
+        let Self {
+            data: _,
+            preprocessed: _,
+            out: _,
+            init: _,
+            config: _,
+            node: _,
+            epochs,
+            batch,
+            lr,
+            optimizer,
+            trainable,
+            seed,
+            time_budget: _,
+            resume: _,
+            stop_after_steps: _,
+        } = self;
         let train = &mut job.train;
-        put(&mut train.epochs, self.epochs.as_ref());
-        put(&mut train.batch, self.batch.as_ref());
-        put(&mut train.lr, self.lr.as_ref());
-        put(&mut train.trainable, self.trainable.as_ref());
-        put(&mut train.seed, self.seed.as_ref());
+        put(&mut train.epochs, epochs.as_ref());
+        put(&mut train.batch, batch.as_ref());
+        put(&mut train.lr, lr.as_ref());
+        put(&mut train.trainable, trainable.as_ref());
+        put(&mut train.seed, seed.as_ref());
         // Options in the job are those of the optimizer it names.
-        let named = self.optimizer.filter(|o| o.name() != train.optimizer.name());
+        let named = optimizer.filter(|o| o.name() != train.optimizer.name());
         put(&mut train.optimizer, named.as_ref());
     }
 }
 
 impl Overrides for SimulateArgs {
     fn apply(&self, job: &mut Job) {
-        put(&mut job.train.seed, self.seed.as_ref());
-        put(&mut job.train.epochs, self.epochs.as_ref());
-        put(&mut job.federation.rounds, self.rounds.as_ref());
-        put(&mut job.federation.holdout, self.holdout.as_ref());
+        let Self {
+            config: _,
+            data: _,
+            out: _,
+            centralised: _,
+            holdout,
+            rounds,
+            reduce,
+            server,
+            bucket,
+            max_deviation,
+            attack: _,
+            attackers: _,
+            epochs,
+            seed,
+        } = self;
+        put(&mut job.train.seed, seed.as_ref());
+        put(&mut job.train.epochs, epochs.as_ref());
+        put(&mut job.federation.rounds, rounds.as_ref());
+        put(&mut job.federation.holdout, holdout.as_ref());
         let rules = &mut job.federation.rules;
-        put(&mut rules.reduce, self.reduce.as_ref());
-        put(&mut rules.server, self.server.as_ref());
-        put(&mut rules.max_deviation, self.max_deviation.as_ref());
-        rules.bucket = self.bucket.or(rules.bucket);
+        put(&mut rules.reduce, reduce.as_ref());
+        put(&mut rules.server, server.as_ref());
+        put(&mut rules.max_deviation, max_deviation.as_ref());
+        rules.bucket = bucket.or(rules.bucket);
     }
 }
 

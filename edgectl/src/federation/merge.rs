@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use aggregate::{
-    Options, Reason, Report, Rules, Sidecar, Summary, Tolerance, Update, WeightFile, Weights,
+    Options, Reason, Report, Rules, SERVER_STATE, Summary, Tolerance, Update, WeightFile, Weights,
 };
 use anyhow::{Context, ensure};
 use serde::Serialize;
@@ -64,7 +64,7 @@ pub struct Refused {
 
 /// `OUT.server`: the server optimizer's state, beside the model that it belongs to.
 fn server_state_path(model: &Path) -> PathBuf {
-    Sidecar::new("server", 1).path(model)
+    SERVER_STATE.path(model)
 }
 
 /// Merges update files.

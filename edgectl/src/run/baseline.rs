@@ -35,10 +35,10 @@ impl Run {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Map, Value, json};
+    use serde_json::{Value, json};
 
     use super::*;
-    use crate::job::Job;
+    use crate::job::{Job, TrainConfig};
 
     /// A value of every option that is not its default, with what it needs to be valid.
     fn options() -> Vec<(&'static str, &'static str, Value, Value)> {
@@ -121,23 +121,58 @@ mod tests {
         }
     }
 
+    /// The options of `[train]`: one that is new does not compile until it stands here.
+    fn keys_of_train() -> [&'static str; 18] {
+        let TrainConfig {
+            epochs: _,
+            batch: _,
+            accumulate: _,
+            lr: _,
+            optimizer: _,
+            schedule: _,
+            clip_norm: _,
+            clip_value: _,
+            proximal: _,
+            trainable: _,
+            groups: _,
+            private: _,
+            label_smoothing: _,
+            class_weights: _,
+            validation: _,
+            patience: _,
+            augment: _,
+            seed: _,
+        } = TrainConfig::default();
+        [
+            "epochs",
+            "batch",
+            "accumulate",
+            "lr",
+            "optimizer",
+            "schedule",
+            "clip_norm",
+            "clip_value",
+            "proximal",
+            "trainable",
+            "groups",
+            "private",
+            "label_smoothing",
+            "class_weights",
+            "validation",
+            "patience",
+            "augment",
+            "seed",
+        ]
+    }
+
     #[test]
     fn the_table_has_every_option() {
         let listed: Vec<_> = options().into_iter().map(|(s, k, ..)| format!("{s}.{k}")).collect();
-        // Serialized with nothing left out as its default.
-        let full = options().into_iter().filter(|(_, key, ..)| *key != "private");
-        let mut job = Map::new();
-        for (section, key, value, _) in full {
-            let table = job.entry(section).or_insert_with(|| json!({}));
-            table[key] = value;
+        for key in keys_of_train() {
+            assert!(listed.contains(&format!("train.{key}")), "train.{key} is in no line above");
         }
-        let job: Job = serde_json::from_value(job.into()).expect("a job");
-        let written = serde_json::to_value(&job).expect("JSON");
-        for section in ["train", "federation"] {
-            for key in written[section].as_object().expect("a table").keys() {
-                let name = format!("{section}.{key}");
-                assert!(listed.contains(&name), "{name} is in no line of the table above");
-            }
+        for key in ["rounds", "holdout"] {
+            assert!(listed.contains(&format!("federation.{key}")), "{key}");
         }
         for key in Rules::KEYS {
             assert!(listed.contains(&format!("federation.{key}")), "{key}");

@@ -318,7 +318,7 @@ impl<'a> Fit<'a> {
 
     /// Whether the center merges by how well its model did on the node's rows.
     fn center_needs_start_loss(&self) -> bool {
-        self.start.meta.run.federation().rules.reduce.name() == "q-fedavg"
+        self.start.meta.run.federation().rules.reduce.needs_losses()
     }
 
     fn save_state(&self) -> anyhow::Result<()> {

@@ -89,3 +89,20 @@ fn every_reducer_runs_from_a_job() {
         assert!(output.status.success() || stderr.contains(name), "{name}: {stderr}");
     }
 }
+
+/// What the help says can be chosen is all there is.
+#[test]
+fn the_help_names_every_rule() {
+    let folder = federation();
+    let help = ok(folder.path(), &["aggregate", "--help"]);
+    let named = |name: &str| {
+        let is = |c: char| !(c.is_ascii_alphanumeric() || c == '-');
+        help.split(is).any(|word| word == name)
+    };
+    let strategies: Vec<&str> = edgectl::federation::Strategy::names().collect();
+    for name in
+        [&aggregate::Reducer::NAMES[..], &aggregate::ServerStep::NAMES, &strategies].concat()
+    {
+        assert!(named(name), "{name} is missing in aggregate --help");
+    }
+}

@@ -1,8 +1,7 @@
 //! From the flags of `edgectl aggregate` to the rules of a merge.
 
 use aggregate::{
-    AdaptiveClip, Correction, Options, Privacy, Reducer, Rules, ServerStep, Tolerance, WeightFile,
-    Weights,
+    AdaptiveClip, Correction, Options, Privacy, Rules, ServerStep, Tolerance, WeightFile, Weights,
 };
 use anyhow::{Context, ensure};
 
@@ -73,13 +72,14 @@ pub(super) fn plan(args: &AggregateArgs) -> anyhow::Result<(String, Merge<'_>)> 
 fn tolerance(args: &AggregateArgs, rules: &Rules) -> Tolerance {
     let strategy = args.strategy.as_deref().map(|s| s.split(':').next().unwrap_or_default());
     let of_job = strategy == Some("job") && args.reduce.is_none();
-    let is_offline =
-        matches!(rules.reduce, Reducer::Ties(_) | Reducer::Dare(_) | Reducer::Slerp(_));
     if args.strict {
         Tolerance::Strict
     } else if args.keep_going || args.quarantine.is_some() {
         Tolerance::KeepGoing
-    } else if args.weights.is_some() || strategy == Some("linear") || (is_offline && !of_job) {
+    } else if args.weights.is_some()
+        || strategy == Some("linear")
+        || (rules.reduce.is_offline() && !of_job)
+    {
         Tolerance::Strict
     } else {
         rules.tolerance
