@@ -30,3 +30,28 @@ fn is_of_the_file(path: &Path, source: &io::Error) -> bool {
     matches!(source.kind(), NotFound | PermissionDenied | IsADirectory | NotADirectory)
         || leads_nowhere()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_this_machine_fails_at_is_no_fault_of_an_update() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("there");
+        std::fs::write(&path, "1").unwrap();
+        let read = |source: io::Error| Error::Read { path: path.clone(), source };
+        // Too many open files, of the process and of the machine; a failing disk; no memory.
+        #[cfg(unix)]
+        for code in [24, 23, 5, 12] {
+            let error = read(io::Error::from_raw_os_error(code));
+            assert!(matches!(Reason::try_from(error), Err(Error::Read { .. })), "{code}");
+        }
+        let write = Error::Write { path: path.clone(), source: io::ErrorKind::StorageFull.into() };
+        assert!(matches!(Reason::try_from(write), Err(Error::Write { .. })));
+        for kind in [io::ErrorKind::NotFound, io::ErrorKind::PermissionDenied] {
+            let reason = Reason::try_from(read(kind.into()));
+            assert!(matches!(reason, Ok(Reason::Unreadable { .. })), "{kind}");
+        }
+    }
+}
