@@ -1,9 +1,10 @@
 //! What can go wrong with weight files, with the list of updates and with the server step.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use crate::problem::MAX_HEADER_LEN;
+use crate::reject::{lines, refused};
 use crate::{Dtype, FormatProblem, Reason, Rejected};
 
 /// Why a file could not be read, written or merged; every message names the file or the tensor and
@@ -107,7 +108,6 @@ pub enum Error {
         /// The bytes it would take.
         header_len: u64,
     },
-
     /// The caller could not make the metadata of the output.
     #[error("cannot write {}: its metadata: {source}", path.display())]
     Metadata {
@@ -116,7 +116,6 @@ pub enum Error {
         /// What the caller said.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-
     /// There is not one weight for each model.
     #[error("there are {n_weights} weights for {n_models} models; give one for each")]
     Weights {
@@ -170,7 +169,6 @@ pub enum Error {
         /// The rejected ones with their reasons, sorted by path.
         rejected: Vec<Rejected>,
     },
-
     /// Fewer updates are left than must be.
     #[error("{found} of {of} nodes' updates can be merged, {needed}{}", refused(rejected))]
     Quorum {
@@ -199,7 +197,6 @@ pub enum Error {
         /// What is wrong with it.
         problem: String,
     },
-
     /// An option needs a part of this crate that is not built in.
     #[error("{option} is not built in; build the crate aggregate with its feature {feature:?}")]
     Feature {
@@ -375,65 +372,4 @@ pub enum Error {
         /// What does not fit.
         problem: String,
     },
-}
-
-/// The reason to leave an update out that a read of it failed for; the error itself if it is not
-/// the update's fault but this machine's, such as too many open files or a failing disk.
-impl TryFrom<Error> for Reason {
-    type Error = Error;
-
-    fn try_from(error: Error) -> Result<Self, Error> {
-        match error {
-            Error::Format { problem, .. } => Ok(Self::Malformed { problem }),
-            Error::Changed { .. } => Ok(Self::Changed),
-            Error::Index { .. } => Ok(Self::Unreadable { message: error.to_string() }),
-            Error::Read { path, source } if is_of_the_file(&path, &source) => {
-                Ok(Self::Unreadable { message: source.to_string() })
-            }
-            other => Err(other),
-        }
-    }
-}
-
-/// Whether a failed read tells of the file, and could be caused by whoever put it there.
-fn is_of_the_file(path: &Path, source: &io::Error) -> bool {
-    use io::ErrorKind::{IsADirectory, NotADirectory, NotFound, PermissionDenied};
-    let leads_nowhere = || path.is_symlink() && !path.exists();
-    matches!(source.kind(), NotFound | PermissionDenied | IsADirectory | NotADirectory)
-        || leads_nowhere()
-}
-
-/// The rejections after a colon, if there are some.
-fn refused(rejected: &[Rejected]) -> String {
-    if rejected.is_empty() { String::new() } else { format!("; refused:{}", lines(rejected)) }
-}
-
-/// The rejections, each on a line of its own.
-fn lines(rejected: &[Rejected]) -> String {
-    rejected.iter().flat_map(|r| ["\n  ".to_owned(), r.to_string()]).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_this_machine_fails_at_is_no_fault_of_an_update() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("there");
-        std::fs::write(&path, "1").unwrap();
-        let read = |source: io::Error| Error::Read { path: path.clone(), source };
-        // Too many open files, of the process and of the machine; a failing disk; no memory.
-        #[cfg(unix)]
-        for code in [24, 23, 5, 12] {
-            let error = read(io::Error::from_raw_os_error(code));
-            assert!(matches!(Reason::try_from(error), Err(Error::Read { .. })), "{code}");
-        }
-        let write = Error::Write { path: path.clone(), source: io::ErrorKind::StorageFull.into() };
-        assert!(matches!(Reason::try_from(write), Err(Error::Write { .. })));
-        for kind in [io::ErrorKind::NotFound, io::ErrorKind::PermissionDenied] {
-            let reason = Reason::try_from(read(kind.into()));
-            assert!(matches!(reason, Ok(Reason::Unreadable { .. })), "{kind}");
-        }
-    }
 }

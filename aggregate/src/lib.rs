@@ -72,6 +72,7 @@ mod tensor_writer;
 mod write;
 
 mod error;
+mod fault;
 
 #[cfg(feature = "privacy")]
 pub use accountant::{Accountant, adaptive_noise_multiplier, next_clip};

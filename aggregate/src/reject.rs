@@ -238,6 +238,16 @@ impl Reason {
     }
 }
 
+/// The rejections after a colon, if there are some.
+pub(crate) fn refused(rejected: &[Rejected]) -> String {
+    if rejected.is_empty() { String::new() } else { format!("; refused:{}", lines(rejected)) }
+}
+
+/// The rejections, each on a line of its own.
+pub(crate) fn lines(rejected: &[Rejected]) -> String {
+    rejected.iter().flat_map(|r| ["\n  ".to_owned(), r.to_string()]).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
