@@ -43,7 +43,7 @@ const ORDER: [(&str, &str); 7] = [
          blocks rows base median patterns spelling accountant privacy private_round server_step
          cohort columns kernels state mover gram magnitudes sparse sphere plan basis reduce
          reducers report claims rules options check agree admit
-         run far merge_block totals summary outputs attempt merge slices",
+         run far merge_block totals summary outputs attempt merge slices fault",
     ),
     ("preprocess", "error config interpolate stats normalize window fitted row pipeline streamer"),
     (
