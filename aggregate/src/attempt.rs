@@ -1,10 +1,11 @@
 //! One try to merge: plan, pass over all blocks, and the files that come of it.
 
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use crate::basis::{Basis, Buckets};
-use crate::blocks::{Block, pass, workers};
+use crate::blocks::{Block, pass_until, workers};
 use crate::gram::{Gram, Origin, gram};
 use crate::header::header_bytes;
 use crate::mover::Mover;
@@ -141,7 +142,7 @@ impl Run<'_> {
         // Buffers of blocks that were written: new ones would be fetched from the system again and
         // again.
         let spare = Mutex::new(Vec::new());
-        let done = pass(
+        let done = pass_until(
             blocks.len(),
             &mut scratches,
             |scratch, i| {
@@ -151,9 +152,8 @@ impl Run<'_> {
             |i, merged| {
                 let block = blocks.get(i);
                 if merged.outcome == Outcome::NotFinite {
-                    // Whatever the error: it only ends the pass.
                     bad_block = Some(block);
-                    return Err(Error::NoUpdates);
+                    return Ok(ControlFlow::Break(()));
                 }
                 totals.add(block, &merged, self.is_control(&self.cohort.tensors[block.tensor]));
                 outputs.model.write(places[block.tensor], block.start, &merged.bytes)?;
@@ -163,7 +163,7 @@ impl Run<'_> {
                 if let Ok(mut spare) = spare.lock() {
                     spare.push(merged.bytes);
                 }
-                Ok(())
+                Ok(ControlFlow::Continue(()))
             },
         );
         if let Some(block) = bad_block {

@@ -1,5 +1,6 @@
 //! The cut of all tensors into blocks, and the pass over them.
 
+use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rayon::prelude::*;
@@ -87,6 +88,19 @@ pub(crate) fn pass<W: Send, R: Send>(
     work: impl Fn(&mut W, usize) -> Result<R, Error> + Sync,
     mut take: impl FnMut(usize, R) -> Result<(), Error> + Send,
 ) -> Result<(), Error> {
+    pass_until(n, workers, work, |i, result| {
+        take(i, result)?;
+        Ok(ControlFlow::Continue(()))
+    })
+}
+
+/// A [`pass`] that `take` may end before all results are there.
+pub(crate) fn pass_until<W: Send, R: Send>(
+    n: usize,
+    workers: &mut [W],
+    work: impl Fn(&mut W, usize) -> Result<R, Error> + Sync,
+    mut take: impl FnMut(usize, R) -> Result<ControlFlow<()>, Error> + Send,
+) -> Result<(), Error> {
     let wave = (16 * workers.len()).clamp(1, MAX_WAVE.max(workers.len()));
     let mut done: Vec<(usize, Result<R, Error>)> = Vec::new();
     let mut start = 0;
@@ -94,7 +108,14 @@ pub(crate) fn pass<W: Send, R: Send>(
         let end = n.min(start + wave);
         let taking = std::mem::take(&mut done);
         let (taken, next) = rayon::join(
-            || taking.into_iter().try_for_each(|(i, result)| take(i, result?)),
+            || -> Result<ControlFlow<()>, Error> {
+                for (i, result) in taking {
+                    if take(i, result?)?.is_break() {
+                        return Ok(ControlFlow::Break(()));
+                    }
+                }
+                Ok(ControlFlow::Continue(()))
+            },
             || {
                 let next = AtomicUsize::new(start);
                 let mut results: Vec<_> = workers
@@ -115,7 +136,9 @@ pub(crate) fn pass<W: Send, R: Send>(
                 results
             },
         );
-        taken?;
+        if taken?.is_break() {
+            return Ok(());
+        }
         done = next;
         start = end;
     }

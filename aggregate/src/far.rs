@@ -1,5 +1,6 @@
 //! Updates that moved much further than the others.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use crate::blocks::{pass, workers};
@@ -66,32 +67,44 @@ impl Run<'_> {
     }
 
     /// The updates that moved much further than the others, if there are some.
+    ///
+    /// Those that hold the same tensors are compared with each other. Of too few of a kind each is
+    /// compared with all, by what it moved per value: parts of different size move differently far.
     pub(crate) fn far_norms(&self, norms: &[f64]) -> Option<Vec<(PathBuf, Reason)>> {
         let max_deviation =
             self.options.rules.max_deviation.get().filter(|_| self.private.is_none())?;
         self.cohort.base?;
-        let mut refused = Vec::new();
-        let layout = |i: usize| self.cohort.members[i].input.file.tensors().as_ptr();
-        let mut seen = Vec::new();
+        let tensors = self.cohort.tensors;
+        let mut kinds: BTreeMap<Vec<bool>, Vec<usize>> = BTreeMap::new();
         for i in 0..norms.len() {
-            if seen.contains(&layout(i)) {
-                continue;
+            let held = (0..tensors.len()).map(|t| self.cohort.info(i, t).is_some()).collect();
+            kinds.entry(held).or_default().push(i);
+        }
+        let mut per_value = norms.to_vec();
+        for (held, alike) in &kinds {
+            let sizes = tensors.iter().zip(held).filter(|(_, held)| **held);
+            let n: usize = sizes.map(|(tensor, _)| tensor.n_elements()).sum();
+            for &i in alike {
+                per_value[i] /= (n.max(1) as f64).sqrt();
             }
-            seen.push(layout(i));
-            // Parts of different size move differently far.
-            let alike: Vec<usize> = (i..norms.len()).filter(|&j| layout(j) == layout(i)).collect();
-            let of: Vec<f64> = alike.iter().map(|&j| norms[j]).collect();
+        }
+        let mut refused = Vec::new();
+        for alike in kinds.values() {
+            let few = alike.len() < LEAST_FOR_NORMS;
+            let moved = if few { &per_value } else { norms };
+            let of: Vec<f64> =
+                if few { per_value.clone() } else { alike.iter().map(|&i| norms[i]).collect() };
             let middle = median(&of);
             // Where half of the updates did not move at all, moving is no reason.
-            if alike.len() < LEAST_FOR_NORMS || middle <= 0.0 {
+            if of.len() < LEAST_FOR_NORMS || middle <= 0.0 {
                 continue;
             }
             let distances: Vec<f64> = of.iter().map(|norm| (norm - middle).abs()).collect();
             let deviation = (1.4826 * median(&distances)).max(LEAST_DEVIATION * middle);
             let limit = middle + max_deviation * deviation;
-            for &j in alike.iter().filter(|&&j| norms[j] > limit) {
-                let reason = Reason::Norm { norm: norms[j], median: middle, limit };
-                refused.push((self.cohort.members[j].input.update.path.clone(), reason));
+            for &i in alike.iter().filter(|&&i| moved[i] > limit) {
+                let reason = Reason::Norm { norm: moved[i], median: middle, limit };
+                refused.push((self.cohort.members[i].input.update.path.clone(), reason));
             }
         }
         (!refused.is_empty()).then_some(refused)

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize, Serializer};
 
 /// A greatest number, or no limit at all.
 ///
-/// In a configuration file and as text it is the number or `off`; the number 0 is read as `off`,
-/// which is how earlier job files spell it.
+/// In a configuration file and as text it is the number or `off`; in a file the number 0 is read as
+/// `off`, which is how earlier job files spell it.
 ///
 /// ```
 /// use aggregate::Limit;
@@ -52,7 +52,8 @@ impl FromStr for Limit {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let limit = match text.parse() {
-            Ok(number) => Some(Self::at(number)),
+            // Only earlier job files spell `off` so.
+            Ok(number) => Some(Self(Some(number))),
             Err(_) => (text == OFF).then_some(Self::OFF),
         };
         limit.filter(|limit| limit.is_sound()).ok_or_else(|| format!("expected {EXPECTED}"))
@@ -113,7 +114,9 @@ mod tests {
         for (text, expected) in
             [("3", Limit::at(3.0)), ("0.5", Limit::at(0.5)), ("0", Limit::OFF), ("0.0", Limit::OFF)]
         {
-            assert_eq!(text.parse(), Ok(expected), "{text}");
+            // What somebody types now is no old job file.
+            let typed = text.parse::<Limit>().ok();
+            assert_eq!(typed, Some(expected).filter(|limit| *limit != Limit::OFF), "{text}");
             assert_eq!(serde_json::from_str::<Limit>(text).unwrap(), expected, "{text}");
         }
         assert_eq!("off".parse(), Ok(Limit::OFF));

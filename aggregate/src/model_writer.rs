@@ -112,7 +112,8 @@ impl ModelWriter {
             .collect();
         let total_size: u64 = self.tensors.iter().map(|(_, n)| n).sum();
         let index = json!({ "metadata": { "total_size": total_size }, "weight_map": weight_map });
-        let mut bytes = serde_json::to_vec_pretty(&index).unwrap_or_default();
+        let mut bytes = serde_json::to_vec_pretty(&index)
+            .map_err(|source| Error::Metadata { path: self.path.clone(), source: source.into() })?;
         bytes.push(b'\n');
         Ok((hash, PendingModel { path: self.path, shards, index: Some((bytes, names)) }))
     }

@@ -27,16 +27,20 @@ pub(crate) fn have_namesakes(all: &[Named<'_>]) -> Vec<bool> {
 ///
 /// Who of two is the node that both name cannot be known, so that both are left out, but for copies
 /// of one file, the first of which counts. A merge that holds a node of an update with fewer names
-/// is left out alone: else one that claims all nodes would silence them.
+/// is left out alone: else one that claims all nodes would silence them. So is one that has names of
+/// several others which have none in common: one file would take out as many regions as it names.
 pub(crate) fn rivals(all: &[Named<'_>]) -> Vec<Option<Reason>> {
     let mut reasons: Vec<Option<Reason>> = copies(all);
-    let is_copy: Vec<bool> = reasons.iter().map(Option::is_some).collect();
-    let mut holders = holders(all, |i| !is_copy[i]);
+    for (i, bridge) in bridges(all, &reasons).into_iter().enumerate() {
+        reasons[i] = reasons[i].take().or(bridge);
+    }
+    let is_out: Vec<bool> = reasons.iter().map(Option::is_some).collect();
+    let mut holders = holders(all, |i| !is_out[i]);
     let rank = |&i: &usize| (all[i].weight == 0.0, all[i].names.len(), i);
     for holders in holders.values_mut() {
         holders.sort_by_key(rank);
     }
-    for (i, reason) in reasons.iter_mut().enumerate().filter(|&(i, _)| !is_copy[i]) {
+    for (i, reason) in reasons.iter_mut().enumerate().filter(|&(i, _)| !is_out[i]) {
         let own = &all[i];
         let rival = own.names.iter().find_map(|&name| {
             let other = &all[holders[name].iter().copied().find(|&j| j != i)?];
@@ -53,6 +57,28 @@ pub(crate) fn rivals(all: &[Named<'_>]) -> Vec<Option<Reason>> {
         });
     }
     reasons
+}
+
+/// Those that share names with several others which share none with each other.
+fn bridges(all: &[Named<'_>], copies: &[Option<Reason>]) -> Vec<Option<Reason>> {
+    let holders = holders(all, |i| copies[i].is_none());
+    let bridge = |(i, own): (usize, &Named<'_>)| {
+        let others: Vec<(&str, usize)> = own
+            .names
+            .iter()
+            .filter_map(|&name| {
+                let is_other = |&j: &usize| j != i && all[j].weight > 0.0;
+                Some((name, holders.get(name)?.iter().copied().find(is_other)?))
+            })
+            .collect();
+        let (name, first) = others.first()?;
+        let apart = |j: usize| j != *first && all[j].names.is_disjoint(&all[*first].names);
+        others.iter().any(|&(_, j)| apart(j)).then(|| Reason::Overlap {
+            node: (*name).to_owned(),
+            other: all[*first].path.to_owned(),
+        })
+    };
+    all.iter().enumerate().map(bridge).collect()
 }
 
 /// Those that are byte for byte what an earlier one of the same names is, with the same weight.
@@ -123,6 +149,11 @@ mod tests {
                 "claims all",
                 &[(&["a"], "1", 1.0), (&["a", "b"], "2", 1.0), (&["b"], "3", 1.0)],
                 &[None, over, None],
+            ),
+            (
+                "a name of each region",
+                &[(&["a", "b"], "1", 1.0), (&["c", "d"], "2", 1.0), (&["b", "d"], "3", 1.0)],
+                &[None, None, over],
             ),
             (
                 "two regions",

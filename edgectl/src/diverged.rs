@@ -2,6 +2,10 @@
 
 use std::fmt;
 
+/// What an update is refused for that diverged, lies or uses another one's name. Whoever is refused for
+/// anything else was told the wrong thing, or made by another program.
+const OF_ATTACKS: [&str; 6] = ["value", "norm", "steps", "duplicate", "overlap", "copy"];
+
 /// Weights, a gradient or answers are not finite: what was asked for cannot be learned this way,
 /// though nothing is wrong with files and machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,7 +19,7 @@ impl Diverged {
     }
 
     /// Whether this is what an error comes of: a run that diverged, or a merge whose result leaves
-    /// the range of its numbers or that no update is left for.
+    /// the range of its numbers or that too few updates are left for that can be believed.
     ///
     /// ```
     /// use edgectl::diverged::Diverged;
@@ -26,14 +30,14 @@ impl Diverged {
     pub fn is_cause_of(error: &anyhow::Error) -> bool {
         error.chain().any(|cause| {
             cause.is::<Self>()
-                || matches!(
-                    cause.downcast_ref::<aggregate::Error>(),
+                || match cause.downcast_ref::<aggregate::Error>() {
+                    Some(aggregate::Error::OutOfRange { .. }) => true,
                     Some(
-                        aggregate::Error::OutOfRange { .. }
-                            | aggregate::Error::NothingAdmitted { .. }
-                            | aggregate::Error::Quorum { .. }
-                    )
-                )
+                        aggregate::Error::NothingAdmitted { rejected }
+                        | aggregate::Error::Quorum { rejected, .. },
+                    ) => rejected.iter().all(|r| OF_ATTACKS.contains(&r.reason.kind())),
+                    _ => false,
+                }
         })
     }
 }

@@ -13,7 +13,7 @@ const MOST_STEPS: f64 = 1000.0;
 ///
 /// Steps are what a node says of itself: they count within [`Rules::max_weight`](crate::Rules) times
 /// their median and the median over as many, and an update that claims more than a thousand medians
-/// is refused.
+/// is refused. A single node's own word never moves the model further than all others together.
 ///
 /// Wang et al., <https://arxiv.org/abs/2007.07481>.
 #[derive(Debug)]
@@ -42,7 +42,16 @@ impl Rule for Nova {
         }
         let effective: f64 = basis.shares.iter().zip(&steps).map(|(p, s)| p * s).sum();
         let scaled = basis.shares.iter().zip(&steps).map(|(p, s)| p * effective / s);
-        Ok(basis.linear(scaled.collect(), 1.0))
+        let mut scaled: Vec<f64> = scaled.collect();
+        // Who claims few steps on many examples would move the model further than all others do.
+        let largest = (0..scaled.len()).max_by(|&i, &j| scaled[i].total_cmp(&scaled[j]));
+        let is_claim = |i: &usize| basis.cohort.members[*i].input.update.n_nodes.is_some();
+        if let Some(i) = largest.filter(is_claim) {
+            let others: f64 =
+                scaled.iter().enumerate().filter(|(j, _)| *j != i).map(|(_, c)| c).sum();
+            scaled[i] = if others > 0.0 { scaled[i].min(others) } else { scaled[i] };
+        }
+        Ok(basis.linear(scaled, 1.0))
     }
 }
 
@@ -74,7 +83,8 @@ pub fn nova_steps(steps: u64, momentum: f64, lr_mu: f64) -> f64 {
         let rest = momentum * (1.0 - momentum.powf(tau)) / (1.0 - momentum);
         (tau - rest) / (1.0 - momentum)
     } else if lr_mu > 0.0 && lr_mu <= 1.0 {
-        (1.0 - (1.0 - lr_mu).powf(tau)) / lr_mu
+        // As 1 − (1 − x)^τ, which for a small x would lose its digits.
+        -(tau * (-lr_mu).ln_1p()).exp_m1() / lr_mu
     } else if lr_mu > 1.0 && lr_mu < 2.0 {
         (1.0 - (lr_mu - 1.0).powf(tau)) / (2.0 - lr_mu)
     } else {
@@ -88,7 +98,7 @@ mod tests {
 
     #[test]
     fn the_pull_of_a_proximal_term_is_the_sum_of_its_factors() {
-        for lr_mu in [1e-3, 0.4, 0.999, 1.0, 1.001, 1.7, 1.999] {
+        for lr_mu in [1e-300, 1e-30, 1e-14, 1e-3, 0.4, 0.999, 1.0, 1.001, 1.7, 1.999] {
             for tau in [1, 2, 7, 50] {
                 let factor: f64 = 1.0 - lr_mu;
                 let sum: f64 = (0..tau).map(|j| factor.abs().powi(j)).sum();

@@ -40,6 +40,9 @@ impl Default for QFedAvg {
     }
 }
 
+/// The largest `q`.
+const MOST_Q: f64 = 20.0;
+
 impl Rule for QFedAvg {
     fn name(&self) -> &'static str {
         "q-fedavg"
@@ -51,6 +54,10 @@ impl Rule for QFedAvg {
 
     fn check(&self) -> Result<(), Error> {
         self.at_least_0("q", self.q)?;
+        // Powers of losses within a tenth to ten times their median stay numbers.
+        if self.q > MOST_Q {
+            return Err(self.out_of_range("q", self.q, "at most 20"));
+        }
         self.above_0("lr", self.lr)
     }
 

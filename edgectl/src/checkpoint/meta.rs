@@ -3,7 +3,7 @@
 //! `needs` lists what a reader must know to make sense of the file: one that it does not know is
 //! refused, by name. What else it does not know does not matter to it, and is carried along.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use aggregate::WeightFile;
@@ -196,19 +196,16 @@ impl Meta {
             self.model.channels,
             self.preprocess.channels()
         );
-        for (what, names) in [("class", &self.classes), ("channel", &self.channels)] {
-            let twice = names.iter().enumerate().find(|(i, name)| names[..*i].contains(name));
-            ensure!(
-                twice.is_none(),
-                "a {what} name stands twice: {:?}",
-                twice.map(|(_, name)| name)
-            );
-        }
         ensure!(
             self.classes.len() == n_outputs,
             "{} class names, {n_outputs} outputs of the model",
             self.classes.len()
         );
+        for (what, names) in [("class", &self.classes), ("channel", &self.channels)] {
+            let mut seen = BTreeSet::new();
+            let twice = names.iter().find(|name| !seen.insert(*name));
+            ensure!(twice.is_none(), "a {what} name stands twice: {twice:?}");
+        }
         ensure!(
             self.run.window().len.is_none_or(|len| len == self.model.seq_len),
             "windows of {:?} steps, a model for {}",
@@ -221,6 +218,12 @@ impl Meta {
     /// What data for this model must have.
     pub fn expected(&self) -> Expected<'_> {
         Expected { channels: &self.channels, classes: &self.classes }
+    }
+
+    /// Says where new weights come from; what was unknown of the old ones' origin is not true of these.
+    pub fn set_provenance(&mut self, provenance: Provenance) {
+        self.unknown.keys.remove("provenance");
+        self.provenance = provenance;
     }
 
     /// Reads data for this model; `preprocessed` if it is what `edgectl preprocess` wrote for it.

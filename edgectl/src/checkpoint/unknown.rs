@@ -7,6 +7,10 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use serde_path_to_error::Segment;
 
+/// Tables that hold the options of a rule.
+const RULES: [&str; 8] =
+    ["optimizer", "schedule", "reduce", "server", "privacy", "private", "task", "attention"];
+
 /// More keys that nobody knows are taken for damage.
 const MOST_UNKNOWN: usize = 256;
 
@@ -49,6 +53,14 @@ pub(super) fn known<T: for<'de> Deserialize<'de>>(
                 _ => None,
             })
             .collect();
+        // What an earlier merge found out is no more than told: with a rule that is new, it is carried.
+        let told = ["provenance".to_owned(), "merge".to_owned()];
+        if let Some(path) = &path
+            && path.starts_with(&told)
+            && take(value, &told[..1], &told[1], unknown).is_some()
+        {
+            continue;
+        }
         let message = error.inner().to_string();
         let key = message.strip_prefix("unknown field `").and_then(|rest| rest.split('`').next());
         let moved = path.zip(key).and_then(|(path, key)| take(value, &path, key, unknown));
@@ -57,8 +69,8 @@ pub(super) fn known<T: for<'de> Deserialize<'de>>(
     Err(anyhow!("more than {MOST_UNKNOWN} unknown keys"))
 }
 
-/// Moves a key from the table at `path` to the same place in `unknown`. The options of a rule (a
-/// table with a tag) stay: one that is not known would change what the rule does.
+/// Moves a key from the table at `path` to the same place in `unknown`. The options of a rule stay: one
+/// that is not known would change what the rule does.
 fn take(
     mut value: &mut Value,
     path: &[String],
@@ -71,7 +83,8 @@ fn take(
         unknown = unknown.entry(name).or_insert_with(|| Map::new().into()).as_object_mut()?;
     }
     let table = value.as_object_mut()?;
-    if ["name", "step", "kind"].iter().any(|tag| table.contains_key(*tag)) {
+    let is_rule = path.last().is_some_and(|name| RULES.contains(&name.as_str()));
+    if is_rule && key != "merge" {
         return None;
     }
     unknown.insert(key.to_owned(), table.remove(key)?);

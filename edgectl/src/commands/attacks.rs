@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use aggregate::{Limit, Reducer, Rules, atomic_write};
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 use attn_core::Precision;
 use serde::Serialize;
 
@@ -79,25 +79,31 @@ pub(super) fn run(
     let began = Instant::now();
     let attacks = chosen(&args.attack)?;
     let n = arm.nodes.len();
-    let attackers = args.attackers.unwrap_or(n / 5);
+    let attackers = args.attackers.unwrap_or((n / 5).max(1));
     ensure!(
         attackers >= 1 && attackers < n,
-        "--attackers {attackers}: of {n} nodes at least one must attack, and one must not"
+        "{attackers} of {n} nodes attack: at least one must, and one must not; see --attackers"
+    );
+    ensure!(
+        start.meta.run.train().trainable.is_empty(),
+        "--attack does not go with [train] trainable: attackers forge whole models"
     );
     let rules = match args.reduce {
         Some(_) => vec![of_job(start)],
         None => all_rules(n, attackers)?,
     };
-    // What the job's other options exclude shall fail before the hours of the others.
-    for rule in &rules {
-        let with = |job: &mut Job| job.federation.rules = rule.within(&job.federation.rules);
-        start.meta.run.with(with).with_context(|| rule.name.clone())?;
-    }
     let names = || std::iter::once("none").chain(attacks.iter().map(|attack| attack.name()));
     let n_runs = rules.len() * (attacks.len() + 1);
     let bar = output.bar(n_runs as u64, "runs");
     let (mut cells, mut left_out) = (Vec::new(), Vec::new());
     'rules: for rule in &rules {
+        // What the job's other options exclude.
+        let with = |job: &mut Job| job.federation.rules = rule.within(&job.federation.rules);
+        if let Err(error) = start.meta.run.with(with) {
+            bar.inc(attacks.len() as u64 + 1);
+            left_out.push(LeftOut { rule: rule.name.clone(), reason: format!("{error:#}") });
+            continue;
+        }
         for attack in std::iter::once(None).chain(attacks.iter().copied().map(Some)) {
             if arm.stop.now().is_some() {
                 break 'rules;
@@ -123,6 +129,9 @@ pub(super) fn run(
         }
     }
     bar.finish_and_clear();
+    if let Some(LeftOut { rule, reason }) = left_out.first().filter(|_| cells.is_empty()) {
+        bail!("no rule could be tried: {rule}: {reason}");
+    }
     let report = Report {
         out: arm.folder.display().to_string(),
         nodes: n,

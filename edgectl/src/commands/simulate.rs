@@ -87,13 +87,14 @@ pub(super) fn run(args: &SimulateArgs, threads: usize, output: Output) -> anyhow
     };
     let (mut fedavg, mut centralised) = (None, None);
     if args.centralised && stop.now().is_none() {
-        let plain = run.plain_fedavg()?;
-        fedavg = Some(if plain == run {
+        let own = &start.meta.run;
+        let plain = own.plain_fedavg()?;
+        fedavg = Some(if plain == *own {
             last.clone()
         } else {
             plain_fedavg(&start, &plain, arm, output)?
         });
-        let model = train_centralised(&start, &run, arm, &segments, output)?;
+        let model = train_centralised(&start, arm, &segments, output)?;
         centralised = Some(evaluate(&model, &dataset, &test, Precision::F32, threads)?);
     }
     let holdout = (!held_out.is_empty())
@@ -214,13 +215,12 @@ fn plain_fedavg(
 /// One model on all nodes' rows, with as many epochs as the federation has in all.
 fn train_centralised(
     start: &Checkpoint,
-    run: &Run,
     arm: Arm<'_>,
     segments: &[usize],
     output: Output,
 ) -> anyhow::Result<Checkpoint> {
     output.note("one model on all nodes' rows, to compare");
-    let start = start.clone().with_run(run.centralised()?)?;
+    let start = start.clone().with_run(start.meta.run.centralised()?)?;
     let epochs = start.meta.run.train().epochs;
     let options = TrainOptions {
         node: "centralised",

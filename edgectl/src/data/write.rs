@@ -91,26 +91,36 @@ impl Dataset {
         for source in &sources {
             of_name.entry(source.file_name()).or_default().insert(source);
         }
-        let mut last: HashMap<String, (Split, usize)> = HashMap::new();
-        let mut names = Vec::with_capacity(self.segments.len());
-        for segment in &self.segments {
+        let name_of = |segment: &Segment| {
             let file = segment.source.file_name();
             let unique = of_name.get(&file).is_none_or(|sources| sources.len() == 1);
-            let mut name = match (sources.len() > 1, file) {
+            match (sources.len() > 1, file) {
                 (true, Some(file)) if unique => format!("{}:{}", file.display(), segment.series),
                 (true, _) => format!("{}:{}", segment.source.display(), segment.series),
                 (false, _) => segment.series.clone(),
-            };
-            let key = format!("{:?} {name}", segment.node);
-            let (split, number) = last.entry(key).or_insert((segment.split, 0));
-            if *number == 0 || *split == segment.split {
-                *number += 1;
             }
+        };
+        let mut taken: HashSet<String> = self.segments.iter().map(name_of).collect();
+        let mut last: HashMap<String, (Split, String)> = HashMap::new();
+        let mut names = Vec::with_capacity(self.segments.len());
+        for segment in &self.segments {
+            let name = name_of(segment);
+            let (split, current) = last
+                .entry(format!("{:?} {name}", segment.node))
+                .and_modify(|(split, current)| {
+                    // The same split again: the rows of both would run together.
+                    if *split == segment.split {
+                        // There are no more names than segments, twice.
+                        let mut free =
+                            (2..=2 * self.segments.len() + 2).map(|n| format!("{name}#{n}"));
+                        let free = free.find(|n| !taken.contains(n));
+                        *current = free.unwrap_or_default();
+                        taken.insert(current.clone());
+                    }
+                })
+                .or_insert((segment.split, name));
             *split = segment.split;
-            if *number > 1 {
-                name += &format!("#{number}");
-            }
-            names.push(name);
+            names.push(current.clone());
         }
         names
     }

@@ -1,5 +1,6 @@
 //! One merge at the center: weights from the checkpoints, admission, reduction, server step.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use aggregate::{
@@ -12,6 +13,7 @@ use super::merged_meta::{MergedMeta, n_updates};
 use super::schema::refuse_other_schemas;
 use super::update_file::UpdateFile;
 use crate::checkpoint::{METADATA_KEY, MergeNote, Meta};
+use crate::run::{FromCenter, Run};
 
 /// How to merge.
 #[derive(Debug, Clone)]
@@ -87,7 +89,15 @@ pub fn merge(paths: &[PathBuf], options: &Merge<'_>) -> anyhow::Result<Merged> {
         // What the flags ask of the center must go with how the nodes were told to train.
         let asked = base.run.with(|job| job.federation.rules = rules.clone());
         let path = options.base.map(Path::display).map(|path| path.to_string());
-        asked.with_context(|| format!("{} with what was asked for", path.unwrap_or_default()))?;
+        let path = path.unwrap_or_default();
+        let asked = asked.with_context(|| format!("{path} with what was asked for"))?;
+        let carries = |run: &Run| run.node_side().needs() == FromCenter::ControlVariate;
+        ensure!(
+            carries(&asked) == carries(&base.run),
+            "{path}: its nodes {} control variates, and the rules asked for {}; use --strategy job",
+            if carries(&base.run) { "carry" } else { "do not carry" },
+            if carries(&asked) { "are those of scaffold" } else { "are not those of scaffold" },
+        );
     }
     refuse_other_schemas(&mut files, base_meta.as_ref())?;
     let weights_known = match options.weights {
@@ -158,10 +168,13 @@ fn weigh_by_claims(files: &mut [UpdateFile], rules: &Rules) -> bool {
 /// single file that says so is enough.
 fn weigh_by_examples(files: &mut [UpdateFile], tolerance: Tolerance) -> bool {
     let sound = || files.iter().filter(|file| file.refused.is_none());
-    let n_known = sound().filter(|file| file.examples().is_some()).count();
-    let enough = 2 * n_known >= sound().count() || tolerance != Tolerance::KeepGoing;
+    // Each node has one voice, however many files it sends.
+    let voices: BTreeSet<&Path> = sound().map(UpdateFile::voter).collect();
+    let known = sound().filter(|file| file.examples().is_some());
+    let n_known = known.map(UpdateFile::voter).collect::<BTreeSet<_>>().len();
+    let enough = 2 * n_known >= voices.len() || tolerance != Tolerance::KeepGoing;
     if n_known == 0 || !enough {
-        return n_known == 0 && sound().count() == 0;
+        return voices.is_empty();
     }
     for file in files.iter_mut() {
         if let Some(examples) = file.examples() {

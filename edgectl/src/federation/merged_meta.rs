@@ -35,7 +35,7 @@ impl<'a> MergedMeta<'a> {
             let round = meta.provenance.round;
             let provenance = Provenance { round, ..Provenance::default() };
             let mut recipe = meta.clone();
-            recipe.provenance = provenance;
+            recipe.set_provenance(provenance);
             let recipe = recipe.to_metadata()?;
             serde_json::to_string(&recipe).context("the metadata")
         };
@@ -75,7 +75,7 @@ impl<'a> MergedMeta<'a> {
         });
         let steps = |sum: u64, meta: &Meta| sum.saturating_add(meta.provenance.local_steps);
         let steps = admitted.iter().filter_map(|file| file.meta()).fold(0, steps);
-        meta.provenance = Provenance {
+        let provenance = Provenance {
             node: None,
             round: meta.provenance.round.saturating_add(1),
             base: summary.base_hash.clone(),
@@ -88,6 +88,7 @@ impl<'a> MergedMeta<'a> {
             merged: if is_private { Vec::new() } else { merged.collect() },
             merge: Some(note),
         };
+        meta.set_provenance(provenance);
         meta.provenance.merged.sort();
         meta.to_metadata()
     }

@@ -145,6 +145,13 @@ fn origin(file: &WeightFile) -> Result<Origin, Reason> {
     let refused = |message: String| Reason::Refused { message };
     if file.metadata().contains_key(METADATA_KEY) {
         let meta = Meta::read(file).map_err(|error| refused(format!("{error:#}")))?;
+        let names = || meta.provenance.node.iter().chain(&meta.provenance.merged);
+        let n_bytes: usize = names().map(String::len).sum();
+        if n_bytes > MOST_NAMES || names().any(|name| name.len() > LONGEST_NAME) {
+            return Err(refused(format!(
+                "its names of nodes have {n_bytes} bytes; a name may have {LONGEST_NAME}, and all {MOST_NAMES}"
+            )));
+        }
         return Ok(Origin::Ours(Box::new(meta)));
     }
     let mut metadata = file.metadata().clone();
@@ -176,6 +183,12 @@ fn effective_steps(meta: &Meta) -> f64 {
     };
     nova_steps(steps, f64::from(sgd.momentum), lr * f64::from(train.proximal))
 }
+
+/// Most bytes of a node's name, as of a file's.
+const LONGEST_NAME: usize = 255;
+
+/// Most bytes of all names in an update: they are carried into the merged file.
+const MOST_NAMES: usize = 4 << 20;
 
 /// More nodes than that are not believed.
 const MOST_UPDATES: u64 = 1_000_000_000;

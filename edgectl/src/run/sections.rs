@@ -112,6 +112,11 @@ pub(super) fn check_private(job: &Job) -> anyhow::Result<()> {
     if job.train.private.is_none() {
         return Ok(());
     }
+    ensure!(
+        !job.federation.rules.reduce.needs_losses(),
+        "[federation] reduce {} does not go with [train.private]: nodes would have to tell their losses",
+        job.federation.rules.reduce.name()
+    );
     let window = &job.window;
     let stride = window.train_stride.or(window.stride).or(window.len);
     ensure!(

@@ -330,7 +330,8 @@ impl<'a> Fit<'a> {
 
     fn outcome(self, stopped: Option<&'static str>, samples_per_s: f64) -> Outcome {
         let position = &self.state.position;
-        let mean_lr = self.mean_learning_rate();
+        let remembers = self.start.meta.run.node_side().remembers();
+        let mean_lr = if remembers { self.mean_learning_rate() } else { 0.0 };
         let params =
             if self.state.best.is_empty() { self.shipped() } else { self.state.best.clone() };
         let val = self.held_out.map(|set| {
@@ -350,7 +351,7 @@ impl<'a> Fit<'a> {
         }
         if self.center_needs_start_loss() {
             let loss = metrics(self.start, self.set, Precision::F32, self.options.threads).loss;
-            train_metrics.insert("start_loss".to_owned(), loss);
+            train_metrics.extend(loss.is_finite().then(|| ("start_loss".to_owned(), loss)));
         }
         if self.noise.is_some() {
             // Measured on the rows without privacy: they stay here.

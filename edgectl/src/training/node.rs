@@ -58,9 +58,10 @@ pub fn train(
             private.insecure_seed = None;
         }
     })?;
-    checkpoint.meta.provenance = Provenance {
+    let round = checkpoint.meta.provenance.round;
+    checkpoint.meta.set_provenance(Provenance {
         node: Some(options.node.to_owned()),
-        round: checkpoint.meta.provenance.round,
+        round,
         base: options.base.map(str::to_owned),
         examples: report.examples as u64,
         local_steps: report.steps,
@@ -69,6 +70,6 @@ pub fn train(
         metrics: train_metrics,
         merged: Vec::new(),
         merge: None,
-    };
+    });
     Ok((checkpoint, report))
 }

@@ -15,6 +15,8 @@ use crate::windows::{Window, WindowSet};
 
 /// What a run can go on from.
 const STATE: Sidecar = Sidecar::new("state", 3);
+/// More steps are not believed.
+const MOST_STEPS: u64 = 1 << 48;
 const OPTIMIZER_PREFIX: &str = "optimizer.";
 
 /// `OUT.state`: not `.safetensors`, so that a pattern for updates does not match it.
@@ -136,6 +138,12 @@ impl State {
             params.len(),
             fresh.params.len()
         );
+        let at = &note.position;
+        let sound = at.best_epoch <= at.epoch
+            && at.batch as u64 <= at.steps
+            && u64::from(at.epoch) <= at.steps.max(at.batch as u64)
+            && at.steps <= MOST_STEPS;
+        ensure!(sound, "{shown}: the state is damaged: its position contradicts itself");
         for info in file.tensors() {
             if let Some(name) = info.name.strip_prefix(OPTIMIZER_PREFIX) {
                 let values = file.read_f32(&info.name)?;

@@ -48,6 +48,11 @@ fn private_pairs() -> Vec<Pair> {
             ..pair(private(), train(json!({ "lr": "auto" })), ["train.private", "a number for lr"])
         },
         pair(private(), train(plateau()), ["train.private", "reduce-on-plateau"]),
+        pair(
+            private(),
+            json!({ "federation": { "reduce": { "name": "q-fedavg" } } }),
+            ["train.private", "q-fedavg"],
+        ),
         pair(private(), train(validation()), ["train.private", "train.validation"]),
         pair(
             private(),

@@ -86,8 +86,13 @@ fn a_merge_of_merges_is_the_merge_of_all() {
     for more in [&[][..], &["--by-count"][..]] {
         let all = merge(&[a, b, c], "all.safetensors", more);
         merge(&[a, b], "region.safetensors", more);
-        // The region's file stands for its two nodes, and has more than half.
-        let tree = merge(&["region.safetensors", c], "tree.safetensors", more);
+        // How many nodes are in it is the file's own word: it has no more than half.
+        let half = merge(&["region.safetensors", c], "half.safetensors", more);
+        assert_eq!(half["updates"][0]["share"], 0.5, "{half}");
+        assert_eq!(half["capped"].as_array().map(Vec::len), Some(1), "{half}");
+        // A center that trusts its regions says so.
+        let believed = [more, &["--max-weight", "off"]].concat();
+        let tree = merge(&["region.safetensors", c], "tree.safetensors", &believed);
         assert_eq!(tree["capped"].as_array().map(Vec::len), Some(0));
         assert_eq!(tree["n_updates"], 3);
         assert_eq!(tree["weight"], all["weight"]);
@@ -206,7 +211,8 @@ fn rules_of_the_job_hold_until_a_flag_says_otherwise() {
     fails(at, &by_job, &["3 of 3 nodes' updates can be merged, the quorum is 4"]);
     let report = json(at, &[&by_job[..], &["--quorum", "3"]].concat());
     assert_eq!(report["strategy"], "median+sgd");
-    let mean = ["--quorum", "3", "--reduce", "mean", "--server", "replace", "--max-deviation", "0"];
+    let mean =
+        ["--quorum", "3", "--reduce", "mean", "--server", "replace", "--max-deviation", "off"];
     let by_flags = json(at, &[&by_job[..], &mean].concat());
     assert_eq!(by_flags["strategy"], "fedavg");
     let flagged = weights(at, "merged.safetensors");
@@ -316,7 +322,16 @@ fn the_table_of_attacks_has_every_rule_and_hides_no_error() {
         job.replace("[train]", "[train]\noptimizer = { name = \"sgd\" }"),
     )
     .expect("written");
-    fails(at, &short, &["scaffold", "does not go with"]);
+    // What the job excludes is left out, with the reason; the mean goes with it.
+    std::fs::remove_file(at.join("run/attacked")).expect("removed");
+    let report = json(at, &short);
+    let left_out = report["left_out"].as_array().expect("a list");
+    let median = left_out.iter().find(|l| l["rule"] == "median").expect("left out");
+    let reason = median["reason"].as_str().expect("text");
+    assert!(reason.contains("scaffold") && reason.contains("does not go with"), "{reason}");
+    assert!(
+        report["attacks"].as_array().expect("a list").iter().all(|c| named(c).contains("mean"))
+    );
 }
 
 /// Peak memory does not grow with the size of the files: here they are twice the bound together.

@@ -109,6 +109,13 @@ fn wide_tables_and_ts_files_with_rows_of_one_series() {
         job(data, "").replace("shift = 3", "").replace("patch_len = 4", "patch_len = 1")
     };
     round_trips(at, &of("format = \"wide\"\nwide_channels = 2\nseries = \"who\""), &["wide.csv"]);
+    // A name that would be made up is there already.
+    let taken = wide.replace("\ns1,", "\ns0#2,").replace("\ns2,", "\ns0,");
+    std::fs::write(at.join("taken.csv"), taken).expect("written");
+    let windows = "len = 2\nstride = 1";
+    let taken = job("format = \"wide\"\nwide_channels = 2\nseries = \"who\"", windows);
+    let taken = taken.replace("shift = 3", "").replace("patch_len = 4", "patch_len = 1");
+    round_trips(at, &taken, &["taken.csv"]);
     let mut ts =
         "@problemName t\n@timeStamps false\n@univariate true\n@classLabel true up down\n@data\n"
             .to_owned();
