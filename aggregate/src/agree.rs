@@ -1,13 +1,14 @@
 //! What updates must agree on: each node has a vote.
 
-use std::collections::BTreeSet;
+use std::cmp::{Ordering, Reverse};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::TensorInfo;
 use crate::check::{Checks, other_base};
 use crate::input::Input;
 use crate::reject::{Reason, Rejected};
+use crate::{Dtype, TensorInfo};
 
 /// The updates that passed all checks so far.
 pub(crate) struct Left<'a> {
@@ -36,14 +37,12 @@ pub(crate) fn agree(
     if let Some(base) = checks.base {
         return (Some(base.file.shared_tensors()), Some(base.hash.clone()));
     }
-    let same = |a: &Arc<[TensorInfo]>, b: &Arc<[TensorInfo]>| {
-        Arc::ptr_eq(a, b) || Reason::mismatch(a, b).is_none()
-    };
-    let tensors = most_common(&left.inputs, |input| Some(input.file.shared_tensors()), same);
+    let tensors = most_common(&left.inputs, |input| Some(Layout(input.file.shared_tensors())));
+    let tensors = tensors.map(|Layout(tensors)| tensors);
     if let Some(expected) = &tensors {
         left.keep(&mut |input| Reason::mismatch(expected, input.file.tensors()));
     }
-    let base_hash = most_common(&left.inputs, |input| input.update.base.clone(), |a, b| a == b);
+    let base_hash = most_common(&left.inputs, |input| input.update.base.clone());
     if let Some(expected) = &base_hash {
         left.keep(&mut |input| other_base(expected, &input.update));
     }
@@ -54,11 +53,7 @@ pub(crate) fn agree(
 /// them has.
 pub(crate) fn same_integers(left: &mut Left<'_>) {
     let whole = |input: &Input| !input.update.partial;
-    let voted = most_common(
-        &left.inputs,
-        |input| whole(input).then(|| input.integers.clone()),
-        |a, b| a == b,
-    );
+    let voted = most_common(&left.inputs, |input| whole(input).then(|| input.integers.clone()));
     let mut expected = voted.unwrap_or_default();
     left.keep(&mut |input| {
         let differs = input.integers.iter().any(|(name, hash)| {
@@ -72,23 +67,46 @@ pub(crate) fn same_integers(left: &mut Left<'_>) {
 /// of values with as many votes, the one of the first update.
 ///
 /// Updates of weight 0 have no vote, unless there are no others.
-fn most_common<T>(
-    sorted: &[&Input],
-    value: impl Fn(&Input) -> Option<T>,
-    same: impl Fn(&T, &T) -> bool,
-) -> Option<T> {
+fn most_common<T: Ord>(sorted: &[&Input], value: impl Fn(&Input) -> Option<T>) -> Option<T> {
     let anyone = sorted.iter().all(|input| input.update.weight == 0.0);
-    let mut groups: Vec<(T, BTreeSet<&Path>)> = Vec::new();
-    for input in sorted.iter().filter(|input| anyone || input.update.weight > 0.0) {
+    // Of each value who has it, and the place of the first who does.
+    let mut groups: BTreeMap<T, (BTreeSet<&Path>, usize)> = BTreeMap::new();
+    let voting = sorted.iter().filter(|input| anyone || input.update.weight > 0.0);
+    for (place, input) in voting.enumerate() {
         let Some(value) = value(input) else { continue };
         let voter = input.update.node.as_deref().map_or(input.update.path.as_path(), Path::new);
-        if let Some((_, voters)) = groups.iter_mut().find(|(other, _)| same(other, &value)) {
-            voters.insert(voter);
-        } else {
-            groups.push((value, BTreeSet::from([voter])));
-        }
+        groups.entry(value).or_insert_with(|| (BTreeSet::new(), place)).0.insert(voter);
     }
-    // The first of equals, while `max_by_key` would give the last.
-    let n_votes = groups.iter().map(|(_, voters)| voters.len()).max()?;
-    groups.into_iter().find(|(_, voters)| voters.len() == n_votes).map(|(value, _)| value)
+    let most = |(voters, first): &(BTreeSet<&Path>, usize)| (voters.len(), Reverse(*first));
+    groups.into_iter().max_by_key(|(_, group)| most(group)).map(|(value, _)| value)
 }
+
+/// The tensors of a file but for where they lie: equal are those that [`Reason::mismatch`] finds no
+/// difference between.
+struct Layout(Arc<[TensorInfo]>);
+
+impl Ord for Layout {
+    fn cmp(&self, other: &Self) -> Ordering {
+        if Arc::ptr_eq(&self.0, &other.0) {
+            return Ordering::Equal;
+        }
+        fn parts(tensors: &[TensorInfo]) -> impl Iterator<Item = (&String, &Dtype, &Vec<usize>)> {
+            tensors.iter().map(|TensorInfo { name, dtype, shape, .. }| (name, dtype, shape))
+        }
+        parts(&self.0).cmp(parts(&other.0))
+    }
+}
+
+impl PartialOrd for Layout {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Layout {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Layout {}

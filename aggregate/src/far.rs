@@ -1,5 +1,6 @@
 //! Updates that moved much further than the others.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use crate::blocks::{pass, workers};
@@ -72,14 +73,12 @@ impl Run<'_> {
         self.cohort.base?;
         let mut refused = Vec::new();
         let layout = |i: usize| self.cohort.members[i].input.file.tensors().as_ptr();
-        let mut seen = Vec::new();
+        // Parts of different size move differently far.
+        let mut layouts: BTreeMap<_, Vec<usize>> = BTreeMap::new();
         for i in 0..norms.len() {
-            if seen.contains(&layout(i)) {
-                continue;
-            }
-            seen.push(layout(i));
-            // Parts of different size move differently far.
-            let alike: Vec<usize> = (i..norms.len()).filter(|&j| layout(j) == layout(i)).collect();
+            layouts.entry(layout(i)).or_default().push(i);
+        }
+        for alike in layouts.into_values() {
             let of: Vec<f64> = alike.iter().map(|&j| norms[j]).collect();
             let middle = median(&of);
             // Where half of the updates did not move at all, moving is no reason.

@@ -23,3 +23,5 @@ mod rules;
 mod memory;
 // Models in several files with an index.
 mod sharded;
+// Twenty thousand updates, good and bad.
+mod growth;

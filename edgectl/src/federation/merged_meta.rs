@@ -1,6 +1,6 @@
 //! The metadata of a merged file.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use aggregate::{Claim, Limit, Summary, WeightFile, cap_weights};
@@ -52,7 +52,9 @@ impl<'a> MergedMeta<'a> {
     /// # Errors
     /// If a number cannot be written as JSON.
     pub(super) fn of(&self, summary: &Summary) -> anyhow::Result<BTreeMap<String, String>> {
-        let at = |path: &Path| self.files.iter().position(|file| file.path == path);
+        let files = self.files.iter().enumerate();
+        let known: BTreeMap<&Path, usize> = files.map(|(i, file)| (&*file.path, i)).collect();
+        let at = |path: &Path| known.get(path).copied();
         // In an order of their own, so that the order in which files were given does not matter.
         let places: Vec<usize> = summary.admitted.iter().filter_map(|a| at(&a.path)).collect();
         let admitted: Vec<&UpdateFile> = places.iter().map(|&i| &self.files[i]).collect();
@@ -95,10 +97,12 @@ impl<'a> MergedMeta<'a> {
     /// What most of the updates at these places say, of equals the first: no single node decides
     /// what the next round trains by.
     fn most_common(&self, places: &[usize]) -> Option<&'a Meta> {
-        let votes = |recipe: &String| {
-            places.iter().filter(|&&i| self.recipes[i].as_ref() == Some(recipe)).count()
-        };
-        let known = places.iter().filter_map(|&i| Some((i, votes(self.recipes[i].as_ref()?))));
+        let mut votes: BTreeMap<&str, u64> = BTreeMap::new();
+        let recipe = |i: usize| self.recipes[i].as_deref();
+        for recipe in places.iter().filter_map(|&i| recipe(i)) {
+            *votes.entry(recipe).or_default() += 1;
+        }
+        let known = places.iter().filter_map(|&i| Some((i, votes.get(recipe(i)?)?)));
         let (place, _) = known.rev().max_by_key(|&(_, votes)| votes)?;
         self.files[place].meta()
     }
@@ -122,7 +126,8 @@ fn examples(admitted: &[&UpdateFile], max_weight: Limit) -> u64 {
 
 /// How many nodes' updates were merged, those within merged updates included.
 pub(super) fn n_updates(files: &[UpdateFile], summary: &Summary) -> u64 {
-    let admitted = |file: &&UpdateFile| summary.admitted.iter().any(|a| a.path == file.path);
+    let paths: BTreeSet<&Path> = summary.admitted.iter().map(|a| &*a.path).collect();
+    let admitted = |file: &&UpdateFile| paths.contains(&*file.path);
     files.iter().filter(admitted).map(UpdateFile::n_updates).fold(0, u64::saturating_add)
 }
 
