@@ -163,7 +163,7 @@ impl Candidates {
         let mut left =
             Left { inputs: self.inputs.iter().collect(), rejected: self.rejected.clone() };
         let (tensors, base_hash) = agree(&mut left, checks);
-        same_integers(&mut left);
+        same_integers(&mut left)?;
         let named: Vec<Named<'_>> = left.inputs.iter().map(|input| input.named()).collect();
         let mut reasons = rivals(&named).into_iter();
         left.keep(&mut |_| reasons.next().flatten());

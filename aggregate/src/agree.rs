@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::check::{Checks, other_base};
 use crate::input::Input;
 use crate::reject::{Reason, Rejected};
-use crate::{Dtype, TensorInfo};
+use crate::{Dtype, Error, TensorInfo};
 
 /// The updates that passed all checks so far.
 pub(crate) struct Left<'a> {
@@ -16,10 +16,10 @@ pub(crate) struct Left<'a> {
     pub(crate) rejected: Vec<Rejected>,
 }
 
-impl Left<'_> {
+impl<'a> Left<'a> {
     /// Leaves out those that a check has something against.
-    pub(crate) fn keep(&mut self, check: &mut dyn FnMut(&Input) -> Option<Reason>) {
-        self.inputs.retain(|input| match check(input) {
+    pub(crate) fn keep(&mut self, check: &mut dyn FnMut(&'a Input) -> Option<Reason>) {
+        self.inputs.retain(|&input| match check(input) {
             Some(reason) => {
                 self.rejected.push(input.update.reject(reason));
                 false
@@ -49,18 +49,48 @@ pub(crate) fn agree(
     (tensors, base_hash)
 }
 
-/// Integers are what most whole updates hold; of tensors that only parts hold, what the first of
-/// them has.
-pub(crate) fn same_integers(left: &mut Left<'_>) {
+/// Tensors that are not averaged, and for which no rule says otherwise, are what most whole updates
+/// hold; those that only parts hold are what the first of them has.
+///
+/// # Errors
+/// If this machine cannot read them.
+pub(crate) fn same_integers(left: &mut Left<'_>) -> Result<(), Error> {
     let whole = |input: &Input| !input.update.partial;
-    let voted = most_common(&left.inputs, |input| whole(input).then(|| input.integers.clone()));
-    let mut expected = voted.unwrap_or_default();
+    let vote = |input: &Input| whole(input).then(|| input.integers.clone());
+    let (voted, of_most) = vote_on(&left.inputs, vote).unwrap_or_default();
+    let holder = left.inputs.iter().copied().find(|&i| whole(i) && i.integers == voted);
+    // Of each tensor the hash, and who holds that.
+    let mut expected: BTreeMap<String, (String, &Input, bool)> = BTreeMap::new();
+    for (name, hash) in voted {
+        if let Some(holder) = holder {
+            expected.insert(name, (hash, holder, of_most));
+        }
+    }
+    let mut failed = Ok(());
     left.keep(&mut |input| {
-        let differs = input.integers.iter().any(|(name, hash)| {
-            expected.entry(name.clone()).or_insert_with(|| hash.clone()) != hash
-        });
-        differs.then_some(Reason::Integers)
+        let mut differing = None;
+        for (name, hash) in &input.integers {
+            let entry = || (hash.clone(), input, false);
+            let (other, holder, of_most) = expected.entry(name.clone()).or_insert_with(entry);
+            if differing.is_none() && other != hash {
+                differing = Some((name, *holder, *of_most));
+            }
+        }
+        let (tensor, holder, of_most) = differing?;
+        // Of a file that cannot be read any more it is known that it differs.
+        let unknown = || (0, "other values".to_owned(), "not".to_owned());
+        let found = input.file.first_difference(&holder.file, tensor);
+        let (index, found, expected) = match found.map_err(Reason::try_from) {
+            Ok(Some(found)) => found,
+            Ok(None) | Err(Ok(_)) => unknown(),
+            Err(Err(error)) => {
+                failed = Err(error);
+                return None;
+            }
+        };
+        Some(Reason::Integers { tensor: tensor.clone(), index, found, expected, of_most })
     });
+    failed
 }
 
 /// What most updates have, each node (or file without a node) voting once for each value it has;
@@ -68,6 +98,11 @@ pub(crate) fn same_integers(left: &mut Left<'_>) {
 ///
 /// Updates of weight 0 have no vote, unless there are no others.
 fn most_common<T: Ord>(sorted: &[&Input], value: impl Fn(&Input) -> Option<T>) -> Option<T> {
+    vote_on(sorted, value).map(|(value, _)| value)
+}
+
+/// The same, with whether it has more than half of the votes.
+fn vote_on<T: Ord>(sorted: &[&Input], value: impl Fn(&Input) -> Option<T>) -> Option<(T, bool)> {
     let anyone = sorted.iter().all(|input| input.update.weight == 0.0);
     // Of each value who has it, and the place of the first who does.
     let mut groups: BTreeMap<T, (BTreeSet<&Path>, usize)> = BTreeMap::new();
@@ -78,7 +113,9 @@ fn most_common<T: Ord>(sorted: &[&Input], value: impl Fn(&Input) -> Option<T>) -
         groups.entry(value).or_insert_with(|| (BTreeSet::new(), place)).0.insert(voter);
     }
     let most = |(voters, first): &(BTreeSet<&Path>, usize)| (voters.len(), Reverse(*first));
-    groups.into_iter().max_by_key(|(_, group)| most(group)).map(|(value, _)| value)
+    let n_votes: usize = groups.values().map(|(voters, _)| voters.len()).sum();
+    let (value, (voters, _)) = groups.into_iter().max_by_key(|(_, group)| most(group))?;
+    Some((value, 2 * voters.len() > n_votes))
 }
 
 /// The tensors of a file but for where they lie: equal are those that [`Reason::mismatch`] finds no
@@ -87,11 +124,11 @@ struct Layout(Arc<[TensorInfo]>);
 
 impl Ord for Layout {
     fn cmp(&self, other: &Self) -> Ordering {
-        if Arc::ptr_eq(&self.0, &other.0) {
-            return Ordering::Equal;
-        }
         fn parts(tensors: &[TensorInfo]) -> impl Iterator<Item = (&String, &Dtype, &Vec<usize>)> {
             tensors.iter().map(|TensorInfo { name, dtype, shape, .. }| (name, dtype, shape))
+        }
+        if Arc::ptr_eq(&self.0, &other.0) {
+            return Ordering::Equal;
         }
         parts(&self.0).cmp(parts(&other.0))
     }

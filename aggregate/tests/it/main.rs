@@ -25,3 +25,5 @@ mod memory;
 mod sharded;
 // Twenty thousand updates, good and bad.
 mod growth;
+// Tensors that are not averaged: what becomes of them under every rule, in every dtype.
+mod carry;
