@@ -8,6 +8,8 @@ mod errors;
 mod exclusions;
 /// The main job by hand: init, train, aggregate, eval, predict, inspect.
 mod flow;
+/// Files of other programs: every dtype is shown and carried, and readers take what is merged.
+mod foreign;
 /// Files of checkpoint format 1 are read, and go on.
 mod format1;
 /// What one node alone can do to a round: nothing, by default.
