@@ -12,6 +12,8 @@ mod flow;
 mod foreign;
 /// Files of checkpoint format 1 are read, and go on.
 mod format1;
+/// Many updates: the work grows with their number, not with its square.
+mod growth;
 /// What one node alone can do to a round: nothing, by default.
 mod harm;
 /// A committed table of hashes, by kind of machine.
