@@ -1,6 +1,6 @@
 //! Which updates count: each is checked alone, then beside the others.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
@@ -109,13 +109,20 @@ impl Candidates {
 
     /// Takes out updates that were found to be bad while they were merged.
     pub(crate) fn refuse(&mut self, refused: Vec<(PathBuf, Reason)>) {
-        for (path, reason) in refused {
-            if let Some(at) = self.inputs.iter().position(|input| input.update.path == path) {
-                let input = self.inputs.remove(at);
-                self.n_read += input.file.n_read();
-                self.rejected.push(input.update.reject(reason));
-            }
+        // Of two reasons the first counts.
+        let mut reasons: BTreeMap<PathBuf, Reason> = refused.into_iter().rev().collect();
+        if reasons.is_empty() {
+            return;
         }
+        let (n_read, rejected) = (&mut self.n_read, &mut self.rejected);
+        self.inputs.retain(|input| match reasons.remove(&input.update.path) {
+            Some(reason) => {
+                *n_read += input.file.n_read();
+                rejected.push(input.update.reject(reason));
+                false
+            }
+            None => true,
+        });
     }
 
     /// The updates that hold NaN or infinity, or cannot be read any more.
@@ -156,7 +163,7 @@ impl Candidates {
         let mut left =
             Left { inputs: self.inputs.iter().collect(), rejected: self.rejected.clone() };
         let (tensors, base_hash) = agree(&mut left, checks);
-        same_integers(&mut left);
+        same_integers(&mut left)?;
         let named: Vec<Named<'_>> = left.inputs.iter().map(|input| input.named()).collect();
         let mut reasons = rivals(&named).into_iter();
         left.keep(&mut |_| reasons.next().flatten());

@@ -1,13 +1,14 @@
 //! What updates must agree on: each node has a vote.
 
-use std::collections::BTreeSet;
+use std::cmp::{Ordering, Reverse};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::TensorInfo;
 use crate::check::{Checks, other_base};
 use crate::input::Input;
 use crate::reject::{Reason, Rejected};
+use crate::{Dtype, Error, TensorInfo};
 
 /// The updates that passed all checks so far.
 pub(crate) struct Left<'a> {
@@ -15,10 +16,10 @@ pub(crate) struct Left<'a> {
     pub(crate) rejected: Vec<Rejected>,
 }
 
-impl Left<'_> {
+impl<'a> Left<'a> {
     /// Leaves out those that a check has something against.
-    pub(crate) fn keep(&mut self, check: &mut dyn FnMut(&Input) -> Option<Reason>) {
-        self.inputs.retain(|input| match check(input) {
+    pub(crate) fn keep(&mut self, check: &mut dyn FnMut(&'a Input) -> Option<Reason>) {
+        self.inputs.retain(|&input| match check(input) {
             Some(reason) => {
                 self.rejected.push(input.update.reject(reason));
                 false
@@ -36,59 +37,113 @@ pub(crate) fn agree(
     if let Some(base) = checks.base {
         return (Some(base.file.shared_tensors()), Some(base.hash.clone()));
     }
-    let same = |a: &Arc<[TensorInfo]>, b: &Arc<[TensorInfo]>| {
-        Arc::ptr_eq(a, b) || Reason::mismatch(a, b).is_none()
-    };
-    let tensors = most_common(&left.inputs, |input| Some(input.file.shared_tensors()), same);
+    let tensors = most_common(&left.inputs, |input| Some(Layout(input.file.shared_tensors())));
+    let tensors = tensors.map(|Layout(tensors)| tensors);
     if let Some(expected) = &tensors {
         left.keep(&mut |input| Reason::mismatch(expected, input.file.tensors()));
     }
-    let base_hash = most_common(&left.inputs, |input| input.update.base.clone(), |a, b| a == b);
+    let base_hash = most_common(&left.inputs, |input| input.update.base.clone());
     if let Some(expected) = &base_hash {
         left.keep(&mut |input| other_base(expected, &input.update));
     }
     (tensors, base_hash)
 }
 
-/// Integers are what most whole updates hold; of tensors that only parts hold, what the first of
-/// them has.
-pub(crate) fn same_integers(left: &mut Left<'_>) {
+/// Tensors that are not averaged, and for which no rule says otherwise, are what most whole updates
+/// hold; those that only parts hold are what the first of them has.
+///
+/// # Errors
+/// If this machine cannot read them.
+pub(crate) fn same_integers(left: &mut Left<'_>) -> Result<(), Error> {
     let whole = |input: &Input| !input.update.partial;
-    let voted = most_common(
-        &left.inputs,
-        |input| whole(input).then(|| input.integers.clone()),
-        |a, b| a == b,
-    );
-    let mut expected = voted.unwrap_or_default();
+    let vote = |input: &Input| whole(input).then(|| input.integers.clone());
+    let (voted, of_most) = vote_on(&left.inputs, vote).unwrap_or_default();
+    let holder = left.inputs.iter().copied().find(|&i| whole(i) && i.integers == voted);
+    // Of each tensor the hash, and who holds that.
+    let mut expected: BTreeMap<String, (String, &Input, bool)> = BTreeMap::new();
+    for (name, hash) in voted {
+        if let Some(holder) = holder {
+            expected.insert(name, (hash, holder, of_most));
+        }
+    }
+    let mut failed = Ok(());
     left.keep(&mut |input| {
-        let differs = input.integers.iter().any(|(name, hash)| {
-            expected.entry(name.clone()).or_insert_with(|| hash.clone()) != hash
-        });
-        differs.then_some(Reason::Integers)
+        let mut differing = None;
+        for (name, hash) in &input.integers {
+            let entry = || (hash.clone(), input, false);
+            let (other, holder, of_most) = expected.entry(name.clone()).or_insert_with(entry);
+            if differing.is_none() && other != hash {
+                differing = Some((name, *holder, *of_most));
+            }
+        }
+        let (tensor, holder, of_most) = differing?;
+        // Of a file that cannot be read any more it is known that it differs.
+        let unknown = || (0, "other values".to_owned(), "not".to_owned());
+        let found = input.file.first_difference(&holder.file, tensor);
+        let (index, found, expected) = match found.map_err(Reason::try_from) {
+            Ok(Some(found)) => found,
+            Ok(None) | Err(Ok(_)) => unknown(),
+            Err(Err(error)) => {
+                failed = Err(error);
+                return None;
+            }
+        };
+        Some(Reason::Integers { tensor: tensor.clone(), index, found, expected, of_most })
     });
+    failed
 }
 
 /// What most updates have, each node (or file without a node) voting once for each value it has;
 /// of values with as many votes, the one of the first update.
 ///
 /// Updates of weight 0 have no vote, unless there are no others.
-fn most_common<T>(
-    sorted: &[&Input],
-    value: impl Fn(&Input) -> Option<T>,
-    same: impl Fn(&T, &T) -> bool,
-) -> Option<T> {
+fn most_common<T: Ord>(sorted: &[&Input], value: impl Fn(&Input) -> Option<T>) -> Option<T> {
+    vote_on(sorted, value).map(|(value, _)| value)
+}
+
+/// The same, with whether it has more than half of the votes.
+fn vote_on<T: Ord>(sorted: &[&Input], value: impl Fn(&Input) -> Option<T>) -> Option<(T, bool)> {
     let anyone = sorted.iter().all(|input| input.update.weight == 0.0);
-    let mut groups: Vec<(T, BTreeSet<&Path>)> = Vec::new();
-    for input in sorted.iter().filter(|input| anyone || input.update.weight > 0.0) {
+    // Of each value who has it, and the place of the first who does.
+    let mut groups: BTreeMap<T, (BTreeSet<&Path>, usize)> = BTreeMap::new();
+    let voting = sorted.iter().filter(|input| anyone || input.update.weight > 0.0);
+    for (place, input) in voting.enumerate() {
         let Some(value) = value(input) else { continue };
         let voter = input.update.node.as_deref().map_or(input.update.path.as_path(), Path::new);
-        if let Some((_, voters)) = groups.iter_mut().find(|(other, _)| same(other, &value)) {
-            voters.insert(voter);
-        } else {
-            groups.push((value, BTreeSet::from([voter])));
-        }
+        groups.entry(value).or_insert_with(|| (BTreeSet::new(), place)).0.insert(voter);
     }
-    // The first of equals, while `max_by_key` would give the last.
-    let n_votes = groups.iter().map(|(_, voters)| voters.len()).max()?;
-    groups.into_iter().find(|(_, voters)| voters.len() == n_votes).map(|(value, _)| value)
+    let most = |(voters, first): &(BTreeSet<&Path>, usize)| (voters.len(), Reverse(*first));
+    let n_votes: usize = groups.values().map(|(voters, _)| voters.len()).sum();
+    let (value, (voters, _)) = groups.into_iter().max_by_key(|(_, group)| most(group))?;
+    Some((value, 2 * voters.len() > n_votes))
 }
+
+/// The tensors of a file but for where they lie: equal are those that [`Reason::mismatch`] finds no
+/// difference between.
+struct Layout(Arc<[TensorInfo]>);
+
+impl Ord for Layout {
+    fn cmp(&self, other: &Self) -> Ordering {
+        fn parts(tensors: &[TensorInfo]) -> impl Iterator<Item = (&String, &Dtype, &Vec<usize>)> {
+            tensors.iter().map(|TensorInfo { name, dtype, shape, .. }| (name, dtype, shape))
+        }
+        if Arc::ptr_eq(&self.0, &other.0) {
+            return Ordering::Equal;
+        }
+        parts(&self.0).cmp(parts(&other.0))
+    }
+}
+
+impl PartialOrd for Layout {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Layout {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Layout {}

@@ -1,8 +1,10 @@
 //! Files that appear under their name complete or not at all.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use tempfile::NamedTempFile;
 
@@ -48,8 +50,16 @@ pub(crate) fn check_target(path: &Path) -> Result<(), Error> {
 const PREFIX: &str = ".incomplete-";
 const SUFFIX: &str = ".tmp";
 
-/// Removes temporary files that nobody holds a lock on: their programs were killed.
+/// The folders that were looked through: to list a folder for each of many files takes their square.
+static TIDIED: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+
+/// Removes temporary files that nobody holds a lock on, as their programs were killed; in each
+/// folder once.
 fn remove_stale(folder: &Path) {
+    // The same folder by another path is looked through once more, which does no harm.
+    if !TIDIED.lock().unwrap_or_else(PoisonError::into_inner).insert(folder.to_owned()) {
+        return;
+    }
     let Ok(entries) = fs::read_dir(folder) else { return };
     for entry in entries.flatten() {
         let name = entry.file_name();
@@ -82,8 +92,8 @@ pub(crate) struct PendingFile {
 }
 
 impl PendingFile {
-    /// Creates the temporary file, next to where it will be, and removes those of programs that
-    /// were killed.
+    /// Creates the temporary file, next to where it will be; the first in a folder removes those of
+    /// programs that were killed.
     pub(crate) fn create(path: &Path) -> Result<Self, Error> {
         // What any new file asks for; the system takes the umask off.
         Self::with_mode(path, 0o666)
@@ -215,14 +225,30 @@ mod tests {
     #[test]
     fn what_a_killed_program_left_is_removed_and_what_is_at_work_is_not() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("a");
-        let at_work = PendingFile::create(&path).unwrap();
-        let left = folder.path().join(".incomplete-left.tmp");
+        let path = |name: &str| folder.path().join(name);
+        let left = path(&format!("{PREFIX}left{SUFFIX}"));
+        let of_another = path(&format!("{PREFIX}other{SUFFIX}"));
         fs::write(&left, "half").unwrap();
-        atomic_write(folder.path().join("b"), b"whole").unwrap();
-        assert!(!left.exists());
-        at_work.persist().unwrap();
-        assert!(path.exists());
+        let at_work = File::create(&of_another).unwrap();
+        at_work.lock().unwrap();
+        let ours = PendingFile::create(&path("a")).unwrap();
+        assert!(!left.exists() && of_another.exists());
+        atomic_write(path("b"), b"whole").unwrap();
+        ours.persist().unwrap();
+        assert!(path("a").exists() && of_another.exists());
+    }
+
+    #[test]
+    fn a_folder_is_not_listed_for_every_file() {
+        let folder = tempfile::tempdir().unwrap();
+        atomic_write(folder.path().join("a"), b"x").unwrap();
+        // Whoever listed the folder again would remove it.
+        let left = folder.path().join(format!("{PREFIX}left{SUFFIX}"));
+        fs::write(&left, "half").unwrap();
+        for i in 0..100 {
+            atomic_write(folder.path().join(i.to_string()), b"x").unwrap();
+        }
+        assert!(left.exists());
     }
 
     #[test]

@@ -3,8 +3,7 @@
 use std::path::Path;
 
 use crate::blocks::Block;
-use crate::dtype::{element_width, first_invalid};
-use crate::tensor::unsupported;
+use crate::dtype::{byte_len, first_invalid};
 use crate::{Error, Reason, TensorInfo, WeightFile};
 
 /// The model the nodes started from.
@@ -17,14 +16,6 @@ pub(crate) struct Base {
 impl Base {
     pub(crate) fn open(path: &Path, open: &[WeightFile]) -> Result<Self, Error> {
         let file = WeightFile::open_or_known(path, open)?;
-        if let Some(tensor) = unsupported(file.tensors()) {
-            return Err(Error::Dtype {
-                path: path.to_owned(),
-                tensor: tensor.name.clone(),
-                dtype: tensor.dtype,
-                expected: "a float, an integer or a boolean",
-            });
-        }
         let hash = file.content_hash()?;
         Ok(Self { file, hash })
     }
@@ -32,7 +23,7 @@ impl Base {
     /// Reads the bytes of a block, which must hold valid values.
     pub(crate) fn read_block(&self, block: Block, bytes: &mut Vec<u8>) -> Result<(), Error> {
         let tensor = &self.file.tensors()[block.tensor];
-        bytes.resize(block.n_elements * element_width(tensor.dtype), 0);
+        bytes.resize(byte_len(tensor.dtype, block.n_elements), 0);
         self.file.read_at(tensor, block.start, bytes)?;
         match first_invalid(tensor.dtype, bytes) {
             None => Ok(()),

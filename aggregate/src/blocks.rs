@@ -58,6 +58,9 @@ impl Blocks {
                 let n = tensors[i].n_elements();
                 // 16 bits become f32 in memory.
                 let per_block = (row_bytes / element_width(tensors[i].dtype).max(4)).max(1);
+                // A block of packed elements begins and ends with a byte.
+                let is_packed = element_width(tensors[i].dtype) == 0;
+                let per_block = if is_packed { per_block.next_multiple_of(8) } else { per_block };
                 let before = len;
                 len += n.div_ceil(per_block);
                 (i, n, per_block, before)
@@ -170,11 +173,14 @@ mod tests {
             tensor(3, Dtype::F64),
             tensor(4, Dtype::F16),
             tensor(0, Dtype::BOOL),
+            tensor(12, Dtype::F4),
         ];
-        let blocks = Blocks::of_bytes(&tensors, [3, 1, 2, 0, 4].into_iter(), 16);
+        let blocks = Blocks::of_bytes(&tensors, [3, 1, 2, 0, 4, 5].into_iter(), 16);
         let all: Vec<_> = (0..blocks.len()).map(|i| blocks.get(i)).collect();
         let edges: Vec<_> = all.iter().map(|b| (b.tensor, b.start, b.n_elements)).collect();
-        assert_eq!(edges, [(3, 0, 4), (2, 0, 2), (2, 2, 1), (0, 0, 4), (0, 4, 1)]);
+        let packed = [(5, 0, 8), (5, 8, 4)];
+        let others = [(3, 0, 4), (2, 0, 2), (2, 2, 1), (0, 0, 4), (0, 4, 1)];
+        assert_eq!(edges, [&others[..], &packed].concat());
     }
 
     #[test]

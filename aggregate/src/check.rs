@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::base::Base;
+use crate::carry::{Carries, Carry};
 use crate::input::Input;
 use crate::patterns::Patterns;
 use crate::reject::Reason;
-use crate::tensor::unsupported;
 use crate::{Error, Options, TensorInfo, Update, WeightFile};
 
 /// What updates are checked against.
@@ -19,6 +19,7 @@ pub(crate) struct Checks<'a> {
     /// Hashes of older bases.
     pub(crate) older: Vec<&'a str>,
     pub(crate) keep_local: &'a Patterns,
+    pub(crate) carries: &'a Carries,
     pub(crate) options: &'a Options,
 }
 
@@ -140,16 +141,15 @@ fn read(
     {
         return Ok(Err(reason));
     }
-    let integers = file.integers(|name| checks.keep_local.matches(name))?;
+    let integers = file.integers(|tensor| {
+        !checks.keep_local.matches(&tensor.name) && checks.carries.rule(tensor) == Carry::Agree
+    })?;
     let fingerprint = file.fingerprint()?;
     Ok(integers.map(|integers| (integers, fingerprint)))
 }
 
 /// What its header and what is said of it have against a file.
 fn mismatch(update: &Update, file: &WeightFile, checks: &Checks<'_>) -> Option<Reason> {
-    if let Some(TensorInfo { name, dtype, .. }) = unsupported(file.tensors()) {
-        return Some(Reason::Unsupported { tensor: name.clone(), dtype: *dtype });
-    }
     if let Some(base) = checks.base {
         let expected = base.file.tensors();
         let mismatch = if update.partial {

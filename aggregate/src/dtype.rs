@@ -1,4 +1,4 @@
-//! Bytes to numbers and back, for every dtype that can be averaged.
+//! Bytes to numbers and back, for every dtype that can be read.
 
 use half::{bf16, f16};
 
@@ -9,10 +9,10 @@ use crate::Dtype;
 pub(crate) enum Kind {
     /// Through f64.
     Float,
-    /// Not at all: they must agree. Booleans are the integers 0 and 1.
+    /// Not at all, see [`Carry`](crate::carry::Carry). Booleans are the integers 0 and 1.
     Integer,
-    /// Not at all.
-    Unsupported,
+    /// Not at all, and not read: narrow floats and complex numbers are carried as bytes.
+    Opaque,
 }
 
 /// The kind of a dtype.
@@ -28,13 +28,49 @@ pub(crate) fn kind(dtype: Dtype) -> Kind {
         | Dtype::I32
         | Dtype::U64
         | Dtype::I64 => Kind::Integer,
-        _ => Kind::Unsupported,
+        _ => Kind::Opaque,
     }
 }
 
-/// Bytes of one element of a supported dtype.
+/// Bytes of one float or integer; 0 of a dtype that packs several elements into a byte.
 pub(crate) fn element_width(dtype: Dtype) -> usize {
     dtype.bitsize() / 8
+}
+
+/// Bytes of so many elements, which together fill whole bytes.
+pub(crate) fn byte_len(dtype: Dtype, n_elements: usize) -> usize {
+    match dtype.bitsize() {
+        bits if bits % 8 == 0 => n_elements * (bits / 8),
+        // Eight elements at a time, so that nothing overflows that fits in bytes.
+        bits => n_elements / 8 * bits + n_elements % 8 * bits / 8,
+    }
+}
+
+/// The first element at which two tensors of integers or of bytes differ, and what they hold there,
+/// in words.
+///
+/// # Panics
+/// If `dtype` is a float.
+pub(crate) fn first_difference(
+    dtype: Dtype,
+    a: &[u8],
+    b: &[u8],
+) -> Option<(usize, String, String)> {
+    let width = element_width(dtype).max(1);
+    let at = a.chunks(width).zip(b.chunks(width)).position(|(a, b)| a != b)?;
+    let text = |bytes: &[u8]| {
+        let element = &bytes[at * width..(at + 1) * width];
+        if kind(dtype) == Kind::Opaque {
+            let digits = element.iter().rev().map(|byte| format!("{byte:02x}"));
+            return format!("the bits 0x{}", digits.collect::<String>());
+        }
+        let mut value = Vec::new();
+        decode_integers(dtype, element, &mut value);
+        value[0].to_string()
+    };
+    // Of packed elements the first in the byte.
+    let index = if element_width(dtype) == 0 { at * 8 / dtype.bitsize() } else { at };
+    Some((index, text(a), text(b)))
 }
 
 /// Fills `out` with the floats in `bytes`, exactly.
@@ -203,5 +239,20 @@ mod tests {
         assert_eq!(first_invalid(Dtype::BF16, &bytes), Some((0, "-inf".into())));
         assert_eq!(first_invalid(Dtype::BOOL, &[0, 1, 2]).unwrap().0, 2);
         assert_eq!(first_invalid(Dtype::U8, &[0, 1, 2]), None);
+    }
+
+    #[test]
+    fn differences_are_told_in_values_or_in_bits() {
+        let values = |all: [i16; 3]| all.map(i16::to_le_bytes).concat();
+        let (a, b) = (values([1, -2, 3]), values([1, 5, 3]));
+        let found = first_difference(Dtype::I16, &a, &b);
+        assert_eq!(found, Some((1, "-2".into(), "5".into())));
+        assert_eq!(first_difference(Dtype::I16, &a, &a), None);
+        let found = first_difference(Dtype::F4, &[0, 0x21], &[0, 0x31]);
+        assert_eq!(found, Some((2, "the bits 0x21".into(), "the bits 0x31".into())));
+        let found = first_difference(Dtype::C64, &[0; 8], &[0, 0, 0, 0, 0, 0, 0, 1]);
+        assert_eq!(found.unwrap().2, "the bits 0x0100000000000000");
+        assert_eq!([0, 4, 8, 12].map(|n| byte_len(Dtype::F6_E2M3, n)), [0, 3, 6, 9]);
+        assert_eq!(byte_len(Dtype::F4, 6), 3);
     }
 }

@@ -88,22 +88,23 @@ impl Run<'_> {
                 per_value[i] /= (n.max(1) as f64).sqrt();
             }
         }
+        // Of each, how far is too far: where half of them did not move at all, moving is no reason.
+        let limit = |of: &[f64]| {
+            let middle = median(of);
+            let distances: Vec<f64> = of.iter().map(|norm| (norm - middle).abs()).collect();
+            let deviation = (1.4826 * median(&distances)).max(LEAST_DEVIATION * middle);
+            let known = of.len() >= LEAST_FOR_NORMS && middle > 0.0;
+            known.then_some((middle, middle + max_deviation * deviation))
+        };
+        let of_all = if norms.is_empty() { None } else { limit(&per_value) };
         let mut refused = Vec::new();
         for alike in kinds.values() {
             let few = alike.len() < LEAST_FOR_NORMS;
             let moved = if few { &per_value } else { norms };
-            let of: Vec<f64> =
-                if few { per_value.clone() } else { alike.iter().map(|&i| norms[i]).collect() };
-            let middle = median(&of);
-            // Where half of the updates did not move at all, moving is no reason.
-            if of.len() < LEAST_FOR_NORMS || middle <= 0.0 {
-                continue;
-            }
-            let distances: Vec<f64> = of.iter().map(|norm| (norm - middle).abs()).collect();
-            let deviation = (1.4826 * median(&distances)).max(LEAST_DEVIATION * middle);
-            let limit = middle + max_deviation * deviation;
+            let own: Vec<f64> = alike.iter().map(|&i| norms[i]).collect();
+            let Some((median, limit)) = (if few { of_all } else { limit(&own) }) else { continue };
             for &i in alike.iter().filter(|&&i| moved[i] > limit) {
-                let reason = Reason::Norm { norm: moved[i], median: middle, limit };
+                let reason = Reason::Norm { norm: moved[i], median, limit };
                 refused.push((self.cohort.members[i].input.update.path.clone(), reason));
             }
         }

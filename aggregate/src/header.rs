@@ -6,6 +6,7 @@ use std::fmt;
 use serde::de::{self, IntoDeserializer, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
+use crate::dtype::byte_len;
 use crate::problem::MAX_HEADER_LEN;
 use crate::source::Source;
 use crate::{Dtype, Error, FormatProblem, TensorInfo};
@@ -189,7 +190,7 @@ pub(crate) fn header_bytes(
     let mut start = 0;
     for (name, dtype, shape) in tensors {
         let sizes: Vec<_> = shape.iter().map(usize::to_string).collect();
-        let end = start + shape.iter().product::<usize>() * dtype.bitsize() / 8;
+        let end = start + byte_len(*dtype, shape.iter().product());
         entries.push(format!(
             "{}:{{\"dtype\":\"{dtype}\",\"shape\":[{}],\"data_offsets\":[{start},{end}]}}",
             quoted(name),

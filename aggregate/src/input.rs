@@ -14,7 +14,7 @@ pub(crate) struct Input {
     pub(crate) fingerprint: String,
     /// The content hash where others have the same fingerprint.
     pub(crate) tie: String,
-    /// The hashes of all integer and boolean tensors that are not kept local, by name.
+    /// The hashes of all tensors that are not averaged and must agree, by name.
     pub(crate) integers: BTreeMap<String, String>,
     /// Its place in the list.
     pub(crate) position: usize,

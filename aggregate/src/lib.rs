@@ -58,6 +58,7 @@ mod private_round;
 mod private_round;
 
 mod atomic;
+mod carry;
 mod dtype;
 mod header;
 mod model_writer;

@@ -42,7 +42,10 @@ use crate::{Error, Options, Report, Update, WeightFile};
 /// fault. A failure of this machine, such as too many open files, is none of an update: it ends the
 /// merge.
 ///
-/// Integers and booleans are carried: updates whose integers are not those of most are rejected.
+/// Integers, booleans and dtypes narrower than 16 bits or of complex numbers are not averaged but
+/// carried: an integer without dimensions, which counts something, is the largest of all; of anything
+/// else, updates that do not hold what most do are rejected, unless [`Rules::carry`](crate::Rules::carry)
+/// has another rule.
 ///
 /// The callback is called once, when all but the header of the output is written. If it fails,
 /// nothing is written.
@@ -153,6 +156,7 @@ fn merge(
     let state_out = check_options(options, out, in_memory)?;
     let target = Target { out, state_out: state_out.as_deref(), in_memory };
     let keep_local = Patterns::new(&options.rules.keep_local)?;
+    let carries = options.rules.carries()?;
     let open = |path: &Path| Base::open(path, &options.open);
     let base = options.base.as_deref().map(open).transpose()?;
     if let Some(base) = &base {
@@ -169,6 +173,7 @@ fn merge(
         base: base.as_ref(),
         older: older.iter().map(|base| base.hash.as_str()).collect(),
         keep_local: &keep_local,
+        carries: &carries,
         options,
     };
     let mut candidates = Candidates::open(updates, &checks)?;
@@ -182,12 +187,14 @@ fn merge(
             other => other?,
         };
         let Admission { inputs, weights, steps, tensors, .. } = &admission;
+        carries.check(tensors)?;
         let cohort = Cohort::new(tensors, inputs, weights, steps, base.as_ref(), &older);
         let run = Run {
             kept: tensors.iter().map(|t| keep_local.matches(&t.name)).collect(),
             admission: &admission,
             cohort: &cohort,
             options,
+            carries: &carries,
             mover: mover.as_ref(),
             private: private.as_ref(),
             row_bytes: probe.row_bytes,

@@ -1,7 +1,10 @@
 //! One block of the output: reduced, moved by the server step, and encoded.
 
 use crate::blocks::Block;
-use crate::dtype::{Kind, element_width, encode_floats, first_invalid, kind};
+use crate::carry::Carry;
+use crate::dtype::{
+    Kind, byte_len, decode_integers, element_width, encode_floats, first_invalid, kind,
+};
 use crate::kernels::square_distance;
 use crate::mover::out_of_range;
 use crate::plan::{Linear, Plan};
@@ -79,25 +82,53 @@ impl Run<'_> {
         Err(out_of_range(tensor, block.start + index))
     }
 
-    /// A block that no rule moves: integers are those of the updates, all else is the base's.
+    /// A block that no rule moves: of integers and bytes what their rule says, all else is the base's.
     fn carry(&self, block: Block, mut merged: Merged) -> Result<Merged, Error> {
         let cohort = self.cohort;
         let tensor = &cohort.tensors[block.tensor];
-        let holder = cohort.holders(block.tensor).next().filter(|_| !self.kept[block.tensor]);
-        match (holder.and_then(|holder| cohort.info(holder, block.tensor)), cohort.base) {
-            (Some((file, own)), _) if kind(tensor.dtype) != Kind::Float => {
-                merged.bytes.resize(block.n_elements * element_width(own.dtype), 0);
+        let is_float = kind(tensor.dtype) == Kind::Float;
+        let rule = self.carries.rule(tensor);
+        let of_base = is_float || self.kept[block.tensor] || rule == Carry::Base;
+        let first = cohort.holders(block.tensor).next().filter(|_| !of_base);
+        match (first.and_then(|first| cohort.info(first, block.tensor)), cohort.base) {
+            (Some(_), _) if rule == Carry::Max => self.largest(block, &mut merged.bytes)?,
+            (Some((file, own)), _) => {
+                merged.bytes.resize(byte_len(own.dtype, block.n_elements), 0);
                 file.read_at(own, block.start, &mut merged.bytes)?;
             }
-            (_, Some(base)) => {
+            (None, Some(base)) => {
                 base.read_block(block, &mut merged.bytes)?;
-                if let Some(mover) = self.mover.filter(|_| kind(tensor.dtype) == Kind::Float) {
+                if let Some(mover) = self.mover.filter(|_| is_float) {
                     merged.memory = mover.memory(block)?;
                 }
             }
-            (_, None) => return Err(out_of_range(tensor, block.start)),
+            (None, None) => return Err(out_of_range(tensor, block.start)),
         }
         Ok(merged)
+    }
+
+    /// The largest of each integer in all members that hold the tensor.
+    fn largest(&self, block: Block, bytes: &mut Vec<u8>) -> Result<(), Error> {
+        let (mut most, mut values, mut piece) = (Vec::new(), Vec::new(), Vec::new());
+        for holder in self.cohort.holders(block.tensor) {
+            let Some((file, own)) = self.cohort.info(holder, block.tensor) else { continue };
+            piece.resize(byte_len(own.dtype, block.n_elements), 0);
+            file.read_at(own, block.start, &mut piece)?;
+            decode_integers(own.dtype, &piece, &mut values);
+            if most.is_empty() {
+                most.clone_from(&values);
+                bytes.clone_from(&piece);
+            }
+            let width = element_width(own.dtype);
+            let elements = bytes.chunks_exact_mut(width).zip(piece.chunks_exact(width));
+            for ((most, value), (kept, own)) in most.iter_mut().zip(&values).zip(elements) {
+                if value > most {
+                    *most = *value;
+                    kept.copy_from_slice(own);
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Control variates: the center's moves by the mean change, as far as nodes took part.

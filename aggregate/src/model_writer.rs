@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
-use crate::dtype::element_width;
+use crate::dtype::byte_len;
 use crate::shards::{SUFFIX, is_index, named_by};
 use crate::sink::Sink;
 use crate::tensor_writer::TensorWriter;
@@ -53,7 +53,7 @@ impl ModelWriter {
         let mut lists: Vec<Vec<Spec>> = vec![Vec::new()];
         let (mut places, mut tensors, mut filled) = (Vec::new(), Vec::new(), 0_u64);
         for spec in specs {
-            let n = (spec.2.iter().product::<usize>() * element_width(spec.1)) as u64;
+            let n = byte_len(spec.1, spec.2.iter().product()) as u64;
             if filled > 0 && filled.saturating_add(n) > most {
                 lists.push(Vec::new());
                 filled = 0;

@@ -4,12 +4,18 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::dtype::{Kind, decode_floats, decode_integers, element_width, first_invalid, kind};
+use crate::dtype::{
+    Kind, byte_len, decode_floats, decode_integers, element_width, first_difference, first_invalid,
+    kind,
+};
 use crate::header::{Header, read_header};
 use crate::reject::Reason;
 use crate::shards::{Shards, is_index, open_shards};
 use crate::source::Source;
-use crate::{Error, TensorInfo};
+use crate::{Dtype, Error, TensorInfo};
+
+/// Elements compared at a time, which fill whole bytes of every dtype.
+const PIECE_ELEMENTS: usize = 1 << 16;
 
 /// A safetensors file whose header has been checked; values stay on disk until they are asked for.
 ///
@@ -171,7 +177,7 @@ impl WeightFile {
                 floats.extend(integers.iter().map(|&v| v as f64));
                 visit(&floats);
             }),
-            Kind::Unsupported => {
+            Kind::Opaque => {
                 Err(self.dtype_error(tensor, "a float, an integer or a boolean of whole bytes"))
             }
         }
@@ -195,7 +201,7 @@ impl WeightFile {
                 if invalid.is_none() {
                     invalid = first_invalid(tensor.dtype, bytes).map(|(i, v)| (n_seen + i, v));
                 }
-                n_seen += bytes.len() / element_width(tensor.dtype);
+                n_seen += bytes.len() / element_width(tensor.dtype).max(1);
             })?;
             if let Some((index, found)) = invalid {
                 return Ok(Some(Reason::Value { tensor: tensor.name.clone(), index, found }));
@@ -204,16 +210,17 @@ impl WeightFile {
         Ok(None)
     }
 
-    /// The hashes of the values of all integers and booleans but those that `skip` names, by tensor;
-    /// or why one cannot be merged.
+    /// The hashes of the values of all tensors that are not averaged and that `must_agree` chooses, by
+    /// name; or why one cannot be merged.
     pub(crate) fn integers(
         &self,
-        skip: impl Fn(&str) -> bool,
+        must_agree: impl Fn(&TensorInfo) -> bool,
     ) -> Result<Result<BTreeMap<String, String>, Reason>, Error> {
         let mut buffer = Vec::new();
         let mut hashes = BTreeMap::new();
-        for tensor in self.tensors.iter().filter(|t| kind(t.dtype) == Kind::Integer) {
-            if skip(&tensor.name) {
+        for tensor in self.tensors.iter().filter(|t| kind(t.dtype) != Kind::Float) {
+            let is_hashed = must_agree(tensor);
+            if !is_hashed && tensor.dtype != Dtype::BOOL {
                 continue;
             }
             let mut hasher = blake3::Hasher::new();
@@ -228,9 +235,33 @@ impl WeightFile {
             if let Some((index, found)) = invalid {
                 return Ok(Err(Reason::Value { tensor: tensor.name.clone(), index, found }));
             }
-            hashes.insert(tensor.name.clone(), hasher.finalize().to_hex().to_string());
+            if is_hashed {
+                hashes.insert(tensor.name.clone(), hasher.finalize().to_hex().to_string());
+            }
         }
         Ok(Ok(hashes))
+    }
+
+    /// The first element at which a tensor that is not averaged differs from that of another file
+    /// with its name, dtype and shape, and what the two hold there, in words.
+    pub(crate) fn first_difference(
+        &self,
+        other: &Self,
+        name: &str,
+    ) -> Result<Option<(usize, String, String)>, Error> {
+        let (own, others) = (self.find(name)?, other.find(name)?);
+        let (mut a, mut b) = (Vec::new(), Vec::new());
+        for start in (0..own.n_elements()).step_by(PIECE_ELEMENTS) {
+            let n = byte_len(own.dtype, PIECE_ELEMENTS.min(own.n_elements() - start));
+            a.resize(n, 0);
+            b.resize(n, 0);
+            self.read_at(own, start, &mut a)?;
+            other.read_at(others, start, &mut b)?;
+            if let Some((index, found, expected)) = first_difference(own.dtype, &a, &b) {
+                return Ok(Some((start + index, found, expected)));
+            }
+        }
+        Ok(None)
     }
 
     /// A name for the content that takes little reading, see [`Source::fingerprint`].

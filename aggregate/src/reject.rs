@@ -48,14 +48,6 @@ pub enum Reason {
     /// The file changed while it was checked.
     #[error("the file changed while it was being read")]
     Changed,
-    /// A tensor has a dtype that cannot be averaged.
-    #[error("tensor {tensor:?} has dtype {dtype}, which cannot be averaged")]
-    Unsupported {
-        /// The tensor.
-        tensor: String,
-        /// Its dtype.
-        dtype: Dtype,
-    },
     /// A tensor that the others have is missing.
     #[error("tensor {tensor:?} is missing")]
     Missing {
@@ -145,11 +137,24 @@ pub enum Reason {
         /// What it claims.
         loss: f64,
     },
-    /// Its integers or booleans are not those of the others.
+    /// Its integers, its booleans, or the bytes of a dtype that is not averaged are not those of the
+    /// others.
     #[error(
-        "its integer tensors differ from those of most others; carry them from the base by keeping them local"
+        "tensor {tensor:?} holds {found} at element {index}, {} {expected}, and such tensors are not averaged; say how it is carried (carry: max, first or base), or keep it local",
+        if *of_most { "most others" } else { "others (no value has a majority)" }
     )]
-    Integers,
+    Integers {
+        /// The tensor.
+        tensor: String,
+        /// The first element that differs.
+        index: usize,
+        /// What is there, in words.
+        found: String,
+        /// What is in the others.
+        expected: String,
+        /// Whether more than half of the nodes hold that, and not only as many as hold another.
+        of_most: bool,
+    },
     /// Another update goes by the name of the same node; both are left out.
     #[error("node {node:?} sent {} too, and none of the two counts", other.display())]
     Duplicate {
@@ -187,7 +192,6 @@ impl Reason {
             Self::Unreadable { .. } => "unreadable",
             Self::Malformed { .. } => "malformed",
             Self::Changed => "changed",
-            Self::Unsupported { .. } => "unsupported",
             Self::Missing { .. } => "missing",
             Self::Unexpected { .. } => "unexpected",
             Self::Shape { .. } => "shape",
@@ -198,7 +202,7 @@ impl Reason {
             Self::Norm { .. } => "norm",
             Self::Steps { .. } => "steps",
             Self::NoLoss | Self::Loss { .. } => "loss",
-            Self::Integers => "integers",
+            Self::Integers { .. } => "integers",
             Self::Duplicate { .. } => "duplicate",
             Self::Overlap { .. } => "overlap",
             Self::Copy { .. } => "copy",

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::carry::{Carries, FROM_BASE};
 use crate::limit::EXPECTED;
 use crate::patterns::Patterns;
 use crate::{Error, Limit, Privacy, Quorum, Reducer, ServerStep};
@@ -49,6 +50,14 @@ pub struct Rules {
     /// `FedBN`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub keep_local: Vec<String>,
+    /// How tensors that are not averaged (integers, booleans, narrow floats, complex numbers) become
+    /// one, by pattern: `PATTERN=max` takes the largest of each element, `PATTERN=first` what the first
+    /// update in order of nodes holds, `PATTERN=base` what the base holds; the first pattern that
+    /// matches counts. Without one, integers without dimensions are counters, of which the largest is
+    /// taken (but in private merging, which must not tell one node's number), and everything else must
+    /// be the same in all updates.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub carry: Vec<String>,
     /// How nodes correct their drift, which the center must know of.
     #[serde(skip_serializing_if = "is_default")]
     pub correction: Correction,
@@ -101,6 +110,7 @@ impl Default for Rules {
             weights: Weights::Examples,
             max_weight: Limit::at(DEFAULT_LIMIT),
             keep_local: Vec::new(),
+            carry: Vec::new(),
             correction: Correction::None,
             population: None,
             max_deviation: Limit::at(DEFAULT_LIMIT),
@@ -160,13 +170,14 @@ pub enum Tolerance {
 
 impl Rules {
     /// The keys of a configuration, in the order in which they are written.
-    pub const KEYS: [&'static str; 13] = [
+    pub const KEYS: [&'static str; 14] = [
         "reduce",
         "bucket",
         "server",
         "weights",
         "max_weight",
         "keep_local",
+        "carry",
         "correction",
         "population",
         "max_deviation",
@@ -204,7 +215,13 @@ impl Rules {
             return Err(Error::Feature { option: "bucket", feature: "random" });
         }
         Patterns::new(&self.keep_local)?;
+        self.carries()?;
         self.check_pairs()
+    }
+
+    /// How tensors that are not averaged become one.
+    pub(crate) fn carries(&self) -> Result<Carries, Error> {
+        Carries::new(&self.carry, self.privacy.is_some())
     }
 
     /// Fails if two rules exclude each other.
@@ -220,6 +237,8 @@ impl Rules {
             (PRIVATE, "bucket".to_owned())
         } else if is_private && is_scaffold {
             (PRIVATE, scaffold.to_owned())
+        } else if is_private && self.carry.iter().any(|text| !text.ends_with(FROM_BASE)) {
+            (PRIVATE, "carry by max or first".to_owned())
         } else if is_private && !is_mean {
             (PRIVATE, reduce())
         } else if is_scaffold && !is_mean {
@@ -246,6 +265,8 @@ impl Rules {
             Some("scaffold")
         } else if !self.keep_local.is_empty() {
             Some("keeping tensors local")
+        } else if self.carry.iter().any(|text| text.ends_with(FROM_BASE)) {
+            Some("carrying tensors from the base")
         } else {
             None
         }
@@ -280,6 +301,7 @@ mod tests {
             weights: Weights::Count,
             max_weight: Limit::OFF,
             keep_local: vec!["*norm*".to_owned()],
+            carry: vec!["*ids=base".to_owned()],
             correction: Correction::Scaffold,
             population: Some(12),
             max_deviation: Limit::at(3.5),
@@ -364,6 +386,7 @@ mod tests {
         let plain = Rules::default;
         let mut pairs = vec![
             (PRIVATE, "bucket", Rules { privacy, bucket: Some(2), ..plain() }),
+            (PRIVATE, "carry by max", Rules { privacy, carry: vec!["*=max".into()], ..plain() }),
             (PRIVATE, "correction scaffold", Rules { privacy, correction: scaffold, ..plain() }),
             (
                 "correction scaffold",
@@ -433,6 +456,7 @@ mod tests {
             ("alpha", Rules { server: ServerStep::Dyn { alpha: 0.0, population: 1 }, ..plain() }),
             ("clip_norm", Rules { privacy, ..plain() }),
             ("\"a[\"", Rules { keep_local: pattern, ..plain() }),
+            ("\"a=sum\"", Rules { carry: vec!["a=sum".to_owned()], ..plain() }),
         ] {
             let message = rules.validate().unwrap_err().to_string();
             assert!(message.contains(name), "{message}");
@@ -450,6 +474,8 @@ mod tests {
         let private = Rules { privacy: full().privacy, ..plain() };
         assert!(private.needs_base().is_some() && private.needs_state().is_some());
         assert!(Rules { keep_local: vec!["*".into()], ..plain() }.needs_base().is_some());
+        assert!(Rules { carry: vec!["*=base".into()], ..plain() }.needs_base().is_some());
+        assert_eq!(Rules { carry: vec!["*=max".into()], ..plain() }.needs_base(), None);
         assert!(Rules { correction: Correction::Scaffold, ..plain() }.needs_base().is_some());
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::admit::Admission;
 use crate::blocks::Blocks;
+use crate::carry::Carries;
 use crate::cohort::Cohort;
 use crate::dtype::{Kind, kind};
 use crate::mover::Mover;
@@ -15,6 +16,7 @@ pub(crate) struct Run<'a> {
     pub(crate) admission: &'a Admission<'a>,
     pub(crate) cohort: &'a Cohort<'a>,
     pub(crate) options: &'a Options,
+    pub(crate) carries: &'a Carries,
     pub(crate) mover: Option<&'a Mover<'a>>,
     pub(crate) private: Option<&'a PrivateRound>,
     /// Which tensors keep the base's values.

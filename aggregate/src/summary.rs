@@ -95,8 +95,11 @@ fn shares(plan: &Plan, cohort: &Cohort<'_>) -> Vec<f64> {
         Plan::Linear(linear) => linear.weights.iter().map(|w| w / linear.total).collect(),
         Plan::Columns(columns) => {
             let members: Vec<usize> = columns.groups.concat();
-            let share = |i| if members.contains(&i) { 1.0 / members.len() as f64 } else { 0.0 };
-            (0..n).map(share).collect()
+            let mut shares = vec![0.0; n];
+            for &i in &members {
+                shares[i] = 1.0 / members.len() as f64;
+            }
+            shares
         }
         Plan::Sparse(_) => {
             let total: f64 = cohort.members.iter().map(|member| member.weight).sum();

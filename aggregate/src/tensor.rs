@@ -1,7 +1,7 @@
 //! The description of one tensor in a file.
 
 use crate::Dtype;
-use crate::dtype::{Kind, element_width, kind};
+use crate::dtype::byte_len;
 
 /// Name, dtype and shape of one tensor in a [`WeightFile`](crate::WeightFile).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -30,18 +30,13 @@ impl TensorInfo {
         (self.n_elements() as u64).saturating_mul(self.dtype.bitsize() as u64) / 8
     }
 
-    /// Where element `index` starts in the file.
+    /// Where element `index`, with which a byte begins, starts in the file.
     pub(crate) fn offset(&self, index: usize) -> u64 {
-        self.start + (index * element_width(self.dtype)) as u64
+        self.start + byte_len(self.dtype, index) as u64
     }
 }
 
 /// `[2, 3]`.
 pub(crate) fn shape_text(shape: &[usize]) -> String {
     format!("{shape:?}")
-}
-
-/// The first tensor that cannot be averaged.
-pub(crate) fn unsupported(tensors: &[TensorInfo]) -> Option<&TensorInfo> {
-    tensors.iter().find(|tensor| kind(tensor.dtype) == Kind::Unsupported)
 }

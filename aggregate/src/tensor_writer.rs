@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::dtype::element_width;
+use crate::dtype::byte_len;
 use crate::header::{PREFIX_LEN, header_bytes};
 use crate::problem::MAX_HEADER_LEN;
 use crate::sink::Sink;
@@ -44,7 +44,7 @@ impl TensorWriter {
             .iter()
             .map(|(_, dtype, shape)| {
                 let start = end;
-                end += (shape.iter().product::<usize>() * element_width(*dtype)) as u64;
+                end += byte_len(*dtype, shape.iter().product()) as u64;
                 start
             })
             .collect();
@@ -53,7 +53,7 @@ impl TensorWriter {
 
     /// Writes elements of a tensor, from `start` on.
     pub(crate) fn write(&mut self, tensor: usize, start: usize, bytes: &[u8]) -> Result<(), Error> {
-        let offset = self.starts[tensor] + (start * element_width(self.specs[tensor].1)) as u64;
+        let offset = self.starts[tensor] + byte_len(self.specs[tensor].1, start) as u64;
         self.file.write_at(bytes, offset)
     }
 

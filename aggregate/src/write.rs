@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::atomic::PendingFile;
-use crate::dtype::element_width;
 use crate::header::METADATA_KEY;
 use crate::sink::Sink;
 use crate::tensor::shape_text;
@@ -37,7 +36,7 @@ pub enum TensorData<'a> {
     I64(&'a [i64]),
     /// Dtype U8.
     U8(&'a [u8]),
-    /// Any dtype of whole bytes, as little-endian bytes.
+    /// Any dtype, as little-endian bytes; elements narrower than a byte as the format packs them.
     Raw {
         /// The dtype.
         dtype: Dtype,
@@ -147,12 +146,9 @@ fn fill(
             return error(name, "the format keeps this name for the metadata".into());
         }
         let dtype = data.dtype();
-        if dtype.bitsize() % 8 != 0 {
-            return error(name, format!("dtype {dtype} does not fill whole bytes"));
-        }
-        let n_bytes = shape.iter().try_fold(element_width(dtype), |n, &size| n.checked_mul(size));
+        let n_bits = shape.iter().try_fold(dtype.bitsize(), |n, &size| n.checked_mul(size));
         let found = data.bytes().len();
-        if n_bytes != Some(found) {
+        if n_bits != found.checked_mul(8) {
             let shape = shape_text(shape);
             return error(name, format!("shape {shape} of {dtype} does not fit {found} bytes"));
         }

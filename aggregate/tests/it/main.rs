@@ -23,3 +23,7 @@ mod rules;
 mod memory;
 // Models in several files with an index.
 mod sharded;
+// Twenty thousand updates, good and bad.
+mod growth;
+// Tensors that are not averaged: what becomes of them under every rule, in every dtype.
+mod carry;

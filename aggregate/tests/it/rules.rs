@@ -187,7 +187,7 @@ fn integers_are_carried_and_must_agree() {
     use aggregate::{TensorData, TensorRef};
     let folder = Folder::new();
     let save = |name: &str, w: f32, count: i64| {
-        let count = TensorRef { name: "count", shape: &[], data: TensorData::I64(&[count]) };
+        let count = TensorRef { name: "count", shape: &[1], data: TensorData::I64(&[count]) };
         Update::new(folder.save(name, &[f32_tensor("w", &[1], &[w]), count]), 1.0)
     };
     let large = (1 << 53) + 1;
@@ -197,14 +197,26 @@ fn integers_are_carried_and_must_agree() {
     assert_eq!(count(), large.to_le_bytes());
     updates.push(save("c", 8.0, 7));
     let report = folder.merge(&updates, &keep_going()).unwrap();
-    assert_eq!(report.summary.rejected[0].reason, Reason::Integers);
+    let reason = Reason::Integers {
+        tensor: "count".to_owned(),
+        index: 0,
+        found: "7".to_owned(),
+        expected: large.to_string(),
+        of_most: true,
+    };
+    assert_eq!(report.summary.rejected[0].reason, reason);
     assert_eq!((folder.merged(), count()), (vec![2.0], large.to_le_bytes().to_vec()));
     // Those of a part must agree too.
     let part = Update { partial: true, ..updates[2].clone() };
     let base = Some(save("whole", 0.0, large).path);
     let with_part = [updates[0].clone(), updates[1].clone(), part];
     let report = folder.merge(&with_part, &Options { base, ..keep_going() }).unwrap();
-    assert_eq!(report.summary.rejected[0].reason, Reason::Integers);
+    assert_eq!(report.summary.rejected[0].reason, reason);
+    // Of a tie none is told as what most hold.
+    let report = folder.merge(&updates[1..], &keep_going()).unwrap();
+    let text = report.summary.rejected[0].reason.to_string();
+    assert!(text.contains("no value has a majority") && text.contains("carry"), "{text}");
+    assert!(text.contains("\"count\" holds ") && text.contains(&large.to_string()), "{text}");
     // Kept local, they are the base's.
     let base = save("base", 0.0, 5).path;
     let options = Options { base: Some(base), ..keep_going() };

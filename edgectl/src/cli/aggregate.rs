@@ -82,6 +82,11 @@ pub struct AggregateArgs {
     /// Float tensors that keep the base's values, as in `FedBN`; for example 'blocks.*.norm*'
     #[arg(long, value_name = "PATTERN,…", value_delimiter = ',')]
     pub keep_local: Option<Vec<String>>,
+    /// How tensors that are not averaged become one: the largest of each element, what the first
+    /// node's update holds, or what the base holds [default: max for integers without dimensions,
+    /// as the counters of `BatchNorm`; others must be the same in all updates]
+    #[arg(long, value_name = "PATTERN=max|first|base,…", value_delimiter = ',')]
+    pub carry: Option<Vec<String>>,
     /// Earlier models that late updates may have started from (fedbuff)
     #[arg(long, value_name = "FILE", num_args = 1..)]
     pub older_base: Vec<PathBuf>,

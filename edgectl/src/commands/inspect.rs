@@ -26,12 +26,12 @@ struct TensorReport {
     name: String,
     dtype: String,
     shape: Vec<usize>,
-    /// Mean, deviation, smallest and largest of the finite values.
+    /// Mean, deviation, smallest and largest of the finite values; of dtypes that are not read, none.
     mean: Option<f64>,
     std: Option<f64>,
     min: Option<f64>,
     max: Option<f64>,
-    not_finite: usize,
+    not_finite: Option<usize>,
 }
 
 pub(super) fn run(args: &InspectArgs, output: Output) -> anyhow::Result<()> {
@@ -59,9 +59,19 @@ pub(super) fn run(args: &InspectArgs, output: Output) -> anyhow::Result<()> {
 
 /// Two streamed passes: the deviation needs the mean first, or it loses its digits.
 fn tensor_report(file: &WeightFile, info: &TensorInfo) -> anyhow::Result<TensorReport> {
+    let mut report = TensorReport {
+        name: info.name.clone(),
+        dtype: info.dtype.to_string(),
+        shape: info.shape.clone(),
+        mean: None,
+        std: None,
+        min: None,
+        max: None,
+        not_finite: None,
+    };
     let (mut n, mut sum, mut not_finite) = (0_usize, 0.0, 0);
     let (mut min, mut max) = (f64::INFINITY, f64::NEG_INFINITY);
-    file.visit_f64(&info.name, |values| {
+    let read = file.visit_f64(&info.name, |values| {
         for &v in values {
             if v.is_finite() {
                 (n, sum, min, max) = (n + 1, sum + v, min.min(v), max.max(v));
@@ -69,23 +79,24 @@ fn tensor_report(file: &WeightFile, info: &TensorInfo) -> anyhow::Result<TensorR
                 not_finite += 1;
             }
         }
-    })?;
+    });
+    match read {
+        // F8 and narrower, and complex numbers.
+        Err(aggregate::Error::Dtype { .. }) => return Ok(report),
+        other => other?,
+    }
+    report.not_finite = Some(not_finite);
+    if n == 0 {
+        return Ok(report);
+    }
     let mean = sum / n as f64;
     let mut squares = 0.0;
     file.visit_f64(&info.name, |values| {
         squares += values.iter().filter(|v| v.is_finite()).map(|v| (v - mean).powi(2)).sum::<f64>();
     })?;
-    let some = |value: f64| (n > 0).then_some(value);
-    Ok(TensorReport {
-        name: info.name.clone(),
-        dtype: info.dtype.to_string(),
-        shape: info.shape.clone(),
-        mean: some(mean),
-        std: some((squares / n as f64).sqrt()),
-        min: some(min),
-        max: some(max),
-        not_finite,
-    })
+    (report.mean, report.std) = (Some(mean), Some((squares / n as f64).sqrt()));
+    (report.min, report.max) = (Some(min), Some(max));
+    Ok(report)
 }
 
 fn text(report: &Report) -> anyhow::Result<String> {
@@ -102,7 +113,7 @@ fn text(report: &Report) -> anyhow::Result<String> {
                 number(t.std),
                 number(t.min),
                 number(t.max),
-                t.not_finite.to_string(),
+                t.not_finite.map_or_else(|| "-".to_owned(), |n| n.to_string()),
             ]
         })
         .collect();

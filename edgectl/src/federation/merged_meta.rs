@@ -1,6 +1,6 @@
 //! The metadata of a merged file.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use aggregate::{Claim, Limit, Summary, WeightFile, cap_weights};
@@ -47,20 +47,21 @@ impl<'a> MergedMeta<'a> {
     }
 
     /// The metadata of the merged file: the base's, or without one what most of the updates say, one
-    /// round on. Of files of other programs, what all of them say alike.
+    /// round on. Of files of other programs, what [`foreign`] keeps.
     ///
     /// # Errors
     /// If a number cannot be written as JSON.
     pub(super) fn of(&self, summary: &Summary) -> anyhow::Result<BTreeMap<String, String>> {
-        let at = |path: &Path| self.files.iter().position(|file| file.path == path);
+        let files = self.files.iter().enumerate();
+        let known: BTreeMap<&Path, usize> = files.map(|(i, file)| (&*file.path, i)).collect();
+        let at = |path: &Path| known.get(path).copied();
         // In an order of their own, so that the order in which files were given does not matter.
         let places: Vec<usize> = summary.admitted.iter().filter_map(|a| at(&a.path)).collect();
         let admitted: Vec<&UpdateFile> = places.iter().map(|&i| &self.files[i]).collect();
         let note = MergeNote::of(summary, n_updates(self.files, summary));
         let meta = self.base.or_else(|| self.most_common(&places));
         let Some(mut meta) = meta.cloned() else {
-            let own = self.base_metadata.cloned();
-            let mut metadata = own.unwrap_or_else(|| said_by_all(&admitted));
+            let mut metadata = foreign(self.base_metadata, &admitted);
             let note = serde_json::to_string(&note).context("the note of the merge")?;
             metadata.insert(MERGE_KEY.to_owned(), note);
             return Ok(metadata);
@@ -96,10 +97,12 @@ impl<'a> MergedMeta<'a> {
     /// What most of the updates at these places say, of equals the first: no single node decides
     /// what the next round trains by.
     fn most_common(&self, places: &[usize]) -> Option<&'a Meta> {
-        let votes = |recipe: &String| {
-            places.iter().filter(|&&i| self.recipes[i].as_ref() == Some(recipe)).count()
-        };
-        let known = places.iter().filter_map(|&i| Some((i, votes(self.recipes[i].as_ref()?))));
+        let mut votes: BTreeMap<&str, u64> = BTreeMap::new();
+        let recipe = |i: usize| self.recipes[i].as_deref();
+        for recipe in places.iter().filter_map(|&i| recipe(i)) {
+            *votes.entry(recipe).or_default() += 1;
+        }
+        let known = places.iter().filter_map(|&i| Some((i, votes.get(recipe(i)?)?)));
         let (place, _) = known.rev().max_by_key(|&(_, votes)| votes)?;
         self.files[place].meta()
     }
@@ -123,19 +126,53 @@ fn examples(admitted: &[&UpdateFile], max_weight: Limit) -> u64 {
 
 /// How many nodes' updates were merged, those within merged updates included.
 pub(super) fn n_updates(files: &[UpdateFile], summary: &Summary) -> u64 {
-    let admitted = |file: &&UpdateFile| summary.admitted.iter().any(|a| a.path == file.path);
+    let paths: BTreeSet<&Path> = summary.admitted.iter().map(|a| &*a.path).collect();
+    let admitted = |file: &&UpdateFile| paths.contains(&*file.path);
     files.iter().filter(admitted).map(UpdateFile::n_updates).fold(0, u64::saturating_add)
 }
 
-/// The keys of which all files say the same.
-fn said_by_all(files: &[&UpdateFile]) -> BTreeMap<String, String> {
-    let mut all = files.iter().filter_map(|file| match &file.origin {
-        Origin::Foreign { metadata, .. } => Some(metadata),
-        _ => None,
-    });
-    let mut common = all.next().cloned().unwrap_or_default();
-    for metadata in all {
-        common.retain(|key, value| metadata.get(key) == Some(value));
+/// The key by which readers of PyTorch's world know whose tensors these are: some refuse a file with
+/// metadata and without it, though they read files without any metadata.
+const FORMAT_KEY: &str = "format";
+
+/// The format of files without metadata, as the readers take them.
+const DEFAULT_FORMAT: &str = "pt";
+
+/// The metadata of merged files of other programs: the base's; without a base, what more than half
+/// of the files say alike, so that no single one decides.
+///
+/// The key `format` is kept if any of them has it, as most of these have it. If none has it, and not
+/// all had other metadata, it is the default.
+fn foreign(
+    base: Option<&BTreeMap<String, String>>,
+    files: &[&UpdateFile],
+) -> BTreeMap<String, String> {
+    let all: Vec<&BTreeMap<String, String>> = files
+        .iter()
+        .filter_map(|file| match &file.origin {
+            Origin::Foreign { metadata, .. } => Some(metadata),
+            _ => None,
+        })
+        .collect();
+    let mut votes: BTreeMap<(&str, &str), usize> = BTreeMap::new();
+    for (key, value) in all.iter().copied().flatten() {
+        *votes.entry((key.as_str(), value.as_str())).or_default() += 1;
     }
-    common
+    let by_most = || {
+        let kept = votes.iter().filter(|&(_, &n)| 2 * n > all.len());
+        kept.map(|(&(key, value), _)| (key.to_owned(), value.to_owned())).collect()
+    };
+    let mut metadata = base.cloned().unwrap_or_else(by_most);
+    if !metadata.contains_key(FORMAT_KEY) {
+        let stated = votes.iter().filter(|((key, _), _)| *key == FORMAT_KEY);
+        // Of as many the first in alphabetical order.
+        let stated = stated.rev().max_by_key(|&(_, n)| *n).map(|(&(_, format), _)| format);
+        let had_none =
+            |metadata: &&BTreeMap<String, String>| metadata.keys().all(|key| key == MERGE_KEY);
+        let default = || all.iter().copied().chain(base).find(had_none).map(|_| DEFAULT_FORMAT);
+        if let Some(format) = stated.or_else(default) {
+            metadata.insert(FORMAT_KEY.to_owned(), format.to_owned());
+        }
+    }
+    metadata
 }

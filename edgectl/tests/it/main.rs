@@ -8,8 +8,12 @@ mod errors;
 mod exclusions;
 /// The main job by hand: init, train, aggregate, eval, predict, inspect.
 mod flow;
+/// Files of other programs: every dtype is shown and carried, and readers take what is merged.
+mod foreign;
 /// Files of checkpoint format 1 are read, and go on.
 mod format1;
+/// Many updates: the work grows with their number, not with its square.
+mod growth;
 /// What one node alone can do to a round: nothing, by default.
 mod harm;
 /// A committed table of hashes, by kind of machine.

@@ -19,6 +19,7 @@ fn rules() -> Vec<(&'static str, Value, Value, &'static [&'static str])> {
         ("weights", json!("count"), none(), &["--uniform", "--by-count", "--weights"]),
         ("max_weight", json!(3.0), none(), &["--max-weight"]),
         ("keep_local", json!(["head.*"]), none(), &["--keep-local"]),
+        ("carry", json!(["*.ids=first"]), none(), &["--carry"]),
         ("correction", json!("scaffold"), sgd(), &["--strategy"]),
         ("population", json!(7), none(), &["--population"]),
         ("max_deviation", json!("off"), none(), &["--max-deviation"]),

@@ -69,7 +69,11 @@ pub(crate) fn check_output(path: &Path) {
     let file = WeightFile::open(path).expect("the output opens");
     for tensor in file.tensors() {
         let finite = |values: &[f64]| assert!(values.iter().all(|v| v.is_finite()), "{tensor:?}");
-        file.visit_f64(&tensor.name, finite).expect("the output is read");
+        match file.visit_f64(&tensor.name, finite) {
+            // Of a dtype that is carried as bytes.
+            Err(aggregate::Error::Dtype { .. }) => {}
+            other => other.expect("the output is read"),
+        }
     }
 }
 

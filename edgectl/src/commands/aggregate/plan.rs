@@ -27,6 +27,9 @@ pub(super) fn plan(args: &AggregateArgs) -> anyhow::Result<(String, Merge<'_>)> 
     if let Some(patterns) = &args.keep_local {
         rules.keep_local.clone_from(patterns);
     }
+    if let Some(carry) = &args.carry {
+        rules.carry.clone_from(carry);
+    }
     rules.population = args.population.or(rules.population);
     rules.max_deviation = args.max_deviation.unwrap_or(rules.max_deviation);
     rules.max_age = args.max_age.or(rules.max_age);

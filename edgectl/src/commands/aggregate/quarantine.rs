@@ -1,5 +1,6 @@
 //! Where refused files go.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -17,6 +18,8 @@ pub(super) fn quarantine(
     let real = |path: &Path| std::fs::canonicalize(path).ok();
     let stay: Vec<_> = stay.iter().flatten().filter_map(|path| real(path)).collect();
     let mut moved = Vec::new();
+    // Updates in folders of their own often share a name: the next number that may be free.
+    let mut next: BTreeMap<String, u32> = BTreeMap::new();
     for path in refused.iter().map(|refused| Path::new(&refused.path)) {
         let is_index = path.extension().is_some_and(|extension| extension == "json");
         if is_index || real(path).is_none_or(|path| stay.contains(&path)) {
@@ -24,7 +27,9 @@ pub(super) fn quarantine(
         }
         let Some(name) = path.file_name().filter(|_| path.is_file()) else { continue };
         let name = name.to_string_lossy();
-        let free = (0..u32::MAX)
+        let next = next.entry(name.to_string()).or_default();
+        let free = (*next..u32::MAX)
+            .inspect(|n| *next = n + 1)
             .map(|n| match n {
                 0 => folder.join(&*name),
                 n => folder.join(format!("{n}-{name}")),
