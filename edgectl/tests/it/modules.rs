@@ -39,7 +39,7 @@ const ORDER: [(&str, &str); 7] = [
     (
         "aggregate",
         "problem dtype tensor limit quorum reject names error
-         source atomic header shards read update input sink tensor_writer write model_writer sidecar
+         source header shards target targets atomic read update input sink tensor_writer write model_writer sidecar
          blocks rows base median patterns spelling accountant privacy private_round server_step
          cohort columns kernels state mover gram magnitudes sparse sphere plan basis reduce
          reducers report claims rules options check agree admit
