@@ -10,12 +10,14 @@ use tempfile::NamedTempFile;
 
 use crate::Error;
 use crate::source::{Source, read_exact_at};
+use crate::target::Target;
 
 /// Writes `bytes` to `path` so that at no moment a torn file has that name.
 ///
 /// The bytes go to a temporary file in the same folder, are synced to the disk, and take the name
 /// by renaming, which replaces an older file. If any of it fails, the older file is still there
-/// and nothing else is. The permissions are those of a newly created file.
+/// and nothing else is. What `path` stands for and what is replaced, a [`Target`] says: links are
+/// followed, permissions are kept, and are those of any new file where there is none yet.
 ///
 /// ```
 /// let folder = tempfile::tempdir()?;
@@ -26,28 +28,15 @@ use crate::source::{Source, read_exact_at};
 /// ```
 ///
 /// # Errors
-/// [`Error::NoFolder`] if the folder does not exist, [`Error::NotAFileName`] if `path` is a folder,
-/// [`Error::Write`] if writing fails.
+/// Those of [`Target::new`], and [`Error::Write`] if writing fails.
 pub fn atomic_write(path: impl AsRef<Path>, bytes: &[u8]) -> Result<(), Error> {
     let mut file = PendingFile::create(path.as_ref())?;
     file.write_all(bytes).map_err(|source| file.write_error(source))?;
     file.persist()
 }
 
-/// Fails if no file can be called `path`: a check before work whose result would be lost.
-pub(crate) fn check_target(path: &Path) -> Result<(), Error> {
-    let folder = folder_of(path)?;
-    if path.is_dir() {
-        return Err(Error::NotAFileName { path: path.to_owned() });
-    }
-    if !folder.is_dir() {
-        return Err(Error::NoFolder { path: path.to_owned(), folder });
-    }
-    Ok(())
-}
-
-/// How the names of temporary files begin and end.
-const PREFIX: &str = ".incomplete-";
+/// How the names of temporary files begin and end: unlike any that somebody else would choose.
+const PREFIX: &str = ".edgectl-incomplete-";
 const SUFFIX: &str = ".tmp";
 
 /// The folders that were looked through: to list a folder for each of many files takes their square.
@@ -66,6 +55,7 @@ fn remove_stale(folder: &Path) {
         let is_temporary =
             name.to_str().is_some_and(|n| n.starts_with(PREFIX) && n.ends_with(SUFFIX));
         if is_temporary
+            && entry.file_type().is_ok_and(|kind| kind.is_file())
             && let Ok(file) = File::options().read(true).write(true).open(entry.path())
             && file.try_lock().is_ok()
         {
@@ -75,56 +65,47 @@ fn remove_stale(folder: &Path) {
     }
 }
 
-fn folder_of(path: &Path) -> Result<PathBuf, Error> {
-    match (path.file_name(), path.parent()) {
-        (Some(_), Some(folder)) if folder.as_os_str().is_empty() => Ok(PathBuf::from(".")),
-        (Some(_), Some(folder)) => Ok(folder.to_owned()),
-        _ => Err(Error::NotAFileName { path: path.to_owned() }),
-    }
-}
-
-/// A temporary file that will be called `path`; dropped before that, it is removed.
+/// A temporary file that will be a target; dropped before that, it is removed.
 #[derive(Debug)]
 pub(crate) struct PendingFile {
-    path: PathBuf,
-    folder: PathBuf,
+    target: Target,
     file: NamedTempFile,
+    /// Whether only its owner may read it, whatever it replaces.
+    is_secret: bool,
 }
 
 impl PendingFile {
     /// Creates the temporary file, next to where it will be; the first in a folder removes those of
     /// programs that were killed.
     pub(crate) fn create(path: &Path) -> Result<Self, Error> {
-        // What any new file asks for; the system takes the umask off.
-        Self::with_mode(path, 0o666)
+        Self::begin(Target::new(path)?, false)
     }
 
     /// The same, of a file that only its owner can read.
     pub(crate) fn create_secret(path: &Path) -> Result<Self, Error> {
-        Self::with_mode(path, 0o600)
+        Self::begin(Target::new(path)?, true)
     }
 
-    #[cfg_attr(not(unix), expect(unused_variables, reason = "there are no such modes"))]
-    fn with_mode(path: &Path, mode: u32) -> Result<Self, Error> {
-        check_target(path)?;
-        let folder = folder_of(path)?;
-        remove_stale(&folder);
+    fn begin(target: Target, is_secret: bool) -> Result<Self, Error> {
+        remove_stale(target.folder());
         let mut builder = tempfile::Builder::new();
         builder.prefix(PREFIX).suffix(SUFFIX);
         #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt;
+            // What any new file asks for; the system takes the umask off.
+            let mode = target.mode(if is_secret { 0o600 } else { 0o666 });
             builder.permissions(fs::Permissions::from_mode(mode));
         }
         loop {
             let file = builder
-                .tempfile_in(&folder)
-                .map_err(|source| Error::Write { path: path.to_owned(), source })?;
+                .tempfile_in(target.folder())
+                .map_err(|source| Error::Write { path: target.path().to_owned(), source })?;
             // The lock says that somebody is at work, and ends with the process, however that ends.
             // Where the system has no locks nobody can take it, and nothing is ever removed.
             let _ = file.as_file().lock();
             if file.path().exists() {
-                return Ok(Self { path: path.to_owned(), folder, file });
+                return Ok(Self { target, file, is_secret });
             }
             // Another program took it for a stale one between its creation and the lock.
         }
@@ -132,11 +113,11 @@ impl PendingFile {
 
     /// The name it will have.
     pub(crate) fn path(&self) -> &Path {
-        &self.path
+        self.target.path()
     }
 
     pub(crate) fn write_error(&self, source: io::Error) -> Error {
-        Error::Write { path: self.path.clone(), source }
+        Error::Write { path: self.path().to_owned(), source }
     }
 
     /// Writes bytes to a place in the file.
@@ -166,17 +147,21 @@ impl PendingFile {
 
     /// Syncs, and gives the file another name than was planned, in the same folder.
     pub(crate) fn persist_as(self, path: &Path) -> Result<(), Error> {
-        Self { path: path.to_owned(), ..self }.persist()
+        Self { target: Target::new(path)?, ..self }.persist()
     }
 
     /// Syncs, and gives the file its name.
     pub(crate) fn persist(self) -> Result<(), Error> {
+        if !self.is_secret {
+            self.target.hand_on(self.file.as_file()).map_err(|source| self.write_error(source))?;
+        }
         self.sync()?;
-        let Self { path, folder, file } = self;
-        file.persist(&path).map_err(|e| Error::Write { path, source: e.error })?;
+        let Self { target, file, .. } = self;
+        file.persist(target.real_path())
+            .map_err(|e| Error::Write { path: target.path().to_owned(), source: e.error })?;
         // The new name outlives a power cut only once the folder is synced. Some systems cannot
         // sync a folder, and the file is complete either way.
-        if let Ok(folder) = File::open(folder) {
+        if let Ok(folder) = File::open(target.folder()) {
             let _ = folder.sync_all();
         }
         Ok(())
@@ -228,11 +213,13 @@ mod tests {
         let path = |name: &str| folder.path().join(name);
         let left = path(&format!("{PREFIX}left{SUFFIX}"));
         let of_another = path(&format!("{PREFIX}other{SUFFIX}"));
+        let others = path(".incomplete-my-notes.tmp");
+        fs::write(&others, "mine").unwrap();
         fs::write(&left, "half").unwrap();
         let at_work = File::create(&of_another).unwrap();
         at_work.lock().unwrap();
         let ours = PendingFile::create(&path("a")).unwrap();
-        assert!(!left.exists() && of_another.exists());
+        assert!(!left.exists() && of_another.exists() && others.exists());
         atomic_write(path("b"), b"whole").unwrap();
         ours.persist().unwrap();
         assert!(path("a").exists() && of_another.exists());
@@ -256,8 +243,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let missing = folder.path().join("none/out");
         assert!(matches!(atomic_write(&missing, b""), Err(Error::NoFolder { .. })));
-        assert!(matches!(atomic_write(folder.path(), b""), Err(Error::NotAFileName { .. })));
-        assert!(matches!(atomic_write("..", b""), Err(Error::NotAFileName { .. })));
+        assert!(matches!(atomic_write(folder.path(), b""), Err(Error::NotAFile { .. })));
+        assert!(matches!(atomic_write("..", b""), Err(Error::NotAFile { .. })));
         let file = folder.path().join("file");
         atomic_write(&file, b"x").unwrap();
         assert!(matches!(atomic_write(file.join("out"), b""), Err(Error::NoFolder { .. })));
@@ -273,5 +260,29 @@ mod tests {
         fs::write(&plain, b"x").unwrap();
         let mode = |path| fs::metadata(path).unwrap().permissions().mode();
         assert_eq!(mode(&ours), mode(&plain));
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn links_stay_and_permissions_are_kept() {
+        use std::os::unix::fs::{PermissionsExt, symlink};
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        let mode = |name: &str| fs::metadata(at(name)).unwrap().permissions().mode() & 0o777;
+        fs::create_dir(at("store")).unwrap();
+        for old in [0o640, 0o604, 0o400, 0o777] {
+            fs::write(at("store/v1"), "old").unwrap();
+            fs::set_permissions(at("store/v1"), fs::Permissions::from_mode(old)).unwrap();
+            let _ = symlink("store/v1", at("current"));
+            atomic_write(at("current"), b"new").unwrap();
+            assert!(at("current").is_symlink());
+            assert_eq!(fs::read(at("store/v1")).unwrap(), b"new");
+            assert_eq!(mode("store/v1"), old);
+            fs::remove_file(at("store/v1")).unwrap();
+        }
+        atomic_write(at("current"), b"new").unwrap();
+        assert!(at("current").is_symlink() && at("store/v1").is_file());
+        PendingFile::create_secret(&at("store/v1")).unwrap().persist().unwrap();
+        assert_eq!(mode("store/v1"), 0o600);
     }
 }

@@ -9,7 +9,7 @@ use crate::blocks::{Block, pass_until, workers};
 use crate::gram::{Gram, Origin, gram};
 use crate::header::header_bytes;
 use crate::mover::Mover;
-use crate::outputs::{Finished, Outputs, Target};
+use crate::outputs::{Destination, Finished, Outputs};
 use crate::plan::{Plan, private_plan};
 use crate::reduce::{Outcome, Scratch};
 use crate::report::Metadata;
@@ -59,7 +59,7 @@ impl Run<'_> {
     /// Merges into the output, or finds out why not.
     pub(crate) fn attempt(
         &self,
-        target: &Target<'_>,
+        target: &Destination<'_>,
         metadata: &Metadata<'_>,
     ) -> Result<Attempt, Error> {
         let tensors = self.cohort.tensors;

@@ -42,7 +42,67 @@ pub enum Error {
         /// Its folder.
         folder: PathBuf,
     },
-    /// An output path names a folder, or nothing.
+    /// An output path is there and not a plain file.
+    #[error(
+        "cannot write {}: it is {kind}, and only a plain file is ever replaced; name another file",
+        path.display()
+    )]
+    NotAFile {
+        /// The path as given.
+        path: PathBuf,
+        /// What it is, in words.
+        kind: &'static str,
+    },
+    /// An output would replace an input.
+    #[error(
+        "cannot write {}: it is the input {}, which would be lost; name another output",
+        path.display(),
+        input.display()
+    )]
+    TargetIsInput {
+        /// The output.
+        path: PathBuf,
+        /// The input.
+        input: PathBuf,
+    },
+    /// Two outputs are one file.
+    #[error(
+        "cannot write {} and {}: they are the same file; give each output a name of its own",
+        first.display(),
+        second.display()
+    )]
+    SameTarget {
+        /// One of them.
+        first: PathBuf,
+        /// The other one.
+        second: PathBuf,
+    },
+    /// The index of a model in several files is a link.
+    #[error(
+        "cannot write {}: the index of a model in several files lies beside them and is no link; \
+         name the file that the link stands for",
+        path.display()
+    )]
+    LinkedIndex {
+        /// The link.
+        path: PathBuf,
+    },
+    /// No file can be made in the folder of an output.
+    #[error(
+        "cannot write {}: cannot write into the folder {}: {source}; check its permissions and \
+         free space",
+        path.display(),
+        folder.display()
+    )]
+    LockedFolder {
+        /// The file that was to be written.
+        path: PathBuf,
+        /// Its folder.
+        folder: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// An output path ends in no name.
     #[error("cannot write {}: it is not the name of a file; add a file name", path.display())]
     NotAFileName {
         /// The path as given.
@@ -327,12 +387,6 @@ pub enum Error {
     StateNeeded {
         /// The server step's name.
         server_step: &'static str,
-    },
-    /// Model and state would be written to the same file.
-    #[error("{} is named for the model and for its state; give the state another name", path.display())]
-    StateIsModel {
-        /// The path.
-        path: PathBuf,
     },
     /// The state file belongs to another model than the base file.
     #[error(

@@ -3,14 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use crate::admit::{Admission, Candidates};
-use crate::atomic::check_target;
 use crate::attempt::Attempt;
 use crate::base::Base;
 use crate::blocks::Block;
 use crate::check::Checks;
 use crate::cohort::Cohort;
 use crate::mover::{Mover, out_of_range};
-use crate::outputs::{Finished, Target};
+use crate::outputs::{Destination, Finished};
 use crate::patterns::Patterns;
 use crate::private_round::{PrivacyState, PrivateRound};
 use crate::reject::Reason;
@@ -18,6 +17,7 @@ use crate::report::Metadata;
 use crate::run::Run;
 use crate::shards::is_index;
 use crate::state::{SERVER_STATE, SavedState};
+use crate::targets::Targets;
 use crate::{Error, Options, Report, Update, WeightFile};
 
 /// Merges weight files into one.
@@ -153,8 +153,8 @@ fn merge(
     metadata: &Metadata<'_>,
     probe: &Probe<'_>,
 ) -> Result<(Report, Finished), Error> {
-    let state_out = check_options(options, out, in_memory)?;
-    let target = Target { out, state_out: state_out.as_deref(), in_memory };
+    let state_out = check_options(updates, options, out, in_memory)?;
+    let target = Destination { out, state_out: state_out.as_deref(), in_memory };
     let keep_local = Patterns::new(&options.rules.keep_local)?;
     let carries = options.rules.carries()?;
     let open = |path: &Path| Base::open(path, &options.open);
@@ -240,10 +240,13 @@ fn not_finite(
     run.far_updates()?.ok_or_else(error)
 }
 
-/// Checks what needs no reading; returns where the state goes, if there is one.
-fn check_options(options: &Options, out: &Path, in_memory: bool) -> Result<Option<PathBuf>, Error> {
-    let check_target = |path| if in_memory { Ok(()) } else { check_target(path) };
-    check_target(out)?;
+/// Checks what needs no reading of values; returns where the state goes, if there is one.
+fn check_options(
+    updates: &[Update],
+    options: &Options,
+    out: &Path,
+    in_memory: bool,
+) -> Result<Option<PathBuf>, Error> {
     if in_memory && is_index(out) {
         let problem = "a model in memory is one file".to_owned();
         return Err(Error::Index { path: out.to_owned(), problem });
@@ -254,18 +257,35 @@ fn check_options(options: &Options, out: &Path, in_memory: bool) -> Result<Optio
         (_, None) => None,
         (None, Some(_)) if in_memory => Some(SERVER_STATE.path(out)),
         (None, Some(server_step)) => return Err(Error::StateNeeded { server_step }),
-        (Some(path), Some(_)) if path == out => {
-            return Err(Error::StateIsModel { path: path.to_owned() });
-        }
-        (Some(path), Some(_)) => {
-            check_target(path)?;
-            Some(path.clone())
-        }
+        (Some(path), Some(_)) => Some(path.clone()),
     };
+    if !in_memory {
+        check_targets(updates, options, out, state_out.as_deref())?;
+    }
     match rules.needs_base() {
         Some(rule) if options.base.is_none() => Err(Error::BaseNeeded { rule }),
         _ => Ok(state_out),
     }
+}
+
+/// Checks that the results replace no input but the base and its state, and not each other.
+fn check_targets(
+    updates: &[Update],
+    options: &Options,
+    out: &Path,
+    state_out: Option<&Path>,
+) -> Result<(), Error> {
+    let Options { base, state_in, older_bases, open, .. } = options;
+    let mut targets = Targets::default();
+    targets.add_over(out, base.as_deref().unwrap_or(Path::new("")))?;
+    if let Some(path) = state_out {
+        targets.add_over(path, state_in.as_deref().unwrap_or(Path::new("")))?;
+    }
+    // What is in memory has a name that may be anything.
+    let in_memory = |path: &PathBuf| open.iter().any(|f| f.path() == path && f.is_in_memory());
+    let own = base.iter().chain(state_in).chain(older_bases).filter(|path| !in_memory(path));
+    let updates = updates.iter().filter(|u| u.file.as_ref().is_none_or(|f| !f.is_in_memory()));
+    own.chain(updates.map(|update| &update.path)).try_for_each(|path| targets.protect(path))
 }
 
 /// The older bases, each of which must have the tensors of the base.

@@ -13,7 +13,7 @@ use crate::{Error, WeightFile};
 
 /// Where the results of a merge go.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Target<'a> {
+pub(crate) struct Destination<'a> {
     pub(crate) out: &'a Path,
     /// Of the state, if there is one.
     pub(crate) state_out: Option<&'a Path>,
@@ -21,7 +21,7 @@ pub(crate) struct Target<'a> {
     pub(crate) in_memory: bool,
 }
 
-impl Target<'_> {
+impl Destination<'_> {
     fn sink(&self, path: &Path) -> Result<Sink, Error> {
         if self.in_memory {
             return Ok(Sink::memory(path));
@@ -46,7 +46,7 @@ pub(crate) struct Outputs {
 impl Outputs {
     pub(crate) fn create(
         about: &About<'_>,
-        target: &Target<'_>,
+        target: &Destination<'_>,
         spare: usize,
         privacy: Option<PrivacyState>,
     ) -> Result<Self, Error> {
@@ -72,7 +72,7 @@ impl Outputs {
     pub(crate) fn finish(
         self,
         metadata: &BTreeMap<String, String>,
-        target: &Target<'_>,
+        target: &Destination<'_>,
     ) -> Result<(String, Finished), Error> {
         let (hash, model) = self.model.finish(metadata)?;
         let state = match (self.state, target.state_out) {

@@ -112,6 +112,11 @@ impl WeightFile {
         index.into_iter().chain(self.sources.iter().map(Source::path)).collect()
     }
 
+    /// Whether its path is only a name.
+    pub(crate) fn is_in_memory(&self) -> bool {
+        self.sources.iter().all(Source::is_in_memory)
+    }
+
     /// All tensors, sorted by name.
     pub fn tensors(&self) -> &[TensorInfo] {
         &self.tensors

@@ -88,6 +88,10 @@ impl Source {
         &self.path
     }
 
+    pub(crate) fn is_in_memory(&self) -> bool {
+        matches!(self.bytes, Bytes::Memory(_))
+    }
+
     pub(crate) fn len(&self) -> u64 {
         self.identity.len
     }

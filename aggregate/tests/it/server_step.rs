@@ -145,7 +145,7 @@ fn options_are_checked_before_anything_is_read() {
     assert_eq!(text, "sgd moves a base file; name the file the nodes started from");
     assert!(matches!(fail(MOMENTUM, keep_going()), Error::StateNeeded { .. }));
     let same = Options { state_out: Some(folder.path("out")), ..keep_going() };
-    assert!(matches!(fail(MOMENTUM, same), Error::StateIsModel { .. }));
+    assert!(matches!(fail(MOMENTUM, same), Error::SameTarget { .. }));
     let nowhere = Options { state_out: Some(folder.path("none/state")), ..keep_going() };
     assert!(matches!(fail(MOMENTUM, nowhere), Error::NoFolder { .. }));
 }

@@ -15,7 +15,7 @@ use serde_json::{Map, Value};
 
 use super::provenance::Provenance;
 use super::unknown::{Unknown, add, known};
-use crate::data::{DataConfig, Dataset, Expected};
+use crate::data::{DataConfig, Dataset, Expected, Format};
 use crate::job::{FederationConfig, Job, ModelConfig, TrainConfig, WindowConfig};
 use crate::run::{FromCenter, Run};
 
@@ -236,6 +236,11 @@ impl Meta {
         } else {
             Dataset::read(paths, self.run.data(), Some(self.expected()))
         }
+    }
+
+    /// How the files of [`read_data`](Self::read_data) are laid out.
+    pub fn data_format(&self, preprocessed: bool) -> Format {
+        if preprocessed { Format::Long } else { self.run.data().format }
     }
 
     /// The metadata of a file with this checkpoint's weights.

@@ -25,7 +25,8 @@ pub struct AggregateArgs {
     /// The weight files to merge; of models in several files, their index
     #[arg(value_name = "UPDATE", required = true)]
     pub updates: Vec<PathBuf>,
-    /// Where to write the merged weights; may be the base. A name that ends in
+    /// Where to write the merged weights; replaces a plain file that is none of the inputs but the
+    /// base. A name that ends in
     /// .safetensors.index.json gives several files
     #[arg(long, value_name = "FILE")]
     pub out: PathBuf,

@@ -86,7 +86,7 @@ pub struct InitArgs {
     /// Files or folders; preprocessing is fitted on their training rows [default: the job's path]
     #[arg(long, value_name = "PATH", num_args = 1..)]
     pub data: Vec<PathBuf>,
-    /// Where to write the model
+    /// Where to write the model; replaces a plain file that is none of the inputs
     #[arg(long, value_name = "FILE")]
     pub out: PathBuf,
     /// Seed of the weights [default: the job's]
@@ -112,7 +112,7 @@ pub struct TrainArgs {
     /// The data is what `edgectl preprocess` wrote for this model: its rows are scaled already
     #[arg(long)]
     pub preprocessed: bool,
-    /// Where to write the trained weights
+    /// Where to write the trained weights; replaces a plain file that is none of the inputs but --init
     #[arg(long, value_name = "FILE")]
     pub out: PathBuf,
     /// The model to start from; without it, a fresh one
@@ -192,7 +192,7 @@ pub struct PredictArgs {
     /// The data is what `edgectl preprocess` wrote for this model: its rows are scaled already
     #[arg(long)]
     pub preprocessed: bool,
-    /// Where to write the answers, as CSV
+    /// Where to write the answers, as CSV; replaces a plain file that is none of the inputs
     #[arg(long, value_name = "FILE.csv")]
     pub out: PathBuf,
     /// Also write windows, lengths and logits, to compare with other frameworks
@@ -216,7 +216,7 @@ pub struct SimulateArgs {
     /// Files or folders; each file or each value of the node column is a node [default: the job's path]
     #[arg(long, value_name = "PATH", num_args = 1..)]
     pub data: Vec<PathBuf>,
-    /// Folder for the weight files and the report [default: runs/NAME OF THE JOB]
+    /// Folder for the weight files and the report; only what a report in it lists is replaced [default: runs/NAME OF THE JOB]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
     /// Also train one model on all nodes' rows, and run plain federated averaging, to compare
@@ -268,7 +268,8 @@ pub struct PreprocessArgs {
     /// Files or folders
     #[arg(long, value_name = "PATH", num_args = 1.., required = true)]
     pub data: Vec<PathBuf>,
-    /// Where to write the rows, as a long CSV that train, eval and predict read with --preprocessed
+    /// Where to write the rows, as a long CSV that train, eval and predict read with --preprocessed;
+    /// replaces a plain file that is none of the inputs
     #[arg(long, value_name = "FILE.csv")]
     pub out: PathBuf,
 }

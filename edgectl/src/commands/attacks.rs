@@ -2,8 +2,8 @@
 
 use std::time::Instant;
 
-use aggregate::{Limit, Reducer, Rules, atomic_write};
-use anyhow::{Context, bail, ensure};
+use aggregate::{Limit, Reducer, Rules};
+use anyhow::{bail, ensure};
 use attn_core::Precision;
 use serde::Serialize;
 
@@ -11,7 +11,7 @@ use crate::checkpoint::Checkpoint;
 use crate::cli::SimulateArgs;
 use crate::diverged::Diverged;
 use crate::evaluate::evaluate;
-use crate::federation::{Arm, Attack, Attackers, Round, RoundProgress, simulate_arm};
+use crate::federation::{Arm, Attack, Attackers, Round, RoundProgress, RunFolder, simulate_arm};
 use crate::job::Job;
 use crate::output::{Output, table};
 
@@ -74,6 +74,7 @@ pub(super) fn run(
     args: &SimulateArgs,
     start: &Checkpoint,
     arm: Arm<'_>,
+    files: &RunFolder,
     output: Output,
 ) -> anyhow::Result<()> {
     let began = Instant::now();
@@ -92,6 +93,7 @@ pub(super) fn run(
         Some(_) => vec![of_job(start)],
         None => all_rules(n, attackers)?,
     };
+    files.begin()?;
     let names = || std::iter::once("none").chain(attacks.iter().map(|attack| attack.name()));
     let n_runs = rules.len() * (attacks.len() + 1);
     let bar = output.bar(n_runs as u64, "runs");
@@ -142,8 +144,7 @@ pub(super) fn run(
         left_out,
         wall_s: began.elapsed().as_secs_f64(),
     };
-    let json = serde_json::to_vec_pretty(&report).context("the report")?;
-    atomic_write(arm.folder.join("attacks.json"), &json)?;
+    files.finish(&report)?;
     output.result(&report, &text(&report, &names().collect::<Vec<_>>()))
 }
 

@@ -1,9 +1,10 @@
 //! `edgectl init`: a fresh model that fits the data's schema.
 
+use aggregate::Targets;
 use serde::Serialize;
 
-use super::folder::check_folder;
 use super::overrides::checked;
+use super::targets::protect_data;
 use crate::checkpoint::Checkpoint;
 use crate::cli::InitArgs;
 use crate::data::Dataset;
@@ -20,9 +21,13 @@ struct Report<'a> {
 }
 
 pub(super) fn run(args: &InitArgs, output: Output) -> anyhow::Result<()> {
-    check_folder(&args.out)?;
+    let mut targets = Targets::default();
+    targets.add(&args.out)?;
+    targets.protect(&args.config)?;
     let job = Job::read(&args.config)?;
-    let dataset = Dataset::read(&job.data_paths(&args.data)?, &job.data, None)?;
+    let data = job.data_paths(&args.data)?;
+    protect_data(&targets, &data, job.data.format)?;
+    let dataset = Dataset::read(&data, &job.data, None)?;
     let run = checked(job, &args.config, args, &dataset)?;
     let all: Vec<usize> = (0..dataset.segments.len()).collect();
     let checkpoint = Checkpoint::fresh(&run, &dataset, &all)?;

@@ -3,13 +3,13 @@
 mod aggregate;
 mod attacks;
 mod eval;
-mod folder;
 mod init;
 mod inspect;
 mod overrides;
 mod predict;
 mod preprocess;
 mod simulate;
+mod targets;
 mod train;
 
 use std::num::NonZero;

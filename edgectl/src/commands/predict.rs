@@ -1,14 +1,15 @@
 //! `edgectl predict`: a model's answer for every window of files.
 
 use std::collections::BTreeMap;
+use std::iter;
 use std::path::Path;
 
-use aggregate::{TensorData, TensorRef, atomic_write, write_file};
+use aggregate::{Targets, TensorData, TensorRef, atomic_write, write_file};
 use anyhow::{Context, ensure};
 use attn_core::Precision;
 use serde::Serialize;
 
-use super::folder::check_folder;
+use super::targets::protect_data;
 use crate::checkpoint::Checkpoint;
 use crate::cli::PredictArgs;
 use crate::evaluate::logits;
@@ -23,12 +24,14 @@ struct Report {
 }
 
 pub(super) fn run(args: &PredictArgs, threads: usize, output: Output) -> anyhow::Result<()> {
-    check_folder(&args.out)?;
-    if let Some(tensors) = &args.tensors {
-        check_folder(tensors)?;
+    let mut targets = Targets::default();
+    for out in iter::once(&args.out).chain(&args.tensors) {
+        targets.add(out)?;
     }
+    targets.protect(&args.model)?;
     let checkpoint = Checkpoint::read(&args.model)?;
     let meta = &checkpoint.meta;
+    protect_data(&targets, &args.data, meta.data_format(args.preprocessed))?;
     let dataset = meta.read_data(&args.data, args.preprocessed)?;
     let all: Vec<usize> = (0..dataset.segments.len()).collect();
     let cut = Cut { window: meta.run.window(), seq_len: meta.model.seq_len, train: false };

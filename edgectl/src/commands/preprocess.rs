@@ -1,10 +1,10 @@
 //! `edgectl preprocess`: data as a model sees it, after the row-wise steps.
 
-use aggregate::atomic_write;
+use aggregate::{Targets, WeightFile, atomic_write};
 use anyhow::Context;
 use serde::Serialize;
 
-use super::folder::check_folder;
+use super::targets::protect_data;
 use crate::checkpoint::Meta;
 use crate::cli::PreprocessArgs;
 use crate::output::Output;
@@ -16,8 +16,11 @@ struct Report {
 }
 
 pub(super) fn run(args: &PreprocessArgs, output: Output) -> anyhow::Result<()> {
-    check_folder(&args.out)?;
-    let meta = Meta::read(&aggregate::WeightFile::open(&args.model)?)?;
+    let mut targets = Targets::default();
+    targets.add(&args.out)?;
+    targets.protect(&args.model)?;
+    let meta = Meta::read(&WeightFile::open(&args.model)?)?;
+    protect_data(&targets, &args.data, meta.run.data().format)?;
     let dataset = meta.read_data(&args.data, false)?;
     let mut table = Vec::new();
     let rows = dataset.write_long(

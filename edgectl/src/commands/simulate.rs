@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use aggregate::atomic_write;
 use anyhow::{Context, ensure};
 use attn_core::Precision;
 use indicatif::ProgressBar;
@@ -11,11 +10,12 @@ use serde::Serialize;
 
 use super::attacks;
 use super::overrides::checked;
+use super::targets::protect_data;
 use crate::checkpoint::Checkpoint;
 use crate::cli::SimulateArgs;
-use crate::data::{Dataset, Node, Split, test_segments, train_segments};
+use crate::data::{Dataset, Format, Node, Split, test_segments, train_segments};
 use crate::evaluate::evaluate;
-use crate::federation::{Arm, ArmReport, Round, RoundProgress, simulate_arm};
+use crate::federation::{Arm, ArmReport, Round, RoundProgress, RunFolder, arm_files, simulate_arm};
 use crate::interrupt::Stop;
 use crate::job::Job;
 use crate::metrics::Metrics;
@@ -45,7 +45,11 @@ pub(super) fn run(args: &SimulateArgs, threads: usize, output: Output) -> anyhow
     let stop = Stop::new(None);
     let job = Job::read(&args.config)?;
     let folder = out_folder(args)?;
-    let dataset = Dataset::read(&job.data_paths(&args.data)?, &job.data, None)?;
+    let data = job.data_paths(&args.data)?;
+    let read = (data.as_slice(), job.data.format);
+    // As far as it is known whatever the nodes are.
+    files_of(args, &folder, (&[], 0), read)?;
+    let dataset = Dataset::read(&data, &job.data, None)?;
     let run = checked(job, &args.config, args, &dataset)?;
     let federation = run.federation();
     let (nodes, held_out) = choose_nodes(&dataset, &federation.holdout)?;
@@ -66,6 +70,7 @@ pub(super) fn run(args: &SimulateArgs, threads: usize, output: Output) -> anyhow
         run.train().epochs
     ));
 
+    let files = files_of(args, &folder, (&nodes, federation.rounds), read)?;
     let attackers = None;
     let (dataset_of, folder_of) = (&dataset, folder.as_path());
     let arm = Arm {
@@ -78,8 +83,9 @@ pub(super) fn run(args: &SimulateArgs, threads: usize, output: Output) -> anyhow
         attackers,
     };
     if !args.attack.is_empty() {
-        return attacks::run(args, &start, arm, output);
+        return attacks::run(args, &start, arm, &files, output);
     }
+    files.begin()?;
     let ArmReport { rounds, model } = run_arm(&start, arm, "federated", output)?;
     let last = match rounds.last() {
         Some(round) => round.metrics.clone(),
@@ -111,8 +117,7 @@ pub(super) fn run(args: &SimulateArgs, threads: usize, output: Output) -> anyhow
         wall_s: began.elapsed().as_secs_f64(),
         peak_rss_bytes: peak_rss_bytes(),
     };
-    let json = serde_json::to_vec_pretty(&report).context("the report")?;
-    atomic_write(folder.join("report.json"), &json)?;
+    files.finish(&report)?;
     output.result(&report, &text(&report, &federation.holdout))
 }
 
@@ -133,6 +138,31 @@ fn out_folder(args: &SimulateArgs) -> anyhow::Result<PathBuf> {
     std::fs::create_dir_all(&folder)
         .with_context(|| format!("{}: cannot make the folder", folder.display()))?;
     Ok(folder)
+}
+
+/// The folder with all that the run may write for these nodes, held against what it reads.
+fn files_of(
+    args: &SimulateArgs,
+    folder: &Path,
+    (nodes, rounds): (&[Node], u32),
+    (data, format): (&[PathBuf], Format),
+) -> anyhow::Result<RunFolder> {
+    let report = if args.attack.is_empty() { "report.json" } else { "attacks.json" };
+    let mut files = RunFolder::open(folder, report)?;
+    let arm = arm_files(nodes, rounds);
+    let below = |folder: &str| arm.iter().map(|file| format!("{folder}/{file}")).collect();
+    if args.attack.is_empty() {
+        if args.centralised {
+            files.take(below("fedavg"))?;
+            files.take(vec!["centralised.safetensors".to_owned()])?;
+        }
+        files.take(arm)?;
+    } else {
+        files.take(below("attacked"))?;
+    }
+    files.targets().protect(&args.config)?;
+    protect_data(files.targets(), data, format)?;
+    Ok(files)
 }
 
 /// The nodes that train, and all segments of those that are held out.

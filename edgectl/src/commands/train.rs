@@ -3,11 +3,12 @@
 use std::path::Path;
 use std::time::Instant;
 
+use aggregate::Targets;
 use anyhow::{Context, ensure};
 use serde::Serialize;
 
-use super::folder::check_folder;
 use super::overrides::{Overrides, checked};
+use super::targets::protect_data;
 use crate::checkpoint::Checkpoint;
 use crate::cli::TrainArgs;
 use crate::data::{Dataset, train_segments};
@@ -15,7 +16,7 @@ use crate::interrupt::Stop;
 use crate::job::Job;
 use crate::output::{Output, metrics_text};
 use crate::system::peak_rss_bytes;
-use crate::training::{TrainOptions, TrainReport, state_path, train, variate_path};
+use crate::training::{TrainOptions, TrainReport, key_path, state_path, train, variate_path};
 
 #[derive(Serialize)]
 struct Report<'a> {
@@ -33,15 +34,15 @@ struct Report<'a> {
 
 pub(super) fn run(args: &TrainArgs, threads: usize, output: Output) -> anyhow::Result<()> {
     let began = Instant::now();
-    check_folder(&args.out)?;
+    let (state, variate) = (state_path(&args.out), variate_path(&args.out));
+    let targets = targets(args, &state, &variate)?;
     let stop = Stop::new(args.time_budget).after_steps(args.stop_after_steps);
-    let Start { checkpoint: mut start, base, dataset, rounds } = start(args)?;
+    let Start { checkpoint: mut start, base, dataset, rounds } = start(args, &targets)?;
     let epochs = start.meta.run.train().epochs;
 
     let node = args.node.clone().unwrap_or_else(|| node_name(&dataset));
     let all: Vec<usize> = (0..dataset.segments.len()).collect();
     let segments = train_segments(&dataset, &all)?;
-    let (state, variate) = (state_path(&args.out), variate_path(&args.out));
     keep_own(&mut start, &args.out)?;
     let options = TrainOptions {
         node: &node,
@@ -80,8 +81,21 @@ struct Start {
     rounds: u32,
 }
 
+/// The outputs, of which the update alone may be the model that it starts from.
+fn targets(args: &TrainArgs, state: &Path, variate: &Path) -> anyhow::Result<Targets> {
+    let mut targets = Targets::default();
+    targets.add_over(&args.out, args.init.as_deref().unwrap_or(Path::new("")))?;
+    for sidecar in [state, variate, &key_path(state)] {
+        targets.add(sidecar)?;
+    }
+    for input in args.init.iter().chain(&args.config) {
+        targets.protect(input)?;
+    }
+    Ok(targets)
+}
+
 /// The model of `--init` or a fresh one, with the job and the flags on top, and the data.
-fn start(args: &TrainArgs) -> anyhow::Result<Start> {
+fn start(args: &TrainArgs, targets: &Targets) -> anyhow::Result<Start> {
     let job = args.config.as_deref().map(Job::read).transpose()?;
     let Some(init) = &args.init else {
         let job = job.context("give --init MODEL or --config JOB.toml")?;
@@ -89,7 +103,9 @@ fn start(args: &TrainArgs) -> anyhow::Result<Start> {
             !args.preprocessed,
             "--preprocessed needs --init: the rows were scaled for a model, which a fresh one is not"
         );
-        let dataset = Dataset::read(&job.data_paths(&args.data)?, &job.data, None)?;
+        let data = job.data_paths(&args.data)?;
+        protect_data(targets, &data, job.data.format)?;
+        let dataset = Dataset::read(&data, &job.data, None)?;
         let path = args.config.as_deref().unwrap_or(Path::new(""));
         let run = checked(job, path, args, &dataset)?;
         let all: Vec<usize> = (0..dataset.segments.len()).collect();
@@ -113,6 +129,7 @@ fn start(args: &TrainArgs) -> anyhow::Result<Start> {
     });
     let run = run.with_context(|| format!("{} with what was asked for", init.display()))?;
     let checkpoint = checkpoint.with_run(run)?;
+    protect_data(targets, &data, checkpoint.meta.data_format(args.preprocessed))?;
     let dataset = checkpoint.meta.read_data(&data, args.preprocessed)?;
     let rounds = checkpoint.meta.run.federation().rounds;
     Ok(Start { checkpoint, base: Some(hash), dataset, rounds })

@@ -15,7 +15,7 @@ use super::split::Split;
 /// # Errors
 /// No path at all, a path that does not exist, a directory that cannot be listed or has no data
 /// files, and a file that is reached twice.
-pub(super) fn find(paths: &[PathBuf], format: Format) -> anyhow::Result<Vec<PathBuf>> {
+pub fn find(paths: &[PathBuf], format: Format) -> anyhow::Result<Vec<PathBuf>> {
     if paths.is_empty() {
         bail!("no data given; name a file or a directory of data files");
     }

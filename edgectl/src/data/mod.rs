@@ -23,6 +23,7 @@ mod write;
 pub use choose::{test_segments, train_segments};
 pub use config::{DataConfig, Format};
 pub use dataset::{Dataset, Expected, Node, Segment};
+pub use files::find as data_files;
 pub use labels::Labels;
 #[cfg(test)]
 use read::read_inline;

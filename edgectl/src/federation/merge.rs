@@ -10,6 +10,7 @@ use anyhow::{Context, ensure};
 use serde::Serialize;
 
 use super::merged_meta::{MergedMeta, n_updates};
+use super::run_folder::remove;
 use super::schema::refuse_other_schemas;
 use super::update_file::UpdateFile;
 use crate::checkpoint::{METADATA_KEY, MergeNote, Meta};
@@ -193,10 +194,5 @@ fn weigh_by_examples(files: &mut [UpdateFile], tolerance: Tolerance) -> bool {
 /// # Errors
 /// If a file is there and cannot be removed.
 pub(super) fn forget_server_state(model: &Path) -> anyhow::Result<()> {
-    let path = server_state_path(model);
-    if path.exists() {
-        std::fs::remove_file(&path)
-            .with_context(|| format!("{}: cannot remove", path.display()))?;
-    }
-    Ok(())
+    remove(&server_state_path(model))
 }

@@ -1,8 +1,10 @@
 //! Rounds: nodes that train, a center that merges.
 
 mod attack;
+mod file_names;
 mod merge;
 mod merged_meta;
+mod run_folder;
 mod schema;
 mod simulate;
 mod strategy;
@@ -10,5 +12,6 @@ mod update_file;
 
 pub use attack::Attack;
 pub use merge::{Merge, Merged, Refused, merge};
-pub use simulate::{Arm, ArmReport, Attackers, Round, RoundProgress, simulate_arm};
+pub use run_folder::RunFolder;
+pub use simulate::{Arm, ArmReport, Attackers, Round, RoundProgress, arm_files, simulate_arm};
 pub use strategy::Strategy;

@@ -10,7 +10,9 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use super::attack::Attack;
+use super::file_names::file_names;
 use super::merge::{Merge, Refused, forget_server_state, merge};
+use super::run_folder::remove;
 use crate::checkpoint::{CappedNote, Checkpoint};
 use crate::data::{Dataset, Node, train_segments};
 use crate::evaluate::evaluate_each;
@@ -27,7 +29,8 @@ pub struct Arm<'a> {
     pub nodes: &'a [Node],
     /// What the global model is tested on after each round.
     pub test: &'a [usize],
-    /// Folder of the weight files: `global.safetensors`, `nodes/`, `rounds/`.
+    /// Folder of the weight files: `global.safetensors`, `nodes/`, `rounds/`. Those of
+    /// [`arm_files`] are replaced; a [`RunFolder`](super::RunFolder) says first whether they may be.
     pub folder: &'a Path,
     /// Threads to use; the bits do not depend on it.
     pub threads: usize,
@@ -95,6 +98,26 @@ impl Progress for NodeProgress<'_> {
     fn epoch(&mut self, _: &Epoch) {}
 }
 
+/// All that a run over these nodes may write, relative to its folder.
+pub fn arm_files(nodes: &[Node], rounds: u32) -> Vec<String> {
+    let global = ["global.safetensors", "global.safetensors.server"].map(str::to_owned);
+    let updates = node_files(nodes).into_iter().flat_map(|name| {
+        let path = format!("nodes/{name}");
+        [format!("{path}.variate"), path]
+    });
+    global.into_iter().chain(updates).chain((1..=rounds).map(round_file)).collect()
+}
+
+/// The names of the nodes' updates.
+fn node_files(nodes: &[Node]) -> Vec<String> {
+    let names: Vec<&str> = nodes.iter().map(|node| node.name.as_str()).collect();
+    file_names(&names).into_iter().map(|name| format!("{name}.safetensors")).collect()
+}
+
+fn round_file(number: u32) -> String {
+    format!("rounds/round-{number:03}.safetensors")
+}
+
 /// Runs all rounds of a federation from a fresh model.
 ///
 /// # Errors
@@ -104,14 +127,25 @@ pub fn simulate_arm(
     arm: Arm<'_>,
     progress: &dyn RoundProgress,
 ) -> anyhow::Result<ArmReport> {
-    let (nodes_dir, rounds_dir) = (arm.folder.join("nodes"), arm.folder.join("rounds"));
-    for folder in [&nodes_dir, &rounds_dir] {
-        fresh_folder(folder)?;
+    let federation = start.meta.run.federation();
+    let nodes_dir = arm.folder.join("nodes");
+    for folder in [&nodes_dir, &arm.folder.join("rounds")] {
+        std::fs::create_dir_all(folder)
+            .with_context(|| format!("{}: cannot make the folder", folder.display()))?;
+    }
+    let paths: Vec<PathBuf> =
+        node_files(arm.nodes).into_iter().map(|name| nodes_dir.join(name)).collect();
+    // What an earlier run remembers of its nodes is none of this one's.
+    for path in &paths {
+        remove(path)?;
+        remove(&variate_path(path))?;
+    }
+    for number in 1..=federation.rounds {
+        remove(&arm.folder.join(round_file(number)))?;
     }
     let global = arm.folder.join("global.safetensors");
     start.write(&global)?;
     forget_server_state(&global)?;
-    let federation = start.meta.run.federation();
     let mut rounds = Vec::new();
     let mut model = start.clone();
     for number in 1..=federation.rounds {
@@ -120,29 +154,25 @@ pub fn simulate_arm(
         }
         let began = Instant::now();
         let (base, hash) = Checkpoint::read_base(&global)?;
-        let train_node = |node: &Node| -> anyhow::Result<(PathBuf, TrainReport)> {
-            let path = nodes_dir.join(format!("{}.safetensors", node.name));
-            let report = train_node(&base, &hash, node, &path, arm, progress)
-                .with_context(|| format!("node {}", node.name))?;
-            Ok((path, report))
+        let train_node = |(node, path): (&Node, &PathBuf)| -> anyhow::Result<TrainReport> {
+            train_node(&base, &hash, node, path, arm, progress)
+                .with_context(|| format!("node {}", node.name))
         };
         // Nodes side by side, or where there are few of them, threads inside each.
-        let results: Vec<_> = if arm.nodes.len() >= arm.threads {
-            arm.nodes.par_iter().map(train_node).collect::<anyhow::Result<_>>()?
+        let reports: Vec<TrainReport> = if arm.nodes.len() >= arm.threads {
+            arm.nodes.par_iter().zip(&paths).map(train_node).collect::<anyhow::Result<_>>()?
         } else {
-            arm.nodes.iter().map(train_node).collect::<anyhow::Result<_>>()?
+            arm.nodes.iter().zip(&paths).map(train_node).collect::<anyhow::Result<_>>()?
         };
-        let (updates, reports): (Vec<PathBuf>, Vec<TrainReport>) = results.into_iter().unzip();
         if let Some(attackers) = arm.attackers {
-            forge(&base, &updates, attackers, number)?;
+            forge(&base, &paths, attackers, number)?;
         }
-        let merged =
-            merge(&updates, &Merge::new(federation.rules.clone(), Some(&global), &global))?;
+        let merged = merge(&paths, &Merge::new(federation.rules.clone(), Some(&global), &global))?;
         model = Checkpoint::read(&global)?;
         // Byte for byte, so that a late update still finds the model it started from.
         let bytes = std::fs::read(&global).with_context(|| format!("{}", global.display()))?;
-        atomic_write(rounds_dir.join(format!("round-{number:03}.safetensors")), &bytes)?;
-        let metrics = evaluate_arm(&model, arm)?;
+        atomic_write(arm.folder.join(round_file(number)), &bytes)?;
+        let metrics = evaluate_arm(&model, &paths, arm)?;
         let round = Round {
             round: number,
             train_loss: mean_loss(&reports),
@@ -159,19 +189,18 @@ pub fn simulate_arm(
 
 /// How good a round's model is. Where parameters stay on their nodes, each node's test rows are
 /// answered by the global model with the node's own parameters.
-fn evaluate_arm(model: &Checkpoint, arm: Arm<'_>) -> anyhow::Result<Metrics> {
+fn evaluate_arm(model: &Checkpoint, paths: &[PathBuf], arm: Arm<'_>) -> anyhow::Result<Metrics> {
     let patterns = &model.meta.run.federation().rules.keep_local;
     let mut parts = Vec::new();
     if !patterns.is_empty() {
-        for node in arm.nodes {
-            let path = arm.folder.join("nodes").join(format!("{}.safetensors", node.name));
+        for (node, path) in arm.nodes.iter().zip(paths) {
             let segments: Vec<usize> =
                 node.segments.iter().copied().filter(|i| arm.test.contains(i)).collect();
             if !path.exists() || segments.is_empty() {
                 continue;
             }
             let mut own = model.clone();
-            own.take_local(patterns, &Checkpoint::read(&path)?)?;
+            own.take_local(patterns, &Checkpoint::read(path)?)?;
             parts.push((own, segments));
         }
     }
@@ -245,17 +274,4 @@ fn mean_loss(reports: &[TrainReport]) -> f64 {
     let examples: usize = reports.iter().map(|r| r.examples).sum();
     let sum: f64 = reports.iter().map(|r| r.loss.unwrap_or(0.0) * r.examples as f64).sum();
     sum / examples.max(1) as f64
-}
-
-/// Makes a folder, or empties it of the weight files of an earlier run.
-fn fresh_folder(folder: &Path) -> anyhow::Result<()> {
-    let place = || format!("{}: cannot prepare the folder", folder.display());
-    std::fs::create_dir_all(folder).with_context(place)?;
-    for entry in std::fs::read_dir(folder).with_context(place)? {
-        let path = entry.with_context(place)?.path();
-        if path.extension().is_some_and(|e| e == "safetensors" || e == "variate") {
-            std::fs::remove_file(&path).with_context(place)?;
-        }
-    }
-    Ok(())
 }

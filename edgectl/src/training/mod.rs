@@ -17,6 +17,7 @@ mod step;
 pub use drift::variate_path;
 pub use node::train;
 pub use options::TrainOptions;
+pub use private::key_path;
 pub use progress::{Epoch, Progress, Silent};
 pub use range_test::RangeTest;
 pub use report::{PrivateReport, TrainReport};

@@ -85,7 +85,8 @@ struct Note {
     key: [u8; 32],
 }
 
-fn key_path(state: &Path) -> PathBuf {
+/// `STATE.key`: the key of a private run that may go on, beside its state.
+pub fn key_path(state: &Path) -> PathBuf {
     KEY.path(state)
 }
 

@@ -81,7 +81,7 @@ fn names(folder: &Path) -> Vec<String> {
 }
 
 fn is_temporary(name: &str) -> bool {
-    name.starts_with(".incomplete-")
+    name.starts_with(".edgectl-incomplete-")
 }
 
 #[test]

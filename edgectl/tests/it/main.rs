@@ -40,6 +40,9 @@ mod same_bytes;
 mod strategies;
 /// Helpers: a small federation on disk, and runs of the command.
 mod support;
+/// What an output may replace: all commands, all kinds of target.
+#[cfg(unix)]
+mod targets;
 /// Transcripts of `tests/cmd`.
 mod transcripts;
 /// Data that the command writes, it reads.

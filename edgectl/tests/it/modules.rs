@@ -39,8 +39,9 @@ const ORDER: [(&str, &str); 7] = [
     (
         "aggregate",
         "problem dtype tensor limit quorum reject names error
-         source atomic header shards read update input sink tensor_writer write model_writer sidecar
-         blocks rows base median patterns carry spelling accountant privacy private_round server_step
+         source header shards target targets atomic read update input sink tensor_writer write
+         model_writer sidecar blocks rows base median patterns carry spelling accountant privacy
+         private_round server_step
          cohort columns kernels state mover gram magnitudes sparse sphere plan basis reduce
          reducers report claims rules options check agree admit
          run far merge_block totals summary outputs attempt merge slices fault",

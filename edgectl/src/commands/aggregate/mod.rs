@@ -4,14 +4,15 @@ mod plan;
 mod quarantine;
 mod report;
 
+use std::path::Path;
 use std::time::Instant;
 
+use aggregate::{SERVER_STATE, Targets};
 use anyhow::ensure;
 
 use self::plan::plan;
 use self::quarantine::quarantine;
 use self::report::{CappedReport, Report, UpdateReport, text};
-use super::folder::check_folder;
 use crate::checkpoint::MergeNote;
 use crate::cli::AggregateArgs;
 use crate::federation::{Merged, merge};
@@ -20,7 +21,7 @@ use crate::system::peak_rss_bytes;
 
 pub(super) fn run(args: &AggregateArgs, output: Output) -> anyhow::Result<()> {
     let began = Instant::now();
-    check_folder(&args.out)?;
+    let mut targets = targets(args)?;
     if let Some(folder) = &args.quarantine {
         ensure!(
             folder.is_dir(),
@@ -29,6 +30,9 @@ pub(super) fn run(args: &AggregateArgs, output: Output) -> anyhow::Result<()> {
         );
     }
     let (strategy, plan) = plan(args)?;
+    if plan.options.rules.needs_state().is_some() {
+        add_state(&mut targets, args)?;
+    }
     let Merged { report, refused, weights_unknown, note } = merge(&args.updates, &plan)?;
     if weights_unknown
         && args.weights.is_none()
@@ -81,4 +85,27 @@ pub(super) fn run(args: &AggregateArgs, output: Output) -> anyhow::Result<()> {
         peak_rss_bytes: peak_rss_bytes(),
     };
     output.result(&report, &text(&report))
+}
+
+/// The model, which may be the base.
+fn targets(args: &AggregateArgs) -> anyhow::Result<Targets> {
+    let mut targets = Targets::default();
+    targets.add_over(&args.out, args.base.as_deref().unwrap_or(Path::new("")))?;
+    protect_inputs(&targets, args)?;
+    Ok(targets)
+}
+
+/// The center's memory, which may be that of the base.
+fn add_state(targets: &mut Targets, args: &AggregateArgs) -> anyhow::Result<()> {
+    let before = args.base.as_deref().map(|base| SERVER_STATE.path(base)).unwrap_or_default();
+    targets.add_over(&SERVER_STATE.path(&args.out), &before)?;
+    targets.protect(&before)?;
+    protect_inputs(targets, args)
+}
+
+fn protect_inputs(targets: &Targets, args: &AggregateArgs) -> anyhow::Result<()> {
+    for input in args.base.iter().chain(&args.updates).chain(&args.older_base) {
+        targets.protect(input)?;
+    }
+    Ok(())
 }

@@ -34,7 +34,8 @@ pub(super) fn quarantine(
                 0 => folder.join(&*name),
                 n => folder.join(format!("{n}-{name}")),
             })
-            .find(|target| !target.exists())
+            // Also a link that leads nowhere takes its name.
+            .find(|target| target.symlink_metadata().is_err())
             .context("no name is free")?;
         let place = || format!("{}: cannot be moved to {}", path.display(), free.display());
         // Another disk cannot be reached by renaming.

@@ -1,0 +1,151 @@
+//! All outputs of a command, proven to be no inputs and not each other before it begins.
+
+use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
+
+use crate::Error;
+use crate::shards::{is_index, named_by};
+use crate::target::{Place, Target};
+
+/// The outputs of a command: made from their paths before anything is read.
+///
+/// Files are compared by device and number, not by name, so that another spelling, a link or a hard
+/// link is the same file.
+///
+/// ```
+/// use aggregate::Targets;
+///
+/// let folder = tempfile::tempdir()?;
+/// let (data, out) = (folder.path().join("data.csv"), folder.path().join("out.csv"));
+/// std::fs::write(&data, "x\n1\n")?;
+/// let mut targets = Targets::default();
+/// targets.add(&out)?;
+/// targets.protect(&data)?;
+/// let mut targets = Targets::default();
+/// targets.add(&data)?;
+/// assert!(targets.protect(&data).is_err());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Default)]
+pub struct Targets {
+    /// The outputs, and whether each is what it is meant to replace.
+    by_place: HashMap<Place, (Target, bool)>,
+    /// Folders that can be written into.
+    open_folders: HashSet<PathBuf>,
+}
+
+impl Targets {
+    /// Takes an output in.
+    ///
+    /// # Errors
+    /// Those of [`Target::new`], [`Error::SameTarget`] if it is another output, and
+    /// [`Error::LockedFolder`] if nothing can be written into its folder.
+    pub fn add(&mut self, path: &Path) -> Result<&Target, Error> {
+        self.insert(path, None)
+    }
+
+    /// Takes an output in that may be the file `old`, which it is then meant to replace.
+    ///
+    /// # Errors
+    /// As for [`add`](Self::add).
+    pub fn add_over(&mut self, path: &Path, old: &Path) -> Result<&Target, Error> {
+        self.insert(path, Some(old))
+    }
+
+    fn insert(&mut self, path: &Path, old: Option<&Path>) -> Result<&Target, Error> {
+        let target = Target::new(path)?;
+        let place = target.place();
+        if let Some((first, _)) = self.by_place.get(&place) {
+            let (first, second) = (first.path().to_owned(), path.to_owned());
+            return Err(Error::SameTarget { first, second });
+        }
+        let folder = target.folder();
+        if !self.open_folders.contains(folder) {
+            tempfile::tempfile_in(folder).map_err(|source| Error::LockedFolder {
+                path: path.to_owned(),
+                folder: folder.to_owned(),
+                source,
+            })?;
+            self.open_folders.insert(folder.to_owned());
+        }
+        let in_place = old.and_then(Place::find).is_some_and(|old| old == place);
+        Ok(&self.by_place.entry(place).or_insert((target, in_place)).0)
+    }
+
+    /// Fails if an output is this input and not meant to replace it; of a model in several files,
+    /// if it is one of these. An input that is not there is no output.
+    ///
+    /// # Errors
+    /// [`Error::TargetIsInput`].
+    pub fn protect(&self, input: &Path) -> Result<(), Error> {
+        self.protect_one(input, input)?;
+        if is_index(input)
+            && let Ok(names) = named_by(input)
+        {
+            let folder = input.parent().unwrap_or(Path::new(""));
+            return names.iter().try_for_each(|name| self.protect_one(&folder.join(name), input));
+        }
+        Ok(())
+    }
+
+    fn protect_one(&self, file: &Path, input: &Path) -> Result<(), Error> {
+        match Place::find(file).and_then(|place| self.by_place.get(&place)) {
+            Some((target, false)) => Err(Error::TargetIsInput {
+                path: target.path().to_owned(),
+                input: input.to_owned(),
+            }),
+            _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn outputs_are_compared_by_file_and_not_by_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        fs::create_dir(at("sub")).unwrap();
+        fs::write(at("a"), "").unwrap();
+        fs::hard_link(at("a"), at("b")).unwrap();
+        let mut targets = Targets::default();
+        targets.add(&at("a")).unwrap();
+        for same in ["a", "sub/../a", "b"] {
+            assert!(matches!(targets.protect(&at(same)), Err(Error::TargetIsInput { .. })));
+            assert!(matches!(targets.add(&at(same)), Err(Error::SameTarget { .. })));
+        }
+        targets.protect(&at("none")).unwrap();
+        targets.add(&at("new")).unwrap();
+        assert!(matches!(targets.add(&at("sub/../new")), Err(Error::SameTarget { .. })));
+    }
+
+    #[test]
+    fn what_is_meant_to_be_replaced_is_no_input() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        fs::write(at("a"), "").unwrap();
+        fs::write(at("b"), "").unwrap();
+        let mut targets = Targets::default();
+        targets.add_over(&at("a"), &at("a")).unwrap();
+        targets.protect(&at("a")).unwrap();
+        let mut targets = Targets::default();
+        targets.add_over(&at("a"), &at("b")).unwrap();
+        assert!(matches!(targets.protect(&at("a")), Err(Error::TargetIsInput { .. })));
+    }
+
+    #[test]
+    fn files_of_a_model_in_several_are_inputs() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        fs::write(at("x.safetensors.index.json"), r#"{"weight_map":{"w":"part"}}"#).unwrap();
+        fs::write(at("part"), "").unwrap();
+        let mut targets = Targets::default();
+        targets.add(&at("part")).unwrap();
+        let index = at("x.safetensors.index.json");
+        assert!(matches!(targets.protect(&index), Err(Error::TargetIsInput { .. })));
+    }
+}
