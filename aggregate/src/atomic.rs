@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tempfile::NamedTempFile;
 
@@ -33,6 +33,49 @@ pub fn atomic_write(path: impl AsRef<Path>, bytes: &[u8]) -> Result<(), Error> {
     let mut file = PendingFile::create(path.as_ref())?;
     file.write_all(bytes).map_err(|source| file.write_error(source))?;
     file.persist()
+}
+
+/// The temporary files of this process that have no name yet.
+static PENDING: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+
+fn pending() -> MutexGuard<'static, BTreeSet<PathBuf>> {
+    PENDING.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Removes the temporary files of everything that this process is writing: for a process that ends
+/// in the middle of its work, as at a signal.
+///
+/// While what it returns is kept, no thread makes another one or gives one its name, so that nothing
+/// can be left behind between this and the end.
+///
+/// ```no_run
+/// let _kept = aggregate::abandon_pending();
+/// std::process::exit(130);
+/// ```
+pub fn abandon_pending() -> Abandoned {
+    let list = pending();
+    for path in list.iter() {
+        // One that is gone already is what was wanted.
+        let _ = fs::remove_file(path);
+    }
+    Abandoned { _list: list }
+}
+
+/// While it is kept, no file is begun or finished; see [`abandon_pending`].
+#[derive(Debug)]
+#[must_use = "files can be begun again as soon as it is dropped"]
+pub struct Abandoned {
+    _list: MutexGuard<'static, BTreeSet<PathBuf>>,
+}
+
+/// A temporary file's place in the list.
+#[derive(Debug)]
+struct Listed(PathBuf);
+
+impl Drop for Listed {
+    fn drop(&mut self) {
+        pending().remove(&self.0);
+    }
 }
 
 /// How the names of temporary files begin and end: unlike any that somebody else would choose.
@@ -70,6 +113,8 @@ fn remove_stale(folder: &Path) {
 pub(crate) struct PendingFile {
     target: Target,
     file: NamedTempFile,
+    // After the file: it is listed for as long as it is there.
+    listed: Listed,
     /// Whether only its owner may read it, whatever it replaces.
     is_secret: bool,
 }
@@ -98,14 +143,18 @@ impl PendingFile {
             builder.permissions(fs::Permissions::from_mode(mode));
         }
         loop {
+            let mut list = pending();
             let file = builder
                 .tempfile_in(target.folder())
                 .map_err(|source| Error::Write { path: target.path().to_owned(), source })?;
+            list.insert(file.path().to_owned());
+            drop(list);
+            let listed = Listed(file.path().to_owned());
             // The lock says that somebody is at work, and ends with the process, however that ends.
             // Where the system has no locks nobody can take it, and nothing is ever removed.
             let _ = file.as_file().lock();
             if file.path().exists() {
-                return Ok(Self { target, file, is_secret });
+                return Ok(Self { target, file, listed, is_secret });
             }
             // Another program took it for a stale one between its creation and the lock.
         }
@@ -156,9 +205,12 @@ impl PendingFile {
             self.target.hand_on(self.file.as_file()).map_err(|source| self.write_error(source))?;
         }
         self.sync()?;
-        let Self { target, file, .. } = self;
-        file.persist(target.real_path())
-            .map_err(|e| Error::Write { path: target.path().to_owned(), source: e.error })?;
+        let Self { target, file, listed, .. } = self;
+        let list = pending();
+        let renamed = file.persist(target.real_path());
+        drop(list);
+        drop(listed);
+        renamed.map_err(|e| Error::Write { path: target.path().to_owned(), source: e.error })?;
         // The new name outlives a power cut only once the folder is synced. Some systems cannot
         // sync a folder, and the file is complete either way.
         if let Ok(folder) = File::open(target.folder()) {

@@ -79,7 +79,7 @@ mod fault;
 
 #[cfg(feature = "privacy")]
 pub use accountant::{Accountant, adaptive_noise_multiplier, next_clip};
-pub use atomic::atomic_write;
+pub use atomic::{Abandoned, abandon_pending, atomic_write};
 pub use claims::{Claim, cap_weights};
 pub use error::Error;
 pub use limit::Limit;

@@ -4,14 +4,13 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use edgectl::cli::Cli;
+use edgectl::outcome::Outcome;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    match edgectl::commands::run(cli) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            edgectl::output::error(&error);
-            ExitCode::FAILURE
-        }
-    }
+    let outcome = edgectl::commands::run(cli).unwrap_or_else(|error| {
+        edgectl::output::error(&error);
+        Outcome::of_error(&error)
+    });
+    outcome.into()
 }

@@ -1,13 +1,16 @@
 //! The one place that prints: results on stdout, progress, notes and errors on stderr.
 
-use std::io::{IsTerminal, Write};
+use std::borrow::Cow;
+use std::io::{self, BufWriter, ErrorKind, IsTerminal, Write};
 use std::time::Duration;
 
+use anyhow::Context;
 use comfy_table::{CellAlignment, Table, presets};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
 use crate::cli::Common;
+use crate::lines::Lines;
 use crate::metrics::Metrics;
 use crate::training::{Epoch, Progress, RangeTest};
 
@@ -24,26 +27,39 @@ impl Output {
         Self { json: common.json, quiet: common.quiet }
     }
 
-    /// The result: one JSON object with `--json`, else the text.
+    /// The result: one JSON object with `--json`, else the text, whose lines are kept. That nobody
+    /// reads it to its end is no error: the work is done.
     ///
     /// # Errors
-    /// If stdout is closed, or a number cannot be written as JSON.
+    /// If stdout cannot be written, or a number cannot be written as JSON.
     pub fn result(self, json: &impl Serialize, text: &str) -> anyhow::Result<()> {
-        let mut out = std::io::stdout().lock();
+        match self.write_result(json, text) {
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+            written => written.context("stdout: cannot write the result"),
+        }
+    }
+
+    fn write_result(self, json: &impl Serialize, text: &str) -> io::Result<()> {
+        let mut out = BufWriter::new(io::stdout().lock());
         if self.json {
             serde_json::to_writer(&mut out, json)?;
             writeln!(out)?;
         } else {
-            writeln!(out, "{}", text.trim_end())?;
+            writeln!(out, "{}", shown_lines(text.trim_end()))?;
         }
-        Ok(())
+        out.flush()
     }
 
     /// A line about what is going on, to stderr.
     pub fn note(self, text: &str) {
         if !self.quiet {
-            let _ = writeln!(std::io::stderr(), "{text}");
+            say(&shown(text));
         }
+    }
+
+    /// A line about what is likely not as it should be, to stderr, also where progress is not wanted.
+    pub fn warn(self, text: &str) {
+        say(&format!("warning: {}", shown(text)));
     }
 
     /// A bar on a terminal, nothing elsewhere.
@@ -69,18 +85,63 @@ impl Output {
     }
 }
 
+/// A line on stderr, if anybody reads it.
+fn say(line: &str) {
+    let _ = writeln!(io::stderr(), "{line}");
+}
+
+/// A text of a file, a name or a peer on one line: what would steer a terminal, end the line or turn
+/// the direction of reading is shown as its escape, as `\u{1b}` or `\n`.
+pub fn shown(text: &str) -> Cow<'_, str> {
+    let steers = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}')
+            || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    if !text.contains(steers) {
+        return Cow::Borrowed(text);
+    }
+    let mut plain = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        if steers(c) {
+            plain.extend(c.escape_default());
+        } else {
+            plain.push(c);
+        }
+    }
+    Cow::Owned(plain)
+}
+
+/// The same of a text that is laid out in lines.
+fn shown_lines(text: &str) -> String {
+    text.split('\n').map(shown).collect::<Vec<_>>().join("\n")
+}
+
 /// Prints an error and its causes, to stderr. A cause that the text before it already quotes is
 /// not said twice.
 pub fn error(error: &anyhow::Error) {
     let mut text = String::new();
-    for cause in error.chain().map(ToString::to_string) {
+    for cause in error.chain() {
+        let cause = message(cause);
         if text.is_empty() {
             text = cause;
         } else if !text.contains(&cause) {
             text = format!("{text}: {cause}");
         }
     }
-    let _ = writeln!(std::io::stderr(), "error: {text}");
+    say(&format!("error: {text}"));
+}
+
+/// The message of one cause, in its lines where it is laid out in several.
+fn message(cause: &(dyn std::error::Error + 'static)) -> String {
+    if let Some(lines) = cause.downcast_ref::<Lines>() {
+        return lines.iter().map(shown).collect::<Vec<_>>().join("\n");
+    }
+    if let Some(error) = cause.downcast_ref::<aggregate::Error>() {
+        let lines = error.message_lines();
+        return lines.iter().map(|line| shown(line)).collect::<Vec<_>>().join("\n");
+    }
+    shown(&cause.to_string()).into_owned()
 }
 
 /// Shows training on a terminal; without one, prints about ten lines over the whole run.
@@ -128,12 +189,13 @@ impl Drop for TrainingBar {
     }
 }
 
-/// A table with a header; numbers are right-aligned.
+/// A table with a header; numbers are right-aligned, and every cell is one line.
 pub fn table(header: &[&str], rows: &[Vec<String>]) -> String {
     let mut table = Table::new();
+    let header = header.iter().map(|cell| shown(cell));
     table.load_preset(presets::ASCII_MARKDOWN).set_header(header);
     for row in rows {
-        table.add_row(row);
+        table.add_row(row.iter().map(|cell| shown(cell)));
     }
     for (i, column) in table.column_iter_mut().enumerate() {
         let numeric = |row: &Vec<String>| {
@@ -182,4 +244,28 @@ pub fn metrics_text(metrics: &Metrics) -> String {
         table(&["class", "windows", "recall", "precision", "F1"], &per_class),
         table(&header, &confusion)
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_steers_is_shown_as_its_escape() {
+        for (text, expected) in [
+            ("plain ü 漢 \\ '\"", "plain ü 漢 \\ '\""),
+            ("a\nerror: b\r\tc", "a\\nerror: b\\r\\tc"),
+            ("\u{1b}[2J\u{7}\u{9b}1m\u{0}", "\\u{1b}[2J\\u{7}\\u{9b}1m\\u{0}"),
+            ("\u{202e}fdp\u{2028}\u{85}", "\\u{202e}fdp\\u{2028}\\u{85}"),
+        ] {
+            assert_eq!(shown(text), expected);
+        }
+        assert_eq!(shown_lines("a\u{1b}\nb"), "a\\u{1b}\nb");
+    }
+
+    #[test]
+    fn a_cell_is_one_line() {
+        let text = table(&["a\nb"], &[vec!["1\n2".to_owned()]]);
+        assert!(text.contains("a\\nb") && text.contains("1\\n2"), "{text}");
+    }
 }

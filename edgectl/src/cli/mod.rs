@@ -26,7 +26,15 @@ Examples:
   edgectl simulate                                      the job in examples/watch.toml, all nodes and rounds
   edgectl init --config job.toml --data D --out global.safetensors
   edgectl train --init global.safetensors --data mine.csv --out node.safetensors
-  edgectl aggregate node-*.safetensors --base global.safetensors --out global.safetensors")]
+  edgectl aggregate node-*.safetensors --base global.safetensors --out global.safetensors
+
+Exit codes:
+  0    done; also if --time-budget ended it, or nobody reads its output to the end
+  1    an error, told on stderr
+  2    the command line cannot be read
+  129  ended by SIGHUP   \\  train and simulate save and report what was done, up to the last
+  130  ended by SIGINT    | step or round; a second signal ends them at once, as the first one
+  143  ended by SIGTERM  /  ends every other command, whose output is then not written")]
 pub struct Cli {
     /// What every subcommand takes.
     #[command(flatten)]

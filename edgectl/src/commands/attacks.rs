@@ -13,7 +13,8 @@ use crate::diverged::Diverged;
 use crate::evaluate::evaluate;
 use crate::federation::{Arm, Attack, Attackers, Round, RoundProgress, RunFolder, simulate_arm};
 use crate::job::Job;
-use crate::output::{Output, table};
+use crate::outcome::Outcome;
+use crate::output::{Output, shown, table};
 
 /// A rule of the table.
 #[derive(Debug, Clone)]
@@ -56,6 +57,8 @@ struct Report {
     attackers: usize,
     rounds: u32,
     epochs: u32,
+    /// What ended it before all runs were done, and where.
+    stopped: Option<String>,
     attacks: Vec<Cell>,
     /// Rules that need more nodes, or another number of them.
     left_out: Vec<LeftOut>,
@@ -76,7 +79,7 @@ pub(super) fn run(
     arm: Arm<'_>,
     files: &RunFolder,
     output: Output,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Outcome> {
     let began = Instant::now();
     let attacks = chosen(&args.attack)?;
     let n = arm.nodes.len();
@@ -97,7 +100,7 @@ pub(super) fn run(
     let names = || std::iter::once("none").chain(attacks.iter().map(|attack| attack.name()));
     let n_runs = rules.len() * (attacks.len() + 1);
     let bar = output.bar(n_runs as u64, "runs");
-    let (mut cells, mut left_out) = (Vec::new(), Vec::new());
+    let (mut cells, mut left_out, mut stopped) = (Vec::new(), Vec::new(), None);
     'rules: for rule in &rules {
         // What the job's other options exclude.
         let with = |job: &mut Job| job.federation.rules = rule.within(&job.federation.rules);
@@ -107,10 +110,13 @@ pub(super) fn run(
             continue;
         }
         for attack in std::iter::once(None).chain(attacks.iter().copied().map(Some)) {
-            if arm.stop.now().is_some() {
+            let run = run_one(rule, attack, attackers, start, arm)?;
+            stopped = arm.stop.now();
+            if stopped.is_some() {
+                // The last run may lack rounds.
                 break 'rules;
             }
-            let cell = match run_one(rule, attack, attackers, start, arm)? {
+            let cell = match run {
                 Ok(cell) => cell,
                 Err(reason) => {
                     let rule = rule.name.clone();
@@ -140,12 +146,14 @@ pub(super) fn run(
         attackers,
         rounds: start.meta.run.federation().rounds,
         epochs: start.meta.run.train().epochs,
+        stopped: stopped.map(|why| format!("{why} after run {} of {n_runs}", cells.len())),
         attacks: cells,
         left_out,
         wall_s: began.elapsed().as_secs_f64(),
     };
     files.finish(&report)?;
-    output.result(&report, &text(&report, &names().collect::<Vec<_>>()))
+    output.result(&report, &text(&report, &names().collect::<Vec<_>>()))?;
+    Ok(stopped.into())
 }
 
 /// The attacks of the command line.
@@ -280,17 +288,19 @@ fn text(report: &Report, attacks: &[&str]) -> String {
     }
     let mut header = vec!["rule"];
     header.extend(attacks);
-    let left_out =
-        report.left_out.iter().flat_map(|l| ["left out: ", &l.rule, ": ", &l.reason, "\n"]);
+    let left_out = report.left_out.iter().flat_map(|l| {
+        ["left out: ".into(), l.rule.as_str().into(), ": ".into(), shown(&l.reason), "\n".into()]
+    });
     let left_out: String = left_out.collect();
+    let stopped = report.stopped.as_ref().map(|why| format!("{why}\n\n")).unwrap_or_default();
     format!(
-        "accuracy on test rows after {} rounds of {} epochs; {} of {} nodes attack\n\n{}\n\n{left_out}{}/attacks.json has more ({:.0} s)",
+        "{stopped}accuracy on test rows after {} rounds of {} epochs; {} of {} nodes attack\n\n{}\n\n{left_out}{}/attacks.json has more ({:.0} s)",
         report.rounds,
         report.epochs,
         report.attackers,
         report.nodes,
         table(&header, &rows),
-        report.out,
+        shown(&report.out),
         report.wall_s
     )
 }

@@ -9,7 +9,7 @@ use crate::checkpoint::Checkpoint;
 use crate::cli::InitArgs;
 use crate::data::Dataset;
 use crate::job::Job;
-use crate::output::Output;
+use crate::output::{Output, shown};
 
 #[derive(Serialize)]
 struct Report<'a> {
@@ -42,7 +42,7 @@ pub(super) fn run(args: &InitArgs, output: Output) -> anyhow::Result<()> {
     };
     let text = format!(
         "{}: a fresh model with {} parameters for {} channels, windows of {} steps, {} classes",
-        report.out,
+        shown(&report.out),
         report.parameters,
         meta.channels.len(),
         report.window_len,

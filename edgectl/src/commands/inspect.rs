@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::checkpoint::{METADATA_KEY, Meta};
 use crate::cli::InspectArgs;
-use crate::output::{Output, table};
+use crate::output::{Output, shown, table};
 
 #[derive(Serialize)]
 struct Report {
@@ -120,7 +120,7 @@ fn text(report: &Report) -> anyhow::Result<String> {
     let header = ["tensor", "dtype", "shape", "mean", "std", "min", "max", "NaN or inf"];
     let mut text = format!(
         "{}: {} parameters in {} tensors, {} bytes\nhash {}\n",
-        report.file,
+        shown(&report.file),
         report.parameters,
         report.tensors.len(),
         report.bytes,
@@ -140,7 +140,7 @@ fn text(report: &Report) -> anyhow::Result<String> {
                 ("provenance", compact(&meta.provenance)?),
             ];
             for (name, value) in lines {
-                text += &format!("{name:>11}: {value}\n");
+                text += &format!("{name:>11}: {}\n", shown(&value));
             }
         }
     }

@@ -17,13 +17,16 @@ use std::num::NonZero;
 use anyhow::Context;
 
 use crate::cli::{Cli, Command};
+use crate::interrupt::watch_signals;
+use crate::outcome::Outcome;
 use crate::output::Output;
 
-/// Runs a subcommand.
+/// Runs a subcommand. A signal ends those that have nothing to save at once.
 ///
 /// # Errors
 /// If it fails; the message says what, where, and what to do.
-pub fn run(cli: Cli) -> anyhow::Result<()> {
+pub fn run(cli: Cli) -> anyhow::Result<Outcome> {
+    watch_signals();
     let output = Output::new(&cli.common);
     let cores = || std::thread::available_parallelism().map_or(1, NonZero::get);
     let threads = cli.common.threads.map_or_else(cores, usize::from);
@@ -31,16 +34,19 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
         .num_threads(threads)
         .build()
         .context("cannot start the threads; try a smaller --threads")?;
-    let run = || match cli.command {
-        Command::Init(args) => init::run(&args, output),
-        Command::Train(args) => train::run(&args, threads, output),
-        Command::Aggregate(args) => aggregate::run(&args, output),
-        Command::Eval(args) => eval::run(&args, threads, output),
-        Command::Predict(args) => predict::run(&args, threads, output),
-        Command::Simulate(args) => simulate::run(&args, threads, output),
-        Command::Preprocess(args) => preprocess::run(&args, output),
-        Command::Inspect(args) => inspect::run(&args, output),
-        Command::Bench(args) => crate::bench::run(args, threads, output),
+    let run = || {
+        match cli.command {
+            Command::Train(args) => return train::run(&args, threads, output),
+            Command::Simulate(args) => return simulate::run(&args, threads, output),
+            Command::Init(args) => init::run(&args, output),
+            Command::Aggregate(args) => aggregate::run(&args, output),
+            Command::Eval(args) => eval::run(&args, threads, output),
+            Command::Predict(args) => predict::run(&args, threads, output),
+            Command::Preprocess(args) => preprocess::run(&args, output),
+            Command::Inspect(args) => inspect::run(&args, output),
+            Command::Bench(args) => crate::bench::run(args, threads, output),
+        }?;
+        Ok(Outcome::Done)
     };
     pool.install(run)
 }

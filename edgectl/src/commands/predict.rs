@@ -14,7 +14,7 @@ use crate::checkpoint::Checkpoint;
 use crate::cli::PredictArgs;
 use crate::evaluate::logits;
 use crate::metrics::{argmax, log_softmax};
-use crate::output::Output;
+use crate::output::{Output, shown};
 use crate::windows::{Cut, WindowBuffer, WindowSet};
 
 #[derive(Serialize)]
@@ -48,7 +48,7 @@ pub(super) fn run(args: &PredictArgs, threads: usize, output: Output) -> anyhow:
         write_tensors(path, &checkpoint, &set, &logits)?;
     }
     let report = Report { out: args.out.display().to_string(), windows: set.windows().len() };
-    let text = format!("{}: answers for {} windows", report.out, report.windows);
+    let text = format!("{}: answers for {} windows", shown(&report.out), report.windows);
     output.result(&report, &text)
 }
 

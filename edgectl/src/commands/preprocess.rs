@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::targets::protect_data;
 use crate::checkpoint::Meta;
 use crate::cli::PreprocessArgs;
-use crate::output::Output;
+use crate::output::{Output, shown};
 
 #[derive(Serialize)]
 struct Report {
@@ -36,6 +36,6 @@ pub(super) fn run(args: &PreprocessArgs, output: Output) -> anyhow::Result<()> {
     )?;
     atomic_write(&args.out, &table)?;
     let report = Report { out: args.out.display().to_string(), rows };
-    let text = format!("{}: {rows} rows, scaled; read it with --preprocessed", report.out);
+    let text = format!("{}: {rows} rows, scaled; read it with --preprocessed", shown(&report.out));
     output.result(&report, &text)
 }

@@ -16,19 +16,24 @@ use crate::cli::SimulateArgs;
 use crate::data::{Dataset, Format, Node, Split, test_segments, train_segments};
 use crate::evaluate::evaluate;
 use crate::federation::{Arm, ArmReport, Round, RoundProgress, RunFolder, arm_files, simulate_arm};
-use crate::interrupt::Stop;
+use crate::interrupt::{Reason, Stop};
 use crate::job::Job;
 use crate::metrics::Metrics;
-use crate::output::{Output, metrics_text, table};
+use crate::outcome::Outcome;
+use crate::output::{Output, metrics_text, shown, table};
 use crate::run::Run;
 use crate::system::peak_rss_bytes;
-use crate::training::{TrainOptions, train};
+use crate::training::{TrainOptions, loss_rose, train};
 
 #[derive(Serialize)]
 struct Report<'a> {
     out: String,
     nodes: Vec<&'a str>,
+    /// What ended it before all was done, and where.
+    stopped: Option<String>,
+    planned_rounds: u32,
     rounds: &'a [Round],
+    warnings: Vec<String>,
     r#final: &'a Metrics,
     #[serde(skip_serializing_if = "Option::is_none")]
     fedavg: Option<Metrics>,
@@ -40,7 +45,7 @@ struct Report<'a> {
     peak_rss_bytes: Option<u64>,
 }
 
-pub(super) fn run(args: &SimulateArgs, threads: usize, output: Output) -> anyhow::Result<()> {
+pub(super) fn run(args: &SimulateArgs, threads: usize, output: Output) -> anyhow::Result<Outcome> {
     let began = Instant::now();
     let stop = Stop::new(None);
     let job = Job::read(&args.config)?;
@@ -95,21 +100,28 @@ pub(super) fn run(args: &SimulateArgs, threads: usize, output: Output) -> anyhow
     if args.centralised && stop.now().is_none() {
         let own = &start.meta.run;
         let plain = own.plain_fedavg()?;
-        fedavg = Some(if plain == *own {
-            last.clone()
+        fedavg = if plain == *own {
+            Some(last.clone())
         } else {
             plain_fedavg(&start, &plain, arm, output)?
-        });
-        let model = train_centralised(&start, arm, &segments, output)?;
-        centralised = Some(evaluate(&model, &dataset, &test, Precision::F32, threads)?);
+        };
+        centralised = train_centralised(&start, arm, &segments, output)?
+            .map(|model| evaluate(&model, &dataset, &test, Precision::F32, threads))
+            .transpose()?;
     }
+    let missing = (rounds.len() < federation.rounds as usize)
+        || (args.centralised && (fedavg.is_none() || centralised.is_none()));
+    let stopped = stop.now().filter(|_| missing);
     let holdout = (!held_out.is_empty())
         .then(|| evaluate(&model, &dataset, &held_out, Precision::F32, threads))
         .transpose()?;
     let report = Report {
         out: folder.display().to_string(),
         nodes: nodes.iter().map(|n| n.name.as_str()).collect(),
+        stopped: stopped.map(|why| place(why, rounds.len(), federation.rounds)),
+        planned_rounds: federation.rounds,
         rounds: &rounds,
+        warnings: warnings(&rounds),
         r#final: &last,
         fedavg,
         centralised,
@@ -118,7 +130,20 @@ pub(super) fn run(args: &SimulateArgs, threads: usize, output: Output) -> anyhow
         peak_rss_bytes: peak_rss_bytes(),
     };
     files.finish(&report)?;
-    output.result(&report, &text(&report, &federation.holdout))
+    report.warnings.iter().for_each(|warning| output.warn(warning));
+    output.result(&report, &text(&report, &federation.holdout))?;
+    Ok(stopped.into())
+}
+
+/// Where a run was stopped.
+fn place(why: Reason, done: usize, planned: u32) -> String {
+    let comparing = if done < planned as usize { "" } else { ", before all comparisons were made" };
+    format!("{why} after round {done} of {planned}{comparing}")
+}
+
+fn warnings(rounds: &[Round]) -> Vec<String> {
+    let (Some(first), Some(last)) = (rounds.first(), rounds.last()) else { return Vec::new() };
+    loss_rose("round", first.train_loss, last.train_loss).into_iter().collect()
 }
 
 /// The folder of the run: the given one, whose parent must exist, or `runs/JOB`.
@@ -228,27 +253,31 @@ fn run_arm(
     Ok(report)
 }
 
-/// The same rounds of plain federated averaging.
+/// The same rounds of plain federated averaging; none if it was stopped.
 fn plain_fedavg(
     start: &Checkpoint,
     plain: &Run,
     arm: Arm<'_>,
     output: Output,
-) -> anyhow::Result<Metrics> {
+) -> anyhow::Result<Option<Metrics>> {
     output.note("plain federated averaging, to compare");
     let folder = arm.folder.join("fedavg");
     let start = start.clone().with_run(plain.clone())?;
     let report = run_arm(&start, Arm { folder: &folder, ..arm }, "fedavg", output)?;
-    evaluate(&report.model, arm.dataset, arm.test, Precision::F32, arm.threads)
+    if report.rounds.len() < plain.federation().rounds as usize {
+        return Ok(None);
+    }
+    evaluate(&report.model, arm.dataset, arm.test, Precision::F32, arm.threads).map(Some)
 }
 
-/// One model on all nodes' rows, with as many epochs as the federation has in all.
+/// One model on all nodes' rows, with as many epochs as the federation has in all; none if it was
+/// stopped.
 fn train_centralised(
     start: &Checkpoint,
     arm: Arm<'_>,
     segments: &[usize],
     output: Output,
-) -> anyhow::Result<Checkpoint> {
+) -> anyhow::Result<Option<Checkpoint>> {
     output.note("one model on all nodes' rows, to compare");
     let start = start.clone().with_run(start.meta.run.centralised()?)?;
     let epochs = start.meta.run.train().epochs;
@@ -264,10 +293,13 @@ fn train_centralised(
     };
     let segments = train_segments(arm.dataset, segments)?;
     let mut bar = output.training("centralised", epochs);
-    let (model, _) = train(start, arm.dataset, &segments, options, &mut bar)?;
+    let (model, report) = train(start, arm.dataset, &segments, options, &mut bar)?;
     drop(bar);
+    if report.stopped.is_some() {
+        return Ok(None);
+    }
     model.write(&arm.folder.join("centralised.safetensors"))?;
-    Ok(model)
+    Ok(Some(model))
 }
 
 fn text(report: &Report<'_>, holdout: &[String]) -> String {
@@ -287,11 +319,12 @@ fn text(report: &Report<'_>, holdout: &[String]) -> String {
     row("plain federated averaging".to_owned(), report.fedavg.as_ref());
     row("one model on all nodes' rows".to_owned(), report.centralised.as_ref());
     row(format!("never seen in training: {}", holdout.join(", ")), report.holdout.as_ref());
+    let stopped = report.stopped.as_ref().map(|why| format!("{why}\n\n")).unwrap_or_default();
     format!(
-        "{}\n\n{}\n\nweight files and report.json are in {} ({:.0} s)",
+        "{stopped}{}\n\n{}\n\nweight files and report.json are in {} ({:.0} s)",
         metrics_text(report.r#final),
         table(&["model", "windows", "accuracy", "macro F1", "loss"], &rows),
-        report.out,
+        shown(&report.out),
         report.wall_s
     )
 }

@@ -14,7 +14,8 @@ use crate::cli::TrainArgs;
 use crate::data::{Dataset, train_segments};
 use crate::interrupt::Stop;
 use crate::job::Job;
-use crate::output::{Output, metrics_text};
+use crate::outcome::Outcome;
+use crate::output::{Output, metrics_text, shown};
 use crate::system::peak_rss_bytes;
 use crate::training::{TrainOptions, TrainReport, key_path, state_path, train, variate_path};
 
@@ -32,7 +33,7 @@ struct Report<'a> {
     peak_rss_bytes: Option<u64>,
 }
 
-pub(super) fn run(args: &TrainArgs, threads: usize, output: Output) -> anyhow::Result<()> {
+pub(super) fn run(args: &TrainArgs, threads: usize, output: Output) -> anyhow::Result<Outcome> {
     let began = Instant::now();
     let (state, variate) = (state_path(&args.out), variate_path(&args.out));
     let targets = targets(args, &state, &variate)?;
@@ -68,7 +69,9 @@ pub(super) fn run(args: &TrainArgs, threads: usize, output: Output) -> anyhow::R
         wall_s: began.elapsed().as_secs_f64(),
         peak_rss_bytes: peak_rss_bytes(),
     };
-    output.result(&report, &text(&report))
+    train.warnings.iter().for_each(|warning| output.warn(warning));
+    output.result(&report, &text(&report))?;
+    Ok(train.stopped.into())
 }
 
 /// What a run begins with.
@@ -166,7 +169,12 @@ fn text(report: &Report<'_>) -> String {
     }
     text += &format!(
         "{}: node {}, {} windows, {} epochs, {} steps{loss} ({:.0} windows/s)",
-        report.out, report.node, train.examples, train.epochs, train.steps, train.samples_per_s
+        shown(&report.out),
+        shown(report.node),
+        train.examples,
+        train.epochs,
+        train.steps,
+        train.samples_per_s
     );
     if let Some(why) = &train.stopped {
         text += &format!("\nstopped early: {why}; go on with --resume");

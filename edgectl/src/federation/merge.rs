@@ -14,6 +14,7 @@ use super::run_folder::remove;
 use super::schema::refuse_other_schemas;
 use super::update_file::UpdateFile;
 use crate::checkpoint::{METADATA_KEY, MergeNote, Meta};
+use crate::lines::Lines;
 use crate::run::{FromCenter, Run};
 
 /// How to merge.
@@ -118,9 +119,12 @@ pub fn merge(paths: &[PathBuf], options: &Merge<'_>) -> anyhow::Result<Merged> {
     let metadata = |summary: &Summary| meta.of(summary).map_err(Into::into);
     let report = aggregate::aggregate(&updates, &passed, options.out, &metadata).map_err(
         |error| match error {
-            aggregate::Error::Rejected { .. } => anyhow::anyhow!(
-                "{error}\nsend them again from the right model, or leave them out with --keep-going"
-            ),
+            aggregate::Error::Rejected { .. } => {
+                let advice =
+                    "send them again from the right model, or leave them out with --keep-going";
+                let lines = error.message_lines().into_iter().chain([advice.to_owned()]);
+                anyhow::Error::new(Lines::new(lines))
+            }
             other => other.into(),
         },
     )?;

@@ -11,6 +11,7 @@ use super::model::ModelConfig;
 use super::train::TrainConfig;
 use super::window::WindowConfig;
 use crate::data::DataConfig;
+use crate::lines::Lines;
 use crate::nearest::nearest;
 
 /// A whole job as it was written: what to read, how to cut and scale it, what to train and how to
@@ -48,10 +49,15 @@ impl Job {
         let text = std::fs::read_to_string(path)
             .with_context(|| format!("{}: cannot read the job file", path.display()))?;
         let mut job: Self = toml::from_str(&text).map_err(|error| {
-            let place = FederationConfig::wrong_key(&text)
-                .map_or_else(String::new, |key| format!("\nin [federation] {key}"));
-            let hint = hint(error.message());
-            anyhow::anyhow!("{}: {}{place}{hint}", path.display(), error.to_string().trim_end())
+            let (whole, message) = (error.to_string(), error.message());
+            let whole = whole.trim_end();
+            // The place and a mark under it are lines; what the message quotes is not.
+            let place = whole.strip_suffix(message.trim_end()).unwrap_or_default();
+            let text_of_place = format!("{}: {}", path.display(), place.trim_end_matches('\n'));
+            let key =
+                FederationConfig::wrong_key(&text).map(|key| format!("in [federation] {key}"));
+            let lines = text_of_place.split('\n').map(str::to_owned).chain([message.to_owned()]);
+            Lines::new(lines.chain(key).chain(hint(message)))
         })?;
         if let Some(data) = job.data.path.take() {
             job.data.path = Some(path.parent().unwrap_or(Path::new("")).join(data));
@@ -75,16 +81,16 @@ impl Job {
 }
 
 /// `hint: …` for a message like ``unknown field `epoch`, expected one of `epochs`, `batch` ``.
-fn hint(message: &str) -> String {
+fn hint(message: &str) -> Option<String> {
     let mut names = message.split('`').skip(1).step_by(2);
     let unknown = message.contains("unknown field") || message.contains("unknown variant");
-    let Some(found) = names.next().filter(|_| unknown) else { return String::new() };
+    let found = names.next().filter(|_| unknown)?;
     let mut names: Vec<&str> = names.collect();
     // The table that is put together of two structs does not list its keys.
     if names.is_empty() {
         names = FederationConfig::keys().collect();
     }
-    nearest(found, names).map_or_else(String::new, |name| format!("\nhint: did you mean `{name}`?"))
+    nearest(found, names).map(|name| format!("hint: did you mean `{name}`?"))
 }
 
 #[cfg(test)]

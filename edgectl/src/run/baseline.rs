@@ -82,6 +82,7 @@ mod tests {
             federation("weights", json!("uniform")),
             federation("max_weight", json!(2.0)),
             federation("keep_local", json!(["*norm*"])),
+            federation("carry", json!(["*count=max"])),
             ("federation", "correction", json!("scaffold"), scaffold),
             federation("population", json!(5)),
             federation("max_deviation", json!("off")),

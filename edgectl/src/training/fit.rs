@@ -16,12 +16,14 @@ use super::options::TrainOptions;
 use super::private::NoiseKey;
 use super::progress::{Epoch, Progress};
 use super::range_test::range_test;
-use super::report::{PrivateReport, TrainReport};
+use super::rates::Rates;
+use super::report::{PrivateReport, TrainReport, loss_rose};
 use super::seeds::{mix, node_seed, shuffle};
 use super::state::{Position, State};
 use crate::checkpoint::Checkpoint;
 use crate::diverged::Diverged;
 use crate::evaluate::metrics;
+use crate::interrupt::Reason;
 use crate::job::{LearningRate, TrainConfig};
 use crate::windows::WindowSet;
 
@@ -110,6 +112,7 @@ impl<'a> Fit<'a> {
 
     /// Trains to the end, or until it is told to stop.
     pub(super) fn finish(mut self, progress: &mut dyn Progress) -> anyhow::Result<Outcome> {
+        self.check_rates()?;
         if self.config.lr == LearningRate::Auto && self.state.position.chosen.is_none() {
             let seed = mix(self.seed, 3);
             let planned = u64::from(self.config.epochs) * self.steps_per_epoch() as u64;
@@ -199,13 +202,27 @@ impl<'a> Fit<'a> {
     }
 
     fn learning_rate_at(&self, step: u64) -> f32 {
-        // The round stands in a file: it may be any number.
-        let per_round = u64::from(self.config.epochs).saturating_mul(self.steps_per_epoch() as u64);
-        let before = u64::from(self.start.meta.provenance.round).saturating_mul(per_round);
-        let total = u64::from(self.options.rounds).saturating_mul(per_round);
-        let step = before.saturating_add(step);
-        let factor = self.config.schedule.factor(step, total) * self.state.position.plateau.ratio();
-        (f64::from(self.base_rate()) * factor) as f32
+        self.rates().at(step, self.base_rate(), self.state.position.plateau.ratio())
+    }
+
+    fn rates(&self) -> Rates {
+        let steps = u64::from(self.config.epochs).saturating_mul(self.steps_per_epoch() as u64);
+        let round = self.start.meta.provenance.round;
+        Rates::new(self.config.schedule, steps, round, self.options.rounds)
+    }
+
+    /// Refuses a run that would learn nothing. A later round of a simulation is none by itself: what
+    /// the rounds before it learned is to be reported.
+    fn check_rates(&self) -> anyhow::Result<()> {
+        if self.options.state.is_none() && self.start.meta.provenance.round > 0 {
+            return Ok(());
+        }
+        let base = match self.config.lr {
+            LearningRate::Fixed(lr) => lr,
+            // What will be found is above 0.
+            LearningRate::Auto => 1.0,
+        };
+        self.rates().check(base)
     }
 
     /// One step of the optimizer; a gradient that is not finite is left out and counted.
@@ -228,6 +245,8 @@ impl<'a> Fit<'a> {
         if taken {
             self.optimizer.step(params, grads, lr);
         }
+        let (least, most) = position.rates.unwrap_or((lr, lr));
+        position.rates = Some((least.min(lr), most.max(lr)));
         position.steps += 1;
         position.batch += 1;
         if stats.loss.is_finite() {
@@ -258,6 +277,8 @@ impl<'a> Fit<'a> {
             guard: position.guard,
             chosen: position.chosen.take(),
             plateau: position.plateau,
+            rates: position.rates,
+            first_loss: position.first_loss.or(Some(loss)),
             last_loss: Some(loss),
             last_accuracy: Some(accuracy),
             best_epoch: position.best_epoch,
@@ -328,7 +349,7 @@ impl<'a> Fit<'a> {
         }
     }
 
-    fn outcome(self, stopped: Option<&'static str>, samples_per_s: f64) -> Outcome {
+    fn outcome(self, stopped: Option<Reason>, samples_per_s: f64) -> Outcome {
         let position = &self.state.position;
         let remembers = self.start.meta.run.node_side().remembers();
         let mean_lr = if remembers { self.mean_learning_rate() } else { 0.0 };
@@ -364,6 +385,8 @@ impl<'a> Fit<'a> {
             clip_norm: private.clip_norm,
             noise_multiplier: private.noise_multiplier,
         });
+        let losses = position.first_loss.zip(position.last_loss);
+        let warnings = losses.and_then(|(first, last)| loss_rose("epoch", first, last));
         let report = TrainReport {
             epochs: position.epoch,
             steps: position.steps,
@@ -371,11 +394,14 @@ impl<'a> Fit<'a> {
             samples_per_s,
             trained_parameters: self.groups.n_trained(),
             lr: self.base_rate(),
+            lr_min: position.rates.map(|(least, _)| least),
+            lr_max: position.rates.map(|(_, most)| most),
             range_test: position.chosen.clone(),
             private,
             loss: position.last_loss,
             val,
-            stopped: stopped.map(str::to_owned),
+            stopped,
+            warnings: warnings.into_iter().collect(),
             skipped_steps: position.guard.skipped,
         };
         Outcome { params, report, train_metrics, mean_lr }

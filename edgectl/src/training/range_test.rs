@@ -132,9 +132,9 @@ impl Trial<'_> {
         let (mut order, mut next) = (Vec::new(), 0);
         for step in 0..steps {
             if let Some(why) = self.options.stop.now() {
-                bail!(
+                return Err(anyhow::Error::new(why).context(format!(
                     "{why} during the test of learning rates, before anything was trained; give it more time, or a number: --lr 1e-3"
-                );
+                )));
             }
             if next >= order.len() {
                 shuffle(&mut order, self.n, mix(self.seed, 1 + step));

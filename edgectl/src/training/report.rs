@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::range_test::RangeTest;
+use crate::interrupt::Reason;
 use crate::metrics::Metrics;
 
 /// What training did; the JSON form is the contract of `edgectl train --json`, less what the
@@ -21,6 +22,10 @@ pub struct TrainReport {
     pub trained_parameters: usize,
     /// Learning rate that the schedule starts from.
     pub lr: f32,
+    /// The smallest rate of a step, early ones before a resume included; `None` before any step.
+    pub lr_min: Option<f32>,
+    /// The largest.
+    pub lr_max: Option<f32>,
     /// How that rate was chosen, with `lr = "auto"`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub range_test: Option<RangeTest>,
@@ -33,9 +38,27 @@ pub struct TrainReport {
     /// Metrics of the kept weights on the held-out part, if there is one.
     pub val: Option<Metrics>,
     /// Why it stopped before all epochs were done.
-    pub stopped: Option<String>,
+    pub stopped: Option<Reason>,
+    /// What is likely not as it should be, such as a loss that rose.
+    pub warnings: Vec<String>,
     /// Steps left out because their gradient was not finite.
     pub skipped_steps: u64,
+}
+
+/// A warning if a run ends with a larger training loss than it had after its first epoch or round.
+///
+/// ```
+/// use edgectl::training::loss_rose;
+///
+/// assert!(loss_rose("epoch", 0.5, 0.7).is_some_and(|warning| warning.contains("0.7")));
+/// assert_eq!(loss_rose("epoch", 0.5, 0.5), None);
+/// ```
+pub fn loss_rose(unit: &str, first: f64, last: f64) -> Option<String> {
+    (last > first).then(|| {
+        format!(
+            "the training loss rose from {first:.4} in the first {unit} to {last:.4} in the last; try a smaller [train] lr"
+        )
+    })
 }
 
 /// What an accountant of privacy needs to know of a run.

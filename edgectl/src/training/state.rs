@@ -39,12 +39,18 @@ pub(super) struct Position {
     pub(super) chosen: Option<RangeTest>,
     /// The account of a schedule that follows the loss.
     pub(super) plateau: Plateau,
+    /// The smallest and the largest learning rate of all steps.
+    #[serde(default)]
+    pub(super) rates: Option<(f32, f32)>,
     /// Windows of the running epoch, and sums over them.
     pub(super) seen: usize,
     pub(super) correct: usize,
     /// Sum of the windows' weights in the loss.
     pub(super) weight: f64,
     pub(super) loss_sum: f64,
+    /// Loss of the first epoch.
+    #[serde(default)]
+    pub(super) first_loss: Option<f64>,
     /// Figures of the last finished epoch.
     pub(super) last_loss: Option<f64>,
     pub(super) last_accuracy: Option<f64>,

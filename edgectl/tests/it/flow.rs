@@ -11,6 +11,8 @@ fn the_main_job_by_hand_learns_and_has_the_promised_keys() {
             assert!(value.get(key).is_some(), "key {key} is missing in {value}");
         }
     };
+    let job = crate::support::JOB.replace("rounds = 3", "rounds = 4");
+    std::fs::write(at.join("job.toml"), job).expect("written");
     ok(at, &["init", "--config", "job.toml", "--data", "data", "--out", "global.safetensors"]);
     let mut accuracy = 0.0;
     for _ in 0..4 {

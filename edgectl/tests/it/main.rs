@@ -2,6 +2,9 @@
 
 /// The arrows between the crates, and what each leaf may depend on.
 mod arrows;
+/// How commands end: signals, closed readers, text that steers, runs that cannot learn.
+#[cfg(unix)]
+mod ends;
 /// Every wrong input ends in one clear error, and harms no file.
 mod errors;
 /// Options that exclude each other, by file, by flag and by checkpoint.

@@ -49,7 +49,7 @@ const ORDER: [(&str, &str); 7] = [
     ("preprocess", "error config interpolate stats normalize window fitted row pipeline streamer"),
     (
         "edgectl",
-        "system interrupt nearest diverged metrics
+        "system interrupt outcome lines nearest diverged metrics
          data job cli run windows
          checkpoint evaluate training federation
          output bench commands",

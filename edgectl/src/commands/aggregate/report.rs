@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use crate::checkpoint::{CappedNote, ChangeNote, PrivacyNote, UpdateNote};
 use crate::federation::Refused;
-use crate::output::table;
+use crate::output::{shown, table};
 
 /// Most rows of a table that people read; JSON has all.
 const MAX_ROWS: usize = 20;
@@ -60,26 +60,26 @@ pub(super) struct CappedReport {
 pub(super) fn text(report: &Report) -> String {
     let mut text = format!(
         "{}: {} of {} updates merged ({}), {} parameters in {} tensors",
-        report.out,
+        shown(&report.out),
         report.inputs - report.rejected.len(),
         report.inputs,
-        report.strategy,
+        shown(&report.strategy),
         report.parameters,
         report.tensors
     );
     for rejected in &report.rejected {
-        text += &format!("\nrefused: {}: {}", plain(&rejected.path), plain(&rejected.reason));
+        text += &format!("\nrefused: {}: {}", shown(&rejected.path), shown(&rejected.reason));
     }
     for CappedReport { path, note } in &report.capped {
         text += &format!(
             "\ncapped: {}: claims weight {}, {} counts (--max-weight)",
-            plain(path),
+            shown(path),
             note.claimed,
             note.counted
         );
     }
     for path in &report.quarantined {
-        text += &format!("\nmoved to {path}");
+        text += &format!("\nmoved to {}", shown(path));
     }
     if let Some(privacy) = &report.privacy {
         let epsilon = privacy.epsilon.map_or("no".to_owned(), |e| format!("{e:.3}"));
@@ -96,7 +96,7 @@ pub(super) fn text(report: &Report) -> String {
         .map(|UpdateReport { path, note: u }| {
             let weight = u.weight.map_or("-".to_owned(), |w| format!("{w}"));
             let measured = [u.share, u.norm, u.distance, u.cosine].map(number);
-            [plain(path), weight].into_iter().chain(measured).collect()
+            [path.clone(), weight].into_iter().chain(measured).collect()
         })
         .collect();
     let header = ["update", "weight", "share", "moved", "from result", "cosine"];
@@ -111,15 +111,10 @@ pub(super) fn text(report: &Report) -> String {
         .iter()
         .take(3)
         .filter(|c| c.relative.is_some())
-        .map(|c| format!("{} {:.2} %", plain(&c.tensor), 100.0 * c.relative.unwrap_or(0.0)));
+        .map(|c| format!("{} {:.2} %", shown(&c.tensor), 100.0 * c.relative.unwrap_or(0.0)));
     let largest: Vec<String> = largest.collect();
     if !largest.is_empty() {
         text += &format!("\n\nmoved most: {}", largest.join(", "));
     }
     text
-}
-
-/// A text from a file without what would steer a terminal.
-fn plain(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
