@@ -245,6 +245,7 @@ impl Write for PendingFile {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::TargetError;
 
     #[test]
     fn a_file_that_is_not_finished_leaves_nothing() {
@@ -294,12 +295,24 @@ mod tests {
     fn targets_that_cannot_be_are_named() {
         let folder = tempfile::tempdir().unwrap();
         let missing = folder.path().join("none/out");
-        assert!(matches!(atomic_write(&missing, b""), Err(Error::NoFolder { .. })));
-        assert!(matches!(atomic_write(folder.path(), b""), Err(Error::NotAFile { .. })));
-        assert!(matches!(atomic_write("..", b""), Err(Error::NotAFile { .. })));
+        assert!(matches!(
+            atomic_write(&missing, b""),
+            Err(Error::Target(TargetError::NoFolder { .. }))
+        ));
+        assert!(matches!(
+            atomic_write(folder.path(), b""),
+            Err(Error::Target(TargetError::NotAFile { .. }))
+        ));
+        assert!(matches!(
+            atomic_write("..", b""),
+            Err(Error::Target(TargetError::NotAFile { .. }))
+        ));
         let file = folder.path().join("file");
         atomic_write(&file, b"x").unwrap();
-        assert!(matches!(atomic_write(file.join("out"), b""), Err(Error::NoFolder { .. })));
+        assert!(matches!(
+            atomic_write(file.join("out"), b""),
+            Err(Error::Target(TargetError::NoFolder { .. }))
+        ));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use crate::problem::MAX_HEADER_LEN;
 use crate::reject::{lines, refused};
-use crate::{Dtype, FormatProblem, Reason, Rejected};
+use crate::{Dtype, FormatProblem, Reason, Rejected, TargetError};
 
 /// Why a file could not be read, written or merged; every message names the file or the tensor and
 /// says what to do.
@@ -30,84 +30,9 @@ pub enum Error {
         /// What the system said.
         source: io::Error,
     },
-    /// The folder of an output file is missing.
-    #[error(
-        "cannot write {}: the folder {} does not exist; create it first",
-        path.display(),
-        folder.display()
-    )]
-    NoFolder {
-        /// The file that was to be written.
-        path: PathBuf,
-        /// Its folder.
-        folder: PathBuf,
-    },
-    /// An output path is there and not a plain file.
-    #[error(
-        "cannot write {}: it is {kind}, and only a plain file is ever replaced; name another file",
-        path.display()
-    )]
-    NotAFile {
-        /// The path as given.
-        path: PathBuf,
-        /// What it is, in words.
-        kind: &'static str,
-    },
-    /// An output would replace an input.
-    #[error(
-        "cannot write {}: it is the input {}, which would be lost; name another output",
-        path.display(),
-        input.display()
-    )]
-    TargetIsInput {
-        /// The output.
-        path: PathBuf,
-        /// The input.
-        input: PathBuf,
-    },
-    /// Two outputs are one file.
-    #[error(
-        "cannot write {} and {}: they are the same file; give each output a name of its own",
-        first.display(),
-        second.display()
-    )]
-    SameTarget {
-        /// One of them.
-        first: PathBuf,
-        /// The other one.
-        second: PathBuf,
-    },
-    /// The index of a model in several files is a link.
-    #[error(
-        "cannot write {}: the index of a model in several files lies beside them and is no link; \
-         name the file that the link stands for",
-        path.display()
-    )]
-    LinkedIndex {
-        /// The link.
-        path: PathBuf,
-    },
-    /// No file can be made in the folder of an output.
-    #[error(
-        "cannot write {}: cannot write into the folder {}: {source}; check its permissions and \
-         free space",
-        path.display(),
-        folder.display()
-    )]
-    LockedFolder {
-        /// The file that was to be written.
-        path: PathBuf,
-        /// Its folder.
-        folder: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// An output path ends in no name.
-    #[error("cannot write {}: it is not the name of a file; add a file name", path.display())]
-    NotAFileName {
-        /// The path as given.
-        path: PathBuf,
-    },
+    /// An output cannot have its name.
+    #[error(transparent)]
+    Target(#[from] TargetError),
     /// A file is not a valid safetensors file.
     #[error("{} is not a valid safetensors file: {problem}; copy or write it again", path.display())]
     Format {
@@ -426,25 +351,4 @@ pub enum Error {
         /// What does not fit.
         problem: String,
     },
-}
-
-impl Error {
-    /// The message by its lines: what is wrong, and each rejected update on a line of its own. An end
-    /// of line within one comes from a name or a path.
-    ///
-    /// ```
-    /// let none = aggregate::Error::NothingAdmitted { rejected: Vec::new() };
-    /// assert_eq!(none.message_lines(), ["none of the 0 updates can be merged:"]);
-    /// ```
-    pub fn message_lines(&self) -> Vec<String> {
-        let rejected = match self {
-            Self::NothingAdmitted { rejected }
-            | Self::Rejected { rejected, .. }
-            | Self::Quorum { rejected, .. } => rejected.as_slice(),
-            _ => &[],
-        };
-        let whole = self.to_string();
-        let first = whole.strip_suffix(&lines(rejected)).unwrap_or(&whole).to_owned();
-        std::iter::once(first).chain(rejected.iter().map(|r| format!("  {r}"))).collect()
-    }
 }

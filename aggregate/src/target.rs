@@ -4,8 +4,8 @@ use std::fs::{self, File, Metadata};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::Error;
 use crate::shards::is_index;
+use crate::{Error, TargetError};
 
 /// Links that lead from one to the next, at most; as many as Linux follows.
 const MOST_LINKS: usize = 40;
@@ -36,9 +36,9 @@ impl Target {
     /// Finds out what a path stands for.
     ///
     /// # Errors
-    /// [`Error::NotAFileName`] if the path does not end in a name, [`Error::NotAFile`] if it names
-    /// something other than a plain file, [`Error::NoFolder`] if its folder does not exist,
-    /// [`Error::LinkedIndex`] if it is a link to the index of a model in several files, and
+    /// [`TargetError::NotAFileName`] if the path does not end in a name, [`TargetError::NotAFile`] if it names
+    /// something other than a plain file, [`TargetError::NoFolder`] if its folder does not exist,
+    /// [`TargetError::LinkedIndex`] if it is a link to the index of a model in several files, and
     /// [`Error::Write`] if the system does not say.
     pub fn new(path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref();
@@ -51,19 +51,22 @@ impl Target {
         if let Some(metadata) = &replaced
             && !metadata.is_file()
         {
-            return Err(Error::NotAFile { path: path.to_owned(), kind: kind(metadata) });
+            return Err(Error::Target(TargetError::NotAFile {
+                path: path.to_owned(),
+                kind: kind(metadata),
+            }));
         }
         check_ends_in_name(path)?;
         let is_link = path.is_symlink();
         // The shards of a model lie beside the name by which its index is opened.
         if is_link && is_index(path) {
-            return Err(Error::LinkedIndex { path: path.to_owned() });
+            return Err(Error::Target(TargetError::LinkedIndex { path: path.to_owned() }));
         }
         let named = if is_link { follow(path).map_err(write_error)? } else { path.to_owned() };
         check_ends_in_name(&named)?;
         let folder = folder_of(&named);
         if !folder.is_dir() {
-            return Err(Error::NoFolder { path: path.to_owned(), folder });
+            return Err(Error::Target(TargetError::NoFolder { path: path.to_owned(), folder }));
         }
         let folder = fs::canonicalize(&folder).map_err(write_error)?;
         let real = folder.join(named.file_name().unwrap_or_default());
@@ -187,7 +190,7 @@ fn check_ends_in_name(path: &Path) -> Result<(), Error> {
     let bytes = path.as_os_str().as_encoded_bytes();
     let as_folder = [&b"/"[..], b"/."].iter().any(|end| bytes.ends_with(end));
     if path.file_name().is_none() || as_folder {
-        return Err(Error::NotAFileName { path: path.to_owned() });
+        return Err(Error::Target(TargetError::NotAFileName { path: path.to_owned() }));
     }
     Ok(())
 }
@@ -222,12 +225,24 @@ mod tests {
         fs::write(at("file"), "").unwrap();
         assert!(Target::new(at("file")).unwrap().exists());
         assert!(!Target::new(at("new")).unwrap().exists());
-        assert!(matches!(Target::new(folder.path()), Err(Error::NotAFile { .. })));
-        assert!(matches!(Target::new(".."), Err(Error::NotAFile { .. })));
-        assert!(matches!(Target::new(""), Err(Error::NotAFileName { .. })));
-        assert!(matches!(Target::new(at("new/")), Err(Error::NotAFileName { .. })));
-        assert!(matches!(Target::new(at("none/new")), Err(Error::NoFolder { .. })));
-        assert!(matches!(Target::new(at("file/new")), Err(Error::NoFolder { .. })));
+        assert!(matches!(
+            Target::new(folder.path()),
+            Err(Error::Target(TargetError::NotAFile { .. }))
+        ));
+        assert!(matches!(Target::new(".."), Err(Error::Target(TargetError::NotAFile { .. }))));
+        assert!(matches!(Target::new(""), Err(Error::Target(TargetError::NotAFileName { .. }))));
+        assert!(matches!(
+            Target::new(at("new/")),
+            Err(Error::Target(TargetError::NotAFileName { .. }))
+        ));
+        assert!(matches!(
+            Target::new(at("none/new")),
+            Err(Error::Target(TargetError::NoFolder { .. }))
+        ));
+        assert!(matches!(
+            Target::new(at("file/new")),
+            Err(Error::Target(TargetError::NoFolder { .. }))
+        ));
         assert!(matches!(Target::new(at(&"x".repeat(300))), Err(Error::Write { .. })));
     }
 
@@ -243,13 +258,19 @@ mod tests {
         let target = Target::new(at("latest")).unwrap();
         assert_eq!(target.real_path(), fs::canonicalize(at("store")).unwrap().join("v1"));
         symlink("none/v1", at("lost")).unwrap();
-        assert!(matches!(Target::new(at("lost")), Err(Error::NoFolder { .. })));
+        assert!(matches!(
+            Target::new(at("lost")),
+            Err(Error::Target(TargetError::NoFolder { .. }))
+        ));
         symlink("round", at("round")).unwrap();
         assert!(matches!(Target::new(at("round")), Err(Error::Write { .. })));
         symlink("/dev/null", at("null")).unwrap();
-        assert!(matches!(Target::new(at("null")), Err(Error::NotAFile { kind: "a device", .. })));
+        assert!(matches!(
+            Target::new(at("null")),
+            Err(Error::Target(TargetError::NotAFile { kind: "a device", .. }))
+        ));
         symlink("store/x", at("x.safetensors.index.json")).unwrap();
         let index = Target::new(at("x.safetensors.index.json"));
-        assert!(matches!(index, Err(Error::LinkedIndex { .. })));
+        assert!(matches!(index, Err(Error::Target(TargetError::LinkedIndex { .. }))));
     }
 }

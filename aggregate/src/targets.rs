@@ -3,9 +3,9 @@
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
-use crate::Error;
 use crate::shards::{is_index, named_by};
 use crate::target::{Place, Target};
+use crate::{Error, TargetError};
 
 /// The outputs of a command: made from their paths before anything is read.
 ///
@@ -38,8 +38,8 @@ impl Targets {
     /// Takes an output in.
     ///
     /// # Errors
-    /// Those of [`Target::new`], [`Error::SameTarget`] if it is another output, and
-    /// [`Error::LockedFolder`] if nothing can be written into its folder.
+    /// Those of [`Target::new`], [`TargetError::SameTarget`] if it is another output, and
+    /// [`TargetError::LockedFolder`] if nothing can be written into its folder.
     pub fn add(&mut self, path: &Path) -> Result<&Target, Error> {
         self.insert(path, None)
     }
@@ -57,14 +57,16 @@ impl Targets {
         let place = target.place();
         if let Some((first, _)) = self.by_place.get(&place) {
             let (first, second) = (first.path().to_owned(), path.to_owned());
-            return Err(Error::SameTarget { first, second });
+            return Err(Error::Target(TargetError::SameTarget { first, second }));
         }
         let folder = target.folder();
         if !self.open_folders.contains(folder) {
-            tempfile::tempfile_in(folder).map_err(|source| Error::LockedFolder {
-                path: path.to_owned(),
-                folder: folder.to_owned(),
-                source,
+            tempfile::tempfile_in(folder).map_err(|source| {
+                Error::Target(TargetError::LockedFolder {
+                    path: path.to_owned(),
+                    folder: folder.to_owned(),
+                    source,
+                })
             })?;
             self.open_folders.insert(folder.to_owned());
         }
@@ -76,7 +78,7 @@ impl Targets {
     /// if it is one of these. An input that is not there is no output.
     ///
     /// # Errors
-    /// [`Error::TargetIsInput`].
+    /// [`TargetError::TargetIsInput`].
     pub fn protect(&self, input: &Path) -> Result<(), Error> {
         self.protect_one(input, input)?;
         if is_index(input)
@@ -90,10 +92,10 @@ impl Targets {
 
     fn protect_one(&self, file: &Path, input: &Path) -> Result<(), Error> {
         match Place::find(file).and_then(|place| self.by_place.get(&place)) {
-            Some((target, false)) => Err(Error::TargetIsInput {
+            Some((target, false)) => Err(Error::Target(TargetError::TargetIsInput {
                 path: target.path().to_owned(),
                 input: input.to_owned(),
-            }),
+            })),
             _ => Ok(()),
         }
     }
@@ -115,12 +117,21 @@ mod tests {
         let mut targets = Targets::default();
         targets.add(&at("a")).unwrap();
         for same in ["a", "sub/../a", "b"] {
-            assert!(matches!(targets.protect(&at(same)), Err(Error::TargetIsInput { .. })));
-            assert!(matches!(targets.add(&at(same)), Err(Error::SameTarget { .. })));
+            assert!(matches!(
+                targets.protect(&at(same)),
+                Err(Error::Target(TargetError::TargetIsInput { .. }))
+            ));
+            assert!(matches!(
+                targets.add(&at(same)),
+                Err(Error::Target(TargetError::SameTarget { .. }))
+            ));
         }
         targets.protect(&at("none")).unwrap();
         targets.add(&at("new")).unwrap();
-        assert!(matches!(targets.add(&at("sub/../new")), Err(Error::SameTarget { .. })));
+        assert!(matches!(
+            targets.add(&at("sub/../new")),
+            Err(Error::Target(TargetError::SameTarget { .. }))
+        ));
     }
 
     #[test]
@@ -134,7 +145,10 @@ mod tests {
         targets.protect(&at("a")).unwrap();
         let mut targets = Targets::default();
         targets.add_over(&at("a"), &at("b")).unwrap();
-        assert!(matches!(targets.protect(&at("a")), Err(Error::TargetIsInput { .. })));
+        assert!(matches!(
+            targets.protect(&at("a")),
+            Err(Error::Target(TargetError::TargetIsInput { .. }))
+        ));
     }
 
     #[test]
@@ -146,6 +160,9 @@ mod tests {
         let mut targets = Targets::default();
         targets.add(&at("part")).unwrap();
         let index = at("x.safetensors.index.json");
-        assert!(matches!(targets.protect(&index), Err(Error::TargetIsInput { .. })));
+        assert!(matches!(
+            targets.protect(&index),
+            Err(Error::Target(TargetError::TargetIsInput { .. }))
+        ));
     }
 }

@@ -78,7 +78,7 @@ impl<'a> TensorData<'a> {
 /// # Errors
 /// If a name occurs twice or is `__metadata__`, if a shape does not fit the number of values, if
 /// the header would be longer than the format allows, or if writing fails; nothing is left behind
-/// then. A missing folder is [`Error::NoFolder`].
+/// then. A missing folder is [`Error::Target`].
 pub fn write_file(
     path: impl AsRef<Path>,
     tensors: &[TensorRef<'_>],

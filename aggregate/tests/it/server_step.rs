@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
-use aggregate::{Dtype, Error, Options, ServerStep, TensorData, TensorRef, Update, WeightFile};
+use aggregate::{
+    Dtype, Error, Options, ServerStep, TargetError, TensorData, TensorRef, Update, WeightFile,
+};
 use half::f16;
 
 use crate::support::{Folder, f32_tensor, keep_going, raw_tensor, values, with};
@@ -145,9 +147,9 @@ fn options_are_checked_before_anything_is_read() {
     assert_eq!(text, "sgd moves a base file; name the file the nodes started from");
     assert!(matches!(fail(MOMENTUM, keep_going()), Error::StateNeeded { .. }));
     let same = Options { state_out: Some(folder.path("out")), ..keep_going() };
-    assert!(matches!(fail(MOMENTUM, same), Error::SameTarget { .. }));
+    assert!(matches!(fail(MOMENTUM, same), Error::Target(TargetError::SameTarget { .. })));
     let nowhere = Options { state_out: Some(folder.path("none/state")), ..keep_going() };
-    assert!(matches!(fail(MOMENTUM, nowhere), Error::NoFolder { .. }));
+    assert!(matches!(fail(MOMENTUM, nowhere), Error::Target(TargetError::NoFolder { .. })));
 }
 
 #[test]

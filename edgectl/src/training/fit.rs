@@ -191,18 +191,8 @@ impl<'a> Fit<'a> {
 
     /// The learning rate at the current position in the run, which a federation's rounds share.
     fn learning_rate(&self) -> f32 {
-        self.learning_rate_at(self.state.position.steps)
-    }
-
-    /// The mean learning rate of all steps so far.
-    fn mean_learning_rate(&self) -> f32 {
-        let steps = self.state.position.steps;
-        let sum: f64 = (0..steps).map(|step| f64::from(self.learning_rate_at(step))).sum();
-        (sum / steps.max(1) as f64) as f32
-    }
-
-    fn learning_rate_at(&self, step: u64) -> f32 {
-        self.rates().at(step, self.base_rate(), self.state.position.plateau.ratio())
+        let position = &self.state.position;
+        self.rates().at(position.steps, self.base_rate(), position.plateau.ratio())
     }
 
     fn rates(&self) -> Rates {
@@ -337,11 +327,6 @@ impl<'a> Fit<'a> {
         Err(Diverged::new(message).into())
     }
 
-    /// Whether the center merges by how well its model did on the node's rows.
-    fn center_needs_start_loss(&self) -> bool {
-        self.start.meta.run.federation().rules.reduce.needs_losses()
-    }
-
     fn save_state(&self) -> anyhow::Result<()> {
         match self.options.state {
             Some(path) => self.state.write(path, self.optimizer.as_ref()),
@@ -352,7 +337,11 @@ impl<'a> Fit<'a> {
     fn outcome(self, stopped: Option<Reason>, samples_per_s: f64) -> Outcome {
         let position = &self.state.position;
         let remembers = self.start.meta.run.node_side().remembers();
-        let mean_lr = if remembers { self.mean_learning_rate() } else { 0.0 };
+        let mean_lr = if remembers {
+            self.rates().mean(position.steps, self.base_rate(), position.plateau.ratio())
+        } else {
+            0.0
+        };
         let params =
             if self.state.best.is_empty() { self.shipped() } else { self.state.best.clone() };
         let val = self.held_out.map(|set| {
@@ -370,7 +359,8 @@ impl<'a> Fit<'a> {
             // JSON has no NaN.
             train_metrics.extend(value.filter(|v| v.is_finite()).map(|v| (name.to_owned(), v)));
         }
-        if self.center_needs_start_loss() {
+        // The center merges by how well its model did on the node's rows.
+        if self.start.meta.run.federation().rules.reduce.needs_losses() {
             let loss = metrics(self.start, self.set, Precision::F32, self.options.threads).loss;
             train_metrics.extend(loss.is_finite().then(|| ("start_loss".to_owned(), loss)));
         }

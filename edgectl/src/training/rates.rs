@@ -32,6 +32,12 @@ impl Rates {
         (f64::from(base) * factor) as f32
     }
 
+    /// The mean rate of the first `steps` steps.
+    pub(super) fn mean(&self, steps: u64, base: f32, plateau: f64) -> f32 {
+        let sum: f64 = (0..steps).map(|step| f64::from(self.at(step, base, plateau))).sum();
+        (sum / steps.max(1) as f64) as f32
+    }
+
     /// Refuses a run with a rate of 0 in every step, which would change nothing. That `base` is above
     /// 0 was checked with the job.
     pub(super) fn check(&self, base: f32) -> anyhow::Result<()> {
