@@ -21,8 +21,8 @@ pub enum FormatProblem {
     },
     /// Its header would be larger than any header may be.
     #[error(
-        "it claims a header of {header_len} bytes, the format allows {}; is it another kind of \
-         file?",
+        "it claims a header of {header_len} bytes, the format allows {}; it may be another \
+         kind of file",
         MAX_HEADER_LEN
     )]
     HeaderTooLarge {
@@ -41,7 +41,7 @@ pub enum FormatProblem {
         file_len: u64,
     },
     /// Its header does not begin like one.
-    #[error("its header does not begin with '{{'; is it another kind of file?")]
+    #[error("its header does not begin with '{{'; it may be another kind of file")]
     NotSafetensors,
     /// Its header is not the JSON the format asks for.
     #[error("its header cannot be parsed: {message}")]

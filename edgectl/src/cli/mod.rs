@@ -249,6 +249,10 @@ pub struct SimulateArgs {
     /// any length [default: the job's]
     #[arg(long, value_name = "N|off")]
     pub max_deviation: Option<::aggregate::Limit>,
+    /// Let a claimed number of examples count at most so many medians of the claims, for each node;
+    /// off for any number [default: the job's]
+    #[arg(long, value_name = "N|off")]
+    pub max_weight: Option<::aggregate::Limit>,
     /// Let some nodes attack, and show what becomes of the accuracy: sign-flip, gaussian,
     /// label-flip, alie, ipm, nan, inflate, impersonate or all; without --reduce, by every rule
     #[arg(long, value_name = "ATTACK,…", value_delimiter = ',')]

@@ -74,6 +74,7 @@ impl Overrides for SimulateArgs {
             server,
             bucket,
             max_deviation,
+            max_weight,
             attack: _,
             attackers: _,
             epochs,
@@ -87,6 +88,7 @@ impl Overrides for SimulateArgs {
         put(&mut rules.reduce, reduce.as_ref());
         put(&mut rules.server, server.as_ref());
         put(&mut rules.max_deviation, max_deviation.as_ref());
+        put(&mut rules.max_weight, max_weight.as_ref());
         rules.bucket = bucket.or(rules.bucket);
     }
 }

@@ -37,16 +37,17 @@ fn is_plain(attention: &AttentionConfig) -> bool {
 impl Default for ModelConfig {
     /// A model of about 70,000 parameters that a small board trains.
     fn default() -> Self {
+        let encoder = EncoderConfig::default();
         Self {
-            patch_len: 1,
-            d_model: 64,
-            n_heads: 4,
-            n_layers: 2,
-            d_ff: 128,
-            dropout: 0.1,
-            positions: Positions::Learned,
-            pooling: Pooling::Mean,
-            attention: AttentionConfig::default(),
+            patch_len: encoder.patch_len,
+            d_model: encoder.d_model,
+            n_heads: encoder.n_heads,
+            n_layers: encoder.n_layers,
+            d_ff: encoder.d_ff,
+            dropout: encoder.dropout,
+            positions: encoder.positions,
+            pooling: encoder.pooling,
+            attention: encoder.attention,
         }
     }
 }

@@ -75,6 +75,17 @@ fn every_rule_reaches_checkpoint_inspect_and_flags() {
 }
 
 #[test]
+fn the_limits_of_a_simulation_are_those_of_its_flags() {
+    let folder = federation();
+    let at = folder.path();
+    let run = ["simulate", "--config", "job.toml", "--out", "run", "--rounds", "1"];
+    json(at, &[&run[..], &["--max-weight", "2.5", "--max-deviation", "off"]].concat());
+    let inspected = json(at, &["inspect", "run/global.safetensors"]);
+    let rules = &inspected["edgectl"]["federation"];
+    assert_eq!((&rules["max_weight"], &rules["max_deviation"]), (&json!(2.5), &json!("off")));
+}
+
+#[test]
 fn every_reducer_runs_from_a_job() {
     let folder = federation();
     let at = folder.path();
