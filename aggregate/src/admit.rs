@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use rayon::prelude::*;
 
@@ -10,6 +10,7 @@ use crate::agree::{Left, agree, same_integers};
 use crate::check::{Checks, check_file, check_list, linked};
 use crate::claims::{Claim, bound_steps, cap_weights};
 use crate::input::Input;
+use crate::layouts::Layouts;
 use crate::names::{Named, have_namesakes, rivals};
 use crate::reject::{Reason, Rejected};
 use crate::update::MAX_OPEN_FILES;
@@ -53,7 +54,7 @@ impl Candidates {
     /// If the list is wrong, or this machine cannot read a file.
     pub(crate) fn open(updates: &[Update], checks: &Checks<'_>) -> Result<Self, Error> {
         check_list(updates)?;
-        let layouts = Mutex::new(BTreeSet::new());
+        let layouts = Layouts::default();
         let keep_open = updates.len() <= MAX_OPEN_FILES;
         let linked = linked(updates);
         let check = |(update, linked): (&Update, &Option<PathBuf>)| match linked {

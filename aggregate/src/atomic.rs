@@ -171,7 +171,7 @@ impl PendingFile {
 
     /// Writes bytes to a place in the file.
     pub(crate) fn write_at(&mut self, bytes: &[u8], offset: u64) -> Result<(), Error> {
-        write_all_at(self.file.as_file_mut(), bytes, offset).map_err(|e| self.write_error(e))
+        write_all_at(self.file.as_file(), bytes, offset).map_err(|e| self.write_error(e))
     }
 
     /// Fills `buffer` with bytes that were written.
@@ -220,13 +220,15 @@ impl PendingFile {
     }
 }
 
+/// Writes all bytes to a place in a file.
 #[cfg(unix)]
-fn write_all_at(file: &mut File, bytes: &[u8], offset: u64) -> io::Result<()> {
+pub(crate) fn write_all_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
     std::os::unix::fs::FileExt::write_all_at(file, bytes, offset)
 }
 
+/// Writes all bytes to a place in a file.
 #[cfg(not(unix))]
-fn write_all_at(file: &mut File, bytes: &[u8], offset: u64) -> io::Result<()> {
+pub(crate) fn write_all_at(mut file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
     use std::io::{Seek, SeekFrom};
     file.seek(SeekFrom::Start(offset))?;
     file.write_all(bytes)

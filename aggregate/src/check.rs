@@ -1,16 +1,16 @@
 //! What is checked on the list of updates, and on each file alone.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::base::Base;
 use crate::carry::{Carries, Carry};
 use crate::input::Input;
+use crate::layouts::Layouts;
 use crate::patterns::Patterns;
 use crate::reject::Reason;
-use crate::{Error, Options, TensorInfo, Update, WeightFile};
+use crate::{Error, Options, Update, WeightFile};
 
 /// What updates are checked against.
 #[derive(Debug)]
@@ -49,7 +49,8 @@ pub(crate) fn check_list(updates: &[Update]) -> Result<(), Error> {
 /// Of each update the path of another one that leads to the same file, if there is one and comes
 /// first in order of paths: whoever may write a link must not count twice by it.
 pub(crate) fn linked(updates: &[Update]) -> Vec<Option<PathBuf>> {
-    let ids: Vec<_> = updates.iter().map(|update| identity(&update.path)).collect();
+    let identity = |update: &Update| identity(&update.path).filter(|_| !update.is_nameless());
+    let ids: Vec<_> = updates.iter().map(identity).collect();
     let mut first: BTreeMap<_, &Path> = BTreeMap::new();
     for (id, update) in ids.iter().zip(updates) {
         if let Some(id) = id {
@@ -88,7 +89,7 @@ pub(crate) type Unfit = (Reason, u64);
 pub(crate) fn check_file(
     update: &Update,
     checks: &Checks<'_>,
-    layouts: &Mutex<BTreeSet<Arc<[TensorInfo]>>>,
+    layouts: &Layouts,
     keep_open: bool,
 ) -> Result<Result<Input, Unfit>, Error> {
     if let Some(reason) = &update.refused {
@@ -111,13 +112,7 @@ pub(crate) fn check_file(
     if !keep_open {
         file.close();
     }
-    // The set only ever grows by whole entries, so it is sound even if another thread panicked.
-    let mut layouts = layouts.lock().unwrap_or_else(PoisonError::into_inner);
-    let tensors = file.shared_tensors();
-    let known = layouts.get(&tensors).map_or_else(|| Arc::clone(&tensors), Arc::clone);
-    layouts.insert(Arc::clone(&known));
-    drop(layouts);
-    file.share(known);
+    layouts.share(&mut file);
     // -0 is a zero like any other.
     let update = Update { weight: update.weight + 0.0, ..update.clone() };
     Ok(Ok(Input { update, fingerprint, tie: String::new(), integers, position: 0, file }))

@@ -281,10 +281,10 @@ fn check_targets(
     if let Some(path) = state_out {
         targets.add_over(path, state_in.as_deref().unwrap_or(Path::new("")))?;
     }
-    // What is in memory has a name that may be anything.
-    let in_memory = |path: &PathBuf| open.iter().any(|f| f.path() == path && f.is_in_memory());
-    let own = base.iter().chain(state_in).chain(older_bases).filter(|path| !in_memory(path));
-    let updates = updates.iter().filter(|u| u.file.as_ref().is_none_or(|f| !f.is_in_memory()));
+    // A name may be anything.
+    let nameless = |path: &PathBuf| open.iter().any(|f| f.path() == path && f.is_nameless());
+    let own = base.iter().chain(state_in).chain(older_bases).filter(|path| !nameless(path));
+    let updates = updates.iter().filter(|update| !update.is_nameless());
     own.chain(updates.map(|update| &update.path)).try_for_each(|path| targets.protect(path))
 }
 

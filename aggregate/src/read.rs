@@ -1,9 +1,11 @@
 //! Weight files that are read tensor by tensor, in pieces of bounded size.
 
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::atomic::PendingFile;
 use crate::dtype::{
     Kind, byte_len, decode_floats, decode_integers, element_width, first_difference, first_invalid,
     kind,
@@ -112,9 +114,18 @@ impl WeightFile {
         index.into_iter().chain(self.sources.iter().map(Source::path)).collect()
     }
 
-    /// Whether its path is only a name.
-    pub(crate) fn is_in_memory(&self) -> bool {
-        self.sources.iter().all(Source::is_in_memory)
+    /// Whether its path is only a name: it is in memory, or a part of a [`Spool`](crate::Spool).
+    pub fn is_nameless(&self) -> bool {
+        self.sources.iter().all(Source::is_nameless)
+    }
+
+    /// The same file with its bytes elsewhere.
+    pub(crate) fn with_sources(
+        &self,
+        put: impl FnMut(&Source) -> Result<Source, Error>,
+    ) -> Result<Self, Error> {
+        let sources = self.sources.iter().map(put).collect::<Result<_, _>>()?;
+        Ok(Self { sources, ..self.clone() })
     }
 
     /// All tensors, sorted by name.
@@ -283,6 +294,28 @@ impl WeightFile {
             hasher.update(name(source)?.as_bytes());
         }
         Ok(hasher.finalize().to_hex().to_string())
+    }
+
+    /// Writes the same bytes to a file of that path, whole or not at all, as
+    /// [`atomic_write`](crate::atomic_write) does.
+    ///
+    /// # Errors
+    /// If one of the two files cannot be read or written; [`Error::Index`] if its own path is an
+    /// index of several.
+    pub fn copy_to(&self, path: &Path) -> Result<(), Error> {
+        let [source] = &self.sources[..] else {
+            let problem = "a model in several files cannot be copied to one".to_owned();
+            return Err(Error::Index { path: self.path.clone(), problem });
+        };
+        let mut file = PendingFile::create(path)?;
+        let mut written = Ok(());
+        source.visit(0, source.len(), &mut Vec::new(), |bytes| {
+            if written.is_ok() {
+                written = file.write_all(bytes);
+            }
+        })?;
+        written.map_err(|source| file.write_error(source))?;
+        file.persist()
     }
 
     /// Fills `bytes` with the elements of a tensor from `start` on.

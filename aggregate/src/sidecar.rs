@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::atomic::PendingFile;
-use crate::write::{TensorRef, write_tensors};
+use crate::write::{TensorRef, weight_file, write_tensors};
 use crate::{Error, WeightFile};
 
 /// The metadata key of every sidecar.
@@ -114,8 +114,24 @@ impl Sidecar {
         Ok((file, note))
     }
 
+    /// The same as [`write`](Self::write) would write, in memory, by a name for messages.
+    ///
+    /// # Errors
+    /// As for [`write`](Self::write), but that nothing is written.
+    pub fn to_file(
+        &self,
+        name: &Path,
+        note: &impl Serialize,
+        tensors: &[TensorRef<'_>],
+    ) -> Result<WeightFile, Error> {
+        weight_file(name, tensors, &self.metadata(name, note)?)
+    }
+
     /// The note of an open file.
-    pub(crate) fn note<N: DeserializeOwned>(&self, file: &WeightFile) -> Result<N, Error> {
+    ///
+    /// # Errors
+    /// [`Error::Sidecar`] if it is no sidecar, or one of another kind or version.
+    pub fn note<N: DeserializeOwned>(&self, file: &WeightFile) -> Result<N, Error> {
         let error =
             |problem| Error::Sidecar { path: file.path().to_owned(), kind: self.kind, problem };
         let json = file.metadata().get(SIDECAR_KEY).ok_or_else(|| {

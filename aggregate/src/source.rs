@@ -34,6 +34,8 @@ enum Bytes {
     /// On the disk; every read opens it anew.
     Closed,
     Memory(Arc<[u8]>),
+    /// From a place on in a file of many, whose handle they share.
+    Part(Arc<File>, u64),
 }
 
 /// What is the same while a file is: another one under its name has another device or number, one
@@ -88,8 +90,24 @@ impl Source {
         &self.path
     }
 
-    pub(crate) fn is_in_memory(&self) -> bool {
-        matches!(self.bytes, Bytes::Memory(_))
+    /// The same bytes, which are in memory, from `start` on in a file of many.
+    pub(crate) fn part(source: &Self, file: Arc<File>, start: u64) -> Self {
+        let n_read = AtomicU64::new(source.n_read());
+        let bytes = Bytes::Part(file, start);
+        Self { path: source.path.clone(), bytes, identity: source.identity, n_read }
+    }
+
+    /// Whether its path is only a name.
+    pub(crate) fn is_nameless(&self) -> bool {
+        matches!(self.bytes, Bytes::Memory(_) | Bytes::Part(..))
+    }
+
+    /// All bytes, if they are in memory.
+    pub(crate) fn bytes_in_memory(&self) -> Option<&[u8]> {
+        match &self.bytes {
+            Bytes::Memory(bytes) => Some(bytes),
+            _ => None,
+        }
     }
 
     pub(crate) fn len(&self) -> u64 {
@@ -108,7 +126,8 @@ impl Source {
     pub(crate) fn closed(&self) -> Self {
         let bytes = match &self.bytes {
             Bytes::Memory(bytes) => Bytes::Memory(Arc::clone(bytes)),
-            _ => Bytes::Closed,
+            Bytes::Part(file, start) => Bytes::Part(Arc::clone(file), *start),
+            Bytes::Open(_) | Bytes::Closed => Bytes::Closed,
         };
         let n_read = AtomicU64::new(self.n_read());
         Self { path: self.path.clone(), bytes, identity: self.identity, n_read }
@@ -123,6 +142,11 @@ impl Source {
                 self.compare(&file.metadata().map_err(|source| self.read_error(source))?)?;
                 read_exact_at(&file, buffer, offset)
             }
+            // Other files follow in it.
+            Bytes::Part(file, start) if offset + buffer.len() as u64 <= self.len() => {
+                read_exact_at(file, buffer, start + offset)
+            }
+            Bytes::Part(..) => Err(io::ErrorKind::UnexpectedEof.into()),
             Bytes::Memory(bytes) => {
                 let end = offset.saturating_add(buffer.len() as u64);
                 let range = usize::try_from(offset).ok().zip(usize::try_from(end).ok());
@@ -210,7 +234,7 @@ impl Source {
         let metadata = match &self.bytes {
             Bytes::Open(file) => file.metadata(),
             Bytes::Closed => fs::metadata(&self.path),
-            Bytes::Memory(_) => return Ok(()),
+            Bytes::Memory(_) | Bytes::Part(..) => return Ok(()),
         };
         self.compare(&metadata.map_err(|source| self.read_error(source))?)
     }

@@ -76,6 +76,11 @@ impl Update {
         }
     }
 
+    /// Whether its path is only a name.
+    pub(crate) fn is_nameless(&self) -> bool {
+        self.file.as_ref().is_some_and(WeightFile::is_nameless)
+    }
+
     /// The same, left out for a reason.
     pub(crate) fn reject(&self, reason: Reason) -> Rejected {
         Rejected { path: self.path.clone(), node: self.node.clone(), reason }

@@ -1,5 +1,6 @@
 //! A model with all that belongs to it, in one file.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use aggregate::{CONTROL_PREFIX, Patterns, TensorData, TensorRef, WeightFile, hash_file};
@@ -31,8 +32,16 @@ impl Checkpoint {
     /// If the file is damaged, is no edgectl checkpoint, or its tensors do not fit its model; or a
     /// weight is not finite.
     pub fn read(path: &Path) -> anyhow::Result<Self> {
-        let file = WeightFile::open(path)?;
-        let meta = Meta::read(&file)?;
+        Self::of(&WeightFile::open(path)?)
+    }
+
+    /// The checkpoint in a file that is open already.
+    ///
+    /// # Errors
+    /// As for [`read`](Self::read).
+    pub fn of(file: &WeightFile) -> anyhow::Result<Self> {
+        let path = file.path();
+        let meta = Meta::read(file)?;
         let is_partial = meta.provenance.partial;
         let missing = |tensor: &str| {
             if is_partial {
@@ -68,7 +77,7 @@ impl Checkpoint {
         for spec in specs {
             params[spec.range.clone()].copy_from_slice(&file.read_f32(&spec.name)?);
         }
-        let control = read_control(&file, &encoder)?;
+        let control = read_control(file, &encoder)?;
         let known = |name: &str| {
             let own = name.strip_prefix(CONTROL_PREFIX).filter(|_| control.is_some());
             encoder.layout().get(own.unwrap_or(name)).is_some()
@@ -162,6 +171,23 @@ impl Checkpoint {
     /// # Errors
     /// If the folder does not exist or cannot be written.
     pub fn write(&self, path: &Path) -> anyhow::Result<()> {
+        self.with_tensors(|tensors, metadata| aggregate::write_file(path, tensors, metadata))?;
+        Ok(())
+    }
+
+    /// The file that [`write`](Self::write) would write, in memory, by a name for messages.
+    ///
+    /// # Errors
+    /// If a number of the metadata cannot be written as JSON.
+    pub fn to_file(&self, name: &str) -> anyhow::Result<WeightFile> {
+        self.with_tensors(|tensors, metadata| aggregate::weight_file(name, tensors, metadata))
+    }
+
+    /// Hands on what goes into a file.
+    fn with_tensors<T>(
+        &self,
+        write: impl FnOnce(&[TensorRef<'_>], &BTreeMap<String, String>) -> Result<T, aggregate::Error>,
+    ) -> anyhow::Result<T> {
         let groups = self.meta.provenance.partial.then(|| self.param_groups()).transpose()?;
         let specs = self.encoder.layout().tensors().iter();
         let specs: Vec<_> = specs
@@ -179,8 +205,7 @@ impl Checkpoint {
                 tensors.push(TensorRef { name: control_name, shape, data });
             }
         }
-        aggregate::write_file(path, &tensors, &self.meta.to_metadata()?)?;
-        Ok(())
+        Ok(write(&tensors, &self.meta.to_metadata()?)?)
     }
 }
 

@@ -230,6 +230,9 @@ pub struct SimulateArgs {
     /// Also train one model on all nodes' rows, and run plain federated averaging, to compare
     #[arg(long)]
     pub centralised: bool,
+    /// Also write the updates of the last round, to nodes/ in that folder
+    #[arg(long, conflicts_with = "attack")]
+    pub keep_updates: bool,
     /// Nodes that never train; the final model is tested on all their rows
     #[arg(long, value_name = "NODE,…", value_delimiter = ',')]
     pub holdout: Option<Vec<String>>,

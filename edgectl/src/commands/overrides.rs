@@ -67,6 +67,7 @@ impl Overrides for SimulateArgs {
             config: _,
             data: _,
             out: _,
+            keep_updates: _,
             centralised: _,
             holdout,
             rounds,

@@ -83,6 +83,7 @@ pub(super) fn run(args: &SimulateArgs, threads: usize, output: Output) -> anyhow
         nodes: &nodes,
         test: &test,
         folder: folder_of,
+        keep_updates: args.keep_updates,
         threads,
         stop,
         attackers,
@@ -174,7 +175,7 @@ fn files_of(
 ) -> anyhow::Result<RunFolder> {
     let report = if args.attack.is_empty() { "report.json" } else { "attacks.json" };
     let mut files = RunFolder::open(folder, report)?;
-    let arm = arm_files(nodes, rounds);
+    let arm = arm_files(nodes, rounds, args.keep_updates);
     let below = |folder: &str| arm.iter().map(|file| format!("{folder}/{file}")).collect();
     if args.attack.is_empty() {
         if args.centralised {

@@ -17,7 +17,9 @@ use crate::job::Job;
 use crate::outcome::Outcome;
 use crate::output::{Output, metrics_text, shown};
 use crate::system::peak_rss_bytes;
-use crate::training::{TrainOptions, TrainReport, key_path, state_path, train, variate_path};
+use crate::training::{
+    TrainOptions, TrainReport, Variate, key_path, state_path, train, variate_path,
+};
 
 #[derive(Serialize)]
 struct Report<'a> {
@@ -52,7 +54,7 @@ pub(super) fn run(args: &TrainArgs, threads: usize, output: Output) -> anyhow::R
         stop,
         state: Some(&state),
         resume: args.resume,
-        variate: Some(&variate),
+        variate: Some(Variate::File(&variate)),
         rounds,
     };
     let mut bar = output.training("train", epochs);

@@ -7,12 +7,13 @@ use aggregate::{
     Options, Reason, Report, Rules, SERVER_STATE, Summary, Tolerance, Update, WeightFile, Weights,
 };
 use anyhow::{Context, ensure};
+use rayon::prelude::*;
 use serde::Serialize;
 
 use super::merged_meta::{MergedMeta, n_updates};
 use super::run_folder::remove;
 use super::schema::refuse_other_schemas;
-use super::update_file::UpdateFile;
+use super::update_file::{Shared, UpdateFile};
 use crate::checkpoint::{METADATA_KEY, MergeNote, Meta};
 use crate::lines::Lines;
 use crate::run::{FromCenter, Run};
@@ -79,8 +80,24 @@ fn server_state_path(model: &Path) -> PathBuf {
 /// fault of this machine; the output is then unchanged.
 pub fn merge(paths: &[PathBuf], options: &Merge<'_>) -> anyhow::Result<Merged> {
     let keep_open = paths.len() <= aggregate::MAX_OPEN_FILES;
-    let open = |path: &PathBuf| UpdateFile::open(path, keep_open);
-    let mut files = paths.iter().map(open).collect::<anyhow::Result<Vec<_>>>()?;
+    let shared = Shared::default();
+    let open = |path: &PathBuf| UpdateFile::open(path, keep_open, &shared);
+    // Of several errors the first in the list counts.
+    let opened: Vec<_> = paths.par_iter().map(open).collect();
+    merge_files(opened.into_iter().collect::<anyhow::Result<Vec<_>>>()?, options)
+}
+
+/// Merges updates that are open already, as [`merge`] does.
+///
+/// # Errors
+/// As for [`merge`].
+pub(super) fn merge_open(files: &[WeightFile], options: &Merge<'_>) -> anyhow::Result<Merged> {
+    let shared = Shared::default();
+    let of = |file: &WeightFile| UpdateFile::of(file.clone(), true, &shared);
+    merge_files(files.par_iter().map(of).collect(), options)
+}
+
+fn merge_files(mut files: Vec<UpdateFile>, options: &Merge<'_>) -> anyhow::Result<Merged> {
     let base_file = options.base.map(WeightFile::open).transpose()?;
     let base_meta = match &base_file {
         Some(file) if file.metadata().contains_key(METADATA_KEY) => Some(Meta::read(file)?),
@@ -107,7 +124,7 @@ pub fn merge(paths: &[PathBuf], options: &Merge<'_>) -> anyhow::Result<Merged> {
         None => weigh_by_claims(&mut files, rules),
     };
     let updates: Vec<Update> = files.iter().map(|file| file.update(base_meta.as_ref())).collect();
-    let meta = MergedMeta::new(&files, base_file.as_ref(), base_meta.as_ref(), rules.max_weight)?;
+    let meta = MergedMeta::new(&files, base_file.as_ref(), base_meta.as_ref(), rules.max_weight);
     let mut passed = options.options.clone();
     passed.base = options.base.map(Path::to_owned);
     passed.open.extend(base_file.clone());

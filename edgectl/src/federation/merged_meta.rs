@@ -16,34 +16,18 @@ pub(super) struct MergedMeta<'a> {
     base: Option<&'a Meta>,
     /// What a base of another program says.
     base_metadata: Option<&'a BTreeMap<String, String>>,
-    /// Of each file all that a merge takes over, as text.
-    recipes: Vec<Option<String>>,
     max_weight: Limit,
 }
 
 impl<'a> MergedMeta<'a> {
-    /// # Errors
-    /// If a number cannot be written as JSON.
     pub(super) fn new(
         files: &'a [UpdateFile],
         base_file: Option<&'a WeightFile>,
         base: Option<&'a Meta>,
         max_weight: Limit,
-    ) -> anyhow::Result<Self> {
+    ) -> Self {
         let base_metadata = base_file.filter(|_| base.is_none()).map(WeightFile::metadata);
-        let recipe = |meta: &Meta| {
-            let round = meta.provenance.round;
-            let provenance = Provenance { round, ..Provenance::default() };
-            let mut recipe = meta.clone();
-            recipe.set_provenance(provenance);
-            let recipe = recipe.to_metadata()?;
-            serde_json::to_string(&recipe).context("the metadata")
-        };
-        // With a base, it is the base's.
-        let recipe = |file: &UpdateFile| file.meta().filter(|_| base.is_none()).map(recipe);
-        let recipes = files.iter().map(|file| recipe(file).transpose());
-        let recipes = recipes.collect::<anyhow::Result<_>>()?;
-        Ok(Self { files, base, base_metadata, recipes, max_weight })
+        Self { files, base, base_metadata, max_weight }
     }
 
     /// The metadata of the merged file: the base's, or without one what most of the updates say, one
@@ -68,14 +52,14 @@ impl<'a> MergedMeta<'a> {
         };
         let is_private = summary.privacy.is_some();
         let merged = summary.admitted.iter().zip(&admitted).flat_map(|(a, file)| {
-            let earlier = file.meta().map(|meta| &meta.provenance.merged);
+            let earlier = file.provenance().map(|provenance| &provenance.merged);
             match earlier.filter(|merged| !merged.is_empty()) {
                 Some(merged) => merged.clone(),
                 None => vec![a.node.clone().unwrap_or_else(|| a.fingerprint.clone())],
             }
         });
-        let steps = |sum: u64, meta: &Meta| sum.saturating_add(meta.provenance.local_steps);
-        let steps = admitted.iter().filter_map(|file| file.meta()).fold(0, steps);
+        let steps = admitted.iter().filter_map(|file| file.provenance());
+        let steps = steps.map(|provenance| provenance.local_steps).fold(0, u64::saturating_add);
         let provenance = Provenance {
             node: None,
             round: meta.provenance.round.saturating_add(1),
@@ -98,13 +82,13 @@ impl<'a> MergedMeta<'a> {
     /// what the next round trains by.
     fn most_common(&self, places: &[usize]) -> Option<&'a Meta> {
         let mut votes: BTreeMap<&str, u64> = BTreeMap::new();
-        let recipe = |i: usize| self.recipes[i].as_deref();
+        let recipe = |i: usize| self.files[i].recipe();
         for recipe in places.iter().filter_map(|&i| recipe(i)) {
-            *votes.entry(recipe).or_default() += 1;
+            *votes.entry(&recipe.text).or_default() += 1;
         }
-        let known = places.iter().filter_map(|&i| Some((i, votes.get(recipe(i)?)?)));
-        let (place, _) = known.rev().max_by_key(|&(_, votes)| votes)?;
-        self.files[place].meta()
+        let known = places.iter().filter_map(|&i| recipe(i));
+        let votes = known.rev().map(|recipe| (recipe, votes.get(&*recipe.text)));
+        votes.max_by_key(|&(_, votes)| votes).map(|(recipe, _)| &recipe.meta)
     }
 }
 
@@ -112,7 +96,7 @@ impl<'a> MergedMeta<'a> {
 fn examples(admitted: &[&UpdateFile], max_weight: Limit) -> u64 {
     let claimed: Vec<(u64, u64)> = admitted
         .iter()
-        .filter_map(|file| Some((file.meta()?.provenance.examples, file.n_named())))
+        .filter_map(|file| Some((file.provenance()?.examples, file.n_named())))
         .collect();
     let claim = |&(n, n_nodes): &(u64, u64)| Claim { weight: n as f64, n_nodes: Some(n_nodes) };
     let claims: Vec<Claim> = claimed.iter().map(claim).collect();

@@ -4,6 +4,7 @@ mod attack;
 mod file_names;
 mod merge;
 mod merged_meta;
+mod recipe;
 mod run_folder;
 mod schema;
 mod simulate;

@@ -1,29 +1,13 @@
-//! What must be the same in all updates for a mean of their weights to mean something.
+//! Which updates are of another model or other data than the rest.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use aggregate::Reason;
-use anyhow::Context;
-use serde::Serialize;
 
+use super::recipe::{Recipe, SCHEMA, Schema};
 use super::update_file::UpdateFile;
 use crate::checkpoint::Meta;
-
-/// Names of the parts of a schema.
-const SCHEMA: [&str; 5] = ["model", "classes", "channels", "window", "preprocess"];
-
-/// The parts as JSON.
-type Schema = [String; SCHEMA.len()];
-
-fn schema(meta: &Meta) -> anyhow::Result<Schema> {
-    fn json(part: &impl Serialize) -> anyhow::Result<String> {
-        serde_json::to_string(part).context("the metadata")
-    }
-    let Meta { model, classes, channels, preprocess, run, .. } = meta;
-    let window = run.window();
-    Ok([json(model)?, json(classes)?, json(channels)?, json(window)?, json(preprocess)?])
-}
 
 /// Refuses updates whose classes, channels, model, windows or preprocessing are not the base's.
 ///
@@ -37,16 +21,14 @@ pub(super) fn refuse_other_schemas(
     files: &mut [UpdateFile],
     base: Option<&Meta>,
 ) -> anyhow::Result<()> {
-    let found: Vec<Option<Schema>> =
-        files.iter().map(|file| file.meta().map(schema).transpose()).collect::<Result<_, _>>()?;
     let expected = match base {
-        Some(base) => Some(schema(base)?),
-        None => most_common(files, &found).cloned(),
+        Some(base) => Some(Recipe::schema_of(base)?),
+        None => most_common(files).cloned(),
     };
     let Some(expected) = expected else { return Ok(()) };
-    for (file, found) in files.iter_mut().zip(&found) {
-        let Some(found) = found else { continue };
-        let parts = SCHEMA.into_iter().zip(found.iter().zip(&expected));
+    for file in files {
+        let Some(recipe) = file.recipe() else { continue };
+        let parts = SCHEMA.into_iter().zip(recipe.schema.iter().zip(&expected));
         let parts: Vec<&str> = parts
             .filter(|(_, (found, expected))| found != expected)
             .map(|(name, _)| name)
@@ -62,11 +44,11 @@ pub(super) fn refuse_other_schemas(
     Ok(())
 }
 
-fn most_common<'a>(files: &[UpdateFile], found: &'a [Option<Schema>]) -> Option<&'a Schema> {
+fn most_common(files: &[UpdateFile]) -> Option<&Schema> {
     let mut votes: BTreeMap<&Schema, BTreeSet<&Path>> = BTreeMap::new();
-    for (file, schema) in files.iter().zip(found) {
-        if let Some(schema) = schema {
-            votes.entry(schema).or_default().insert(file.voter());
+    for file in files {
+        if let Some(recipe) = file.recipe() {
+            votes.entry(&recipe.schema).or_default().insert(file.voter());
         }
     }
     let most = votes.values().map(BTreeSet::len).max()?;

@@ -1,9 +1,12 @@
-//! A whole federation in one process: the same files and the same functions as on real machines.
+//! A whole federation in one process, by the same functions as on real machines: the same bytes are
+//! merged, though updates are kept in one file without a name.
 
-use std::path::{Path, PathBuf};
+use std::collections::HashSet;
+use std::path::Path;
+use std::sync::Mutex;
 use std::time::Instant;
 
-use aggregate::atomic_write;
+use aggregate::{Spool, WeightFile, atomic_write};
 use anyhow::Context;
 use attn_core::Precision;
 use rayon::prelude::*;
@@ -11,14 +14,14 @@ use serde::Serialize;
 
 use super::attack::Attack;
 use super::file_names::file_names;
-use super::merge::{Merge, Refused, forget_server_state, merge};
+use super::merge::{Merge, Refused, forget_server_state, merge_open};
 use super::run_folder::remove;
-use crate::checkpoint::{CappedNote, Checkpoint};
+use crate::checkpoint::{CappedNote, Checkpoint, Provenance};
 use crate::data::{Dataset, Node, train_segments};
 use crate::evaluate::evaluate_each;
 use crate::interrupt::Stop;
 use crate::metrics::Metrics;
-use crate::training::{Epoch, Progress, TrainOptions, TrainReport, train, variate_path};
+use crate::training::{Epoch, Progress, TrainOptions, Variate, train};
 
 /// One federated run over given nodes.
 #[derive(Debug, Clone, Copy)]
@@ -29,9 +32,12 @@ pub struct Arm<'a> {
     pub nodes: &'a [Node],
     /// What the global model is tested on after each round.
     pub test: &'a [usize],
-    /// Folder of the weight files: `global.safetensors`, `nodes/`, `rounds/`. Those of
+    /// Folder of the weight files: `global.safetensors`, `rounds/`, `nodes/`. Those of
     /// [`arm_files`] are replaced; a [`RunFolder`](super::RunFolder) says first whether they may be.
     pub folder: &'a Path,
+    /// Whether the updates of the last round are written, to `nodes/`: on their way to the merge
+    /// they have no name.
+    pub keep_updates: bool,
     /// Threads to use; the bits do not depend on it.
     pub threads: usize,
     /// When to stop early, after a whole round.
@@ -99,23 +105,32 @@ impl Progress for NodeProgress<'_> {
 }
 
 /// All that a run over these nodes may write, relative to its folder.
-pub fn arm_files(nodes: &[Node], rounds: u32) -> Vec<String> {
+pub fn arm_files(nodes: &[Node], rounds: u32, keep_updates: bool) -> Vec<String> {
     let global = ["global.safetensors", "global.safetensors.server"].map(str::to_owned);
-    let updates = node_files(nodes).into_iter().flat_map(|name| {
-        let path = format!("nodes/{name}");
-        [format!("{path}.variate"), path]
-    });
+    let updates = if keep_updates { node_files(nodes) } else { Vec::new() };
     global.into_iter().chain(updates).chain((1..=rounds).map(round_file)).collect()
 }
 
 /// The names of the nodes' updates.
 fn node_files(nodes: &[Node]) -> Vec<String> {
     let names: Vec<&str> = nodes.iter().map(|node| node.name.as_str()).collect();
-    file_names(&names).into_iter().map(|name| format!("{name}.safetensors")).collect()
+    file_names(&names).into_iter().map(|name| format!("nodes/{name}.safetensors")).collect()
 }
 
 fn round_file(number: u32) -> String {
     format!("rounds/round-{number:03}.safetensors")
+}
+
+/// A node of a run, and what is left of its last round.
+struct Member<'a> {
+    node: &'a Node,
+    /// The name of its update.
+    name: String,
+    update: Option<WeightFile>,
+    variate: Mutex<Option<WeightFile>>,
+    attacks: bool,
+    /// Training loss and examples.
+    loss: (f64, usize),
 }
 
 /// Runs all rounds of a federation from a fresh model.
@@ -128,24 +143,19 @@ pub fn simulate_arm(
     progress: &dyn RoundProgress,
 ) -> anyhow::Result<ArmReport> {
     let federation = start.meta.run.federation();
-    let nodes_dir = arm.folder.join("nodes");
-    for folder in [&nodes_dir, &arm.folder.join("rounds")] {
+    let files = arm_files(arm.nodes, federation.rounds, arm.keep_updates);
+    for file in &files {
+        let path = arm.folder.join(file);
+        let folder = path.parent().unwrap_or(arm.folder);
         std::fs::create_dir_all(folder)
             .with_context(|| format!("{}: cannot make the folder", folder.display()))?;
-    }
-    let paths: Vec<PathBuf> =
-        node_files(arm.nodes).into_iter().map(|name| nodes_dir.join(name)).collect();
-    // What an earlier run remembers of its nodes is none of this one's.
-    for path in &paths {
-        remove(path)?;
-        remove(&variate_path(path))?;
-    }
-    for number in 1..=federation.rounds {
-        remove(&arm.folder.join(round_file(number)))?;
+        // What an earlier run left is none of this one's.
+        remove(&path)?;
     }
     let global = arm.folder.join("global.safetensors");
     start.write(&global)?;
     forget_server_state(&global)?;
+    let mut members = members(arm);
     let mut rounds = Vec::new();
     let mut model = start.clone();
     for number in 1..=federation.rounds {
@@ -153,29 +163,36 @@ pub fn simulate_arm(
             break;
         }
         let began = Instant::now();
-        let (base, hash) = Checkpoint::read_base(&global)?;
-        let train_node = |(node, path): (&Node, &PathBuf)| -> anyhow::Result<TrainReport> {
-            train_node(&base, &hash, node, path, arm, progress)
-                .with_context(|| format!("node {}", node.name))
+        let (mut base, hash) = Checkpoint::read_base(&global)?;
+        // Each node takes a copy, and the list of all nodes is long.
+        let round = base.meta.provenance.round;
+        base.meta.set_provenance(Provenance { round, ..Provenance::default() });
+        let spool = Spool::create(arm.folder)?;
+        let train_member = |member: &mut Member<'_>| -> anyhow::Result<()> {
+            train_member(member, (&base, &hash), &spool, arm, progress)
+                .with_context(|| format!("node {}", member.node.name))
         };
         // Nodes side by side, or where there are few of them, threads inside each.
-        let reports: Vec<TrainReport> = if arm.nodes.len() >= arm.threads {
-            arm.nodes.par_iter().zip(&paths).map(train_node).collect::<anyhow::Result<_>>()?
+        if arm.nodes.len() >= arm.threads {
+            members.par_iter_mut().try_for_each(train_member)?;
         } else {
-            arm.nodes.iter().zip(&paths).map(train_node).collect::<anyhow::Result<_>>()?
-        };
-        if let Some(attackers) = arm.attackers {
-            forge(&base, &paths, attackers, number)?;
+            members.iter_mut().try_for_each(train_member)?;
         }
-        let merged = merge(&paths, &Merge::new(federation.rules.clone(), Some(&global), &global))?;
+        if let Some(attackers) = arm.attackers {
+            forge(&base, &mut members, attackers, number, &spool)?;
+        }
+        let updates: Vec<WeightFile> = members.iter().filter_map(|m| m.update.clone()).collect();
+        let rules = federation.rules.clone();
+        let merged = merge_open(&updates, &Merge::new(rules, Some(&global), &global))?;
+        drop(updates);
         model = Checkpoint::read(&global)?;
         // Byte for byte, so that a late update still finds the model it started from.
         let bytes = std::fs::read(&global).with_context(|| format!("{}", global.display()))?;
         atomic_write(arm.folder.join(round_file(number)), &bytes)?;
-        let metrics = evaluate_arm(&model, &paths, arm)?;
+        let metrics = evaluate_arm(&model, &members, arm)?;
         let round = Round {
             round: number,
-            train_loss: mean_loss(&reports),
+            train_loss: mean_loss(&members),
             rejected: merged.refused,
             capped: merged.note.capped,
             metrics,
@@ -184,23 +201,47 @@ pub fn simulate_arm(
         progress.round(&round);
         rounds.push(round);
     }
+    if arm.keep_updates {
+        for (name, update) in members.iter().filter_map(|m| Some((&m.name, m.update.as_ref()?))) {
+            update.copy_to(&arm.folder.join(name))?;
+        }
+    }
     Ok(ArmReport { rounds, model })
+}
+
+fn members(arm: Arm<'_>) -> Vec<Member<'_>> {
+    let first_attacker = arm.nodes.len() - arm.attackers.map_or(0, |attackers| attackers.n);
+    let named = arm.nodes.iter().zip(node_files(arm.nodes)).enumerate();
+    let member = |(i, (node, name))| Member {
+        node,
+        name,
+        update: None,
+        variate: Mutex::new(None),
+        attacks: i >= first_attacker,
+        loss: (0.0, 0),
+    };
+    named.map(member).collect()
 }
 
 /// How good a round's model is. Where parameters stay on their nodes, each node's test rows are
 /// answered by the global model with the node's own parameters.
-fn evaluate_arm(model: &Checkpoint, paths: &[PathBuf], arm: Arm<'_>) -> anyhow::Result<Metrics> {
+fn evaluate_arm(
+    model: &Checkpoint,
+    members: &[Member<'_>],
+    arm: Arm<'_>,
+) -> anyhow::Result<Metrics> {
     let patterns = &model.meta.run.federation().rules.keep_local;
     let mut parts = Vec::new();
     if !patterns.is_empty() {
-        for (node, path) in arm.nodes.iter().zip(paths) {
-            let segments: Vec<usize> =
-                node.segments.iter().copied().filter(|i| arm.test.contains(i)).collect();
-            if !path.exists() || segments.is_empty() {
+        let test: HashSet<usize> = arm.test.iter().copied().collect();
+        for member in members {
+            let segments = member.node.segments.iter().copied().filter(|i| test.contains(i));
+            let segments: Vec<usize> = segments.collect();
+            let Some(update) = member.update.as_ref().filter(|_| !segments.is_empty()) else {
                 continue;
-            }
+            };
             let mut own = model.clone();
-            own.take_local(patterns, &Checkpoint::read(path)?)?;
+            own.take_local(patterns, &Checkpoint::of(update)?)?;
             parts.push((own, segments));
         }
     }
@@ -215,63 +256,63 @@ fn evaluate_arm(model: &Checkpoint, paths: &[PathBuf], arm: Arm<'_>) -> anyhow::
 /// Replaces the updates of attackers by what they send instead.
 fn forge(
     base: &Checkpoint,
-    updates: &[PathBuf],
+    members: &mut [Member<'_>],
     attackers: Attackers<'_>,
     round: u32,
+    spool: &Spool,
 ) -> anyhow::Result<()> {
-    let read = |path: &PathBuf| Checkpoint::read(path);
-    let all = updates.iter().map(read).collect::<anyhow::Result<Vec<_>>>()?;
+    let all = members.iter().filter_map(|member| member.update.as_ref()).map(Checkpoint::of);
+    let all = all.collect::<anyhow::Result<Vec<_>>>()?;
     let (honest, harmful) = all.split_at(all.len() - attackers.n);
     let params: Vec<&[f32]> = honest.iter().map(|c| c.params.as_slice()).collect();
     // Each claims to be another one of the honest nodes, as far as there are enough.
     let names = honest.iter().map(|c| &c.meta.provenance).cycle();
-    for (number, (own, honest)) in harmful.iter().zip(names).enumerate() {
+    let members = &mut members[params.len()..];
+    for (number, ((own, honest), member)) in harmful.iter().zip(names).zip(members).enumerate() {
         let seed = (u64::from(round) << 32) | number as u64;
         let mut sent = own.clone();
         sent.params = attackers.attack.forge(&base.params, &own.params, &params, seed);
         attackers.attack.claim(&mut sent.meta.provenance, honest);
-        sent.write(&updates[params.len() + number])?;
+        member.update = Some(spool.keep(&sent.to_file(&member.name)?)?);
     }
     Ok(())
 }
 
-/// Trains one node from the global model and writes its update.
-fn train_node(
-    base: &Checkpoint,
-    hash: &str,
-    node: &Node,
-    path: &Path,
+/// Trains one node from the global model and keeps its update.
+fn train_member(
+    member: &mut Member<'_>,
+    (base, hash): (&Checkpoint, &str),
+    spool: &Spool,
     arm: Arm<'_>,
     progress: &dyn RoundProgress,
-) -> anyhow::Result<TrainReport> {
-    let first_honest = arm.nodes.len() - arm.attackers.map_or(0, |attackers| attackers.n);
-    let harms = arm.nodes[first_honest..].iter().any(|other| other.name == node.name);
-    let own = arm.attackers.filter(|_| harms).and_then(|attackers| attackers.dataset);
+) -> anyhow::Result<()> {
+    let own = arm.attackers.filter(|_| member.attacks).and_then(|attackers| attackers.dataset);
     let dataset = own.unwrap_or(arm.dataset);
-    let segments = train_segments(dataset, &node.segments)?;
-    let variate = variate_path(path);
+    let segments = train_segments(dataset, &member.node.segments)?;
     let mut base = base.clone();
-    let patterns = base.meta.run.federation().rules.keep_local.clone();
-    if !patterns.is_empty() && path.exists() {
-        base.take_local(&patterns, &Checkpoint::read(path)?)?;
+    let federation = base.meta.run.federation();
+    let (patterns, rounds) = (federation.rules.keep_local.clone(), federation.rounds);
+    if let Some(last) = member.update.as_ref().filter(|_| !patterns.is_empty()) {
+        base.take_local(&patterns, &Checkpoint::of(last)?)?;
     }
     let options = TrainOptions {
-        node: &node.name,
+        node: &member.node.name,
         base: Some(hash),
         threads: if arm.nodes.len() >= arm.threads { 1 } else { arm.threads },
         stop: Stop::never(),
         state: None,
         resume: false,
-        variate: Some(&variate),
-        rounds: base.meta.run.federation().rounds,
+        variate: Some(Variate::Spool(spool, &member.variate)),
+        rounds,
     };
     let (update, report) = train(base, dataset, &segments, options, &mut NodeProgress(progress))?;
-    update.write(path)?;
-    Ok(report)
+    member.update = Some(spool.keep(&update.to_file(&member.name)?)?);
+    member.loss = (report.loss.unwrap_or(0.0), report.examples);
+    Ok(())
 }
 
-fn mean_loss(reports: &[TrainReport]) -> f64 {
-    let examples: usize = reports.iter().map(|r| r.examples).sum();
-    let sum: f64 = reports.iter().map(|r| r.loss.unwrap_or(0.0) * r.examples as f64).sum();
+fn mean_loss(members: &[Member<'_>]) -> f64 {
+    let examples: usize = members.iter().map(|m| m.loss.1).sum();
+    let sum: f64 = members.iter().map(|m| m.loss.0 * m.loss.1 as f64).sum();
     sum / examples.max(1) as f64
 }

@@ -3,13 +3,22 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use aggregate::{Reason, Update, WeightFile, nova_steps};
+use aggregate::{Layouts, Reason, Update, WeightFile, nova_steps};
 use anyhow::Context;
 use optim::OptimizerConfig;
 
-use crate::checkpoint::{METADATA_KEY, MergeNote, Meta};
+use super::recipe::{Recipe, Recipes};
+use crate::checkpoint::{METADATA_KEY, MergeNote, Meta, Provenance};
 use crate::job::LearningRate;
+
+/// What many update files have in common, each part once.
+#[derive(Debug, Default)]
+pub(super) struct Shared {
+    recipes: Recipes,
+    layouts: Layouts,
+}
 
 /// An update file with its metadata.
 #[derive(Debug)]
@@ -29,7 +38,7 @@ pub(super) struct UpdateFile {
 #[derive(Debug)]
 pub(super) enum Origin {
     /// edgectl.
-    Ours(Box<Meta>),
+    Ours { recipe: Arc<Recipe>, provenance: Box<Provenance> },
     /// Another program: there is no metadata of edgectl. A merge of such files by edgectl says so.
     Foreign { metadata: BTreeMap<String, String>, note: Option<Box<MergeNote>> },
     /// The file cannot be read.
@@ -42,38 +51,47 @@ impl UpdateFile {
     ///
     /// # Errors
     /// If there is no such file, or this machine cannot read it.
-    pub(super) fn open(path: &Path, keep_open: bool) -> anyhow::Result<Self> {
+    pub(super) fn open(path: &Path, keep_open: bool, shared: &Shared) -> anyhow::Result<Self> {
         // A link that leads nowhere is a fault of whoever made it, a wrong path the operator's.
         fs::symlink_metadata(path)
             .with_context(|| format!("{}: there is no such update file", path.display()))?;
-        let path = path.to_owned();
-        let mut file = match WeightFile::open(&path) {
-            Ok(file) => file,
-            Err(error) => {
-                let (origin, refused) = (Origin::Unknown, Some(Reason::try_from(error)?));
-                return Ok(Self {
-                    path,
-                    file: None,
-                    weight: 1.0,
-                    is_claim: false,
-                    origin,
-                    refused,
-                });
-            }
-        };
-        let (origin, refused) = match origin(&file) {
+        match WeightFile::open(path) {
+            Ok(file) => Ok(Self::of(file, keep_open, shared)),
+            Err(error) => Ok(Self {
+                path: path.to_owned(),
+                file: None,
+                weight: 1.0,
+                is_claim: false,
+                origin: Origin::Unknown,
+                refused: Some(Reason::try_from(error)?),
+            }),
+        }
+    }
+
+    /// A file that is open already.
+    pub(super) fn of(mut file: WeightFile, keep_open: bool, shared: &Shared) -> Self {
+        let (origin, refused) = match origin(&file, &shared.recipes) {
             Ok(origin) => (origin, None),
             Err(reason) => (Origin::Unknown, Some(reason)),
         };
         if !keep_open {
             file.close();
         }
-        Ok(Self { path, file: Some(file), weight: 1.0, is_claim: false, origin, refused })
+        shared.layouts.share(&mut file);
+        let path = file.path().to_owned();
+        Self { path, file: Some(file), weight: 1.0, is_claim: false, origin, refused }
     }
 
-    pub(super) fn meta(&self) -> Option<&Meta> {
+    pub(super) fn recipe(&self) -> Option<&Recipe> {
         match &self.origin {
-            Origin::Ours(meta) => Some(meta),
+            Origin::Ours { recipe, .. } => Some(recipe),
+            _ => None,
+        }
+    }
+
+    pub(super) fn provenance(&self) -> Option<&Provenance> {
+        match &self.origin {
+            Origin::Ours { provenance, .. } => Some(provenance),
             _ => None,
         }
     }
@@ -81,7 +99,7 @@ impl UpdateFile {
     /// What an earlier merge said of it, if it is one.
     pub(super) fn note(&self) -> Option<&MergeNote> {
         match &self.origin {
-            Origin::Ours(meta) => meta.provenance.merge.as_ref(),
+            Origin::Ours { provenance, .. } => provenance.merge.as_ref(),
             Origin::Foreign { note, .. } => note.as_deref(),
             Origin::Unknown => None,
         }
@@ -95,7 +113,9 @@ impl UpdateFile {
     /// How many nodes it names as those it is made of: a number alone is not believed.
     pub(super) fn n_named(&self) -> u64 {
         let named = match &self.origin {
-            Origin::Ours(meta) => meta.provenance.merged.iter().collect::<BTreeSet<_>>().len(),
+            Origin::Ours { provenance, .. } => {
+                provenance.merged.iter().collect::<BTreeSet<_>>().len()
+            }
             Origin::Foreign { note: Some(note), .. } => {
                 let merged = note.updates.iter().filter(|update| update.verdict == "merged");
                 merged.map(|update| &update.node).collect::<BTreeSet<_>>().len()
@@ -108,7 +128,7 @@ impl UpdateFile {
     /// On how many examples it was trained, or what was merged into it weighed, by its own word.
     pub(super) fn examples(&self) -> Option<f64> {
         match &self.origin {
-            Origin::Ours(meta) => Some(meta.provenance.examples as f64),
+            Origin::Ours { provenance, .. } => Some(provenance.examples as f64),
             Origin::Foreign { note, .. } => note.as_ref().map(|note| note.weight),
             Origin::Unknown => None,
         }
@@ -116,7 +136,7 @@ impl UpdateFile {
 
     /// Its name among those who vote: the node, or the file.
     pub(super) fn voter(&self) -> &Path {
-        let node = self.meta().and_then(|meta| meta.provenance.node.as_deref());
+        let node = self.provenance().and_then(|provenance| provenance.node.as_deref());
         node.map_or(&*self.path, Path::new)
     }
 
@@ -125,15 +145,14 @@ impl UpdateFile {
         update.file.clone_from(&self.file);
         update.refused.clone_from(&self.refused);
         update.n_nodes = self.is_claim.then(|| self.n_named());
-        if let Some(meta) = self.meta() {
-            let provenance = &meta.provenance;
+        if let Origin::Ours { recipe, provenance } = &self.origin {
             update.node.clone_from(&provenance.node);
             update.merged.clone_from(&provenance.merged);
             update.base.clone_from(&provenance.base);
             update.partial = provenance.partial;
             let round = base.map_or(provenance.round, |base| base.provenance.round);
             update.age = u64::from(round.saturating_sub(provenance.round));
-            update.steps = effective_steps(meta);
+            update.steps = effective_steps(recipe, provenance);
             update.loss = provenance.metrics.get("start_loss").copied();
         }
         update
@@ -141,7 +160,7 @@ impl UpdateFile {
 }
 
 /// Who wrote a weight file, or what is wrong with its metadata.
-fn origin(file: &WeightFile) -> Result<Origin, Reason> {
+fn origin(file: &WeightFile, recipes: &Recipes) -> Result<Origin, Reason> {
     let refused = |message: String| Reason::Refused { message };
     if file.metadata().contains_key(METADATA_KEY) {
         let meta = Meta::read(file).map_err(|error| refused(format!("{error:#}")))?;
@@ -152,7 +171,8 @@ fn origin(file: &WeightFile) -> Result<Origin, Reason> {
                 "its names of nodes have {n_bytes} bytes; a name may have {LONGEST_NAME}, and all {MOST_NAMES}"
             )));
         }
-        return Ok(Origin::Ours(Box::new(meta)));
+        let split = recipes.split(meta).map_err(|error| refused(format!("{error:#}")))?;
+        return Ok(Origin::Ours { recipe: split.0, provenance: Box::new(split.1) });
     }
     let mut metadata = file.metadata().clone();
     let note = metadata.remove(MERGE_KEY);
@@ -171,11 +191,11 @@ fn origin(file: &WeightFile) -> Result<Origin, Reason> {
 /// How much an update's local steps weigh a gradient, for `FedNova`: momentum and the pull of a
 /// proximal term count for plain descent. An optimizer that divides by the size of gradients has no
 /// such sum, and its steps are counted as they are.
-fn effective_steps(meta: &Meta) -> f64 {
-    let train = meta.run.train();
+fn effective_steps(recipe: &Recipe, provenance: &Provenance) -> f64 {
+    let train = recipe.meta.run.train();
     // A merged update states the sum of what its nodes did.
-    let n_merged = meta.provenance.merged.len().max(1) as u64;
-    let steps = (meta.provenance.local_steps / n_merged).max(1);
+    let n_merged = provenance.merged.len().max(1) as u64;
+    let steps = (provenance.local_steps / n_merged).max(1);
     let OptimizerConfig::Sgd(sgd) = train.optimizer else { return steps as f64 };
     let lr = match train.lr {
         LearningRate::Fixed(lr) => f64::from(lr),

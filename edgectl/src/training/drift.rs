@@ -1,8 +1,9 @@
 //! What corrects a node's drift while it trains, and what it remembers of it from round to round.
 
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
-use aggregate::{Sidecar, TensorData, TensorRef, WeightFile};
+use aggregate::{Sidecar, Spool, TensorData, TensorRef, WeightFile};
 use anyhow::{Context, ensure};
 use optim::{
     control_variate, control_variate_update, dynamic_regularizer, dynamic_regularizer_update,
@@ -27,6 +28,41 @@ struct Note {
 /// `OUT.variate`: what a node remembers, beside its update.
 pub fn variate_path(out: &Path) -> PathBuf {
     VARIATE.path(out)
+}
+
+/// Where a node keeps what it remembers from round to round.
+#[derive(Debug, Clone, Copy)]
+pub enum Variate<'a> {
+    /// In a file.
+    File(&'a Path),
+    /// In a spool: it is forgotten when the process ends.
+    Spool(&'a Spool, &'a Mutex<Option<WeightFile>>),
+}
+
+impl Variate<'_> {
+    /// What is remembered, if anything is.
+    fn load(self) -> anyhow::Result<Option<(WeightFile, Note)>> {
+        match self {
+            Self::File(path) if !path.exists() => Ok(None),
+            Self::File(path) => open(path).map(Some),
+            Self::Spool(_, kept) => {
+                let kept = kept.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                Ok(kept.map(|file| VARIATE.note(&file).map(|note| (file, note))).transpose()?)
+            }
+        }
+    }
+
+    fn keep(self, note: &Note, tensors: &[TensorRef<'_>]) -> anyhow::Result<()> {
+        match self {
+            Self::File(path) => VARIATE.write(path, note, tensors)?,
+            Self::Spool(spool, kept) => {
+                let file = VARIATE.to_file(Path::new("variate"), note, tensors)?;
+                let file = spool.keep(&file)?;
+                *kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(file);
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Opens a memory; that of an earlier build has its base as the one key of its metadata.
@@ -57,7 +93,7 @@ impl Drift {
     pub(super) fn load(
         start: &Checkpoint,
         base: Option<&str>,
-        path: Option<&Path>,
+        variate: Option<Variate<'_>>,
     ) -> anyhow::Result<Self> {
         let side = start.meta.run.node_side();
         let mut drift = Self { side, center: Vec::new(), own: Vec::new() };
@@ -71,15 +107,14 @@ impl Drift {
         }
         let n = start.params.len();
         drift.own = vec![0.0; n];
-        if let Some(path) = path.filter(|path| path.exists()) {
-            let (file, note) = open(path)?;
+        if let Some((file, note)) = variate.map(Variate::load).transpose()?.flatten() {
             let same_round = base.is_some() && note.base.as_deref() == base;
             drift.own = file.read_f32(NAMES[usize::from(same_round)])?;
             let sound = drift.own.len() == n && drift.own.iter().all(|v| v.is_finite());
             ensure!(
                 sound,
                 "{}: not what a node remembers of this model; remove it to begin afresh",
-                path.display()
+                file.path().display()
             );
         }
         Ok(drift)
@@ -104,7 +139,7 @@ impl Drift {
         params: &[f32],
         (steps, lr): (u64, f32),
         base: Option<&str>,
-        path: Option<&Path>,
+        variate: Option<Variate<'_>>,
     ) -> anyhow::Result<Option<Vec<f32>>> {
         let mut after = self.own.clone();
         let control = match self.side {
@@ -121,12 +156,12 @@ impl Drift {
                 Some(self.center.iter().zip(change).map(|(c, d)| c + d).collect())
             }
         };
-        if let Some(path) = path {
+        if let Some(variate) = variate {
             let shape = [after.len()];
             let tensor =
                 |name, values| TensorRef { name, shape: &shape, data: TensorData::F32(values) };
             let tensors = [tensor(NAMES[0], &after), tensor(NAMES[1], &self.own)];
-            VARIATE.write(path, &Note { base: base.map(str::to_owned) }, &tensors)?;
+            variate.keep(&Note { base: base.map(str::to_owned) }, &tensors)?;
         }
         Ok(control)
     }

@@ -15,7 +15,7 @@ mod split;
 mod state;
 mod step;
 
-pub use drift::variate_path;
+pub use drift::{Variate, variate_path};
 pub use node::train;
 pub use options::TrainOptions;
 pub use private::key_path;

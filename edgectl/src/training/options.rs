@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::drift::Variate;
 use crate::interrupt::Stop;
 
 /// What a training run is told besides its data and its start.
@@ -20,7 +21,7 @@ pub struct TrainOptions<'a> {
     /// Whether to go on from that state.
     pub resume: bool,
     /// Where the node remembers what corrects its drift, if the job has it do so.
-    pub variate: Option<&'a Path>,
+    pub variate: Option<Variate<'a>>,
     /// Rounds of the run that the learning-rate schedule spans; 1 for a run of its own.
     pub rounds: u32,
 }
