@@ -30,6 +30,12 @@ pub struct Layouts(Mutex<BTreeSet<Arc<[TensorInfo]>>>);
 impl Layouts {
     /// Lets a file use the list of another one that has an equal one, and forget its metadata.
     pub fn share(&self, file: &mut WeightFile) {
+        self.share_tensors(file);
+        file.forget_metadata();
+    }
+
+    /// Lets a file use the list of another one that has an equal one.
+    pub(crate) fn share_tensors(&self, file: &mut WeightFile) {
         // The set only ever grows by whole entries, so it is sound even if another thread panicked.
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let own = file.shared_tensors();

@@ -335,10 +335,12 @@ impl WeightFile {
         self.sources = self.sources.iter().map(Source::closed).collect();
     }
 
-    /// Takes the list of another file that has an equal one, and forgets the metadata, so that many
-    /// open files take little memory.
+    /// Takes the list of another file that has an equal one.
     pub(crate) fn share(&mut self, tensors: Arc<[TensorInfo]>) {
         self.tensors = tensors;
+    }
+
+    pub(crate) fn forget_metadata(&mut self) {
         self.metadata = Arc::default();
     }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::atomic::write_all_at;
+use crate::layouts::Layouts;
 use crate::source::Source;
 use crate::{Error, WeightFile};
 
@@ -34,6 +35,7 @@ pub struct Spool {
     file: Arc<File>,
     /// Where the next file begins.
     end: AtomicU64,
+    layouts: Layouts,
 }
 
 impl Spool {
@@ -44,7 +46,8 @@ impl Spool {
     pub fn create(folder: &Path) -> Result<Self, Error> {
         let file = tempfile::tempfile_in(folder)
             .map_err(|source| Error::Write { path: folder.to_owned(), source })?;
-        Ok(Self { folder: folder.to_owned(), file: Arc::new(file), end: AtomicU64::new(0) })
+        let (end, layouts) = (AtomicU64::new(0), Layouts::default());
+        Ok(Self { folder: folder.to_owned(), file: Arc::new(file), end, layouts })
     }
 
     /// Moves a weight file from memory to this one; a file that has a path is left where it is.
@@ -52,7 +55,7 @@ impl Spool {
     /// # Errors
     /// [`Error::Write`] with the folder if it cannot be written.
     pub fn keep(&self, file: &WeightFile) -> Result<WeightFile, Error> {
-        file.with_sources(|source| {
+        let mut kept = file.with_sources(|source| {
             let Some(bytes) = source.bytes_in_memory().filter(|_| cfg!(unix)) else {
                 return Ok(source.closed());
             };
@@ -60,7 +63,9 @@ impl Spool {
             write_all_at(&self.file, bytes, start)
                 .map_err(|source| Error::Write { path: self.folder.clone(), source })?;
             Ok(Source::part(source, Arc::clone(&self.file), start))
-        })
+        })?;
+        self.layouts.share_tensors(&mut kept);
+        Ok(kept)
     }
 }
 

@@ -143,16 +143,17 @@ pub fn simulate_arm(
     progress: &dyn RoundProgress,
 ) -> anyhow::Result<ArmReport> {
     let federation = start.meta.run.federation();
-    let files = arm_files(arm.nodes, federation.rounds, arm.keep_updates);
-    for file in &files {
+    let global = arm.folder.join("global.safetensors");
+    for file in &arm_files(arm.nodes, federation.rounds, arm.keep_updates) {
         let path = arm.folder.join(file);
         let folder = path.parent().unwrap_or(arm.folder);
         std::fs::create_dir_all(folder)
             .with_context(|| format!("{}: cannot make the folder", folder.display()))?;
-        // What an earlier run left is none of this one's.
-        remove(&path)?;
+        // What an earlier run left is none of this one's; the global model is replaced at once.
+        if path != global {
+            remove(&path)?;
+        }
     }
-    let global = arm.folder.join("global.safetensors");
     start.write(&global)?;
     forget_server_state(&global)?;
     let mut members = members(arm);

@@ -188,11 +188,13 @@ fn held_out_nodes_never_train_and_are_tested_at_the_end() {
         "node_3",
         "--rounds",
         "1",
+        "--keep-updates",
     ];
     let report = json(folder.path(), &args);
     assert_eq!(report["nodes"], serde_json::json!(["node_1", "node_2"]));
     assert_eq!(report["holdout"]["n"], 24, "all rows of the four series of node_3");
-    assert!(!folder.path().join("run/nodes/node_3.safetensors").exists());
+    let update = |node: &str| folder.path().join(format!("run/nodes/{node}.safetensors"));
+    assert!(update("node_1").exists() && !update("node_3").exists());
 }
 
 #[test]
@@ -204,9 +206,10 @@ fn simulate_compares_with_plain_averaging_and_with_one_model() {
     for key in ["final", "fedavg", "centralised"] {
         assert_eq!(report[key]["n"], 12, "{key}");
     }
-    for file in ["global", "nodes/node_1", "rounds/round-003", "centralised", "fedavg/global"] {
+    for file in ["global", "rounds/round-003", "centralised", "fedavg/global"] {
         assert!(folder.path().join(format!("run/{file}.safetensors")).exists(), "{file}");
     }
+    assert!(!folder.path().join("run/nodes").exists(), "no update was to be kept");
 }
 
 /// The rows that a federation is compared with are what a run gives that was asked for plainly.

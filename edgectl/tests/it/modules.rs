@@ -39,7 +39,7 @@ const ORDER: [(&str, &str); 7] = [
     (
         "aggregate",
         "problem dtype tensor limit quorum reject names target_error error message
-         source header shards target targets atomic read update input sink tensor_writer write
+         source header shards target targets atomic read layouts spool update input sink tensor_writer write
          model_writer sidecar blocks rows base median patterns carry spelling accountant privacy
          private_round server_step
          cohort columns kernels state mover gram magnitudes sparse sphere plan basis reduce

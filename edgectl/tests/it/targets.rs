@@ -193,8 +193,18 @@ fn what_is_meant_to_be_replaced_is() {
 }
 
 /// The arguments of a short simulation into `run`.
-const SIMULATE: [&str; 9] =
-    ["simulate", "--config", "job.toml", "--out", "run", "--rounds", "1", "--epochs", "1"];
+const SIMULATE: [&str; 10] = [
+    "simulate",
+    "--keep-updates",
+    "--config",
+    "job.toml",
+    "--out",
+    "run",
+    "--rounds",
+    "1",
+    "--epochs",
+    "1",
+];
 
 #[test]
 fn simulate_replaces_only_what_its_report_lists() {

@@ -88,7 +88,8 @@ fn compare(group: &'static str, data: &str) {
         let values = scaled.lines().map(|line| line.rsplitn(7, ',').take(6).collect::<Vec<_>>());
         let values: Vec<String> = values.map(|row| row.join(",")).collect();
         hashes.bytes("scaled rows", values.join("\n").as_bytes());
-        json(at, &["simulate", "--epochs", "1", "--rounds", "2", "--out", "run", "--centralised"]);
+        let simulate = ["simulate", "--epochs", "1", "--rounds", "2", "--out", "run"];
+        json(at, &[&simulate[..], &["--centralised", "--keep-updates"]].concat());
         for file in ["global", "centralised", "fedavg/global", "nodes/subject_01"] {
             let path = at.join(format!("run/{file}.safetensors"));
             hashes.model(&format!("simulate {file}"), &path);

@@ -54,7 +54,7 @@ fn jobs() {
     let at = folder.path();
     for (name, changes) in JOBS {
         write_job(at, changes);
-        json(at, &["simulate", "--config", "job.toml", "--out", "run"]);
+        json(at, &["simulate", "--config", "job.toml", "--out", "run", "--keep-updates"]);
         hashes.model(name, &at.join("run/global.safetensors"));
         if ["scaffold", "feddyn", "keep local"].contains(name) {
             hashes.model(&format!("{name} node"), &at.join("run/nodes/node_4.safetensors"));
