@@ -1,7 +1,9 @@
 //! The cut of all tensors into blocks, and the pass over them.
 
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use rayon::prelude::*;
 
@@ -12,8 +14,8 @@ use crate::{Error, TensorInfo};
 const BLOCK_BYTES: usize = 1 << 19;
 /// Most and least bytes of one row.
 const ROW_BYTES: [usize; 2] = [1 << 16, 1 << 13];
-/// Most blocks that wait to be written.
-const MAX_WAVE: usize = 64;
+/// Most blocks that wait to be written, unless there are more workers.
+const MAX_WAITING: usize = 16;
 
 /// Some consecutive elements of one tensor.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -84,7 +86,7 @@ impl Blocks {
 }
 
 /// Does `work` for every number below `n`, on all workers at once, and hands the results to `take`
-/// in order, on one thread, while the workers are at the next ones.
+/// in order, one at a time, by whichever worker has the next one.
 pub(crate) fn pass<W: Send, R: Send>(
     n: usize,
     workers: &mut [W],
@@ -102,50 +104,98 @@ pub(crate) fn pass_until<W: Send, R: Send>(
     n: usize,
     workers: &mut [W],
     work: impl Fn(&mut W, usize) -> Result<R, Error> + Sync,
-    mut take: impl FnMut(usize, R) -> Result<ControlFlow<()>, Error> + Send,
+    take: impl FnMut(usize, R) -> Result<ControlFlow<()>, Error> + Send,
 ) -> Result<(), Error> {
-    let wave = (16 * workers.len()).clamp(1, MAX_WAVE.max(workers.len()));
-    let mut done: Vec<(usize, Result<R, Error>)> = Vec::new();
-    let mut start = 0;
-    while start < n || !done.is_empty() {
-        let end = n.min(start + wave);
-        let taking = std::mem::take(&mut done);
-        let (taken, next) = rayon::join(
-            || -> Result<ControlFlow<()>, Error> {
-                for (i, result) in taking {
-                    if take(i, result?)?.is_break() {
-                        return Ok(ControlFlow::Break(()));
-                    }
-                }
-                Ok(ControlFlow::Continue(()))
-            },
-            || {
-                let next = AtomicUsize::new(start);
-                let mut results: Vec<_> = workers
-                    .par_iter_mut()
-                    .with_max_len(1)
-                    .flat_map_iter(|worker| {
-                        let mut results = Vec::new();
-                        loop {
-                            let i = next.fetch_add(1, Ordering::Relaxed);
-                            if i >= end {
-                                break results;
-                            }
-                            results.push((i, work(worker, i)));
-                        }
-                    })
-                    .collect();
-                results.sort_by_key(|&(i, _)| i);
-                results
-            },
-        );
-        if taken?.is_break() {
-            return Ok(());
+    let most_waiting = MAX_WAITING.max(2 * workers.len());
+    let next = AtomicUsize::new(0);
+    let queue = Queue {
+        turn: Mutex::new(Turn {
+            at: 0,
+            waiting: BTreeMap::new(),
+            take: Some(take),
+            end: Ok(false),
+        }),
+        taken: Condvar::new(),
+    };
+    workers.par_iter_mut().with_max_len(1).for_each(|worker| {
+        let _end = EndOfPanic(&queue);
+        loop {
+            let i = next.fetch_add(1, Ordering::Relaxed);
+            if i >= n || !queue.has_room(i, most_waiting) {
+                return;
+            }
+            queue.put(i, work(worker, i));
         }
-        done = next;
-        start = end;
+    });
+    let turn = queue.turn.into_inner().unwrap_or_else(PoisonError::into_inner);
+    turn.end.map(|_| ())
+}
+
+/// Results that wait until those before them are taken.
+struct Queue<R, T> {
+    turn: Mutex<Turn<R, T>>,
+    /// Told whenever results were taken, or there is an end.
+    taken: Condvar,
+}
+
+struct Turn<R, T> {
+    /// The result that is taken next.
+    at: usize,
+    waiting: BTreeMap<usize, Result<R, Error>>,
+    /// What takes them; none while a worker is at it.
+    take: Option<T>,
+    /// Whether nothing more is to be taken, or the error that is the reason.
+    end: Result<bool, Error>,
+}
+
+/// Ends a pass whose worker panics: others would wait for its result.
+struct EndOfPanic<'a, R, T>(&'a Queue<R, T>);
+
+impl<R, T> Drop for EndOfPanic<'_, R, T> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.turn().end = Ok(true);
+            self.0.taken.notify_all();
+        }
     }
-    Ok(())
+}
+
+impl<R, T> Queue<R, T> {
+    fn turn(&self) -> MutexGuard<'_, Turn<R, T>> {
+        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<R, T: FnMut(usize, R) -> Result<ControlFlow<()>, Error>> Queue<R, T> {
+    /// Waits until a result would be one of the next so many; false if there is an end.
+    ///
+    /// Whoever has the next result is at work on it, or takes results, and waits for nobody.
+    fn has_room(&self, i: usize, most_waiting: usize) -> bool {
+        let wait =
+            |turn: &mut Turn<R, T>| matches!(turn.end, Ok(false)) && i >= turn.at + most_waiting;
+        let turn = self.taken.wait_while(self.turn(), wait);
+        let turn = turn.unwrap_or_else(PoisonError::into_inner);
+        matches!(turn.end, Ok(false))
+    }
+
+    /// Leaves a result, and takes all that are next, unless another worker does.
+    fn put(&self, i: usize, result: Result<R, Error>) {
+        let mut turn = self.turn();
+        turn.waiting.insert(i, result);
+        let Some(mut take) = turn.take.take() else { return };
+        while matches!(turn.end, Ok(false)) {
+            let at = turn.at;
+            let Some(result) = turn.waiting.remove(&at) else { break };
+            // The others go on meanwhile.
+            drop(turn);
+            let end = result.and_then(|result| take(at, result)).map(|flow| flow.is_break());
+            turn = self.turn();
+            turn.at += 1;
+            turn.end = end;
+            self.taken.notify_all();
+        }
+        turn.take = Some(take);
+    }
 }
 
 /// One scratch for each thread of the calling pool, but no more than keep memory within bounds.
@@ -200,5 +250,50 @@ mod tests {
                 assert!(pass(1000, &mut workers(|| ()), fail, |_, _| Ok(())).is_err());
             });
         }
+    }
+
+    #[test]
+    #[should_panic(expected = "block 40")]
+    fn a_panic_ends_the_pass() {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(4).build().unwrap();
+        let work = |(): &mut (), i| {
+            assert!(i != 40, "block {i}");
+            Ok(i)
+        };
+        let _ = pool.install(|| pass(100_000, &mut workers(|| ()), work, |_, _| Ok(())));
+    }
+
+    #[test]
+    fn no_worker_runs_far_ahead() {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(4).build().unwrap();
+        pool.install(|| {
+            let (begun, taken) = (AtomicUsize::new(0), AtomicUsize::new(0));
+            let work = |(): &mut (), i| {
+                begun.fetch_max(i, Ordering::Relaxed);
+                Ok(i)
+            };
+            let take = |i, _| {
+                let ahead = begun.load(Ordering::Relaxed).saturating_sub(i);
+                assert!(ahead <= MAX_WAITING + 4, "{ahead} blocks ahead");
+                taken.fetch_add(1, Ordering::Relaxed);
+                Ok(())
+            };
+            pass(10_000, &mut workers(|| ()), work, take).unwrap();
+            assert_eq!(taken.into_inner(), 10_000);
+        });
+    }
+
+    #[test]
+    fn a_pass_ends_where_it_is_told_to() {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap();
+        pool.install(|| {
+            let mut seen = Vec::new();
+            let take = |i, _| {
+                seen.push(i);
+                Ok(if i == 7 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+            };
+            pass_until(1000, &mut workers(|| ()), |(), i| Ok(i), take).unwrap();
+            assert_eq!(seen, (0..8).collect::<Vec<_>>());
+        });
     }
 }

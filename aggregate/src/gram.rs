@@ -2,12 +2,13 @@
 
 use faer::linalg::matmul::triangular::{BlockStructure, matmul};
 use faer::{Accum, MatMut, MatRef, Par};
-use pulp::Arch;
 
 use crate::base::Base;
 use crate::blocks::{Block, Blocks, pass};
 use crate::cohort::Cohort;
+use crate::dispatch::vectorized;
 use crate::dtype::{Kind, kind};
+use crate::kernels::subtract;
 use crate::rows::Element;
 use crate::{Dtype, Error};
 
@@ -213,7 +214,6 @@ fn add<E: Element>(
 ) -> Result<(), Error> {
     let Rows { bytes, row, start, changes } = rows;
     let (n, len) = (cohort.len(), block.n_elements);
-    let arch = Arch::new();
     row.resize(len, E::default());
     start.resize(len, E::default());
     changes.resize(n * len, 0.0);
@@ -240,7 +240,7 @@ fn add<E: Element>(
             }
             _ => start,
         };
-        arch.dispatch(|| subtract(change, row, from));
+        vectorized(subtract, (change, row, from));
     }
     for at in (0..len).step_by(COLUMNS) {
         let width = COLUMNS.min(len - at);
@@ -250,16 +250,4 @@ fn add<E: Element>(
         matmul(sums, lower, Accum::Add, part, full, part.transpose(), full, 1.0, Par::Seq);
     }
     Ok(())
-}
-
-#[expect(
-    clippy::inline_always,
-    reason = "compiled for the processor that the caller dispatches to"
-)]
-#[inline(always)]
-fn subtract<E: Element>(change: &mut [f64], row: &[E], start: &[E]) {
-    for ((change, &x), &o) in change.iter_mut().zip(row).zip(start) {
-        let (x, o): (f64, f64) = (x.into(), o.into());
-        *change = x - o;
-    }
 }

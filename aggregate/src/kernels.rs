@@ -1,6 +1,6 @@
 //! Loops over values, compiled for the processor that the caller dispatches to.
 
-use pulp::Arch;
+use pulp::{Arch, Simd, WithSimd};
 
 use crate::rows::Element;
 
@@ -9,7 +9,7 @@ const LANES: usize = 16;
 
 #[expect(clippy::inline_always, reason = "compiled for the dispatched processor")]
 #[inline(always)]
-pub(crate) fn to_keys<E: Element>(keys: &mut [E::Key], row: &[E]) {
+pub(crate) fn to_keys<E: Element>((keys, row): (&mut [E::Key], &[E])) {
     for (key, value) in keys.iter_mut().zip(row) {
         *key = value.key();
     }
@@ -17,7 +17,7 @@ pub(crate) fn to_keys<E: Element>(keys: &mut [E::Key], row: &[E]) {
 
 #[expect(clippy::inline_always, reason = "compiled for the dispatched processor")]
 #[inline(always)]
-pub(crate) fn scale_to<E: Element>(out: &mut [f64], row: &[E], weight: f64) {
+pub(crate) fn scale_to<E: Element>((out, row, weight): (&mut [f64], &[E], f64)) {
     for (out, &x) in out.iter_mut().zip(row) {
         let x: f64 = x.into();
         *out = weight * x;
@@ -26,7 +26,7 @@ pub(crate) fn scale_to<E: Element>(out: &mut [f64], row: &[E], weight: f64) {
 
 #[expect(clippy::inline_always, reason = "compiled for the dispatched processor")]
 #[inline(always)]
-pub(crate) fn add_scaled<E: Element>(out: &mut [f64], row: &[E], weight: f64) {
+pub(crate) fn add_scaled<E: Element>((out, row, weight): (&mut [f64], &[E], f64)) {
     for (out, &x) in out.iter_mut().zip(row) {
         let x: f64 = x.into();
         *out += weight * x;
@@ -36,7 +36,7 @@ pub(crate) fn add_scaled<E: Element>(out: &mut [f64], row: &[E], weight: f64) {
 /// The same additions as of one row after the other, with half the traffic of the sums.
 #[expect(clippy::inline_always, reason = "compiled for the dispatched processor")]
 #[inline(always)]
-pub(crate) fn add_two<E: Element>(out: &mut [f64], rows: [&[E]; 2], weights: [f64; 2]) {
+pub(crate) fn add_two<E: Element>((out, rows, weights): (&mut [f64], [&[E]; 2], [f64; 2])) {
     for ((out, &a), &b) in out.iter_mut().zip(rows[0]).zip(rows[1]) {
         let (a, b): (f64, f64) = (a.into(), b.into());
         *out = (*out + weights[0] * a) + weights[1] * b;
@@ -45,7 +45,7 @@ pub(crate) fn add_two<E: Element>(out: &mut [f64], rows: [&[E]; 2], weights: [f6
 
 #[expect(clippy::inline_always, reason = "compiled for the dispatched processor")]
 #[inline(always)]
-pub(crate) fn divide(out: &mut [f64], by: f64) {
+pub(crate) fn divide((out, by): (&mut [f64], f64)) {
     for out in out {
         *out /= by;
     }
@@ -71,56 +71,80 @@ pub(crate) fn square_sum(values: &[f64]) -> f64 {
     sums.iter().sum::<f64>() + rest.iter().map(|v| v * v).sum::<f64>()
 }
 
-/// `Σ (x − o)²` and `Σ (x − o)·d`
-#[expect(clippy::inline_always, reason = "compiled for the dispatched processor")]
-#[inline(always)]
-pub(crate) fn moments_from<E: Element>(row: &[E], origin: &[f64], moved: &[f64]) -> [f64; 2] {
-    let mut sums = [[0.0; LANES]; 2];
-    let (rows, row_rest) = row.as_chunks::<LANES>();
-    let (origins, origin_rest) = origin.as_chunks::<LANES>();
-    let (moveds, moved_rest) = moved.as_chunks::<LANES>();
-    for ((row, origin), moved) in rows.iter().zip(origins).zip(moveds) {
-        for l in 0..LANES {
-            let x: f64 = row[l].into();
-            let change = x - origin[l];
-            sums[0][l] += change * change;
-            sums[1][l] += change * moved[l];
-        }
-    }
-    for ((&x, o), d) in row_rest.iter().zip(origin_rest).zip(moved_rest) {
-        let x: f64 = x.into();
-        let change = x - o;
-        sums[0][0] += change * change;
-        sums[1][0] += change * d;
-    }
-    sums.map(|lanes| lanes.iter().sum())
+/// `Σ (x − o)²` and `Σ (x − o)·d`, where `x` is a row, `o` its origin or zero, and `d` what the
+/// result moved.
+///
+/// The sums of sixteen lanes are the same numbers however many the processor adds at once.
+pub(crate) fn moments<E: Element>(row: &[E], origin: Option<&[f64]>, moved: &[f64]) -> [f64; 2] {
+    Arch::new().dispatch(Moments { row, origin, moved })
 }
 
-/// The same from zero.
-#[expect(clippy::inline_always, reason = "compiled for the dispatched processor")]
-#[inline(always)]
-pub(crate) fn moments<E: Element>(row: &[E], moved: &[f64]) -> [f64; 2] {
-    let mut sums = [[0.0; LANES]; 2];
-    let (rows, row_rest) = row.as_chunks::<LANES>();
-    let (moveds, moved_rest) = moved.as_chunks::<LANES>();
-    for (row, moved) in rows.iter().zip(moveds) {
-        for l in 0..LANES {
-            let x: f64 = row[l].into();
-            sums[0][l] += x * x;
-            sums[1][l] += x * moved[l];
+struct Moments<'a, E> {
+    row: &'a [E],
+    origin: Option<&'a [f64]>,
+    moved: &'a [f64],
+}
+
+impl<E: Element> WithSimd for Moments<'_, E> {
+    type Output = [f64; 2];
+
+    #[expect(clippy::inline_always, reason = "compiled for the dispatched processor")]
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) -> [f64; 2] {
+        match S::F64_LANES {
+            8 => self.sums::<S, { LANES / 8 }>(simd),
+            4 => self.sums::<S, { LANES / 4 }>(simd),
+            2 => self.sums::<S, { LANES / 2 }>(simd),
+            _ => self.sums::<S, LANES>(simd),
         }
     }
-    for (&x, d) in row_rest.iter().zip(moved_rest) {
-        let x: f64 = x.into();
-        sums[0][0] += x * x;
-        sums[1][0] += x * d;
+}
+
+impl<E: Element> Moments<'_, E> {
+    /// The sums in `N` registers that together have all lanes.
+    #[expect(clippy::inline_always, reason = "compiled for the dispatched processor")]
+    #[inline(always)]
+    fn sums<S: Simd, const N: usize>(self, simd: S) -> [f64; 2] {
+        let (rows, row_rest) = self.row.as_chunks::<LANES>();
+        let (moveds, moved_rest) = self.moved.as_chunks::<LANES>();
+        let (origins, origin_rest) = self.origin.unwrap_or_default().as_chunks::<LANES>();
+        let mut squares = [simd.splat_f64s(0.0); N];
+        let mut products = squares;
+        for (i, (row, moved)) in rows.iter().zip(moveds).enumerate() {
+            let mut change = [0.0; LANES];
+            for (change, &x) in change.iter_mut().zip(row) {
+                *change = x.into();
+            }
+            if let Some(origin) = origins.get(i) {
+                for (change, o) in change.iter_mut().zip(origin) {
+                    *change -= o;
+                }
+            }
+            let (changes, moveds) = (S::as_simd_f64s(&change).0, S::as_simd_f64s(moved).0);
+            for v in 0..N {
+                let (change, moved) = (changes[v], moveds[v]);
+                squares[v] = simd.add_f64s(squares[v], simd.mul_f64s(change, change));
+                products[v] = simd.add_f64s(products[v], simd.mul_f64s(change, moved));
+            }
+        }
+        let mut sums = [squares, products].map(|registers| {
+            let mut lanes = [0.0; LANES];
+            S::as_mut_simd_f64s(&mut lanes).0.copy_from_slice(&registers);
+            lanes
+        });
+        for (i, (&x, d)) in row_rest.iter().zip(moved_rest).enumerate() {
+            let x: f64 = x.into();
+            let change = x - origin_rest.get(i).unwrap_or(&0.0);
+            sums[0][0] += change * change;
+            sums[1][0] += change * d;
+        }
+        sums.map(|lanes| lanes.iter().sum())
     }
-    sums.map(|lanes| lanes.iter().sum())
 }
 
 #[expect(clippy::inline_always, reason = "compiled for the dispatched processor")]
 #[inline(always)]
-pub(crate) fn widen<E: Element>(out: &mut [f64], row: &[E]) {
+pub(crate) fn widen<E: Element>((out, row): (&mut [f64], &[E])) {
     for (out, &x) in out.iter_mut().zip(row) {
         *out = x.into();
     }
@@ -128,25 +152,66 @@ pub(crate) fn widen<E: Element>(out: &mut [f64], row: &[E]) {
 
 #[expect(clippy::inline_always, reason = "compiled for the dispatched processor")]
 #[inline(always)]
-pub(crate) fn subtract(out: &mut [f64], a: &[f64], b: &[f64]) {
-    for ((out, a), b) in out.iter_mut().zip(a).zip(b) {
+pub(crate) fn subtract<A: Element, B: Element>((out, a, b): (&mut [f64], &[A], &[B])) {
+    for ((out, &a), &b) in out.iter_mut().zip(a).zip(b) {
+        let (a, b): (f64, f64) = (a.into(), b.into());
         *out = a - b;
     }
 }
 
 /// `‖a − b‖²`
-pub(crate) fn square_distance(a: &[f64], b: &[f64]) -> f64 {
-    Arch::new().dispatch(|| {
-        let (chunks, rest) = a.as_chunks::<LANES>();
-        let (others, other_rest) = b.as_chunks::<LANES>();
-        let mut sums = [0.0; LANES];
-        for (chunk, other) in chunks.iter().zip(others) {
-            for l in 0..LANES {
-                let d = chunk[l] - other[l];
-                sums[l] += d * d;
+#[expect(clippy::inline_always, reason = "compiled for the dispatched processor")]
+#[inline(always)]
+pub(crate) fn square_distance((a, b): (&[f64], &[f64])) -> f64 {
+    let (chunks, rest) = a.as_chunks::<LANES>();
+    let (others, other_rest) = b.as_chunks::<LANES>();
+    let mut sums = [0.0; LANES];
+    for (chunk, other) in chunks.iter().zip(others) {
+        for l in 0..LANES {
+            let d = chunk[l] - other[l];
+            sums[l] += d * d;
+        }
+    }
+    let rest = rest.iter().zip(other_rest).map(|(a, b)| (a - b) * (a - b));
+    sums.iter().sum::<f64>() + rest.sum::<f64>()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Lane by lane, as it is defined.
+    fn plain(row: &[f32], origin: Option<&[f64]>, moved: &[f64]) -> [f64; 2] {
+        let whole = row.len() / LANES * LANES;
+        let mut sums = [[0.0; LANES]; 2];
+        for (i, (&x, d)) in row.iter().zip(moved).enumerate() {
+            let lane = if i < whole { i % LANES } else { 0 };
+            let change = f64::from(x) - origin.map_or(0.0, |origin| origin[i]);
+            sums[0][lane] += change * change;
+            sums[1][lane] += change * d;
+        }
+        sums.map(|lanes| lanes.iter().sum())
+    }
+
+    #[test]
+    fn moments_are_the_same_bits_in_registers_of_any_width() {
+        for n in [0, 1, 15, 16, 17, 31, 32, 100, 1024, 1031] {
+            let row = testkit::sequence(1, n);
+            let wide = |seed| testkit::sequence(seed, n).into_iter().map(f64::from).collect();
+            let (origin, moved): (Vec<f64>, Vec<f64>) = (wide(2), wide(3));
+            for origin in [None, Some(&origin[..])] {
+                let expected = plain(&row, origin, &moved).map(f64::to_bits);
+                assert_eq!(moments(&row, origin, &moved).map(f64::to_bits), expected, "{n}");
+                let scalar = Moments { row: &row[..], origin, moved: &moved };
+                let scalar = scalar.with_simd(pulp::Scalar::new()).map(f64::to_bits);
+                assert_eq!(scalar, expected, "{n} one lane at a time");
+                #[cfg(target_arch = "x86_64")]
+                if let Some(v3) = pulp::x86::V3::try_new() {
+                    let avx2 = Moments { row: &row[..], origin, moved: &moved };
+                    let avx2 = Simd::vectorize(v3, avx2).map(f64::to_bits);
+                    assert_eq!(avx2, expected, "{n} four lanes at a time");
+                }
             }
         }
-        let rest = rest.iter().zip(other_rest).map(|(a, b)| (a - b) * (a - b));
-        sums.iter().sum::<f64>() + rest.sum::<f64>()
-    })
+    }
 }

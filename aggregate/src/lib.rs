@@ -61,6 +61,7 @@ mod private_round;
 
 mod atomic;
 mod carry;
+mod dispatch;
 mod dtype;
 mod header;
 mod model_writer;

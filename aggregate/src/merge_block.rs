@@ -2,6 +2,7 @@
 
 use crate::blocks::Block;
 use crate::carry::Carry;
+use crate::dispatch::vectorized;
 use crate::dtype::{
     Kind, byte_len, decode_integers, element_width, encode_floats, first_invalid, kind,
 };
@@ -70,7 +71,7 @@ impl Run<'_> {
             // The optimizer moves a copy, as the base is needed for the size of the change.
             let mut moved = base.clone();
             merged.memory = mover.step(block, cohort.len(), values, &mut moved)?;
-            merged.change[0] = square_distance(&moved, base);
+            merged.change[0] = vectorized(square_distance, (&moved[..], &base[..]));
             *values = moved;
         } else if let Some(mover) = self.mover {
             merged.memory = mover.memory(block)?;

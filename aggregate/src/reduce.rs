@@ -1,14 +1,13 @@
 //! One block of the merge: the rows of all updates become one, and what they have to do with it.
 
-use pulp::Arch;
-
 use crate::Error;
 use crate::blocks::Block;
 use crate::cohort::{Cohort, normalize};
 use crate::columns::TILE;
+use crate::dispatch::vectorized;
 use crate::kernels::{
-    add_scaled, add_two, all_finite, divide, moments, moments_from, scale_to, square_sum, subtract,
-    to_keys, widen,
+    add_scaled, add_two, all_finite, divide, moments, scale_to, square_sum, subtract, to_keys,
+    widen,
 };
 use crate::plan::{Columns, Linear, Plan};
 use crate::rows::Element;
@@ -130,9 +129,8 @@ pub(crate) fn reduce_block<E: Element>(
             sort_columns(columns, &groups, &holders, updates, &mut rows.keys, out);
         }
     }
-    let arch = Arch::new();
-    let finite = arch.dispatch(|| all_finite(out))
-        && (matches!(plan, Plan::Linear(_)) || arch.dispatch(|| all_finite(updates)));
+    let finite = vectorized(all_finite, &out[..])
+        && (matches!(plan, Plan::Linear(_)) || vectorized(all_finite, updates));
     if !finite {
         return Ok(Outcome::NotFinite);
     }
@@ -141,12 +139,12 @@ pub(crate) fn reduce_block<E: Element>(
     base_values.resize(base.map_or(0, |_| len), 0.0);
     moved.resize(len, 0.0);
     if let Some(base) = base {
-        arch.dispatch(|| widen(base_values, base));
-        arch.dispatch(|| subtract(moved, values, base_values));
+        vectorized(widen, (base_values, base));
+        vectorized(subtract, (moved, values, base_values));
     } else {
         moved.copy_from_slice(values);
     }
-    *squares = [&moved[..], base_values].map(|v| arch.dispatch(|| square_sum(v)));
+    *squares = [&moved[..], base_values].map(|v| vectorized(square_sum, v));
     all_moments.clear();
     if with_moments {
         all_moments.extend(holders.iter().map(|&holder| (holder, [0.0; 2])));
@@ -161,14 +159,14 @@ pub(crate) fn reduce_block<E: Element>(
                 let more = match (base, late) {
                     (_, Some(older)) => {
                         let origin = &mut own_base[..tile.len()];
-                        arch.dispatch(|| widen(origin, &older[tile.clone()]));
-                        arch.dispatch(|| moments_from(row, origin, moved))
+                        vectorized(widen, (origin, &older[tile.clone()]));
+                        moments(row, Some(origin), moved)
                     }
                     (Some(_), None) => {
                         let origin = &base_values[tile.clone()];
-                        arch.dispatch(|| moments_from(row, origin, moved))
+                        moments(row, Some(origin), moved)
                     }
-                    (None, None) => arch.dispatch(|| moments(row, moved)),
+                    (None, None) => moments(row, None, moved),
                 };
                 for (sum, more) in sums.iter_mut().zip(more) {
                     *sum += more;
@@ -235,23 +233,22 @@ fn weighted_mean<E: Element>(weights: &[f64], total: f64, rows: &[E], out: &mut 
         out.fill(0.0);
         return;
     };
-    let arch = Arch::new();
     if !E::WIDE {
         for at in (0..len).step_by(TILE_SUMS) {
             let tile = at..len.min(at + TILE_SUMS);
             let out = &mut out[tile.clone()];
-            arch.dispatch(|| scale_to(out, &first[tile.clone()], weight));
+            vectorized(scale_to, (out, &first[tile.clone()], weight));
             let mut pairs = others.chunks_exact(2);
             for pair in &mut pairs {
                 let (w, rows) = ([pair[0].0, pair[1].0], [pair[0].1, pair[1].1]);
                 let rows = rows.map(|row| &row[tile.clone()]);
-                arch.dispatch(|| add_two(out, rows, w));
+                vectorized(add_two, (out, rows, w));
             }
             for (weight, row) in pairs.remainder() {
-                arch.dispatch(|| add_scaled(out, &row[tile.clone()], *weight));
+                vectorized(add_scaled, (out, &row[tile.clone()], *weight));
             }
             if total.to_bits() != 1f64.to_bits() {
-                arch.dispatch(|| divide(out, total));
+                vectorized(divide, (out, total));
             }
         }
         return;
@@ -307,14 +304,13 @@ fn sort_columns<E: Element>(
         &updates[place * len..(place + 1) * len]
     };
     let sorter = columns.sorter(groups.len());
-    let arch = Arch::new();
     if groups.iter().all(|group| group.len() == 1) {
         let rows: Vec<&[E]> = groups.iter().map(|group| row_of(group[0])).collect();
         keys.resize(rows.len() * TILE, E::Key::default());
         for at in (0..len).step_by(TILE) {
             let tile = at..len.min(at + TILE);
             for (keys, row) in keys.chunks_exact_mut(TILE).zip(&rows) {
-                arch.dispatch(|| to_keys(keys, &row[tile.clone()]));
+                vectorized(to_keys, (keys, &row[tile.clone()]));
             }
             sorter.reduce::<E>(keys, &mut out[tile]);
         }
@@ -330,7 +326,7 @@ fn sort_columns<E: Element>(
                 group.iter().flat_map(|&member| row_of(member)[tile.clone()].to_vec()).collect();
             let mean = &mut mean[..tile.len()];
             weighted_mean(&vec![1.0; group.len()], group.len() as f64, &rows, mean);
-            to_keys(keys, mean);
+            to_keys((keys, mean));
         }
         sorter.reduce::<f64>(&mut keys, &mut out[tile]);
     }
