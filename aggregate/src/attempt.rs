@@ -14,6 +14,7 @@ use crate::plan::{Plan, private_plan};
 use crate::reduce::{Outcome, Scratch};
 use crate::report::Metadata;
 use crate::run::Run;
+use crate::spent::Spent;
 use crate::summary::About;
 use crate::totals::Totals;
 use crate::{Error, Options, Reason, Report};
@@ -38,6 +39,7 @@ enum Written {
     All {
         totals: Totals,
         buffer_bytes: usize,
+        spent: Spent,
     },
     /// An update holds NaN or infinity in this block.
     NotFinite(Block),
@@ -88,8 +90,8 @@ impl Run<'_> {
         let about = About { run: self, plan: &plan, layout: &layout, step, privacy };
         let spare = room_for_metadata(&about);
         let mut outputs = Outputs::create(&about, target, spare, privacy_state)?;
-        let (totals, buffer_bytes) = match self.write(&plan, &layout, &mut outputs)? {
-            Written::All { totals, buffer_bytes } => (totals, buffer_bytes),
+        let (totals, buffer_bytes, mut spent) = match self.write(&plan, &layout, &mut outputs)? {
+            Written::All { totals, buffer_bytes, spent } => (totals, buffer_bytes, spent),
             Written::NotFinite(block) => return Ok(Attempt::NotFinite(block)),
             // One that moved too far is to blame, if there is one.
             Written::OutOfRange(error) => {
@@ -110,7 +112,8 @@ impl Run<'_> {
         let summary = about.summary(&totals);
         let metadata = metadata(&summary)
             .map_err(|source| Error::Metadata { path: target.out.to_owned(), source })?;
-        let (out_hash, finished) = outputs.finish(&metadata, target)?;
+        let (out_hash, finished, writing) = outputs.finish(&metadata, target)?;
+        spent += writing;
         let report = Report {
             out: target.out.to_owned(),
             out_hash,
@@ -120,6 +123,7 @@ impl Run<'_> {
             n_parameters: tensors.iter().map(|t| t.n_elements() as u64).sum(),
             bytes_read: 0,
             buffer_bytes: buffer_bytes as u64,
+            spent,
         };
         Ok(Attempt::Done(Box::new(report), finished))
     }
@@ -174,7 +178,11 @@ impl Run<'_> {
             other => other?,
         }
         let buffer_bytes = scratches.iter().map(Scratch::n_bytes).sum();
-        Ok(Written::All { totals, buffer_bytes })
+        let mut spent = Spent::default();
+        for scratch in &scratches {
+            spent += scratch.result.spent;
+        }
+        Ok(Written::All { totals, buffer_bytes, spent })
     }
 
     /// Checks what depends on how many updates there are, before they are read.

@@ -114,6 +114,7 @@ pub(crate) fn pass_until<W: Send, R: Send>(
             waiting: BTreeMap::new(),
             take: Some(take),
             end: Ok(false),
+            n_asleep: 0,
         }),
         taken: Condvar::new(),
     };
@@ -146,6 +147,8 @@ struct Turn<R, T> {
     take: Option<T>,
     /// Whether nothing more is to be taken, or the error that is the reason.
     end: Result<bool, Error>,
+    /// Workers that wait for room: to tell nobody is a call of the system, too.
+    n_asleep: usize,
 }
 
 /// Ends a pass whose worker panics: others would wait for its result.
@@ -171,10 +174,12 @@ impl<R, T: FnMut(usize, R) -> Result<ControlFlow<()>, Error>> Queue<R, T> {
     ///
     /// Whoever has the next result is at work on it, or takes results, and waits for nobody.
     fn has_room(&self, i: usize, most_waiting: usize) -> bool {
-        let wait =
-            |turn: &mut Turn<R, T>| matches!(turn.end, Ok(false)) && i >= turn.at + most_waiting;
-        let turn = self.taken.wait_while(self.turn(), wait);
-        let turn = turn.unwrap_or_else(PoisonError::into_inner);
+        let mut turn = self.turn();
+        while matches!(turn.end, Ok(false)) && i >= turn.at + most_waiting {
+            turn.n_asleep += 1;
+            turn = self.taken.wait(turn).unwrap_or_else(PoisonError::into_inner);
+            turn.n_asleep -= 1;
+        }
         matches!(turn.end, Ok(false))
     }
 
@@ -192,7 +197,9 @@ impl<R, T: FnMut(usize, R) -> Result<ControlFlow<()>, Error>> Queue<R, T> {
             turn = self.turn();
             turn.at += 1;
             turn.end = end;
-            self.taken.notify_all();
+            if turn.n_asleep > 0 {
+                self.taken.notify_all();
+            }
         }
         turn.take = Some(take);
     }

@@ -1,5 +1,7 @@
 //! One block of the output: reduced, moved by the server step, and encoded.
 
+use std::time::Instant;
+
 use crate::blocks::Block;
 use crate::carry::Carry;
 use crate::dispatch::vectorized;
@@ -11,6 +13,7 @@ use crate::mover::out_of_range;
 use crate::plan::{Linear, Plan};
 use crate::reduce::{Outcome, Reduced, Scratch, reduce_block};
 use crate::run::Run;
+use crate::spent::lap;
 use crate::{Dtype, Error};
 
 /// One block of the output, and what was found out on the way.
@@ -61,7 +64,8 @@ impl Run<'_> {
             Outcome::Reduced => {}
         }
 
-        let Reduced { values, base, moments, squares, .. } = &mut scratch.result;
+        let mut clock = Instant::now();
+        let Reduced { values, base, moments, squares, spent, .. } = &mut scratch.result;
         (merged.moments, merged.square, merged.change) =
             (std::mem::take(moments), squares[0], *squares);
         if let Some(mover) = self.mover.filter(|_| !self.is_control(tensor)) {
@@ -77,6 +81,7 @@ impl Run<'_> {
             merged.memory = mover.memory(block)?;
         }
         if encode_floats(tensor.dtype, values, &mut merged.bytes) {
+            spent.write_s += lap(&mut clock);
             return Ok(merged);
         }
         let index = first_invalid(tensor.dtype, &merged.bytes).map_or(0, |(index, _)| index);

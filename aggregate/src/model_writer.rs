@@ -9,6 +9,7 @@ use serde_json::json;
 use crate::dtype::byte_len;
 use crate::shards::{SUFFIX, is_index, named_by};
 use crate::sink::Sink;
+use crate::spent::Spent;
 use crate::tensor_writer::TensorWriter;
 use crate::{Dtype, Error, WeightFile};
 
@@ -77,20 +78,22 @@ impl ModelWriter {
         self.shards[shard].write(place, start, bytes)
     }
 
-    /// Writes the metadata and ends the files: the content hash, and the model without its name.
+    /// Writes the metadata and ends the files: the content hash, the model without its name,
+    /// and the time of all writing.
     pub(crate) fn finish(
         self,
         metadata: &BTreeMap<String, String>,
-    ) -> Result<(String, PendingModel), Error> {
-        let (mut hashes, mut shards) = (Vec::new(), Vec::new());
+    ) -> Result<(String, PendingModel, Spent), Error> {
+        let (mut hashes, mut shards, mut spent) = (Vec::new(), Vec::new(), Spent::default());
         for shard in self.shards {
-            let (hash, file) = shard.finish(metadata)?;
+            let (hash, file, more) = shard.finish(metadata)?;
+            spent += more;
             hashes.push(hash);
             shards.push(file);
         }
         if !is_index(&self.path) {
             let hash = hashes.pop().unwrap_or_default();
-            return Ok((hash, PendingModel { path: self.path, shards, index: None }));
+            return Ok((hash, PendingModel { path: self.path, shards, index: None }, spent));
         }
         // As `WeightFile::content_hash` names it.
         let hash = match &hashes[..] {
@@ -115,7 +118,8 @@ impl ModelWriter {
         let mut bytes = serde_json::to_vec_pretty(&index)
             .map_err(|source| Error::Metadata { path: self.path.clone(), source: source.into() })?;
         bytes.push(b'\n');
-        Ok((hash, PendingModel { path: self.path, shards, index: Some((bytes, names)) }))
+        let index = Some((bytes, names));
+        Ok((hash, PendingModel { path: self.path, shards, index }, spent))
     }
 }
 

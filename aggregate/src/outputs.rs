@@ -7,6 +7,7 @@ use crate::atomic::PendingFile;
 use crate::model_writer::ModelWriter;
 use crate::private_round::PrivacyState;
 use crate::sink::Sink;
+use crate::spent::Spent;
 use crate::state::StateWriter;
 use crate::summary::About;
 use crate::{Error, WeightFile};
@@ -68,23 +69,24 @@ impl Outputs {
         Ok(Self { model, state })
     }
 
-    /// Ends the files and gives them their names, the state first; the model's content hash.
+    /// Ends the files and gives them their names, the state first; the model's content hash,
+    /// and the time of writing it.
     pub(crate) fn finish(
         self,
         metadata: &BTreeMap<String, String>,
         target: &Destination<'_>,
-    ) -> Result<(String, Finished), Error> {
-        let (hash, model) = self.model.finish(metadata)?;
+    ) -> Result<(String, Finished, Spent), Error> {
+        let (hash, model, spent) = self.model.finish(metadata)?;
         let state = match (self.state, target.state_out) {
             (Some(state), Some(path)) => Some(state.finish(path, hash.clone())?),
             _ => None,
         };
         if target.in_memory {
             let state = state.map(Sink::into_file).transpose()?;
-            return Ok((hash, Finished { model: model.into_memory()?, state }));
+            return Ok((hash, Finished { model: model.into_memory()?, state }, spent));
         }
         state.map_or(Ok(()), Sink::persist)?;
         model.persist()?;
-        Ok((hash, Finished::default()))
+        Ok((hash, Finished::default(), spent))
     }
 }

@@ -1,5 +1,7 @@
 //! One block of the merge: the rows of all updates become one, and what they have to do with it.
 
+use std::time::Instant;
+
 use crate::Error;
 use crate::blocks::Block;
 use crate::cohort::{Cohort, normalize};
@@ -11,6 +13,7 @@ use crate::kernels::{
 };
 use crate::plan::{Columns, Linear, Plan};
 use crate::rows::Element;
+use crate::spent::{Spent, lap};
 
 /// Elements whose sums stay in the first-level cache while all rows are added.
 const TILE_SUMS: usize = 1024;
@@ -58,6 +61,8 @@ pub(crate) struct Reduced {
     pub(crate) moments: Vec<(usize, [f64; 2])>,
     /// `‖z − o‖²` and `‖base‖²`
     pub(crate) squares: [f64; 2],
+    /// Of all blocks so far.
+    pub(crate) spent: Spent,
 }
 
 /// Whether a block of the updates could be reduced.
@@ -80,6 +85,7 @@ pub(crate) fn reduce_block<E: Element>(
     rows: &mut Rows<E>,
     result: &mut Reduced,
 ) -> Result<Outcome, Error> {
+    let mut clock = Instant::now();
     let len = block.n_elements;
     let holders: Vec<usize> = cohort.holders(block.tensor).collect();
     let n_older = match plan {
@@ -98,6 +104,7 @@ pub(crate) fn reduce_block<E: Element>(
             E::read(&base.file, tensor, block.start, bytes, row)?;
         }
     }
+    result.spent.read_s += lap(&mut clock);
     let (updates, bases) = rows.values.split_at(holders.len() * len);
     let base = cohort.base.and_then(|_| bases.chunks_exact(len).last());
 
@@ -135,7 +142,8 @@ pub(crate) fn reduce_block<E: Element>(
         return Ok(Outcome::NotFinite);
     }
 
-    let Reduced { values, base: base_values, moved, moments: all_moments, squares } = result;
+    let Reduced { values, base: base_values, moved, moments: all_moments, squares, spent } = result;
+    spent.reduce_s += lap(&mut clock);
     base_values.resize(base.map_or(0, |_| len), 0.0);
     moved.resize(len, 0.0);
     if let Some(base) = base {
@@ -174,6 +182,7 @@ pub(crate) fn reduce_block<E: Element>(
             }
         }
     }
+    spent.report_s += lap(&mut clock);
     Ok(Outcome::Reduced)
 }
 

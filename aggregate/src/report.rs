@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use crate::{PrivacyReport, Reducer, Rejected, ServerStep};
+use crate::{PrivacyReport, Reducer, Rejected, ServerStep, Spent};
 
 /// An update that was merged.
 ///
@@ -98,6 +98,8 @@ pub struct Report {
     /// Bytes of the buffers for values, of all threads: what the memory grows by with the number of
     /// updates, and does not grow by with their size.
     pub buffer_bytes: u64,
+    /// Where the time went.
+    pub spent: Spent,
 }
 
 /// Any error of the caller.

@@ -61,14 +61,23 @@ impl Sink {
         }
     }
 
-    /// Waits until the bytes are on the disk, if that is where they go; a name for the content, see
-    /// [`Source::hash`](crate::source::Source::hash).
-    pub(crate) fn sync_and_hash(&self) -> Result<String, Error> {
+    /// Waits until the bytes are on the disk, if that is where they go.
+    pub(crate) fn sync(&self) -> Result<(), Error> {
         match self {
-            Self::File(file) => {
-                file.sync()?;
-                file.hash()
-            }
+            Self::File(file) => file.sync(),
+            Self::Memory { .. } => Ok(()),
+        }
+    }
+
+    /// Whether reading it again takes longer than hashing it while it is written.
+    pub(crate) fn is_hashed_on_the_way(&self) -> bool {
+        matches!(self, Self::File(_))
+    }
+
+    /// A name for the content, see [`Source::hash`](crate::source::Source::hash).
+    pub(crate) fn hash(&self) -> Result<String, Error> {
+        match self {
+            Self::File(file) => file.hash(),
             Self::Memory { bytes, .. } => Ok(blake3::hash(bytes).to_hex().to_string()),
         }
     }

@@ -182,7 +182,7 @@ impl StateWriter {
     /// Ends the state of the model with that hash: synced, but not yet under its name.
     pub(crate) fn finish(self, path: &Path, model_hash: String) -> Result<Sink, Error> {
         let note = Note { model: model_hash, ..self.note };
-        let (_, file) = self.writer.finish(&SERVER_STATE.metadata(path, &note)?)?;
+        let (_, file, _) = self.writer.finish(&SERVER_STATE.metadata(path, &note)?)?;
         Ok(file)
     }
 }

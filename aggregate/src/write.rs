@@ -118,7 +118,7 @@ pub(crate) fn write_tensors(
     metadata: &BTreeMap<String, String>,
 ) -> Result<String, Error> {
     let file = || create(path).map(Sink::File);
-    let (hash, file) = fill(path, file, tensors, metadata)?.finish(metadata)?;
+    let (hash, file, _) = fill(path, file, tensors, metadata)?.finish(metadata)?;
     file.persist()?;
     Ok(hash)
 }

@@ -38,8 +38,8 @@ const ORDER: [(&str, &str); 7] = [
     ),
     (
         "aggregate",
-        "problem dispatch dtype tensor limit quorum reject names target_error error message
-         source header shards target targets atomic read layouts spool update input sink tensor_writer write
+        "problem dispatch spent dtype tensor limit quorum reject names target_error error message
+         source header shards target targets atomic read layouts spool update input sink running_hash tensor_writer write
          model_writer sidecar blocks rows base median patterns carry spelling accountant privacy
          private_round server_step
          cohort columns kernels state mover gram magnitudes sparse sphere plan basis reduce

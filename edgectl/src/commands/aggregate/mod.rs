@@ -81,6 +81,7 @@ pub(super) fn run(args: &AggregateArgs, output: Output) -> anyhow::Result<()> {
         privacy,
         quarantined,
         buffer_bytes: report.buffer_bytes,
+        spent: report.spent,
         wall_s: began.elapsed().as_secs_f64(),
         peak_rss_bytes: peak_rss_bytes(),
     };

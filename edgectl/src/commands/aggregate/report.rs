@@ -1,6 +1,6 @@
 //! What a merge tells: as JSON, and as text.
 
-use aggregate::{Reducer, ServerStep};
+use aggregate::{Reducer, ServerStep, Spent};
 use serde::Serialize;
 
 use crate::checkpoint::{CappedNote, ChangeNote, PrivacyNote, UpdateNote};
@@ -36,6 +36,9 @@ pub(super) struct Report {
     pub(super) quarantined: Vec<String>,
     /// Bytes of all buffers for values.
     pub(super) buffer_bytes: u64,
+    /// Where the time of all threads went.
+    #[serde(flatten)]
+    pub(super) spent: Spent,
     pub(super) wall_s: f64,
     pub(super) peak_rss_bytes: Option<u64>,
 }
