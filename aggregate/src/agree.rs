@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use crate::check::{Checks, other_base};
 use crate::input::Input;
+use crate::layout::advised;
 use crate::reject::{Reason, Rejected};
 use crate::{Dtype, Error, TensorInfo};
 
@@ -35,12 +36,15 @@ pub(crate) fn agree(
     checks: &Checks<'_>,
 ) -> (Option<Arc<[TensorInfo]>>, Option<String>) {
     if let Some(base) = checks.base {
-        return (Some(base.file.shared_tensors()), Some(base.hash.clone()));
+        return (Some(Arc::clone(&base.layout)), Some(base.hash.clone()));
     }
-    let tensors = most_common(&left.inputs, |input| Some(Layout(input.file.shared_tensors())));
+    let tensors = most_common(&left.inputs, |input| Some(Layout(Arc::clone(&input.layout))));
     let tensors = tensors.map(|Layout(tensors)| tensors);
     if let Some(expected) = &tensors {
-        left.keep(&mut |input| Reason::mismatch(expected, input.file.tensors()));
+        left.keep(&mut |input| {
+            let reason = Reason::mismatch(expected, &input.layout)?;
+            Some(advised(reason, expected, &input.layout, Reason::mismatch))
+        });
     }
     let base_hash = most_common(&left.inputs, |input| input.update.base.clone());
     if let Some(expected) = &base_hash {

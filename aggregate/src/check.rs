@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::base::Base;
 use crate::carry::{Carries, Carry};
 use crate::input::Input;
+use crate::layout::{advised, compared};
 use crate::patterns::Patterns;
 use crate::reject::Reason;
 use crate::{Error, Options, TensorInfo, Update, WeightFile};
@@ -116,11 +117,15 @@ pub(crate) fn check_file(
     let tensors = file.shared_tensors();
     let known = layouts.get(&tensors).map_or_else(|| Arc::clone(&tensors), Arc::clone);
     layouts.insert(Arc::clone(&known));
+    let layout = compared(&known, checks.options.dtype);
+    let layout = layouts.get(&layout).map_or_else(|| Arc::clone(&layout), Arc::clone);
+    layouts.insert(Arc::clone(&layout));
     drop(layouts);
     file.share(known);
     // -0 is a zero like any other.
     let update = Update { weight: update.weight + 0.0, ..update.clone() };
-    Ok(Ok(Input { update, fingerprint, tie: String::new(), integers, position: 0, file }))
+    let (tie, position) = (String::new(), 0);
+    Ok(Ok(Input { update, fingerprint, tie, integers, position, layout, file }))
 }
 
 /// The hashes of the integers of a file, and its fingerprint.
@@ -151,12 +156,10 @@ fn read(
 /// What its header and what is said of it have against a file.
 fn mismatch(update: &Update, file: &WeightFile, checks: &Checks<'_>) -> Option<Reason> {
     if let Some(base) = checks.base {
-        let expected = base.file.tensors();
-        let mismatch = if update.partial {
-            Reason::mismatch_of_part(expected, file.tensors())
-        } else {
-            Reason::mismatch(expected, file.tensors())
-        };
+        let mismatch = if update.partial { Reason::mismatch_of_part } else { Reason::mismatch };
+        let found = compared(&file.shared_tensors(), checks.options.dtype);
+        let mismatch = mismatch(&base.layout, &found)
+            .map(|reason| advised(reason, &base.layout, &found, mismatch));
         let is_older = update.base.as_deref().is_some_and(|hash| checks.older.contains(&hash));
         let late = is_older || checks.options.rules.reduce.needs().any_base;
         let reason = mismatch.or_else(|| if late { None } else { other_base(&base.hash, update) });

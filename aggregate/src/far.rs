@@ -8,7 +8,7 @@ use crate::median::median;
 use crate::plan::{Linear, Plan};
 use crate::reduce::{Outcome, Scratch, reduce_block};
 use crate::run::Run;
-use crate::{Dtype, Error, Reason};
+use crate::{Error, Reason};
 
 /// The least deviation of norms, in medians: one node may well train many times as long as others.
 const LEAST_DEVIATION: f64 = 0.5;
@@ -31,7 +31,7 @@ impl Run<'_> {
             |scratch, i| {
                 let block = blocks.get(i);
                 let Scratch { bytes, narrow, wide, result } = scratch;
-                let outcome = if self.cohort.tensors[block.tensor].dtype == Dtype::F64 {
+                let outcome = if self.cohort.is_wide(block.tensor) {
                     reduce_block(self.cohort, &mean, block, true, bytes, wide, result)?
                 } else {
                     reduce_block(self.cohort, &mean, block, true, bytes, narrow, result)?

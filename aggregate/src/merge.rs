@@ -8,6 +8,7 @@ use crate::base::Base;
 use crate::blocks::Block;
 use crate::check::Checks;
 use crate::cohort::Cohort;
+use crate::layout::advised;
 use crate::mover::{Mover, out_of_range};
 use crate::outputs::{Destination, Finished};
 use crate::patterns::Patterns;
@@ -157,7 +158,7 @@ fn merge(
     let target = Destination { out, state_out: state_out.as_deref(), in_memory };
     let keep_local = Patterns::new(&options.rules.keep_local)?;
     let carries = options.rules.carries()?;
-    let open = |path: &Path| Base::open(path, &options.open);
+    let open = |path: &Path| Base::open(path, &options.open, options.dtype);
     let base = options.base.as_deref().map(open).transpose()?;
     if let Some(base) = &base {
         let names = base.file.tensors().iter().map(|tensor| tensor.name.as_str());
@@ -291,11 +292,14 @@ fn check_targets(
 /// The older bases, each of which must have the tensors of the base.
 fn open_older(options: &Options, base: Option<&Base>) -> Result<Vec<Base>, Error> {
     let open = |path: &PathBuf| {
-        let older = Base::open(path, &options.open)?;
-        let expected = base.map_or(older.file.tensors(), |base| base.file.tensors());
-        match Reason::mismatch(expected, older.file.tensors()) {
+        let older = Base::open(path, &options.open, options.dtype)?;
+        let expected = base.map_or(&older.layout, |base| &base.layout);
+        match Reason::mismatch(expected, &older.layout) {
             None => Ok(older),
-            Some(reason) => Err(Error::OlderBase { path: path.clone(), reason }),
+            Some(reason) => {
+                let reason = advised(reason, expected, &older.layout, Reason::mismatch);
+                Err(Error::OlderBase { path: path.clone(), reason })
+            }
         }
     };
     options.older_bases.iter().map(open).collect()

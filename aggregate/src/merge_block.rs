@@ -1,5 +1,6 @@
 //! One block of the output: reduced, moved by the server step, and encoded.
 
+use crate::Error;
 use crate::blocks::Block;
 use crate::carry::Carry;
 use crate::dtype::{
@@ -10,7 +11,6 @@ use crate::mover::out_of_range;
 use crate::plan::{Linear, Plan};
 use crate::reduce::{Outcome, Reduced, Scratch, reduce_block};
 use crate::run::Run;
-use crate::{Dtype, Error};
 
 /// One block of the output, and what was found out on the way.
 pub(crate) struct Merged {
@@ -48,7 +48,7 @@ impl Run<'_> {
             let plan = control.as_ref().unwrap_or(plan);
             let with_moments = self.private.is_none();
             let Scratch { bytes, narrow, wide, result } = scratch;
-            merged.outcome = if tensor.dtype == Dtype::F64 {
+            merged.outcome = if cohort.is_wide(block.tensor) {
                 reduce_block(cohort, plan, block, with_moments, bytes, wide, result)?
             } else {
                 reduce_block(cohort, plan, block, with_moments, bytes, narrow, result)?
@@ -97,7 +97,7 @@ impl Run<'_> {
                 file.read_at(own, block.start, &mut merged.bytes)?;
             }
             (None, Some(base)) => {
-                base.read_block(block, &mut merged.bytes)?;
+                base.read_block(block, tensor.dtype, &mut merged.bytes)?;
                 if let Some(mover) = self.mover.filter(|_| is_float) {
                     merged.memory = mover.memory(block)?;
                 }

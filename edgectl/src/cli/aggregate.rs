@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use aggregate::{Limit, Quorum, Reducer, ServerStep};
+use aggregate::{FloatDtype, Limit, Quorum, Reducer, ServerStep};
 use clap::Args;
 
 /// `edgectl aggregate`
@@ -18,6 +18,7 @@ Examples:
       --reduce centred-clipping --bucket 2 --server sgd:momentum=0.9 --quarantine refused
   edgectl aggregate tuned-*.safetensors --base model.safetensors --strategy ties:density=0.2 \\
       --out merged.safetensors
+  edgectl aggregate half.safetensors single.safetensors --uniform --dtype f32 --out c.safetensors
   edgectl aggregate a/model.safetensors.index.json b/model.safetensors.index.json \\
       --out c/model.safetensors.index.json --shard-size 2GB")]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
@@ -88,6 +89,10 @@ pub struct AggregateArgs {
     /// as the counters of `BatchNorm`; others must be the same in all updates]
     #[arg(long, value_name = "PATTERN=max|first|base,…", value_delimiter = ',')]
     pub carry: Option<Vec<String>>,
+    /// Write all floats in this dtype, whatever updates and base hold: what is merged in f64 is rounded
+    /// once to it [default: as they are, which must be the same in all updates]
+    #[arg(long, value_name = "f32|f16|bf16|f64", value_parser = FloatDtype::from_str)]
+    pub dtype: Option<FloatDtype>,
     /// Earlier models that late updates may have started from (fedbuff)
     #[arg(long, value_name = "FILE", num_args = 1..)]
     pub older_base: Vec<PathBuf>,

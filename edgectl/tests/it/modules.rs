@@ -38,7 +38,7 @@ const ORDER: [(&str, &str); 7] = [
     ),
     (
         "aggregate",
-        "problem dtype tensor limit quorum reject names target_error error message
+        "problem dtype float_dtype tensor limit quorum reject layout names target_error error message
          source header shards target targets atomic read update input sink tensor_writer write
          model_writer sidecar blocks rows base median patterns carry spelling accountant privacy
          private_round server_step
