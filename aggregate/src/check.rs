@@ -7,11 +7,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::base::Base;
 use crate::carry::{Carries, Carry};
+use crate::factors::{read_factors, stackable};
 use crate::input::Input;
 use crate::layout::{advised, compared};
 use crate::patterns::Patterns;
 use crate::reject::Reason;
-use crate::{Error, Options, TensorInfo, Update, WeightFile};
+use crate::{Adapters, Error, Options, TensorInfo, Update, WeightFile};
 
 /// What updates are checked against.
 #[derive(Debug)]
@@ -104,6 +105,14 @@ pub(crate) fn check_file(
         Err(error) => return Ok(Err((Reason::try_from(error)?, 0))),
     };
     let n_read = file.n_read();
+    let factors = match checks.options.adapters {
+        Some(Adapters::Stack) => match read_factors(update, &file) {
+            Ok(Ok(factors)) => Some(factors),
+            Ok(Err(reason)) => return Ok(Err((reason, file.n_read()))),
+            Err(error) => return Reason::try_from(error).map(|r| Err((r, file.n_read()))),
+        },
+        _ => None,
+    };
     let (integers, fingerprint) = match read(update, &file, checks) {
         Ok(Ok(found)) => found,
         Ok(Err(reason)) => return Ok(Err((reason, n_read))),
@@ -118,6 +127,7 @@ pub(crate) fn check_file(
     let known = layouts.get(&tensors).map_or_else(|| Arc::clone(&tensors), Arc::clone);
     layouts.insert(Arc::clone(&known));
     let layout = compared(&known, checks.options.dtype);
+    let layout = factors.as_ref().map_or(layout.clone(), |factors| stackable(&layout, factors));
     let layout = layouts.get(&layout).map_or_else(|| Arc::clone(&layout), Arc::clone);
     layouts.insert(Arc::clone(&layout));
     drop(layouts);
@@ -125,7 +135,7 @@ pub(crate) fn check_file(
     // -0 is a zero like any other.
     let update = Update { weight: update.weight + 0.0, ..update.clone() };
     let (tie, position) = (String::new(), 0);
-    Ok(Ok(Input { update, fingerprint, tie, integers, position, layout, file }))
+    Ok(Ok(Input { update, fingerprint, tie, integers, position, layout, factors, file }))
 }
 
 /// The hashes of the integers of a file, and its fingerprint.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::factors::Factors;
 use crate::names::Named;
 use crate::{TensorInfo, Update, WeightFile};
 
@@ -21,6 +22,8 @@ pub(crate) struct Input {
     pub(crate) position: usize,
     /// Its tensors as they are compared with those of others, see [`compared`](crate::layout::compared).
     pub(crate) layout: Arc<[TensorInfo]>,
+    /// What is known of its adapters, where they are to be stacked.
+    pub(crate) factors: Option<Factors>,
     pub(crate) file: WeightFile,
 }
 

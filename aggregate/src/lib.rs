@@ -48,6 +48,8 @@ mod reduce;
 mod rows;
 mod sparse;
 mod sphere;
+mod stack;
+mod stack_rules;
 mod state;
 
 #[cfg(feature = "privacy")]
@@ -59,9 +61,12 @@ mod private_round;
 #[path = "no_private_round.rs"]
 mod private_round;
 
+mod adapter_config;
+mod adapters;
 mod atomic;
 mod carry;
 mod dtype;
+mod factors;
 mod float_dtype;
 mod header;
 mod model_writer;
@@ -83,6 +88,7 @@ mod fault;
 
 #[cfg(feature = "privacy")]
 pub use accountant::{Accountant, adaptive_noise_multiplier, next_clip};
+pub use adapters::{AdapterKind, Adapters};
 pub use atomic::{Abandoned, abandon_pending, atomic_write};
 pub use claims::{Claim, cap_weights};
 pub use error::Error;
@@ -103,6 +109,7 @@ pub use safetensors::Dtype;
 pub use server_step::ServerStep;
 pub use sidecar::Sidecar;
 pub use slices::merge_slices;
+pub use stack::StackedAdapters;
 pub use state::SERVER_STATE;
 pub use target::Target;
 pub use target_error::TargetError;

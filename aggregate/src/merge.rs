@@ -17,9 +17,11 @@ use crate::reject::Reason;
 use crate::report::Metadata;
 use crate::run::Run;
 use crate::shards::is_index;
+use crate::stack::Stack;
+use crate::stack_rules::{check_stacking, check_word};
 use crate::state::{SERVER_STATE, SavedState};
 use crate::targets::Targets;
-use crate::{Error, Options, Report, Update, WeightFile};
+use crate::{Adapters, Error, Options, Report, Update, WeightFile};
 
 /// Merges weight files into one.
 ///
@@ -178,6 +180,7 @@ fn merge(
         options,
     };
     let mut candidates = Candidates::open(updates, &checks)?;
+    check_word(options.adapters, base.as_ref(), &candidates)?;
     loop {
         let admission = match candidates.select(&checks) {
             // Nothing is merged: then all that is wrong shall be said at once.
@@ -188,6 +191,11 @@ fn merge(
             other => other?,
         };
         let Admission { inputs, weights, steps, tensors, .. } = &admission;
+        let stack = match options.adapters {
+            Some(Adapters::Stack) => Stack::of(inputs, weights, tensors, out)?,
+            _ => None,
+        };
+        let tensors = stack.as_ref().map_or(tensors, |stack| &stack.tensors);
         carries.check(tensors)?;
         let cohort = Cohort::new(tensors, inputs, weights, steps, base.as_ref(), &older);
         let run = Run {
@@ -198,6 +206,7 @@ fn merge(
             carries: &carries,
             mover: mover.as_ref(),
             private: private.as_ref(),
+            stack: stack.as_ref(),
             row_bytes: probe.row_bytes,
         };
         if let Some(admitted) = probe.admitted {
@@ -254,6 +263,9 @@ fn check_options(
     }
     let rules = &options.rules;
     rules.validate()?;
+    if options.adapters == Some(Adapters::Stack) {
+        check_stacking(options, out)?;
+    }
     let state_out = match (&options.state_out, rules.needs_state()) {
         (_, None) => None,
         (None, Some(_)) if in_memory => Some(SERVER_STATE.path(out)),

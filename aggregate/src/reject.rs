@@ -183,6 +183,12 @@ pub enum Reason {
         /// The other path.
         of: PathBuf,
     },
+    /// Its adapters cannot be stacked, or not with those of the others.
+    #[error("{problem}")]
+    Adapter {
+        /// Why, in words.
+        problem: String,
+    },
     /// The caller left it out.
     #[error("{message}")]
     Refused {
@@ -212,6 +218,7 @@ impl Reason {
             Self::Duplicate { .. } => "duplicate",
             Self::Overlap { .. } => "overlap",
             Self::Copy { .. } => "copy",
+            Self::Adapter { .. } => "adapter",
             Self::Refused { .. } => "refused",
         }
     }

@@ -23,6 +23,8 @@ mod rules;
 mod memory;
 // Files of different float dtypes, and results of one.
 mod dtype;
+// Low-rank adapters, stacked: the mean of products.
+mod adapters;
 // Models in several files with an index.
 mod sharded;
 // Twenty thousand updates, good and bad.
