@@ -1,5 +1,7 @@
 //! Tests of the command as its users run it.
 
+/// Low-rank adapters and mixed dtypes through `aggregate`.
+mod adapters;
 /// The arrows between the crates, and what each leaf may depend on.
 mod arrows;
 /// How commands end: signals, closed readers, text that steers, runs that cannot learn.
