@@ -75,7 +75,11 @@ fn folders_of_peft_become_one_that_loads_as_their_mean() {
     let out = ["--weights", "3,1", "--out", "z/adapter_model.safetensors"];
     let stack = args(&FILES, &[&["--adapters", "stack"][..], &out].concat());
 
-    fails(at, &args(&FILES, &out), &["low-rank adapters", "adapter_model.safetensors", "--adapters stack"]);
+    fails(
+        at,
+        &args(&FILES, &out),
+        &["low-rank adapters", "adapter_model.safetensors", "--adapters stack"],
+    );
     let report = json(at, &stack);
     let expected = object!({
         "kind": "peft", "pairs": 1, "rank": 5, "alpha": 5, "config": "z/adapter_config.json"

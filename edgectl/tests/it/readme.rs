@@ -144,7 +144,6 @@ fn machine() -> TempDir {
         fs::write(at.join(name), lines.collect::<String>()).expect("written");
     }
     other_models(at);
-    other_models(at);
     folder
 }
 
