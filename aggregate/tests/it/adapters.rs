@@ -193,7 +193,7 @@ proptest! {
                 raw_tensor(names[0], &a_shape, a_dtype, &a),
                 raw_tensor(names[1], &b_shape, b_dtype, &b),
             ];
-            if let Some(_) = alpha.filter(|_| !is_peft) {
+            if alpha.is_some() && !is_peft {
                 tensors.push(raw_tensor("m.alpha", &[], Dtype::F32, &alpha_bytes));
             }
             let path = folder.save(&format!("n{i}"), &tensors);
@@ -295,7 +295,7 @@ fn without_a_word_adapters_are_refused_and_other_files_are_not() {
     let strict = with(&keep_going(), |rules| rules.tolerance = Tolerance::Strict);
     assert!(matches!(folder.merge(&[a.clone(), other], &strict), Err(Error::Adapters { .. })));
     let based = Options { base: Some(b.path.clone()), ..keep_going() };
-    assert!(matches!(folder.merge(&[a.clone()], &based), Err(Error::Adapters { .. })));
+    assert!(matches!(folder.merge(std::slice::from_ref(&a), &based), Err(Error::Adapters { .. })));
 
     // Factor by factor on request, as any tensor.
     let factors = Options { adapters: Some(Adapters::Factors), ..keep_going() };
@@ -325,6 +325,8 @@ fn without_a_word_adapters_are_refused_and_other_files_are_not() {
 
 #[test]
 fn what_is_no_pair_is_refused_by_name_and_the_rest_is_merged() {
+    const CONFIG: Option<&str> = Some(r#"{"r": 2, "lora_alpha": 2}"#);
+    const HUGE: usize = usize::MAX >> 8;
     let folder = Folder::new();
     let good = with_config(peft(&folder, "good", (3, 2, 4), 1), 2, 2.0);
     let more = with_config(peft(&folder, "more", (3, 3, 4), 3), 3, 6.0);
@@ -341,12 +343,10 @@ fn what_is_no_pair_is_refused_by_name_and_the_rest_is_merged() {
         let all = with(&stacking(), |rules| rules.quorum = Quorum::AtLeast(3));
         assert!(matches!(folder.merge(&updates, &all), Err(Error::Quorum { .. })), "{says}");
     };
-    const CONFIG: Option<&str> = Some(r#"{"r": 2, "lora_alpha": 2}"#);
     let (a, b) = ([0.5; 8], [0.25; 6]);
     let nan = [0.5, f32::NAN, 0.5, 0.5, 0.5, 0.5];
     let t = f32_tensor;
     let (down, up) = (t("m.lora_A.weight", &[2, 4], &a), t("m.lora_B.weight", &[3, 2], &b));
-    const HUGE: usize = usize::MAX >> 8;
     let hostile: [(&[TensorRef<'_>], &str); 12] = [
         (&[down], "has no \"m.lora_B.weight\" beside it"),
         (&[up], "has no \"m.lora_A.weight\" beside it"),

@@ -52,7 +52,7 @@ fn a_label_that_differs_in_nearly_every_row_is_refused() {
         writeln!(per_series, "{series},{t},{},{t}", continuous(series)).expect("written");
         declared.push(label);
     }
-    ts = ts.replace(" 0 1", &declared.iter().map(|l| format!(" {l}")).collect::<String>());
+    ts = ts.replace(" 0 1", &format!(" {}", declared.join(" ")));
     for label in &declared {
         writeln!(ts, "1.0,2.0,3.0,2.5:{label}").expect("written");
     }
