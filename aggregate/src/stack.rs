@@ -146,6 +146,19 @@ impl Stack {
         self.places.get(tensor).is_some_and(Option::is_some)
     }
 
+    /// The member that an element of an adapter's tensor comes from.
+    pub(crate) fn owner(&self, tensor: usize, index: usize) -> Option<usize> {
+        let (pair, part) = self.places[tensor]?;
+        let segments = &self.segments[pair];
+        let shape = &self.tensors[tensor].shape;
+        let place = match part {
+            Part::Down => index / shape[1..].iter().product::<usize>(),
+            Part::Up => index % shape[1],
+            Part::Alpha => return None,
+        };
+        segments.iter().position(|s| (s.at..s.at + s.rank).contains(&place))
+    }
+
     /// The values of a block of an adapter's tensor; none if a member holds NaN or infinity there.
     ///
     /// Of every member it reads what the block needs, and of `B` whole rows of the member.

@@ -371,6 +371,7 @@ fn what_is_no_pair_is_refused_by_name_and_the_rest_is_merged() {
         check(tensors, CONFIG, says);
     }
     check(&[down, up], Some(r#"{"r": 7}"#), "says rank 7");
+    check(&[down, up], Some(r#"{"r": 2, "lora_alpha": 1e300}"#), "out of the range of F32");
     check(&[down, up], Some("{"), "adapter_config.json: ");
     check(&[down, up], None, "no adapter_config.json");
 }

@@ -243,11 +243,16 @@ fn what_is_not_finite_or_leaves_the_range_is_still_refused() {
         .merge(&[Update::new(&good, 1.0), Update::new(nan, 1.0)], &to(FloatDtype::F32))
         .unwrap();
     assert!(reasons(&report.summary.rejected)[0].1.contains("NaN at element 0"));
-    for (value, out) in [(1e5, FloatDtype::F16), (1e39, FloatDtype::F32), (1e39, FloatDtype::Bf16)]
+    for (value, out) in [(1e6, FloatDtype::F16), (1e40, FloatDtype::F32), (1e40, FloatDtype::Bf16)]
     {
         let path = folder.save_raw("c", Dtype::F64, &encoded(Dtype::F64, &[value]));
-        let error = folder.merge(&[Update::new(path, 1.0)], &to(out)).unwrap_err();
+        let beyond = Update::new(path, 1.0);
+        let error = folder.merge(std::slice::from_ref(&beyond), &to(out)).unwrap_err();
         assert!(matches!(error, Error::OutOfRange { dtype, .. } if dtype == out.into()), "{error}");
+        // One alone does not end the merge of others.
+        let report = folder.merge(&[Update::new(&good, 1.0), beyond], &to(out)).unwrap();
+        let found = reasons(&report.summary.rejected);
+        assert!(found.len() == 1 && found[0].1.contains("out of the range"), "{found:?}");
     }
 }
 
