@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
-use crate::agree::{Left, agree, same_integers};
+use crate::adapters::first_factor;
+use crate::agree::{Left, agree, most_common, same_integers};
 use crate::check::{Checks, check_file, check_list, linked};
 use crate::claims::{Claim, bound_steps, cap_weights};
 use crate::input::Input;
@@ -86,6 +87,19 @@ impl Candidates {
         let refused = candidates.scan(|i| has_namesake[i])?;
         candidates.refuse(refused);
         Ok(candidates)
+    }
+
+    /// File and name of a factor of an adapter, if most updates hold some.
+    pub(crate) fn adapter(&self) -> Option<(PathBuf, String)> {
+        let sorted: Vec<&Input> = self.inputs.iter().collect();
+        let factor = |input: &Input| first_factor(input.file.tensors()).map(str::to_owned);
+        most_common(&sorted, |input| Some(factor(input).is_some())).filter(|of_most| *of_most)?;
+        sorted.iter().find_map(|input| Some((input.update.path.clone(), factor(input)?)))
+    }
+
+    /// Whether no update passed the checks.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.inputs.is_empty()
     }
 
     fn sort(&mut self) -> Result<(), Error> {

@@ -6,7 +6,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::check::{Checks, other_base};
+use crate::factors::of_factors;
 use crate::input::Input;
+use crate::layout::advised;
 use crate::reject::{Reason, Rejected};
 use crate::{Dtype, Error, TensorInfo};
 
@@ -35,12 +37,30 @@ pub(crate) fn agree(
     checks: &Checks<'_>,
 ) -> (Option<Arc<[TensorInfo]>>, Option<String>) {
     if let Some(base) = checks.base {
-        return (Some(base.file.shared_tensors()), Some(base.hash.clone()));
+        return (Some(Arc::clone(&base.layout)), Some(base.hash.clone()));
     }
-    let tensors = most_common(&left.inputs, |input| Some(Layout(input.file.shared_tensors())));
+    let has_config = |input: &Input| input.factors.as_ref()?.has_config;
+    if let Some(of_most) = most_common(&left.inputs, has_config) {
+        left.keep(&mut |input| {
+            let own = has_config(input).filter(|own| *own != of_most)?;
+            let problem = if own {
+                "an adapter_config.json stands beside it, and most others have none".to_owned()
+            } else {
+                "no adapter_config.json stands beside it as with most others, and its scale is not \
+                 known"
+                    .to_owned()
+            };
+            Some(Reason::Adapter { problem })
+        });
+    }
+    let tensors = most_common(&left.inputs, |input| Some(Layout(Arc::clone(&input.layout))));
     let tensors = tensors.map(|Layout(tensors)| tensors);
     if let Some(expected) = &tensors {
-        left.keep(&mut |input| Reason::mismatch(expected, input.file.tensors()));
+        left.keep(&mut |input| {
+            let reason = Reason::mismatch(expected, &input.layout)?;
+            let reason = advised(reason, expected, &input.layout, Reason::mismatch);
+            Some(of_factors(reason, input.factors.as_ref()))
+        });
     }
     let base_hash = most_common(&left.inputs, |input| input.update.base.clone());
     if let Some(expected) = &base_hash {
@@ -97,7 +117,10 @@ pub(crate) fn same_integers(left: &mut Left<'_>) -> Result<(), Error> {
 /// of values with as many votes, the one of the first update.
 ///
 /// Updates of weight 0 have no vote, unless there are no others.
-fn most_common<T: Ord>(sorted: &[&Input], value: impl Fn(&Input) -> Option<T>) -> Option<T> {
+pub(crate) fn most_common<T: Ord>(
+    sorted: &[&Input],
+    value: impl Fn(&Input) -> Option<T>,
+) -> Option<T> {
     vote_on(sorted, value).map(|(value, _)| value)
 }
 

@@ -95,6 +95,9 @@ impl Run<'_> {
             Written::NotFinite(block) => return Ok(Attempt::NotFinite(block)),
             // One that moved too far is to blame, if there is one.
             Written::OutOfRange(error) => {
+                if let Some(refused) = self.beyond_range(&error)? {
+                    return Ok(Attempt::Refused(refused));
+                }
                 return self.far_updates()?.map(Attempt::Refused).ok_or(error);
             }
         };

@@ -6,11 +6,13 @@ use std::path::{Path, PathBuf};
 
 use crate::base::Base;
 use crate::carry::{Carries, Carry};
+use crate::factors::{read_factors, stackable};
 use crate::input::Input;
+use crate::layout::{advised, compared};
 use crate::layouts::Layouts;
 use crate::patterns::Patterns;
 use crate::reject::Reason;
-use crate::{Error, Options, Update, WeightFile};
+use crate::{Adapters, Error, Options, Update, WeightFile};
 
 /// What updates are checked against.
 #[derive(Debug)]
@@ -104,6 +106,14 @@ pub(crate) fn check_file(
         Err(error) => return Ok(Err((Reason::try_from(error)?, 0))),
     };
     let n_read = file.n_read();
+    let factors = match checks.options.adapters {
+        Some(Adapters::Stack) => match read_factors(update, &file) {
+            Ok(Ok(factors)) => Some(factors),
+            Ok(Err(reason)) => return Ok(Err((reason, file.n_read()))),
+            Err(error) => return Reason::try_from(error).map(|r| Err((r, file.n_read()))),
+        },
+        _ => None,
+    };
     let (integers, fingerprint) = match read(update, &file, checks) {
         Ok(Ok(found)) => found,
         Ok(Err(reason)) => return Ok(Err((reason, n_read))),
@@ -113,9 +123,13 @@ pub(crate) fn check_file(
         file.close();
     }
     layouts.share(&mut file);
+    let layout = compared(&file.shared_tensors(), checks.options.dtype);
+    let layout = factors.as_ref().map_or(layout.clone(), |factors| stackable(&layout, factors));
+    let layout = layouts.only_one(layout);
     // -0 is a zero like any other.
     let update = Update { weight: update.weight + 0.0, ..update.clone() };
-    Ok(Ok(Input { update, fingerprint, tie: String::new(), integers, position: 0, file }))
+    let (tie, position) = (String::new(), 0);
+    Ok(Ok(Input { update, fingerprint, tie, integers, position, layout, factors, file }))
 }
 
 /// The hashes of the integers of a file, and its fingerprint.
@@ -146,12 +160,10 @@ fn read(
 /// What its header and what is said of it have against a file.
 fn mismatch(update: &Update, file: &WeightFile, checks: &Checks<'_>) -> Option<Reason> {
     if let Some(base) = checks.base {
-        let expected = base.file.tensors();
-        let mismatch = if update.partial {
-            Reason::mismatch_of_part(expected, file.tensors())
-        } else {
-            Reason::mismatch(expected, file.tensors())
-        };
+        let mismatch = if update.partial { Reason::mismatch_of_part } else { Reason::mismatch };
+        let found = compared(&file.shared_tensors(), checks.options.dtype);
+        let mismatch = mismatch(&base.layout, &found)
+            .map(|reason| advised(reason, &base.layout, &found, mismatch));
         let is_older = update.base.as_deref().is_some_and(|hash| checks.older.contains(&hash));
         let late = is_older || checks.options.rules.reduce.needs().any_base;
         let reason = mismatch.or_else(|| if late { None } else { other_base(&base.hash, update) });

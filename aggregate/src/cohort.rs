@@ -7,7 +7,7 @@ use crate::base::Base;
 use crate::blocks::Block;
 use crate::input::Input;
 use crate::rows::Element;
-use crate::{Error, TensorInfo, WeightFile};
+use crate::{Dtype, Error, TensorInfo, WeightFile};
 
 /// An input with a weight above 0.
 #[derive(Debug)]
@@ -32,6 +32,8 @@ pub(crate) struct Cohort<'a> {
     pub(crate) members: Vec<Member<'a>>,
     pub(crate) base: Option<&'a Base>,
     pub(crate) older: &'a [Base],
+    /// Of each tensor, whether its values are held as f64: those of the result or of a file are.
+    wide: Vec<bool>,
 }
 
 impl<'a> Cohort<'a> {
@@ -46,6 +48,12 @@ impl<'a> Cohort<'a> {
         older: &'a [Base],
     ) -> Self {
         let mut known: BTreeMap<*const TensorInfo, Arc<Vec<Option<usize>>>> = BTreeMap::new();
+        let mut wide: Vec<bool> = tensors.iter().map(|t| t.dtype == Dtype::F64).collect();
+        for base in base.into_iter().chain(older) {
+            for (wide, own) in wide.iter_mut().zip(base.file.tensors()) {
+                *wide |= own.dtype == Dtype::F64;
+            }
+        }
         let mut members: Vec<Member<'a>> = inputs
             .iter()
             .zip(weights)
@@ -53,11 +61,15 @@ impl<'a> Cohort<'a> {
             .zip(steps)
             .map(|((&input, &counted), &steps)| {
                 let own = input.file.tensors();
-                let place = |t: &TensorInfo| own.binary_search_by(|o| o.name.cmp(&t.name)).ok();
+                let mut place = |(t, wide): (&TensorInfo, &mut bool)| {
+                    let place = own.binary_search_by(|o| o.name.cmp(&t.name)).ok()?;
+                    *wide |= own[place].dtype == Dtype::F64;
+                    Some(place)
+                };
                 // Inputs of one layout share the list of tensors.
-                let places = known
-                    .entry(own.as_ptr())
-                    .or_insert_with(|| Arc::new(tensors.iter().map(place).collect()));
+                let places = known.entry(own.as_ptr()).or_insert_with(|| {
+                    Arc::new(tensors.iter().zip(&mut wide).map(&mut place).collect())
+                });
                 let is_base = base.is_some_and(|b| input.update.base.as_ref() == Some(&b.hash));
                 let own_base = |o: &Base| input.update.base.as_ref() == Some(&o.hash);
                 let origin = older.iter().position(own_base).filter(|_| !is_base);
@@ -66,7 +78,12 @@ impl<'a> Cohort<'a> {
             })
             .collect();
         normalize(members.iter_mut().map(|member| &mut member.weight));
-        Self { tensors, members, base, older }
+        Self { tensors, members, base, older, wide }
+    }
+
+    /// Whether the values of a tensor are held as f64 and not as f32.
+    pub(crate) fn is_wide(&self, tensor: usize) -> bool {
+        self.wide[tensor]
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use crate::problem::MAX_HEADER_LEN;
 use crate::reject::{lines, refused};
-use crate::{Dtype, FormatProblem, Reason, Rejected, TargetError};
+use crate::{Adapters, Dtype, FormatProblem, Reason, Rejected, TargetError};
 
 /// Why a file could not be read, written or merged; every message names the file or the tensor and
 /// says what to do.
@@ -165,6 +165,29 @@ pub enum Error {
         needed: String,
         /// The rejected ones with their reasons, sorted by path.
         rejected: Vec<Rejected>,
+    },
+    /// The files hold low-rank adapters, and nobody said how these are merged.
+    #[error(
+        "{} holds low-rank adapters (tensor {tensor:?} and its partner), and the mean of factors is \
+         not the mean of their products; say how they are merged (adapters: stack, exactly, by putting \
+         them beside each other, or factors, one by one all the same), or merge each into its base \
+         model first",
+        path.display()
+    )]
+    Adapters {
+        /// One of the files.
+        path: PathBuf,
+        /// A factor in it.
+        tensor: String,
+    },
+    /// It was said how adapters are merged, and there are none.
+    #[error(
+        "adapters: {adapters} has no effect, as most files hold no pair of low-rank factors whose \
+         names and shapes fit together; leave it out"
+    )]
+    NoAdapters {
+        /// What was said.
+        adapters: Adapters,
     },
     /// The index of a sharded model cannot be read, or does not fit its files.
     #[error("the index {} cannot be used: {problem}; write the model again", path.display())]

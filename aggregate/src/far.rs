@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use crate::blocks::{pass, workers};
+use crate::dtype::{decode_floats, element_width, encode_floats};
 use crate::median::median;
 use crate::plan::{Linear, Plan};
 use crate::reduce::{Outcome, Scratch, reduce_block};
 use crate::run::Run;
-use crate::{Dtype, Error, Reason};
+use crate::{Error, Reason};
 
 /// The least deviation of norms, in medians: one node may well train many times as long as others.
 const LEAST_DEVIATION: f64 = 0.5;
@@ -31,7 +32,7 @@ impl Run<'_> {
             |scratch, i| {
                 let block = blocks.get(i);
                 let Scratch { bytes, narrow, wide, result } = scratch;
-                let outcome = if self.cohort.tensors[block.tensor].dtype == Dtype::F64 {
+                let outcome = if self.cohort.is_wide(block.tensor) {
                     reduce_block(self.cohort, &mean, block, true, bytes, wide, result)?
                 } else {
                     reduce_block(self.cohort, &mean, block, true, bytes, narrow, result)?
@@ -48,6 +49,46 @@ impl Run<'_> {
         )?;
         let norms: Vec<f64> = squares.into_iter().map(f64::sqrt).collect();
         Ok(self.far_norms(&norms).or_else(|| self.endless(&norms)))
+    }
+
+    /// The updates whose own value at an element is beyond the range of the result's dtype, or whose
+    /// scale takes it there, and which are to blame that the result is; unless that is so of all.
+    pub(crate) fn beyond_range(
+        &self,
+        error: &Error,
+    ) -> Result<Option<Vec<(PathBuf, Reason)>>, Error> {
+        let Error::OutOfRange { tensor, dtype, index } = error else { return Ok(None) };
+        let cohort = self.cohort;
+        let Some(at) = cohort.tensors.iter().position(|t| t.name == *tensor) else {
+            return Ok(None);
+        };
+        let mut refused = Vec::new();
+        let mut refuse = |member: usize, reason| {
+            refused.push((cohort.members[member].input.update.path.clone(), reason));
+        };
+        let range = format!("out of the range of {dtype}");
+        if let Some(stack) = self.stack.filter(|stack| stack.holds(at)) {
+            let problem = format!("its values or its scale take tensor {tensor:?} {range}");
+            stack.owner(at, *index).into_iter().for_each(|member| {
+                refuse(member, Reason::Adapter { problem: problem.clone() });
+            });
+        } else if self.options.dtype.is_some() {
+            let (mut bytes, mut values) = (Vec::new(), Vec::new());
+            for member in cohort.holders(at) {
+                let Some((file, own)) = cohort.info(member, at) else { continue };
+                bytes.resize(element_width(own.dtype), 0);
+                file.read_at(own, *index, &mut bytes)?;
+                decode_floats(own.dtype, &bytes, &mut values);
+                bytes.clear();
+                if !encode_floats(*dtype, &values, &mut bytes) {
+                    let found = format!("{:e}, {range},", values[0]);
+                    let (tensor, index) = (tensor.clone(), *index);
+                    refuse(member, Reason::Value { tensor, index, found });
+                }
+            }
+        }
+        let some = !refused.is_empty() && refused.len() < cohort.len();
+        Ok(some.then_some(refused))
     }
 
     /// The updates whose norm is no number, unless all are such.

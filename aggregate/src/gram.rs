@@ -3,6 +3,7 @@
 use faer::linalg::matmul::triangular::{BlockStructure, matmul};
 use faer::{Accum, MatMut, MatRef, Par};
 
+use crate::Error;
 use crate::base::Base;
 use crate::blocks::{Block, Blocks, pass};
 use crate::cohort::Cohort;
@@ -10,7 +11,6 @@ use crate::dispatch::vectorized;
 use crate::dtype::{Kind, kind};
 use crate::kernels::subtract;
 use crate::rows::Element;
-use crate::{Dtype, Error};
 
 /// Sums that are kept apart, so that threads can work side by side; a constant, so that the order
 /// of additions is always the same. Of many updates there are fewer, as each sum is their square.
@@ -166,13 +166,13 @@ pub(crate) fn gram(cohort: &Cohort<'_>, order: &[usize], origin: Origin) -> Resu
             for index in lane * per_lane..((lane + 1) * per_lane).min(blocks.len()) {
                 let block = blocks.get(index);
                 let Worker { bytes, lane, changes, narrow, wide } = worker;
-                match cohort.tensors[block.tensor].dtype {
-                    dtype if kind(dtype) != Kind::Float => {}
-                    Dtype::F64 => {
+                match kind(cohort.tensors[block.tensor].dtype) {
+                    Kind::Integer | Kind::Opaque => {}
+                    Kind::Float if cohort.is_wide(block.tensor) => {
                         let (row, start) = (&mut wide.0, &mut wide.1);
                         add(cohort, block, origin, Rows { bytes, row, start, changes }, lane)?;
                     }
-                    _ => {
+                    Kind::Float => {
                         let (row, start) = (&mut narrow.0, &mut narrow.1);
                         add(cohort, block, origin, Rows { bytes, row, start, changes }, lane)?;
                     }

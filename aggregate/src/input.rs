@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
+use crate::factors::Factors;
 use crate::names::Named;
-use crate::{Update, WeightFile};
+use crate::{TensorInfo, Update, WeightFile};
 
 /// An update that passed the checks made on one file alone.
 #[derive(Debug)]
@@ -18,6 +20,10 @@ pub(crate) struct Input {
     pub(crate) integers: BTreeMap<String, String>,
     /// Its place in the list.
     pub(crate) position: usize,
+    /// Its tensors as they are compared with those of others, see [`compared`](crate::layout::compared).
+    pub(crate) layout: Arc<[TensorInfo]>,
+    /// What is known of its adapters, where they are to be stacked.
+    pub(crate) factors: Option<Factors>,
     pub(crate) file: WeightFile,
 }
 

@@ -36,12 +36,16 @@ impl Layouts {
 
     /// Lets a file use the list of another one that has an equal one.
     pub(crate) fn share_tensors(&self, file: &mut WeightFile) {
+        let shared = self.only_one(file.shared_tensors());
+        file.share(shared);
+    }
+
+    /// The first list that is equal to this one.
+    pub(crate) fn only_one(&self, list: Arc<[TensorInfo]>) -> Arc<[TensorInfo]> {
         // The set only ever grows by whole entries, so it is sound even if another thread panicked.
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let own = file.shared_tensors();
-        let shared = known.get(&own).map_or_else(|| Arc::clone(&own), Arc::clone);
-        known.insert(Arc::clone(&shared));
-        drop(known);
-        file.share(shared);
+        let first = known.get(&list).map_or(list, Arc::clone);
+        known.insert(Arc::clone(&first));
+        first
     }
 }

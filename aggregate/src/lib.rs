@@ -26,6 +26,7 @@ mod base;
 mod check;
 mod claims;
 mod input;
+mod layout;
 mod layouts;
 mod names;
 mod patterns;
@@ -48,6 +49,8 @@ mod reduce;
 mod rows;
 mod sparse;
 mod sphere;
+mod stack;
+mod stack_rules;
 mod state;
 
 #[cfg(feature = "privacy")]
@@ -59,10 +62,14 @@ mod private_round;
 #[path = "no_private_round.rs"]
 mod private_round;
 
+mod adapter_config;
+mod adapters;
 mod atomic;
 mod carry;
 mod dispatch;
 mod dtype;
+mod factors;
+mod float_dtype;
 mod header;
 mod model_writer;
 mod problem;
@@ -86,9 +93,11 @@ mod fault;
 
 #[cfg(feature = "privacy")]
 pub use accountant::{Accountant, adaptive_noise_multiplier, next_clip};
+pub use adapters::{AdapterKind, Adapters};
 pub use atomic::{Abandoned, abandon_pending, atomic_write};
 pub use claims::{Claim, cap_weights};
 pub use error::Error;
+pub use float_dtype::FloatDtype;
 pub use layouts::Layouts;
 pub use limit::Limit;
 pub use merge::{Merged, aggregate, aggregate_in_memory};
@@ -108,6 +117,7 @@ pub use sidecar::Sidecar;
 pub use slices::merge_slices;
 pub use spent::Spent;
 pub use spool::Spool;
+pub use stack::StackedAdapters;
 pub use state::SERVER_STATE;
 pub use target::Target;
 pub use target_error::TargetError;

@@ -1,10 +1,10 @@
 //! The least magnitude that counts, of every change and tensor.
 
+use crate::Error;
 use crate::base::Base;
 use crate::blocks::{Blocks, pass, workers};
 use crate::cohort::Cohort;
 use crate::rows::Element;
-use crate::{Dtype, Error};
 
 /// Tensors up to this size are sorted in memory; of larger ones magnitudes are counted, twice.
 const SORTED: usize = 1 << 16;
@@ -26,10 +26,12 @@ pub(crate) fn thresholds(
         &mut workers(Counter::default),
         |counter, i| {
             let (tensor, member) = (order[i / n], i % n);
-            match (cohort.info(member, tensor), cohort.tensors[tensor].dtype) {
-                (None, _) => Ok(0),
-                (_, Dtype::F64) => counter.threshold::<f64>(cohort, base, tensor, member, density),
-                _ => counter.threshold::<f32>(cohort, base, tensor, member, density),
+            match cohort.info(member, tensor) {
+                None => Ok(0),
+                Some(_) if cohort.is_wide(tensor) => {
+                    counter.threshold::<f64>(cohort, base, tensor, member, density)
+                }
+                Some(_) => counter.threshold::<f32>(cohort, base, tensor, member, density),
             }
         },
         |i, threshold| {

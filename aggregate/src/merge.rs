@@ -8,6 +8,7 @@ use crate::base::Base;
 use crate::blocks::Block;
 use crate::check::Checks;
 use crate::cohort::Cohort;
+use crate::layout::advised;
 use crate::mover::{Mover, out_of_range};
 use crate::outputs::{Destination, Finished};
 use crate::patterns::Patterns;
@@ -16,9 +17,11 @@ use crate::reject::Reason;
 use crate::report::Metadata;
 use crate::run::Run;
 use crate::shards::is_index;
+use crate::stack::Stack;
+use crate::stack_rules::{check_stacking, check_word};
 use crate::state::{SERVER_STATE, SavedState};
 use crate::targets::Targets;
-use crate::{Error, Options, Report, Update, WeightFile};
+use crate::{Adapters, Error, Options, Report, Update, WeightFile};
 
 /// Merges weight files into one.
 ///
@@ -157,7 +160,7 @@ fn merge(
     let target = Destination { out, state_out: state_out.as_deref(), in_memory };
     let keep_local = Patterns::new(&options.rules.keep_local)?;
     let carries = options.rules.carries()?;
-    let open = |path: &Path| Base::open(path, &options.open);
+    let open = |path: &Path| Base::open(path, &options.open, options.dtype);
     let base = options.base.as_deref().map(open).transpose()?;
     if let Some(base) = &base {
         let names = base.file.tensors().iter().map(|tensor| tensor.name.as_str());
@@ -177,6 +180,7 @@ fn merge(
         options,
     };
     let mut candidates = Candidates::open(updates, &checks)?;
+    check_word(options.adapters, base.as_ref(), &candidates)?;
     loop {
         let admission = match candidates.select(&checks) {
             // Nothing is merged: then all that is wrong shall be said at once.
@@ -187,6 +191,11 @@ fn merge(
             other => other?,
         };
         let Admission { inputs, weights, steps, tensors, .. } = &admission;
+        let stack = match options.adapters {
+            Some(Adapters::Stack) => Stack::of(inputs, weights, tensors, out)?,
+            _ => None,
+        };
+        let tensors = stack.as_ref().map_or(tensors, |stack| &stack.tensors);
         carries.check(tensors)?;
         let cohort = Cohort::new(tensors, inputs, weights, steps, base.as_ref(), &older);
         let run = Run {
@@ -197,6 +206,7 @@ fn merge(
             carries: &carries,
             mover: mover.as_ref(),
             private: private.as_ref(),
+            stack: stack.as_ref(),
             row_bytes: probe.row_bytes,
         };
         if let Some(admitted) = probe.admitted {
@@ -253,6 +263,9 @@ fn check_options(
     }
     let rules = &options.rules;
     rules.validate()?;
+    if options.adapters == Some(Adapters::Stack) {
+        check_stacking(options, out)?;
+    }
     let state_out = match (&options.state_out, rules.needs_state()) {
         (_, None) => None,
         (None, Some(_)) if in_memory => Some(SERVER_STATE.path(out)),
@@ -291,11 +304,14 @@ fn check_targets(
 /// The older bases, each of which must have the tensors of the base.
 fn open_older(options: &Options, base: Option<&Base>) -> Result<Vec<Base>, Error> {
     let open = |path: &PathBuf| {
-        let older = Base::open(path, &options.open)?;
-        let expected = base.map_or(older.file.tensors(), |base| base.file.tensors());
-        match Reason::mismatch(expected, older.file.tensors()) {
+        let older = Base::open(path, &options.open, options.dtype)?;
+        let expected = base.map_or(&older.layout, |base| &base.layout);
+        match Reason::mismatch(expected, &older.layout) {
             None => Ok(older),
-            Some(reason) => Err(Error::OlderBase { path: path.clone(), reason }),
+            Some(reason) => {
+                let reason = advised(reason, expected, &older.layout, Reason::mismatch);
+                Err(Error::OlderBase { path: path.clone(), reason })
+            }
         }
     };
     options.older_bases.iter().map(open).collect()

@@ -8,13 +8,14 @@ use crate::dispatch::vectorized;
 use crate::dtype::{
     Kind, byte_len, decode_integers, element_width, encode_floats, first_invalid, kind,
 };
-use crate::kernels::square_distance;
+use crate::kernels::{square_distance, square_sum};
 use crate::mover::out_of_range;
 use crate::plan::{Linear, Plan};
 use crate::reduce::{Outcome, Reduced, Scratch, reduce_block};
 use crate::run::Run;
 use crate::spent::lap;
-use crate::{Dtype, Error};
+use crate::stack::Stack;
+use crate::{Error, TensorInfo};
 
 /// One block of the output, and what was found out on the way.
 pub(crate) struct Merged {
@@ -46,13 +47,16 @@ impl Run<'_> {
             square: 0.0,
             change: [0.0; 2],
         };
+        if let Some(stack) = self.stack.filter(|stack| stack.holds(block.tensor)) {
+            return self.stacked(stack, block, merged);
+        }
         let is_float = kind(tensor.dtype) == Kind::Float;
         if is_float && !self.kept[block.tensor] {
             let control = self.is_control(tensor).then(|| self.control_plan());
             let plan = control.as_ref().unwrap_or(plan);
             let with_moments = self.private.is_none();
             let Scratch { bytes, narrow, wide, result } = scratch;
-            merged.outcome = if tensor.dtype == Dtype::F64 {
+            merged.outcome = if cohort.is_wide(block.tensor) {
                 reduce_block(cohort, plan, block, with_moments, bytes, wide, result)?
             } else {
                 reduce_block(cohort, plan, block, with_moments, bytes, narrow, result)?
@@ -80,12 +84,20 @@ impl Run<'_> {
         } else if let Some(mover) = self.mover {
             merged.memory = mover.memory(block)?;
         }
-        if encode_floats(tensor.dtype, values, &mut merged.bytes) {
-            spent.write_s += lap(&mut clock);
+        encode(tensor, block, values, &mut merged.bytes)?;
+        spent.write_s += lap(&mut clock);
+        Ok(merged)
+    }
+
+    /// A block of an adapter's tensor, for which the members' factors are put beside each other.
+    fn stacked(&self, stack: &Stack, block: Block, mut merged: Merged) -> Result<Merged, Error> {
+        let Some(values) = stack.values(self.cohort, block)? else {
+            merged.outcome = Outcome::NotFinite;
             return Ok(merged);
-        }
-        let index = first_invalid(tensor.dtype, &merged.bytes).map_or(0, |(index, _)| index);
-        Err(out_of_range(tensor, block.start + index))
+        };
+        merged.change[0] = square_sum(&values);
+        encode(&self.cohort.tensors[block.tensor], block, &values, &mut merged.bytes)?;
+        Ok(merged)
     }
 
     /// A block that no rule moves: of integers and bytes what their rule says, all else is the base's.
@@ -103,7 +115,7 @@ impl Run<'_> {
                 file.read_at(own, block.start, &mut merged.bytes)?;
             }
             (None, Some(base)) => {
-                base.read_block(block, &mut merged.bytes)?;
+                base.read_block(block, tensor.dtype, &mut merged.bytes)?;
                 if let Some(mover) = self.mover.filter(|_| is_float) {
                     merged.memory = mover.memory(block)?;
                 }
@@ -143,4 +155,18 @@ impl Run<'_> {
         let all = self.options.rules.population.map_or(n, |all| (all as usize).max(n));
         Plan::Linear(Linear::new(vec![1.0; n], all as f64))
     }
+}
+
+/// Appends the values in the dtype of their tensor, whose range they must not leave.
+fn encode(
+    tensor: &TensorInfo,
+    block: Block,
+    values: &[f64],
+    bytes: &mut Vec<u8>,
+) -> Result<(), Error> {
+    if encode_floats(tensor.dtype, values, bytes) {
+        return Ok(());
+    }
+    let index = first_invalid(tensor.dtype, bytes).map_or(0, |(index, _)| index);
+    Err(out_of_range(tensor, block.start + index))
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::{Rules, WeightFile};
+use crate::{Adapters, FloatDtype, Rules, WeightFile};
 
 /// How to merge; the default is `FedAvg` without a base.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -23,6 +23,13 @@ pub struct Options {
     /// The most bytes of a file of a sharded output, whose name ends in `.safetensors.index.json`;
     /// without it, 5 GB. A tensor is never cut.
     pub shard_bytes: Option<u64>,
+    /// The dtype of the result's floats, which updates and base may then hold in any of these dtypes:
+    /// what is merged in f64 is rounded once to it. Integers and what can only be carried are as they
+    /// were. Without it, floats keep their dtypes, and all must have the same.
+    pub dtype: Option<FloatDtype>,
+    /// How files that hold low-rank adapters are merged, which takes a word; without such files that
+    /// word is an error. [`Adapters::Stack`] goes with the mean that replaces, and with no base.
+    pub adapters: Option<Adapters>,
     /// What is remembered since the last round; a missing file is a fresh start. Not read if
     /// [nothing must be](Rules::needs_state).
     pub state_in: Option<PathBuf>,

@@ -71,7 +71,10 @@ pub enum Reason {
         found: Vec<usize>,
     },
     /// A tensor has another dtype.
-    #[error("tensor {tensor:?} has dtype {found}, expected {expected}")]
+    #[error(
+        "tensor {tensor:?} has dtype {found}, expected {expected}{}",
+        if *convertible { "; files that differ in no more than the dtype of floats can be merged into one (dtype: f16, bf16, f32 or f64)" } else { "" }
+    )]
     Dtype {
         /// The tensor.
         tensor: String,
@@ -79,6 +82,9 @@ pub enum Reason {
         expected: Dtype,
         /// The dtype in this update.
         found: Dtype,
+        /// Whether a result of one dtype ([`Options::dtype`](crate::Options::dtype)) would take both:
+        /// files differ in nothing but the dtypes of floats.
+        convertible: bool,
     },
     /// A float is NaN or infinite, or a boolean is neither 0 nor 1.
     #[error("tensor {tensor:?} holds {found} at element {index}")]
@@ -177,6 +183,12 @@ pub enum Reason {
         /// The other path.
         of: PathBuf,
     },
+    /// Its adapters cannot be stacked, or not with those of the others.
+    #[error("{problem}")]
+    Adapter {
+        /// Why, in words.
+        problem: String,
+    },
     /// The caller left it out.
     #[error("{message}")]
     Refused {
@@ -206,6 +218,7 @@ impl Reason {
             Self::Duplicate { .. } => "duplicate",
             Self::Overlap { .. } => "overlap",
             Self::Copy { .. } => "copy",
+            Self::Adapter { .. } => "adapter",
             Self::Refused { .. } => "refused",
         }
     }
@@ -228,7 +241,8 @@ impl Reason {
             } else if e.name > f.name {
                 return Some(Self::Unexpected { tensor });
             } else if e.dtype != f.dtype {
-                return Some(Self::Dtype { tensor, expected: e.dtype, found: f.dtype });
+                let (expected, found) = (e.dtype, f.dtype);
+                return Some(Self::Dtype { tensor, expected, found, convertible: false });
             } else if e.shape != f.shape {
                 let (expected, found) = (e.shape.clone(), f.shape.clone());
                 return Some(Self::Shape { tensor, expected, found });

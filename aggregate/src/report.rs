@@ -5,14 +5,14 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use crate::{PrivacyReport, Reducer, Rejected, ServerStep, Spent};
+use crate::{PrivacyReport, Reducer, Rejected, ServerStep, Spent, StackedAdapters};
 
 /// An update that was merged.
 ///
 /// Norms and distances are Euclidean over all float tensors that are merged. With `o` the base, or
 /// zero without one, and `z` what the updates were reduced to, before the server step: `‖x − o‖`,
 /// `‖x − z‖`, and the cosine of the angle between `x − o` and `z − o`. Private merging keeps them
-/// to itself, and gives all the same share.
+/// to itself, and gives all the same share. Of adapters that are stacked there are none.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Admitted {
     /// The update's file.
@@ -75,6 +75,8 @@ pub struct Summary {
     pub changes: Vec<Change>,
     /// What private merging guarantees.
     pub privacy: Option<PrivacyReport>,
+    /// What came of adapters that were stacked.
+    pub adapters: Option<StackedAdapters>,
 }
 
 /// What a merge did.

@@ -8,6 +8,7 @@ use crate::dtype::{Kind, kind};
 use crate::mover::Mover;
 use crate::private_round::PrivateRound;
 use crate::rules::CONTROL_PREFIX;
+use crate::stack::Stack;
 use crate::write::layout_order;
 use crate::{Correction, Options, TensorInfo};
 
@@ -19,6 +20,8 @@ pub(crate) struct Run<'a> {
     pub(crate) carries: &'a Carries,
     pub(crate) mover: Option<&'a Mover<'a>>,
     pub(crate) private: Option<&'a PrivateRound>,
+    /// Adapters that are put beside each other.
+    pub(crate) stack: Option<&'a Stack>,
     /// Which tensors keep the base's values.
     pub(crate) kept: Vec<bool>,
     pub(crate) row_bytes: Option<usize>,
@@ -36,10 +39,13 @@ impl Run<'_> {
         layout
     }
 
-    /// Whether a tensor is reduced by the rule: a float that is not kept, and no control variate.
+    /// Whether a tensor is reduced by the rule: a float that is not kept, and neither a control variate
+    /// nor part of a stacked adapter.
     pub(crate) fn is_reduced(&self, tensor: usize) -> bool {
         let info = &self.cohort.tensors[tensor];
-        kind(info.dtype) == Kind::Float && !self.kept[tensor] && !self.is_control(info)
+        let is_stacked = self.stack.is_some_and(|stack| stack.holds(tensor));
+        let is_moved = !self.kept[tensor] && !is_stacked && !self.is_control(info);
+        kind(info.dtype) == Kind::Float && is_moved
     }
 
     /// The blocks of some tensors, in an order of theirs.

@@ -38,7 +38,8 @@ impl About<'_> {
                 // The cohort has the same order, without the inputs of weight 0.
                 let member = members.next_if(|(_, member)| std::ptr::eq(member.input, input));
                 let member = member.map(|(i, _)| i);
-                let known = member.filter(|_| !is_private);
+                // Of adapters it is the products that count, which nobody has made.
+                let known = member.filter(|_| !is_private && run.stack.is_none());
                 let norm = |i: usize| totals.moments[i][0].sqrt();
                 let distance = |i: usize| {
                     let [square, product] = totals.moments[i];
@@ -84,6 +85,7 @@ impl About<'_> {
             step,
             changes,
             privacy,
+            adapters: run.stack.map(|stack| stack.report.clone()),
         }
     }
 }

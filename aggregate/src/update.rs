@@ -44,6 +44,9 @@ pub struct Update {
     /// Its loss at the model it started from, `F_k`, for [`Reducer::QFedAvg`](crate::Reducer::QFedAvg):
     /// finite and at least 0.
     pub loss: Option<f64>,
+    /// The text of the `adapter_config.json` that belongs to it, for [`Adapters::Stack`](crate::Adapters::Stack);
+    /// without it, that of the file of this name beside it, if there is one.
+    pub adapter_config: Option<String>,
     /// Why the caller leaves it out, usually [`Reason::Refused`]; it is reported, and missing from
     /// the quorum.
     pub refused: Option<Reason>,
@@ -72,6 +75,7 @@ impl Update {
             age: 0,
             steps: 1.0,
             loss: None,
+            adapter_config: None,
             refused: None,
         }
     }

@@ -17,9 +17,12 @@ pub struct Metrics {
     pub macro_f1: f64,
     /// One entry per class.
     pub per_class: Vec<ClassMetrics>,
-    /// `confusion[true class][answer]`.
+    /// `confusion[true class][answer]`; empty of more than [`MOST_CONFUSED`] classes.
     pub confusion: Vec<Vec<usize>>,
 }
+
+/// The most classes for which the confusion matrix is made, whose size is their square.
+pub const MOST_CONFUSED: usize = 1000;
 
 /// Metrics of one class.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -44,18 +47,26 @@ impl Metrics {
     pub fn new(classes: &[String], logits: &[f32], targets: &[u32]) -> Self {
         let k = classes.len();
         assert_eq!(logits.len(), k * targets.len(), "metrics: logits and targets");
-        let mut confusion = vec![vec![0; k]; k];
+        let side = if k > MOST_CONFUSED { 0 } else { k };
+        let mut confusion = vec![vec![0; side]; side];
+        let mut counts = vec![Counts::default(); k];
         let mut loss = 0.0;
         for (logits, &target) in logits.chunks_exact(k).zip(targets) {
-            confusion[target as usize][argmax(logits)] += 1;
-            loss -= f64::from(log_softmax(logits)[target as usize]);
+            let (target, answer) = (target as usize, argmax(logits));
+            if let Some(row) = confusion.get_mut(target) {
+                row[answer] += 1;
+            }
+            counts[target].n += 1;
+            counts[answer].answered += 1;
+            counts[target].hit += usize::from(answer == target);
+            loss -= f64::from(log_softmax(logits)[target]);
         }
         let n = targets.len();
-        let right: usize = (0..k).map(|c| confusion[c][c]).sum();
+        let right: usize = counts.iter().map(|c| c.hit).sum();
         let per_class: Vec<ClassMetrics> = classes
             .iter()
-            .enumerate()
-            .map(|(c, name)| class_metrics(name, c, &confusion))
+            .zip(&counts)
+            .map(|(name, counts)| class_metrics(name, *counts))
             .collect();
         let f1: Vec<f64> = per_class.iter().filter_map(|c| c.f1).collect();
         Self {
@@ -70,10 +81,16 @@ impl Metrics {
     }
 }
 
-fn class_metrics(name: &str, c: usize, confusion: &[Vec<usize>]) -> ClassMetrics {
-    let n: usize = confusion[c].iter().sum();
-    let answered: usize = confusion.iter().map(|row| row[c]).sum();
-    let hit = confusion[c][c] as f64;
+/// What is counted of one class: its windows, the answers "this class", and what is in both.
+#[derive(Debug, Clone, Copy, Default)]
+struct Counts {
+    n: usize,
+    answered: usize,
+    hit: usize,
+}
+
+fn class_metrics(name: &str, Counts { n, answered, hit }: Counts) -> ClassMetrics {
+    let hit = hit as f64;
     let share = |of: usize| (of > 0).then(|| hit / of as f64);
     ClassMetrics {
         class: name.to_owned(),
@@ -121,6 +138,22 @@ mod tests {
         let z = 2.0_f64.exp() + 2.0;
         let expected = (3.0 * -(2.0 - z.ln()) + z.ln()) / 4.0;
         assert!((m.loss - expected).abs() < 1e-6);
+    }
+
+    #[test]
+    fn of_many_classes_there_is_no_square() {
+        let classes: Vec<String> = (0..=MOST_CONFUSED).map(|c| c.to_string()).collect();
+        let mut logits = vec![0.0; 2 * classes.len()];
+        (logits[7], logits[classes.len() + 9]) = (1.0, 1.0);
+        let m = Metrics::new(&classes, &logits, &[7, 8]);
+        assert!(m.confusion.is_empty());
+        let of = |c: usize| (m.per_class[c].n, m.per_class[c].recall, m.per_class[c].precision);
+        assert_eq!(of(7), (1, Some(1.0), Some(1.0)));
+        assert_eq!(of(8), (1, Some(0.0), None));
+        assert_eq!(of(9), (0, None, Some(0.0)));
+        assert!((m.accuracy - 0.5).abs() < 1e-12 && (m.macro_f1 - 1.0 / 3.0).abs() < 1e-12);
+        let few = Metrics::new(&classes[1..], &vec![0.0; MOST_CONFUSED], &[0]);
+        assert_eq!((few.confusion.len(), few.confusion[0][0]), (MOST_CONFUSED, 1));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The one place that prints: results on stdout, progress, notes and errors on stderr.
 
 use std::borrow::Cow;
+use std::cmp::Reverse;
 use std::io::{self, BufWriter, ErrorKind, IsTerminal, Write};
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use serde::Serialize;
 
 use crate::cli::Common;
 use crate::lines::Lines;
-use crate::metrics::Metrics;
+use crate::metrics::{ClassMetrics, Metrics};
 use crate::training::{Epoch, Progress, RangeTest};
 
 /// How a subcommand speaks.
@@ -215,16 +216,39 @@ fn share(value: Option<f64>) -> String {
     value.map_or_else(|| "-".to_owned(), |v| format!("{v:.3}"))
 }
 
-/// Metrics as a person reads them: summary, a line per class, confusion matrix.
+/// Most classes in the tables that people read; JSON has all.
+const MOST_SHOWN: usize = 30;
+
+/// Metrics as a person reads them: summary, a line per class, confusion matrix. Of many classes those
+/// that have most windows, and no matrix.
 pub fn metrics_text(metrics: &Metrics) -> String {
-    let classes: Vec<&str> = metrics.per_class.iter().map(|c| c.class.as_str()).collect();
-    let per_class: Vec<Vec<String>> = metrics
-        .per_class
+    let n_classes = metrics.per_class.len();
+    let mut shown_classes: Vec<&ClassMetrics> = metrics.per_class.iter().collect();
+    if n_classes > MOST_SHOWN {
+        shown_classes.sort_by_key(|c| Reverse(c.n));
+        shown_classes.truncate(MOST_SHOWN);
+    }
+    let per_class: Vec<Vec<String>> = shown_classes
         .iter()
         .map(|c| {
             vec![c.class.clone(), c.n.to_string(), share(c.recall), share(c.precision), share(c.f1)]
         })
         .collect();
+    let summary = format!(
+        "{} windows: accuracy {:.4}, loss {:.4}, macro F1 {:.4}\n\n{}\n",
+        metrics.n,
+        metrics.accuracy,
+        metrics.loss,
+        metrics.macro_f1,
+        table(&["class", "windows", "recall", "precision", "F1"], &per_class),
+    );
+    if n_classes > MOST_SHOWN {
+        let others = n_classes - MOST_SHOWN;
+        return format!(
+            "{summary}and {others} more classes with as many windows or fewer (--json has all)"
+        );
+    }
+    let classes: Vec<&str> = shown_classes.iter().map(|c| c.class.as_str()).collect();
     let mut header = vec!["true \\ answer"];
     header.extend(&classes);
     let confusion: Vec<Vec<String>> = metrics
@@ -235,15 +259,7 @@ pub fn metrics_text(metrics: &Metrics) -> String {
             std::iter::once((*class).to_owned()).chain(row.iter().map(usize::to_string)).collect()
         })
         .collect();
-    format!(
-        "{} windows: accuracy {:.4}, loss {:.4}, macro F1 {:.4}\n\n{}\n\n{}",
-        metrics.n,
-        metrics.accuracy,
-        metrics.loss,
-        metrics.macro_f1,
-        table(&["class", "windows", "recall", "precision", "F1"], &per_class),
-        table(&header, &confusion)
-    )
+    format!("{summary}\n{}", table(&header, &confusion))
 }
 
 #[cfg(test)]

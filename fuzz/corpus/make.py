@@ -68,6 +68,16 @@ save("weights", "short.safetensors", safetensors(MODEL)[:-3])
 save("weights", "claims.safetensors", struct.pack("<Q", 1 << 62) + b"{}")
 save("weights", "empty-header.safetensors", safetensors({}))
 
+ADAPTER = {
+    "k.alpha": ("F32", []), "k.lora_down.weight": ("F16", [2, 3]), "k.lora_up.weight": ("F16", [4, 2]),
+    "p.q.lora_A.weight": ("F32", [2, 5]), "p.q.lora_B.weight": ("F32", [3, 2]), "bias": ("F32", [3]),
+}
+save("adapter", "pairs.safetensors", safetensors(ADAPTER))
+CONFIG = {"peft_type": "LORA", "r": 2, "lora_alpha": 4, "target_modules": ["q"]}
+save("adapter-config", "plain.json", json.dumps(CONFIG))
+PATTERNS = {"r": 8, "use_rslora": True, "rank_pattern": {"p.q": 2}, "alpha_pattern": {"q": 2.5}}
+save("adapter-config", "patterns.json", json.dumps({**CONFIG, **PATTERNS}, indent=2))
+
 first, second = {"a": ("F32", [4]), "b": ("F32", [2, 2])}, {"c": ("F16", [6]), "d": ("I64", [1])}
 shards = {"m-1.safetensors": first, "m-2.safetensors": second}
 for name, tensors in shards.items():

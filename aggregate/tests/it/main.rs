@@ -21,6 +21,10 @@ mod server_step;
 mod rules;
 // Files in memory and open files beside files on a disk.
 mod memory;
+// Files of different float dtypes, and results of one.
+mod dtype;
+// Low-rank adapters, stacked: the mean of products.
+mod adapters;
 // Models in several files with an index.
 mod sharded;
 // Twenty thousand updates, good and bad.

@@ -6,7 +6,7 @@ use preprocess::Pipeline;
 
 use super::meta::Meta;
 use super::model::Checkpoint;
-use crate::data::{Dataset, train_segments};
+use crate::data::{Dataset, check_classes, train_segments};
 use crate::run::{FromCenter, Run};
 use crate::windows::{Cut, WindowSet};
 
@@ -17,7 +17,7 @@ impl Checkpoint {
     /// It keeps neither the path of the data nor the names of nodes that are held out.
     ///
     /// # Errors
-    /// If there are no training rows, no labels, or sizes do not fit together.
+    /// If there are no training rows, no labels, a label that is [no class](check_classes), or sizes do not fit together.
     pub fn fresh(run: &Run, dataset: &Dataset, segments: &[usize]) -> anyhow::Result<Self> {
         let channels = dataset.channels.len();
         let train = train_segments(dataset, segments)?;
@@ -37,7 +37,8 @@ impl Checkpoint {
         let encoder = Encoder::new(config).context("[model]")?;
         // What could never train shall fail here, not on the nodes.
         let cut = Cut { window: &job.window, seq_len, train: true };
-        WindowSet::new(dataset, &pipeline, &train, cut)?;
+        let set = WindowSet::new(dataset, &pipeline, &train, cut)?;
+        check_classes(dataset, run.data(), &train, set.windows().iter().map(|w| w.segment))?;
         let params = encoder.init(job.train.seed);
         let control = (run.node_side().needs() == FromCenter::ControlVariate)
             .then(|| vec![0.0; params.len()]);

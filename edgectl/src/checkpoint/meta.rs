@@ -15,7 +15,7 @@ use serde_json::{Map, Value};
 
 use super::provenance::Provenance;
 use super::unknown::{Unknown, add, known};
-use crate::data::{DataConfig, Dataset, Expected, Format};
+use crate::data::{DataConfig, Dataset, Expected, Format, MAX_CLASSES};
 use crate::job::{FederationConfig, Job, ModelConfig, TrainConfig, WindowConfig};
 use crate::run::{FromCenter, Run};
 
@@ -201,6 +201,7 @@ impl Meta {
             "{} class names, {n_outputs} outputs of the model",
             self.classes.len()
         );
+        ensure!(n_outputs <= MAX_CLASSES, "{n_outputs} classes, at most {MAX_CLASSES} are read");
         for (what, names) in [("class", &self.classes), ("channel", &self.channels)] {
             let mut seen = BTreeSet::new();
             let twice = names.iter().find(|name| !seen.insert(*name));

@@ -10,5 +10,5 @@ mod unknown;
 
 pub use meta::{FORMAT, METADATA_KEY, Meta};
 pub use model::Checkpoint;
-pub use note::{CappedNote, ChangeNote, MergeNote, PrivacyNote, UpdateNote};
+pub use note::{AdaptersNote, CappedNote, ChangeNote, MergeNote, PrivacyNote, UpdateNote};
 pub use provenance::Provenance;

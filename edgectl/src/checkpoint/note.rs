@@ -1,6 +1,9 @@
 //! What a merge found out, as it is kept inside the merged file and printed as JSON.
 
-use aggregate::{Admitted, Change, PrivacyReport, Reducer, Rejected, ServerStep, Summary};
+use aggregate::{
+    AdapterKind, Admitted, Change, PrivacyReport, Reducer, Rejected, ServerStep, StackedAdapters,
+    Summary,
+};
 use serde::{Deserialize, Serialize};
 
 /// What a merge did with its updates. No paths and no times, so that equal merges give equal bytes.
@@ -24,6 +27,9 @@ pub struct MergeNote {
     /// What private merging guarantees.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub privacy: Option<PrivacyNote>,
+    /// What came of adapters that were stacked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adapters: Option<AdaptersNote>,
 }
 
 /// One update.
@@ -88,6 +94,42 @@ pub struct PrivacyNote {
     pub noise_std: f64,
 }
 
+/// Adapters that were stacked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AdaptersNote {
+    /// By whose names the factors are called: `peft`, `kohya` or `mixed`.
+    pub kind: String,
+    /// How many pairs of factors there are.
+    pub pairs: u64,
+    /// The largest rank of a pair.
+    pub rank: u64,
+    /// By which alpha a pair of that rank has the scale 1; none if the updates did not say theirs.
+    pub alpha: Option<u64>,
+    /// Hash of the `adapter_config.json` that was written beside it, by which it is known again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config: Option<String>,
+}
+
+impl AdaptersNote {
+    fn of(stacked: &StackedAdapters) -> Self {
+        let kind = match stacked.kind {
+            AdapterKind::Peft => "peft",
+            AdapterKind::Kohya => "kohya",
+            AdapterKind::Mixed => "mixed",
+        };
+        Self {
+            kind: kind.to_owned(),
+            pairs: stacked.pairs,
+            rank: stacked.rank,
+            alpha: stacked.alpha,
+            config: stacked
+                .config
+                .as_ref()
+                .map(|text| blake3::hash(text.as_bytes()).to_hex().to_string()),
+        }
+    }
+}
+
 impl MergeNote {
     /// The note of a merge of `n_updates` nodes' updates.
     pub(crate) fn of(summary: &Summary, n_updates: u64) -> Self {
@@ -125,6 +167,7 @@ impl MergeNote {
             capped: capped.collect(),
             changes: changes.collect(),
             privacy: summary.privacy.map(PrivacyNote::of),
+            adapters: summary.adapters.as_ref().map(AdaptersNote::of),
         }
     }
 }

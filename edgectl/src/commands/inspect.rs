@@ -130,8 +130,8 @@ fn text(report: &Report) -> anyhow::Result<String> {
         None => text += "no edgectl metadata: a weight file of another program\n",
         Some(meta) => {
             let lines = [
-                ("classes", meta.classes.join(" ")),
-                ("channels", meta.channels.join(" ")),
+                ("classes", few(&meta.classes)),
+                ("channels", few(&meta.channels)),
                 ("model", compact(&meta.model)?),
                 ("window", compact(meta.run.window())?),
                 ("preprocess", compact(&meta.preprocess)?),
@@ -145,6 +145,16 @@ fn text(report: &Report) -> anyhow::Result<String> {
         }
     }
     Ok(format!("{text}\n{}", table(&header, &rows)))
+}
+
+/// Names for people; JSON has all.
+fn few(names: &[String]) -> String {
+    const MOST_NAMES: usize = 100;
+    let shown = names.iter().take(MOST_NAMES).map(String::as_str).collect::<Vec<_>>().join(" ");
+    match names.len().saturating_sub(MOST_NAMES) {
+        0 => shown,
+        n => format!("{shown} … and {n} more"),
+    }
 }
 
 fn compact(value: &impl Serialize) -> anyhow::Result<String> {

@@ -4,6 +4,7 @@
 //! numbers in messages and segments are those an editor shows (the header is line 1).
 
 mod choose;
+mod class_count;
 mod collect;
 mod columns;
 mod config;
@@ -21,6 +22,7 @@ mod wide;
 mod write;
 
 pub use choose::{test_segments, train_segments};
+pub use class_count::{MAX_CLASSES, check_classes};
 pub use config::{DataConfig, Format};
 pub use dataset::{Dataset, Expected, Node, Segment};
 pub use files::find as data_files;

@@ -142,6 +142,10 @@ fn merge_files(mut files: Vec<UpdateFile>, options: &Merge<'_>) -> anyhow::Resul
                 let lines = error.message_lines().into_iter().chain([advice.to_owned()]);
                 anyhow::Error::new(Lines::new(lines))
             }
+            aggregate::Error::Adapters { .. } => {
+                let advice = "--adapters stack merges them exactly, --adapters factors one by one";
+                anyhow::Error::new(Lines::new([error.to_string(), advice.to_owned()]))
+            }
             other => other.into(),
         },
     )?;

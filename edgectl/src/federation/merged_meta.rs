@@ -46,6 +46,12 @@ impl<'a> MergedMeta<'a> {
         let meta = self.base.or_else(|| self.most_common(&places));
         let Some(mut meta) = meta.cloned() else {
             let mut metadata = foreign(self.base_metadata, &admitted);
+            if let Some(stacked) = &summary.adapters {
+                for key in RANK_KEYS {
+                    // As they were, they would be wrong.
+                    metadata.entry(key.to_owned()).and_modify(|v| *v = stacked.rank.to_string());
+                }
+            }
             let note = serde_json::to_string(&note).context("the note of the merge")?;
             metadata.insert(MERGE_KEY.to_owned(), note);
             return Ok(metadata);
@@ -121,6 +127,9 @@ const FORMAT_KEY: &str = "format";
 
 /// The format of files without metadata, as the readers take them.
 const DEFAULT_FORMAT: &str = "pt";
+
+/// By which keys trainers of kohya's kind state rank and alpha of the adapters.
+const RANK_KEYS: [&str; 2] = ["ss_network_dim", "ss_network_alpha"];
 
 /// The metadata of merged files of other programs: the base's; without a base, what more than half
 /// of the files say alike, so that no single one decides.

@@ -16,3 +16,4 @@ pub use merge::{Merge, Merged, Refused, merge};
 pub use run_folder::RunFolder;
 pub use simulate::{Arm, ArmReport, Attackers, Round, RoundProgress, arm_files, simulate_arm};
 pub use strategy::Strategy;
+pub use update_file::merge_note;

@@ -215,3 +215,9 @@ const MOST_UPDATES: u64 = 1_000_000_000;
 
 /// The metadata key of a merge of files of other programs.
 pub(super) const MERGE_KEY: &str = "edgectl.merge";
+
+/// What a merge of files of other programs said of itself in the file that is there, if it is one.
+pub fn merge_note(path: &Path) -> Option<MergeNote> {
+    let file = WeightFile::open(path).ok()?;
+    serde_json::from_str(file.metadata().get(MERGE_KEY)?).ok()
+}

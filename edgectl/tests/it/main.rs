@@ -1,7 +1,11 @@
 //! Tests of the command as its users run it.
 
+/// Low-rank adapters and mixed dtypes through `aggregate`.
+mod adapters;
 /// The arrows between the crates, and what each leaf may depend on.
 mod arrows;
+/// How many classes there may be, in data and in models.
+mod classes;
 /// How commands end: signals, closed readers, text that steers, runs that cannot learn.
 #[cfg(unix)]
 mod ends;

@@ -8,6 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use aggregate::{Dtype, TensorData, TensorRef, write_file};
 use tempfile::TempDir;
 
 use crate::hashes::{binary, run};
@@ -115,7 +116,8 @@ fn is_not_run(line: &str) -> bool {
 fn machine() -> TempDir {
     let folder = tempfile::tempdir().expect("a folder");
     let at = folder.path();
-    for name in ["examples", "data/watch", "data/gunpoint", "D", "refused", "a", "b", "c"] {
+    for name in ["examples", "data/watch", "data/gunpoint", "D", "refused", "a", "b", "c", "merged"]
+    {
         fs::create_dir_all(at.join(name)).expect("a folder");
     }
     for entry in fs::read_dir(repository("examples")).expect("readable") {
@@ -141,7 +143,30 @@ fn machine() -> TempDir {
         let lines = text.lines().take(n_header + 12).flat_map(|line| [line, "\n"]);
         fs::write(at.join(name), lines.collect::<String>()).expect("written");
     }
+    other_models(at);
     folder
+}
+
+/// Files of other programs: of two dtypes, and adapters.
+fn other_models(at: &Path) {
+    let halves = [0x3c00_u16; 4].map(u16::to_le_bytes).concat();
+    let half = TensorData::Raw { dtype: Dtype::F16, bytes: &halves };
+    for (name, data) in [("half", half), ("single", TensorData::F32(&[1.0; 4]))] {
+        let tensor = TensorRef { name: "w", shape: &[4], data };
+        let path = at.join(name).with_extension("safetensors");
+        write_file(path, &[tensor], &BTreeMap::new()).expect("written");
+    }
+    for (name, rank) in [("lora-1", 1), ("lora-2", 2)] {
+        fs::create_dir(at.join(name)).expect("a folder");
+        let data = TensorData::F32(&[0.5; 6][..3 * rank]);
+        let (down, up) = ([rank, 3], [3, rank]);
+        let tensors = [("m.lora_A.weight", &down), ("m.lora_B.weight", &up)];
+        let tensors = tensors.map(|(name, shape)| TensorRef { name, shape, data });
+        let path = at.join(name).join("adapter_model.safetensors");
+        write_file(path, &tensors, &BTreeMap::new()).expect("written");
+        let config = format!("{{\"r\": {rank}, \"lora_alpha\": 8}}");
+        fs::write(at.join(name).join("adapter_config.json"), config).expect("written");
+    }
 }
 
 /// A job with few rounds and epochs and a small model.

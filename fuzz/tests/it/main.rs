@@ -1,5 +1,7 @@
 //! Every reader, given files that nobody wrote: an error or a success, in bounded memory.
 
+/// Adapters that are stacked: a damaged file, or its configuration, among good ones.
+mod adapters;
 /// Checkpoints: the metadata of edgectl inside a weight file.
 mod checkpoint;
 /// Tables and `.ts` files.

@@ -1,5 +1,6 @@
 //! `edgectl aggregate`: merges weight files.
 
+mod adapter_config;
 mod plan;
 mod quarantine;
 mod report;
@@ -7,12 +8,12 @@ mod report;
 use std::path::Path;
 use std::time::Instant;
 
-use aggregate::{SERVER_STATE, Targets};
+use aggregate::{Adapters, SERVER_STATE, Targets};
 use anyhow::ensure;
 
 use self::plan::plan;
 use self::quarantine::quarantine;
-use self::report::{CappedReport, Report, UpdateReport, text};
+use self::report::{AdaptersReport, CappedReport, Report, UpdateReport, text};
 use crate::checkpoint::MergeNote;
 use crate::cli::AggregateArgs;
 use crate::federation::{Merged, merge};
@@ -33,7 +34,12 @@ pub(super) fn run(args: &AggregateArgs, output: Output) -> anyhow::Result<()> {
     if plan.options.rules.needs_state().is_some() {
         add_state(&mut targets, args)?;
     }
+    let config = match args.adapters {
+        Some(Adapters::Stack) => adapter_config::declare(&mut targets, args)?,
+        _ => None,
+    };
     let Merged { report, refused, weights_unknown, note } = merge(&args.updates, &plan)?;
+    let config = adapter_config::write(config, report.summary.adapters.as_ref())?;
     if weights_unknown
         && args.weights.is_none()
         && !args.uniform
@@ -50,7 +56,17 @@ pub(super) fn run(args: &AggregateArgs, output: Output) -> anyhow::Result<()> {
         }
         None => Vec::new(),
     };
-    let MergeNote { reduce, server, weight, n_updates, updates, capped, changes, privacy } = note;
+    let MergeNote {
+        reduce,
+        server,
+        weight,
+        n_updates,
+        updates,
+        capped,
+        changes,
+        privacy,
+        adapters,
+    } = note;
     // The note has no paths, but the same order.
     let over = report.summary.admitted.iter().filter(|a| a.counted < a.weight);
     let capped = over
@@ -79,6 +95,7 @@ pub(super) fn run(args: &AggregateArgs, output: Output) -> anyhow::Result<()> {
         capped,
         changes,
         privacy,
+        adapters: adapters.map(|note| AdaptersReport::new(note, config)),
         quarantined,
         buffer_bytes: report.buffer_bytes,
         spent: report.spent,

@@ -58,6 +58,8 @@ pub(super) fn plan(args: &AggregateArgs) -> anyhow::Result<(String, Merge<'_>)> 
         older_bases: args.older_base.clone(),
         bucket_seed: args.bucket_seed.unwrap_or(0),
         shard_bytes: args.shard_size,
+        dtype: args.dtype,
+        adapters: args.adapters,
         ..Options::default()
     };
     let plan = Merge {

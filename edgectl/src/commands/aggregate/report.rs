@@ -1,9 +1,11 @@
 //! What a merge tells: as JSON, and as text.
 
+use std::path::PathBuf;
+
 use aggregate::{Reducer, ServerStep, Spent};
 use serde::Serialize;
 
-use crate::checkpoint::{CappedNote, ChangeNote, PrivacyNote, UpdateNote};
+use crate::checkpoint::{AdaptersNote, CappedNote, ChangeNote, PrivacyNote, UpdateNote};
 use crate::federation::Refused;
 use crate::output::{shown, table};
 
@@ -32,6 +34,8 @@ pub(super) struct Report {
     pub(super) changes: Vec<ChangeNote>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) privacy: Option<PrivacyNote>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) adapters: Option<AdaptersReport>,
     /// Files that were moved away.
     pub(super) quarantined: Vec<String>,
     /// Bytes of all buffers for values.
@@ -41,6 +45,24 @@ pub(super) struct Report {
     pub(super) spent: Spent,
     pub(super) wall_s: f64,
     pub(super) peak_rss_bytes: Option<u64>,
+}
+
+/// Adapters that were stacked.
+#[derive(Serialize)]
+pub(super) struct AdaptersReport {
+    kind: String,
+    pairs: u64,
+    rank: u64,
+    alpha: Option<u64>,
+    /// The `adapter_config.json` that was written.
+    config: Option<String>,
+}
+
+impl AdaptersReport {
+    pub(super) fn new(note: AdaptersNote, config: Option<PathBuf>) -> Self {
+        let AdaptersNote { kind, pairs, rank, alpha, .. } = note;
+        Self { kind, pairs, rank, alpha, config: config.map(|path| path.display().to_string()) }
+    }
 }
 
 /// An update, by its file.
@@ -80,6 +102,16 @@ pub(super) fn text(report: &Report) -> String {
             note.claimed,
             note.counted
         );
+    }
+    if let Some(AdaptersReport { kind, pairs, rank, alpha, config }) = &report.adapters {
+        text += &format!("\nadapters: {pairs} pairs ({kind}), stacked to rank {rank}; ");
+        text += &match (alpha, config) {
+            (Some(_), Some(path)) => format!("load with {}", shown(path)),
+            (Some(alpha), None) => format!("alpha {alpha}, so that the scale is 1"),
+            (None, _) => "no adapter_config.json stood beside the updates: load with lora_alpha = \
+                          rank times the scale that all of them have"
+                .to_owned(),
+        };
     }
     for path in &report.quarantined {
         text += &format!("\nmoved to {}", shown(path));

@@ -1,0 +1,234 @@
+//! `adapter_config.json` of PEFT: what stands beside a file of adapters, of which the scale is read.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{ErrorKind, Read};
+use std::path::Path;
+
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use crate::Error;
+
+/// Its name, in the folder of the weight file.
+pub(crate) const CONFIG_NAME: &str = "adapter_config.json";
+
+/// The longest that is read, in bytes.
+const MAX_LEN: u64 = 1 << 18;
+
+/// What PEFT puts before the name of a module in the file.
+const PREFIX: &str = "base_model.model.";
+
+/// Rank and alpha where the file does not say, as PEFT has them.
+const DEFAULT_RANK: u64 = 8;
+const DEFAULT_ALPHA: f64 = 8.0;
+
+/// What is read of it. Whatever else there is does not change the scale, or is refused.
+#[derive(Debug, Deserialize)]
+struct Keys {
+    peft_type: Option<String>,
+    r: Option<u64>,
+    lora_alpha: Option<f64>,
+    use_rslora: Option<bool>,
+    use_dora: Option<bool>,
+    lora_bias: Option<bool>,
+    rank_pattern: Option<BTreeMap<String, u64>>,
+    alpha_pattern: Option<BTreeMap<String, f64>>,
+}
+
+/// A configuration of adapters, of which nothing is believed that their shapes contradict.
+#[derive(Debug)]
+pub(crate) struct AdapterConfig {
+    keys: Keys,
+    /// All of it but ranks and scales.
+    rest: Map<String, Value>,
+}
+
+/// The text of the configuration beside a weight file, if there is one; or why it is none.
+///
+/// # Errors
+/// If this machine cannot read it.
+pub(crate) fn beside(weights: &Path) -> Result<Option<Result<String, String>>, Error> {
+    let path = weights.with_file_name(CONFIG_NAME);
+    let read = || -> std::io::Result<Result<String, String>> {
+        let metadata = fs::metadata(&path)?;
+        if !metadata.is_file() || metadata.len() > MAX_LEN {
+            return Ok(Err(format!("it is no file of at most {MAX_LEN} bytes")));
+        }
+        let mut text = String::new();
+        // It may grow meanwhile.
+        match File::open(&path)?.take(MAX_LEN).read_to_string(&mut text) {
+            Err(error) if error.kind() == ErrorKind::InvalidData => Ok(Err(error.to_string())),
+            other => other.map(|_| Ok(text)),
+        }
+    };
+    match read() {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(Error::Read { path, source }),
+    }
+}
+
+impl AdapterConfig {
+    /// Reads a configuration.
+    ///
+    /// # Errors
+    /// What is wrong with it, in words.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        let mut rest: Map<String, Value> = serde_json::from_str(text).map_err(|e| e.to_string())?;
+        let keys = Keys::deserialize(Value::Object(rest.clone())).map_err(|e| e.to_string())?;
+        if let Some(other) = keys.peft_type.as_deref().filter(|kind| *kind != "LORA") {
+            return Err(format!("it is of type {other:?}, expected \"LORA\""));
+        }
+        for (key, is_set) in [("use_dora", keys.use_dora), ("lora_bias", keys.lora_bias)] {
+            if is_set == Some(true) {
+                return Err(format!(
+                    "{key} makes an adapter more than the product of two factors, which is all that can \
+                     be stacked"
+                ));
+            }
+        }
+        for key in ["r", "lora_alpha", "use_rslora", "rank_pattern", "alpha_pattern"] {
+            rest.remove(key);
+        }
+        Ok(Self { keys, rest })
+    }
+
+    /// The scale of a module's adapter, whose factors have that rank.
+    ///
+    /// # Errors
+    /// If it has another rank by the configuration, or its scale is not clear from it.
+    pub(crate) fn scale(&self, module: &str, rank: usize) -> Result<f64, String> {
+        let Keys { r, lora_alpha, use_rslora, rank_pattern, alpha_pattern, .. } = &self.keys;
+        let stated = by_pattern(rank_pattern.as_ref(), module)?;
+        let stated = stated.or(*r).unwrap_or(DEFAULT_RANK);
+        if stated != rank as u64 {
+            return Err(format!(
+                "it says rank {stated} of {module:?}, whose factors have rank {rank}"
+            ));
+        }
+        let alpha = by_pattern(alpha_pattern.as_ref(), module)?;
+        let alpha = alpha.or(*lora_alpha).unwrap_or(DEFAULT_ALPHA);
+        let rank = rank as f64;
+        Ok(alpha / if *use_rslora == Some(true) { rank.sqrt() } else { rank })
+    }
+
+    /// All of it but ranks and scales, the same text for the same content.
+    pub(crate) fn rest(&self) -> String {
+        Value::Object(self.rest.clone()).to_string()
+    }
+}
+
+/// What the first pattern says that a module matches: the end of its name after a dot, or the whole
+/// after `^`. PEFT takes any regular expression; one that says more than names is refused, as are
+/// several that differ.
+fn by_pattern<T: Copy + PartialEq>(
+    patterns: Option<&BTreeMap<String, T>>,
+    module: &str,
+) -> Result<Option<T>, String> {
+    let module = module.strip_prefix(PREFIX).unwrap_or(module);
+    let mut found = None;
+    for (pattern, &value) in patterns.into_iter().flatten() {
+        let name = pattern.replace("\\.", ".");
+        let (is_whole, name) = name.strip_prefix('^').map_or((false, &*name), |name| (true, name));
+        let is_plain = |c: char| c.is_alphanumeric() || "._-".contains(c);
+        if !name.chars().all(is_plain) {
+            return Err(format!("its pattern {pattern:?} is more than the name of a module"));
+        }
+        let is_end = || module.strip_suffix(name).is_some_and(|before| before.ends_with('.'));
+        if module != name && (is_whole || !is_end()) {
+            continue;
+        }
+        if found.is_some_and(|other| other != value) {
+            return Err(format!(
+                "several of its patterns match {module:?} and say different things"
+            ));
+        }
+        found = Some(value);
+    }
+    Ok(found)
+}
+
+/// The configuration of adapters of these modules and ranks with the scale 1, from the rest of one.
+pub(crate) fn of_scale_one(rest: &str, ranks: &[(&str, usize)]) -> String {
+    // The rest was written by this module.
+    let mut config: Map<String, Value> = serde_json::from_str(rest).unwrap_or_default();
+    let mut counts: BTreeMap<usize, usize> = BTreeMap::new();
+    for (_, rank) in ranks {
+        *counts.entry(*rank).or_default() += 1;
+    }
+    let common = counts.into_iter().max_by_key(|&(_, n)| n).map_or(0, |(rank, _)| rank);
+    let others: BTreeMap<&str, usize> = ranks
+        .iter()
+        .filter(|(_, rank)| *rank != common)
+        .map(|&(module, rank)| (module.strip_prefix(PREFIX).unwrap_or(module), rank))
+        .collect();
+    let set = [
+        ("r", json!(common)),
+        ("lora_alpha", json!(common)),
+        ("use_rslora", json!(false)),
+        ("rank_pattern", json!(others)),
+        ("alpha_pattern", json!(others)),
+    ];
+    config.extend(set.map(|(key, value)| (key.to_owned(), value)));
+    format!("{:#}\n", Value::Object(config))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scale(json: &str, module: &str, rank: usize) -> Result<f64, String> {
+        AdapterConfig::parse(json)?.scale(module, rank)
+    }
+
+    #[test]
+    fn the_scale_is_that_of_peft() {
+        let close = |json: &str, module: &str, rank: usize, expected: f64| {
+            let found = scale(json, module, rank).unwrap();
+            assert!((found - expected).abs() < 1e-15, "{json}: {found}");
+        };
+        close(r#"{"r": 4, "lora_alpha": 8, "peft_type": "LORA"}"#, "m.q", 4, 2.0);
+        close(r#"{"r": 4, "lora_alpha": 8, "use_rslora": true}"#, "m.q", 4, 4.0);
+        close(r#"{"alpha_pattern": null}"#, "m.q", 8, 1.0);
+        let patterns = r#"{"r": 4, "lora_alpha": 8, "rank_pattern": {"q": 2, "^m.v": 16},
+            "alpha_pattern": {"m\\.q": 3.0}}"#;
+        close(patterns, "base_model.model.m.q", 2, 1.5);
+        close(patterns, "base_model.model.m.v", 16, 0.5);
+        close(patterns, "base_model.model.n.m.v", 4, 2.0);
+        close(patterns, "base_model.model.m.eq", 4, 2.0);
+    }
+
+    #[test]
+    fn what_is_not_clear_is_refused() {
+        for (json, says) in [
+            ("[]", "map"),
+            ("{", "EOF"),
+            (r#"{"r": -1}"#, "r"),
+            (r#"{"r": 4, "lora_alpha": "x"}"#, "x"),
+            (r#"{"r": 5}"#, "says rank 5"),
+            (r#"{"peft_type": "IA3"}"#, "IA3"),
+            (r#"{"use_dora": true}"#, "use_dora"),
+            (r#"{"lora_bias": true}"#, "lora_bias"),
+            (r#"{"r": 4, "alpha_pattern": {".*q": 1}}"#, "more than the name"),
+            (r#"{"r": 4, "alpha_pattern": {"q": 1, "m.q": 2}}"#, "different things"),
+        ] {
+            let error = scale(json, "m.q", 4).unwrap_err();
+            assert!(error.contains(says), "{json}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_configuration_of_scale_one_says_so() {
+        let text = r#"{"r": 4, "lora_alpha": 8, "use_rslora": true, "rank_pattern": {"x": 2},
+            "target_modules": ["q"], "peft_type": "LORA"}"#;
+        let config = AdapterConfig::parse(text).unwrap();
+        let ranks = [("base_model.model.a.q", 6), ("base_model.model.b.q", 9), ("c.q", 6)];
+        let written = of_scale_one(&config.rest(), &ranks);
+        let again = AdapterConfig::parse(&written).unwrap();
+        for (module, rank) in ranks {
+            assert!((again.scale(module, rank).unwrap() - 1.0).abs() < 1e-15, "{written}");
+        }
+        assert_eq!(again.rest(), config.rest());
+    }
+}
