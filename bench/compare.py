@@ -1,6 +1,6 @@
 """Compares edgectl with PyTorch, JAX, ONNX Runtime and candle on the same cores, in alternation.
 
-    bench/run.sh [attention|train|optimizer|infer|scaling|merge|all] [--rounds 5] [--write BENCHMARKS.md]
+    bench/run.sh [attention|train|optimizer|infer|scaling|merge|many|all] [--rounds 5] [--write BENCHMARKS.md]
 """
 
 import os
@@ -23,7 +23,7 @@ from suite import Suite
 
 ROOT = Path(__file__).resolve().parents[1]
 ALL = ["attention", "train", "optimizer", "infer", "scaling"]
-SECTIONS = [*ALL, "merge"]
+SECTIONS = [*ALL, "merge", "many"]
 LEGEND = (
     "Times: median over rounds of each round's median, and the least and largest round. "
     "A ratio above 1: edgectl is faster."
@@ -53,7 +53,7 @@ def arguments() -> argparse.Namespace:
 
 
 def chosen(sections: list[str] | str) -> list[str]:
-    """The sections to run; `all` leaves out the long one."""
+    """The sections to run; `all` leaves out the long ones."""
     wanted = ALL if "all" in sections else []
     return [name for name in SECTIONS if name in wanted or name in sections]
 
