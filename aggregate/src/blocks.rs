@@ -11,7 +11,7 @@ use crate::dtype::element_width;
 use crate::{Error, TensorInfo};
 
 /// Bytes of the rows of a block together: what stays in a core's second-level cache.
-const BLOCK_BYTES: usize = 1 << 19;
+const BLOCK_BYTES: usize = 1 << 20;
 /// Most and least bytes of one row.
 const ROW_BYTES: [usize; 2] = [1 << 16, 1 << 13];
 /// Most blocks that wait to be written, unless there are more workers.

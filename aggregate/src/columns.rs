@@ -45,31 +45,34 @@ impl Sorter {
     /// If `values` is not `n` tiles, or `out` is longer than one.
     pub(crate) fn reduce<E: Element>(&self, values: &mut [E::Key], out: &mut [f64]) {
         assert_eq!(values.len(), self.n * TILE, "{} rows of {TILE}", self.n);
-        vectorized(Self::reduce_here::<E>, (self, values, out));
+        vectorized(
+            #[inline(always)]
+            || self.reduce_here::<E>(values, out),
+        );
     }
 
     #[expect(clippy::inline_always, reason = "compiled for the dispatched processor")]
     #[inline(always)]
-    fn reduce_here<E: Element>((sorter, values, out): (&Self, &mut [E::Key], &mut [f64])) {
+    fn reduce_here<E: Element>(&self, values: &mut [E::Key], out: &mut [f64]) {
         let rows = values.as_chunks_mut::<TILE>().0;
-        for &(a, b) in &sorter.comparisons {
+        for &(a, b) in &self.comparisons {
             let (before, after) = rows.split_at_mut(b);
             compare(&mut before[a], &mut after[0]);
         }
         let row = |i: usize| -> [f64; TILE] { rows[i].map(|key| E::of_key(key).into()) };
         let mut result = [0.0; TILE];
-        match sorter.rule {
+        match self.rule {
             Rule::Median => {
-                let (low, high) = (row((sorter.n - 1) / 2), row(sorter.n / 2));
+                let (low, high) = (row((self.n - 1) / 2), row(self.n / 2));
                 for ((r, low), high) in result.iter_mut().zip(low).zip(high) {
                     *r = middle::<E>(low, high);
                 }
             }
             Rule::Trimmed { n_cut } => {
-                let (first, last) = (row(n_cut), row(sorter.n - n_cut - 1));
+                let (first, last) = (row(n_cut), row(self.n - n_cut - 1));
                 // From the first on, so that equal values come back as they are.
-                let share = 1.0 / (sorter.n - 2 * n_cut) as f64;
-                for i in n_cut + 1..sorter.n - n_cut {
+                let share = 1.0 / (self.n - 2 * n_cut) as f64;
+                for i in n_cut + 1..self.n - n_cut {
                     for ((r, value), first) in result.iter_mut().zip(row(i)).zip(first) {
                         *r += if E::WIDE { share * value - share * first } else { value - first };
                     }
@@ -83,7 +86,7 @@ impl Sorter {
                     };
                 }
             }
-            Rule::Nearest { n_kept } => sorter.nearest::<E>(n_kept, row, &mut result),
+            Rule::Nearest { n_kept } => self.nearest::<E>(n_kept, row, &mut result),
         }
         out.copy_from_slice(&result[..out.len()]);
     }

@@ -106,7 +106,7 @@ pub(crate) fn encode_floats(dtype: Dtype, values: &[f64], out: &mut Vec<u8>) -> 
             encode(values, out, |v| bf16::from_f32(round_to_odd(v)).to_le_bytes());
             first_invalid(dtype, out).is_none()
         }
-        Dtype::F32 => vectorized(encode_f32, (values, out)),
+        Dtype::F32 => encode_f32(values, out),
         Dtype::F64 => {
             encode(values, out, f64::to_le_bytes);
             values.iter().all(|v| v.is_finite())
@@ -115,17 +115,20 @@ pub(crate) fn encode_floats(dtype: Dtype, values: &[f64], out: &mut Vec<u8>) -> 
     }
 }
 
-#[expect(clippy::inline_always, reason = "compiled for the dispatched processor")]
-#[inline(always)]
-fn encode_f32((values, out): (&[f64], &mut [u8])) -> bool {
-    // Without a way out, which would keep the loop from being vectorised.
-    let mut finite = true;
-    for (bytes, &value) in out.as_chunks_mut::<4>().0.iter_mut().zip(values) {
-        let narrow = value as f32;
-        finite &= narrow.is_finite();
-        *bytes = narrow.to_le_bytes();
-    }
-    finite
+fn encode_f32(values: &[f64], out: &mut [u8]) -> bool {
+    vectorized(
+        #[inline(always)]
+        || {
+            // Without a way out, which would keep the loop from being vectorised.
+            let mut finite = true;
+            for (bytes, &value) in out.as_chunks_mut::<4>().0.iter_mut().zip(values) {
+                let narrow = value as f32;
+                finite &= narrow.is_finite();
+                *bytes = narrow.to_le_bytes();
+            }
+            finite
+        },
+    )
 }
 
 /// Fills `out` with the integers in `bytes`.

@@ -7,7 +7,6 @@ use crate::Error;
 use crate::base::Base;
 use crate::blocks::{Block, Blocks, pass};
 use crate::cohort::Cohort;
-use crate::dispatch::vectorized;
 use crate::dtype::{Kind, kind};
 use crate::kernels::subtract;
 use crate::rows::Element;
@@ -240,7 +239,7 @@ fn add<E: Element>(
             }
             _ => start,
         };
-        vectorized(subtract, (change, row, from));
+        subtract(change, row, from);
     }
     for at in (0..len).step_by(COLUMNS) {
         let width = COLUMNS.min(len - at);

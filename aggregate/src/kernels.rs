@@ -1,74 +1,96 @@
-//! Loops over values, compiled for the processor that the caller dispatches to.
+//! Loops over values, each compiled for the processor at hand.
 
 use pulp::{Arch, Simd, WithSimd};
 
+use crate::dispatch::vectorized;
 use crate::rows::Element;
 
 /// Partial sums side by side, for the vector units.
 const LANES: usize = 16;
 
-#[expect(clippy::inline_always, reason = "compiled for the dispatched processor")]
-#[inline(always)]
-pub(crate) fn to_keys<E: Element>((keys, row): (&mut [E::Key], &[E])) {
-    for (key, value) in keys.iter_mut().zip(row) {
-        *key = value.key();
-    }
+pub(crate) fn to_keys<E: Element>(keys: &mut [E::Key], row: &[E]) {
+    vectorized(
+        #[inline(always)]
+        || {
+            for (key, value) in keys.iter_mut().zip(row) {
+                *key = value.key();
+            }
+        },
+    );
 }
 
-#[expect(clippy::inline_always, reason = "compiled for the dispatched processor")]
-#[inline(always)]
-pub(crate) fn scale_to<E: Element>((out, row, weight): (&mut [f64], &[E], f64)) {
-    for (out, &x) in out.iter_mut().zip(row) {
-        let x: f64 = x.into();
-        *out = weight * x;
-    }
+pub(crate) fn scale_to<E: Element>(out: &mut [f64], row: &[E], weight: f64) {
+    vectorized(
+        #[inline(always)]
+        || {
+            for (out, &x) in out.iter_mut().zip(row) {
+                let x: f64 = x.into();
+                *out = weight * x;
+            }
+        },
+    );
 }
 
-#[expect(clippy::inline_always, reason = "compiled for the dispatched processor")]
-#[inline(always)]
-pub(crate) fn add_scaled<E: Element>((out, row, weight): (&mut [f64], &[E], f64)) {
-    for (out, &x) in out.iter_mut().zip(row) {
-        let x: f64 = x.into();
-        *out += weight * x;
-    }
+pub(crate) fn add_scaled<E: Element>(out: &mut [f64], row: &[E], weight: f64) {
+    vectorized(
+        #[inline(always)]
+        || {
+            for (out, &x) in out.iter_mut().zip(row) {
+                let x: f64 = x.into();
+                *out += weight * x;
+            }
+        },
+    );
 }
 
 /// The same additions as of one row after the other, with half the traffic of the sums.
-#[expect(clippy::inline_always, reason = "compiled for the dispatched processor")]
-#[inline(always)]
-pub(crate) fn add_two<E: Element>((out, rows, weights): (&mut [f64], [&[E]; 2], [f64; 2])) {
-    for ((out, &a), &b) in out.iter_mut().zip(rows[0]).zip(rows[1]) {
-        let (a, b): (f64, f64) = (a.into(), b.into());
-        *out = (*out + weights[0] * a) + weights[1] * b;
-    }
+pub(crate) fn add_two<E: Element>(out: &mut [f64], rows: [&[E]; 2], weights: [f64; 2]) {
+    vectorized(
+        #[inline(always)]
+        || {
+            for ((out, &a), &b) in out.iter_mut().zip(rows[0]).zip(rows[1]) {
+                let (a, b): (f64, f64) = (a.into(), b.into());
+                *out = (*out + weights[0] * a) + weights[1] * b;
+            }
+        },
+    );
 }
 
-#[expect(clippy::inline_always, reason = "compiled for the dispatched processor")]
-#[inline(always)]
-pub(crate) fn divide((out, by): (&mut [f64], f64)) {
-    for out in out {
-        *out /= by;
-    }
+pub(crate) fn divide(out: &mut [f64], by: f64) {
+    vectorized(
+        #[inline(always)]
+        || {
+            for out in out {
+                *out /= by;
+            }
+        },
+    );
 }
 
-#[expect(clippy::inline_always, reason = "compiled for the dispatched processor")]
-#[inline(always)]
 pub(crate) fn all_finite<E: Element>(values: &[E]) -> bool {
-    // Without a way out, which would keep the loop from being vectorised.
-    values.iter().fold(true, |all, value| all & value.is_finite())
+    vectorized(
+        #[inline(always)]
+        || {
+            // Without a way out, which would keep the loop from being vectorised.
+            values.iter().fold(true, |all, value| all & value.is_finite())
+        },
+    )
 }
 
-#[expect(clippy::inline_always, reason = "compiled for the dispatched processor")]
-#[inline(always)]
 pub(crate) fn square_sum(values: &[f64]) -> f64 {
-    let (chunks, rest) = values.as_chunks::<LANES>();
-    let mut sums = [0.0; LANES];
-    for chunk in chunks {
-        for (sum, v) in sums.iter_mut().zip(chunk) {
-            *sum += v * v;
-        }
-    }
-    sums.iter().sum::<f64>() + rest.iter().map(|v| v * v).sum::<f64>()
+    vectorized(
+        #[inline(always)]
+        || {
+            let (chunks, rest) = values.as_chunks::<LANES>();
+            let mut sums = [0.0; LANES];
+            for chunk in chunks {
+                for (sum, v) in sums.iter_mut().zip(chunk) {
+                    *sum += v * v;
+                }
+            }
+            sums.iter().sum::<f64>() + rest.iter().map(|v| v * v).sum::<f64>()
+        },
+    )
 }
 
 /// `Σ (x − o)²` and `Σ (x − o)·d`, where `x` is a row, `o` its origin or zero, and `d` what the
@@ -142,38 +164,47 @@ impl<E: Element> Moments<'_, E> {
     }
 }
 
-#[expect(clippy::inline_always, reason = "compiled for the dispatched processor")]
-#[inline(always)]
-pub(crate) fn widen<E: Element>((out, row): (&mut [f64], &[E])) {
-    for (out, &x) in out.iter_mut().zip(row) {
-        *out = x.into();
-    }
+pub(crate) fn widen<E: Element>(out: &mut [f64], row: &[E]) {
+    vectorized(
+        #[inline(always)]
+        || {
+            for (out, &x) in out.iter_mut().zip(row) {
+                *out = x.into();
+            }
+        },
+    );
 }
 
-#[expect(clippy::inline_always, reason = "compiled for the dispatched processor")]
-#[inline(always)]
-pub(crate) fn subtract<A: Element, B: Element>((out, a, b): (&mut [f64], &[A], &[B])) {
-    for ((out, &a), &b) in out.iter_mut().zip(a).zip(b) {
-        let (a, b): (f64, f64) = (a.into(), b.into());
-        *out = a - b;
-    }
+pub(crate) fn subtract<A: Element, B: Element>(out: &mut [f64], a: &[A], b: &[B]) {
+    vectorized(
+        #[inline(always)]
+        || {
+            for ((out, &a), &b) in out.iter_mut().zip(a).zip(b) {
+                let (a, b): (f64, f64) = (a.into(), b.into());
+                *out = a - b;
+            }
+        },
+    );
 }
 
 /// `‖a − b‖²`
-#[expect(clippy::inline_always, reason = "compiled for the dispatched processor")]
-#[inline(always)]
-pub(crate) fn square_distance((a, b): (&[f64], &[f64])) -> f64 {
-    let (chunks, rest) = a.as_chunks::<LANES>();
-    let (others, other_rest) = b.as_chunks::<LANES>();
-    let mut sums = [0.0; LANES];
-    for (chunk, other) in chunks.iter().zip(others) {
-        for l in 0..LANES {
-            let d = chunk[l] - other[l];
-            sums[l] += d * d;
-        }
-    }
-    let rest = rest.iter().zip(other_rest).map(|(a, b)| (a - b) * (a - b));
-    sums.iter().sum::<f64>() + rest.sum::<f64>()
+pub(crate) fn square_distance(a: &[f64], b: &[f64]) -> f64 {
+    vectorized(
+        #[inline(always)]
+        || {
+            let (chunks, rest) = a.as_chunks::<LANES>();
+            let (others, other_rest) = b.as_chunks::<LANES>();
+            let mut sums = [0.0; LANES];
+            for (chunk, other) in chunks.iter().zip(others) {
+                for l in 0..LANES {
+                    let d = chunk[l] - other[l];
+                    sums[l] += d * d;
+                }
+            }
+            let rest = rest.iter().zip(other_rest).map(|(a, b)| (a - b) * (a - b));
+            sums.iter().sum::<f64>() + rest.sum::<f64>()
+        },
+    )
 }
 
 #[cfg(test)]

@@ -4,7 +4,6 @@ use std::time::Instant;
 
 use crate::blocks::Block;
 use crate::carry::Carry;
-use crate::dispatch::vectorized;
 use crate::dtype::{
     Kind, byte_len, decode_integers, element_width, encode_floats, first_invalid, kind,
 };
@@ -79,7 +78,7 @@ impl Run<'_> {
             // The optimizer moves a copy, as the base is needed for the size of the change.
             let mut moved = base.clone();
             merged.memory = mover.step(block, cohort.len(), values, &mut moved)?;
-            merged.change[0] = vectorized(square_distance, (&moved[..], &base[..]));
+            merged.change[0] = square_distance(&moved[..], &base[..]);
             *values = moved;
         } else if let Some(mover) = self.mover {
             merged.memory = mover.memory(block)?;

@@ -6,7 +6,6 @@ use crate::Error;
 use crate::blocks::Block;
 use crate::cohort::{Cohort, normalize};
 use crate::columns::TILE;
-use crate::dispatch::vectorized;
 use crate::kernels::{
     add_scaled, add_two, all_finite, divide, moments, scale_to, square_sum, subtract, to_keys,
     widen,
@@ -136,8 +135,7 @@ pub(crate) fn reduce_block<E: Element>(
             sort_columns(columns, &groups, &holders, updates, &mut rows.keys, out);
         }
     }
-    let finite = vectorized(all_finite, &out[..])
-        && (matches!(plan, Plan::Linear(_)) || vectorized(all_finite, updates));
+    let finite = all_finite(&out[..]) && (matches!(plan, Plan::Linear(_)) || all_finite(updates));
     if !finite {
         return Ok(Outcome::NotFinite);
     }
@@ -147,12 +145,12 @@ pub(crate) fn reduce_block<E: Element>(
     base_values.resize(base.map_or(0, |_| len), 0.0);
     moved.resize(len, 0.0);
     if let Some(base) = base {
-        vectorized(widen, (base_values, base));
-        vectorized(subtract, (moved, values, base_values));
+        widen(base_values, base);
+        subtract(moved, values, base_values);
     } else {
         moved.copy_from_slice(values);
     }
-    *squares = [&moved[..], base_values].map(|v| vectorized(square_sum, v));
+    *squares = [&moved[..], base_values].map(square_sum);
     all_moments.clear();
     if with_moments {
         all_moments.extend(holders.iter().map(|&holder| (holder, [0.0; 2])));
@@ -167,7 +165,7 @@ pub(crate) fn reduce_block<E: Element>(
                 let more = match (base, late) {
                     (_, Some(older)) => {
                         let origin = &mut own_base[..tile.len()];
-                        vectorized(widen, (origin, &older[tile.clone()]));
+                        widen(origin, &older[tile.clone()]);
                         moments(row, Some(origin), moved)
                     }
                     (Some(_), None) => {
@@ -246,18 +244,18 @@ fn weighted_mean<E: Element>(weights: &[f64], total: f64, rows: &[E], out: &mut 
         for at in (0..len).step_by(TILE_SUMS) {
             let tile = at..len.min(at + TILE_SUMS);
             let out = &mut out[tile.clone()];
-            vectorized(scale_to, (out, &first[tile.clone()], weight));
+            scale_to(out, &first[tile.clone()], weight);
             let mut pairs = others.chunks_exact(2);
             for pair in &mut pairs {
                 let (w, rows) = ([pair[0].0, pair[1].0], [pair[0].1, pair[1].1]);
                 let rows = rows.map(|row| &row[tile.clone()]);
-                vectorized(add_two, (out, rows, w));
+                add_two(out, rows, w);
             }
             for (weight, row) in pairs.remainder() {
-                vectorized(add_scaled, (out, &row[tile.clone()], *weight));
+                add_scaled(out, &row[tile.clone()], *weight);
             }
             if total.to_bits() != 1f64.to_bits() {
-                vectorized(divide, (out, total));
+                divide(out, total);
             }
         }
         return;
@@ -319,7 +317,7 @@ fn sort_columns<E: Element>(
         for at in (0..len).step_by(TILE) {
             let tile = at..len.min(at + TILE);
             for (keys, row) in keys.chunks_exact_mut(TILE).zip(&rows) {
-                vectorized(to_keys, (keys, &row[tile.clone()]));
+                to_keys(keys, &row[tile.clone()]);
             }
             sorter.reduce::<E>(keys, &mut out[tile]);
         }
@@ -335,7 +333,7 @@ fn sort_columns<E: Element>(
                 group.iter().flat_map(|&member| row_of(member)[tile.clone()].to_vec()).collect();
             let mean = &mut mean[..tile.len()];
             weighted_mean(&vec![1.0; group.len()], group.len() as f64, &rows, mean);
-            to_keys((keys, mean));
+            to_keys(keys, mean);
         }
         sorter.reduce::<f64>(&mut keys, &mut out[tile]);
     }

@@ -1,6 +1,8 @@
 //! The arrows between the crates, and what each leaf may depend on.
 
 use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Direct dependencies of each crate that others reuse alone. A new name here is a decision:
@@ -80,4 +82,44 @@ fn only_edgectl_prints_and_only_aggregate_opens_safetensors() {
             assert!(!has("safetensors"), "{name} depends on safetensors");
         }
     }
+}
+
+/// What is handed to the dispatcher of instruction sets is compiled for the oldest processor unless it
+/// is always inlined: ten times slower, without a word.
+#[test]
+fn closures_for_the_vector_units_are_always_inlined() {
+    let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
+    let (mut n, mut wrong) = (0, Vec::new());
+    for name in ["attn-core", "optim", "preprocess", "aggregate"] {
+        for path in sources(&root.join(name).join("src")) {
+            let text = fs::read_to_string(&path).expect("a source");
+            for call in ["vectorize(", "vectorized("] {
+                for (at, _) in text.match_indices(call) {
+                    let argument = text[at + call.len()..].trim_start();
+                    if argument.starts_with("f:") || argument.starts_with("work:") {
+                        continue; // its own definition
+                    }
+                    n += 1;
+                    let is_closure = argument.starts_with('|') || argument.starts_with("#[inline]");
+                    if is_closure {
+                        wrong.push(format!("{}: {}", path.display(), &argument[..20]));
+                    }
+                }
+            }
+            let bare = text
+                .match_indices(".dispatch(")
+                .filter(|(at, call)| text[at + call.len()..].trim_start().starts_with(['|', 'm']));
+            wrong.extend(bare.map(|(at, _)| format!("{}: byte {at}", path.display())));
+        }
+    }
+    assert!(wrong.is_empty(), "not marked #[inline(always)]: {wrong:#?}");
+    assert!(n > 20, "{n} calls were found");
+}
+
+/// All source files below a folder.
+fn sources(folder: &Path) -> Vec<PathBuf> {
+    let entries =
+        fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path());
+    let below = entries.flat_map(|path| if path.is_dir() { sources(&path) } else { vec![path] });
+    below.filter(|path| path.extension().is_some_and(|end| end == "rs")).collect()
 }
