@@ -21,7 +21,7 @@ use crate::data::{Dataset, Node, train_segments};
 use crate::evaluate::evaluate_each;
 use crate::interrupt::Stop;
 use crate::metrics::Metrics;
-use crate::training::{Epoch, Progress, TrainOptions, Variate, train};
+use crate::training::{Epoch, Progress, TrainOptions, TrainReport, Variate, train};
 
 /// One federated run over given nodes.
 #[derive(Debug, Clone, Copy)]
@@ -64,6 +64,10 @@ pub struct Round {
     pub round: u32,
     /// Mean training loss of the nodes, weighted by their examples.
     pub train_loss: f64,
+    /// The smallest learning rate of any node's steps.
+    pub lr_min: Option<f32>,
+    /// The largest.
+    pub lr_max: Option<f32>,
     /// Updates that were left out.
     pub rejected: Vec<Refused>,
     /// Updates that claimed more weight than is believed.
@@ -129,8 +133,8 @@ struct Member<'a> {
     update: Option<WeightFile>,
     variate: Mutex<Option<WeightFile>>,
     attacks: bool,
-    /// Training loss and examples.
-    loss: (f64, usize),
+    /// What is known of its training in the last round.
+    trained: Option<TrainReport>,
 }
 
 /// Runs all rounds of a federation from a fresh model.
@@ -191,9 +195,14 @@ pub fn simulate_arm(
         let bytes = std::fs::read(&global).with_context(|| format!("{}", global.display()))?;
         atomic_write(arm.folder.join(round_file(number)), &bytes)?;
         let metrics = evaluate_arm(&model, &members, arm)?;
+        let rates = |rate: fn(&TrainReport) -> Option<f32>| {
+            members.iter().filter_map(|member| member.trained.as_ref()).filter_map(rate)
+        };
         let round = Round {
             round: number,
             train_loss: mean_loss(&members),
+            lr_min: rates(|report| report.lr_min).reduce(f32::min),
+            lr_max: rates(|report| report.lr_max).reduce(f32::max),
             rejected: merged.refused,
             capped: merged.note.capped,
             metrics,
@@ -219,7 +228,7 @@ fn members(arm: Arm<'_>) -> Vec<Member<'_>> {
         update: None,
         variate: Mutex::new(None),
         attacks: i >= first_attacker,
-        loss: (0.0, 0),
+        trained: None,
     };
     named.map(member).collect()
 }
@@ -308,12 +317,13 @@ fn train_member(
     };
     let (update, report) = train(base, dataset, &segments, options, &mut NodeProgress(progress))?;
     member.update = Some(spool.keep(&update.to_file(&member.name)?)?);
-    member.loss = (report.loss.unwrap_or(0.0), report.examples);
+    member.trained = Some(report);
     Ok(())
 }
 
 fn mean_loss(members: &[Member<'_>]) -> f64 {
-    let examples: usize = members.iter().map(|m| m.loss.1).sum();
-    let sum: f64 = members.iter().map(|m| m.loss.0 * m.loss.1 as f64).sum();
+    let reports = || members.iter().filter_map(|member| member.trained.as_ref());
+    let examples: usize = reports().map(|report| report.examples).sum();
+    let sum: f64 = reports().map(|r| r.loss.unwrap_or(0.0) * r.examples as f64).sum();
     sum / examples.max(1) as f64
 }

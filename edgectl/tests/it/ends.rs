@@ -358,4 +358,11 @@ fn rates_are_told_and_a_loss_that_rose_is_a_warning() {
     fs::write(at.join("job.toml"), JOB).expect("written");
     let report = json(at, &["train", "--config", "job.toml", "--out", "m.safetensors"]);
     assert_eq!(report["warnings"], Value::Array(Vec::new()));
+
+    // The schedule spans the rounds of a simulation.
+    let report = json(at, &["simulate", "--config", "job.toml", "--out", "run"]);
+    let rate = |round: &Value, end| round[end].as_f64().expect("a number");
+    let rounds = report["rounds"].as_array().expect("rounds");
+    assert!(rounds.iter().all(|round| rate(round, "lr_min") < rate(round, "lr_max")));
+    assert!(rounds.is_sorted_by(|a, b| rate(a, "lr_min") >= rate(b, "lr_max")), "{rounds:?}");
 }
