@@ -143,14 +143,16 @@ pub(crate) fn reduce_block<E: Element>(
     let Reduced { values, base: base_values, moved, moments: all_moments, squares, spent } = result;
     spent.reduce_s += lap(&mut clock);
     base_values.resize(base.map_or(0, |_| len), 0.0);
-    moved.resize(len, 0.0);
-    if let Some(base) = base {
-        widen(base_values, base);
-        subtract(moved, values, base_values);
-    } else {
-        moved.copy_from_slice(values);
-    }
-    *squares = [&moved[..], base_values].map(square_sum);
+    let moved: &[f64] = match base {
+        Some(base) => {
+            widen(base_values, base);
+            moved.resize(len, 0.0);
+            subtract(moved, values, base_values);
+            moved
+        }
+        None => values,
+    };
+    *squares = [moved, base_values].map(square_sum);
     all_moments.clear();
     if with_moments {
         all_moments.extend(holders.iter().map(|&holder| (holder, [0.0; 2])));
