@@ -11,6 +11,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
 use crate::cli::Common;
+use crate::data::Understood;
 use crate::lines::Lines;
 use crate::metrics::{ClassMetrics, Metrics};
 use crate::training::{Epoch, Progress, RangeTest};
@@ -61,6 +62,12 @@ impl Output {
     /// A line about what is likely not as it should be, to stderr, also where progress is not wanted.
     pub fn warn(self, text: &str) {
         say(&format!("warning: {}", shown(text)));
+    }
+
+    /// What was taken from the data, to stderr.
+    pub fn understood(self, understood: &Understood) {
+        understood.lines().iter().for_each(|line| self.note(line));
+        understood.warnings.iter().for_each(|warning| self.warn(warning));
     }
 
     /// A bar on a terminal, nothing elsewhere.

@@ -7,7 +7,7 @@ use super::overrides::checked;
 use super::targets::protect_data;
 use crate::checkpoint::Checkpoint;
 use crate::cli::InitArgs;
-use crate::data::Dataset;
+use crate::data::{Dataset, Understood};
 use crate::job::Job;
 use crate::output::{Output, shown};
 
@@ -18,6 +18,8 @@ struct Report<'a> {
     channels: &'a [String],
     classes: &'a [String],
     window_len: usize,
+    data: &'a Understood,
+    warnings: &'a [String],
 }
 
 pub(super) fn run(args: &InitArgs, output: Output) -> anyhow::Result<()> {
@@ -31,6 +33,8 @@ pub(super) fn run(args: &InitArgs, output: Output) -> anyhow::Result<()> {
     let run = checked(job, &args.config, args, &dataset)?;
     let all: Vec<usize> = (0..dataset.segments.len()).collect();
     let checkpoint = Checkpoint::fresh(&run, &dataset, &all)?;
+    let understood = Understood::of(&dataset);
+    output.understood(&understood);
     checkpoint.write(&args.out)?;
     let meta = &checkpoint.meta;
     let report = Report {
@@ -39,6 +43,8 @@ pub(super) fn run(args: &InitArgs, output: Output) -> anyhow::Result<()> {
         channels: &meta.channels,
         classes: &meta.classes,
         window_len: meta.model.seq_len,
+        data: &understood,
+        warnings: &understood.warnings,
     };
     let text = format!(
         "{}: a fresh model with {} parameters for {} channels, windows of {} steps, {} classes",

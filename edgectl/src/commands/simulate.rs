@@ -13,7 +13,7 @@ use super::overrides::checked;
 use super::targets::protect_data;
 use crate::checkpoint::Checkpoint;
 use crate::cli::SimulateArgs;
-use crate::data::{Dataset, Format, Node, Split, test_segments, train_segments};
+use crate::data::{Dataset, Format, Node, Split, Understood, test_segments, train_segments};
 use crate::evaluate::evaluate;
 use crate::federation::{Arm, ArmReport, Round, RoundProgress, RunFolder, arm_files, simulate_arm};
 use crate::interrupt::{Reason, Stop};
@@ -33,6 +33,8 @@ struct Report<'a> {
     stopped: Option<String>,
     planned_rounds: u32,
     rounds: &'a [Round],
+    /// What was taken from the data.
+    data: &'a Understood,
     warnings: Vec<String>,
     r#final: &'a Metrics,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -67,6 +69,8 @@ pub(super) fn run(args: &SimulateArgs, threads: usize, output: Output) -> anyhow
     let test = test_segments(&dataset, &segments);
     ensure!(!test.is_empty(), "no row is marked for the test: mark rows in a split column");
     let start = Checkpoint::fresh(&run, &dataset, &segments)?;
+    let understood = Understood::of(&dataset);
+    output.understood(&understood);
     output.note(&format!(
         "{} nodes, {} parameters, {} rounds of {} epochs",
         nodes.len(),
@@ -122,7 +126,8 @@ pub(super) fn run(args: &SimulateArgs, threads: usize, output: Output) -> anyhow
         stopped: stopped.map(|why| place(why, rounds.len(), federation.rounds)),
         planned_rounds: federation.rounds,
         rounds: &rounds,
-        warnings: warnings(&rounds),
+        data: &understood,
+        warnings: warnings(&rounds).chain(understood.warnings.iter().cloned()).collect(),
         r#final: &last,
         fedavg,
         centralised,
@@ -131,7 +136,7 @@ pub(super) fn run(args: &SimulateArgs, threads: usize, output: Output) -> anyhow
         peak_rss_bytes: peak_rss_bytes(),
     };
     files.finish(&report)?;
-    report.warnings.iter().for_each(|warning| output.warn(warning));
+    warnings(&rounds).for_each(|warning| output.warn(&warning));
     output.result(&report, &text(&report, &federation.holdout))?;
     Ok(stopped.into())
 }
@@ -142,9 +147,9 @@ fn place(why: Reason, done: usize, planned: u32) -> String {
     format!("{why} after round {done} of {planned}{comparing}")
 }
 
-fn warnings(rounds: &[Round]) -> Vec<String> {
-    let (Some(first), Some(last)) = (rounds.first(), rounds.last()) else { return Vec::new() };
-    loss_rose("round", first.train_loss, last.train_loss).into_iter().collect()
+fn warnings(rounds: &[Round]) -> impl Iterator<Item = String> {
+    let ends = rounds.first().zip(rounds.last());
+    ends.and_then(|(first, last)| loss_rose("round", first.train_loss, last.train_loss)).into_iter()
 }
 
 /// The folder of the run: the given one, whose parent must exist, or `runs/JOB`.

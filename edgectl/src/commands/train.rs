@@ -11,7 +11,7 @@ use super::overrides::{Overrides, checked};
 use super::targets::protect_data;
 use crate::checkpoint::Checkpoint;
 use crate::cli::TrainArgs;
-use crate::data::{Dataset, train_segments};
+use crate::data::{Dataset, Understood, train_segments};
 use crate::interrupt::Stop;
 use crate::job::Job;
 use crate::outcome::Outcome;
@@ -27,6 +27,8 @@ struct Report<'a> {
     node: &'a str,
     #[serde(flatten)]
     train: &'a TrainReport,
+    /// What was taken from the data.
+    data: &'a Understood,
     /// Whether the file holds only the parameters that were trained.
     partial: bool,
     #[serde(skip)]
@@ -47,6 +49,8 @@ pub(super) fn run(args: &TrainArgs, threads: usize, output: Output) -> anyhow::R
     let all: Vec<usize> = (0..dataset.segments.len()).collect();
     let segments = train_segments(&dataset, &all)?;
     keep_own(&mut start, &args.out)?;
+    let understood = Understood::of(&dataset);
+    output.understood(&understood);
     let options = TrainOptions {
         node: &node,
         base: base.as_deref(),
@@ -58,20 +62,22 @@ pub(super) fn run(args: &TrainArgs, threads: usize, output: Output) -> anyhow::R
         rounds,
     };
     let mut bar = output.training("train", epochs);
-    let (checkpoint, train) = train(start, &dataset, &segments, options, &mut bar)?;
+    let (checkpoint, mut train) = train(start, &dataset, &segments, options, &mut bar)?;
     drop(bar);
     checkpoint.write(&args.out)?;
 
+    train.warnings.iter().for_each(|warning| output.warn(warning));
+    train.warnings.extend_from_slice(&understood.warnings);
     let report = Report {
         out: args.out.display().to_string(),
         node: &node,
+        data: &understood,
         train: &train,
         partial: checkpoint.meta.provenance.partial,
         trained_parameters_of: checkpoint.params.len(),
         wall_s: began.elapsed().as_secs_f64(),
         peak_rss_bytes: peak_rss_bytes(),
     };
-    train.warnings.iter().for_each(|warning| output.warn(warning));
     output.result(&report, &text(&report))?;
     Ok(train.stopped.into())
 }

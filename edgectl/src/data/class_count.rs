@@ -94,6 +94,7 @@ mod tests {
             channels: vec!["x".to_owned()],
             classes: (0..n_classes).map(|c| c.to_string()).collect(),
             segments: labels.into_iter().map(segment).collect(),
+            readings: Vec::new(),
             preprocessed: false,
         }
     }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::files;
 use super::labels::Labels;
+use super::reading::Reading;
 use super::split::Split;
 
 /// All data of a job, with one list of channels and one of classes.
@@ -17,6 +18,8 @@ pub struct Dataset {
     pub classes: Vec<String>,
     /// The segments, in the order of the files and of the series within a file.
     pub segments: Vec<Segment>,
+    /// How each file was read.
+    pub readings: Vec<(PathBuf, Reading)>,
     /// Whether the values are what `edgectl preprocess` wrote: scaled already, step by step of rows.
     pub preprocessed: bool,
 }
@@ -143,6 +146,7 @@ mod tests {
             channels: vec!["x".to_owned()],
             classes: Vec::new(),
             segments,
+            readings: Vec::new(),
             preprocessed: false,
         };
         data.nodes().into_iter().map(|node| (node.name, node.segments)).collect()

@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use super::number::is_missing;
+
 /// The labels of a segment's rows, as indexes into `Dataset::classes`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Labels {
@@ -104,11 +106,19 @@ impl Classes {
     /// the caller.
     pub(super) fn class_of(&mut self, cell: &[u8]) -> Result<Option<u32>, String> {
         let cell = cell.trim_ascii();
-        if cell.is_empty() || cell == b"?" || self.ignored() {
+        // What quotes a label after a blank is no part of it; the reader takes those without one.
+        let cell = match cell {
+            [b'"', inner @ .., b'"'] => inner.trim_ascii(),
+            _ => cell,
+        };
+        if self.ignored() {
             return Ok(None);
         }
         if let Some(class) = self.index.get(cell) {
             return Ok(Some(*class));
+        }
+        if is_missing(cell) {
+            return Ok(None);
         }
         let Ok(name) = std::str::from_utf8(cell) else {
             return Err(format!("the label {} is not UTF-8 text", super::number::quoted(cell)));
@@ -202,8 +212,9 @@ mod tests {
     fn numbers_sort_as_numbers_and_the_rest_as_text() {
         assert_eq!(sorted(&["10", "9", "-1", "1.5"]), ["-1", "1.5", "9", "10"]);
         assert_eq!(sorted(&["10", "9", "x"]), ["10", "9", "x"]);
-        assert_eq!(sorted(&["nan", "2"]), ["2", "nan"]);
+        assert_eq!(sorted(&["inf", "2"]), ["2", "inf"]);
         assert_eq!(sorted(&["b", " a ", "b", "", "?"]), ["a", "b"]);
+        assert_eq!(sorted(&["b", "NA", "NaN", "null", " \"a\"", "\" a\""]), ["a", "b"]);
     }
 
     #[test]

@@ -10,6 +10,7 @@ use super::collect::Collector;
 use super::columns::{Columns, split};
 use super::dataset::Segment;
 use super::labels::LabelRun;
+use super::reading::Layout;
 use super::split::Split;
 use super::table::{Row, Table};
 use super::{files, number};
@@ -36,6 +37,7 @@ pub(super) fn read<R: BufRead>(
     )?;
     let values = all.value_columns(path, &header, wanted, &columns.rest)?;
     all.agree(path, values.iter().map(|&column| header[column].clone()).collect())?;
+    all.note_table(path, Layout::Long, table.delimiter(), (&header, &columns));
 
     let of_file = files::split_of(path);
     let mut grouped = Groups::default();

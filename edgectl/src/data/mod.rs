@@ -14,10 +14,13 @@ mod labels;
 mod lines;
 mod long;
 mod number;
+mod preamble;
 mod read;
+mod reading;
 mod split;
 mod table;
 mod ts;
+mod understood;
 mod wide;
 mod write;
 
@@ -29,4 +32,6 @@ pub use files::find as data_files;
 pub use labels::Labels;
 #[cfg(test)]
 use read::read_inline;
+pub use reading::{Layout, Reading, Roles};
 pub use split::Split;
+pub use understood::{ChannelFound, ClassFound, FilesRead, Understood};

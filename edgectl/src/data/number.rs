@@ -13,11 +13,31 @@ pub(super) fn parse(cell: &[u8]) -> Result<f32, String> {
         }
         Ok(Ok(value)) => Ok(value),
         _ if is_missing(cell) => Ok(f32::NAN),
+        _ if is_grouped(cell) => {
+            Err(format!("expected a number without thousands separators, found {}", quoted(cell)))
+        }
         _ if cell.contains(&b',') => {
             Err(format!("expected a number with a decimal point, found {}", quoted(cell)))
         }
         _ => Err(format!("expected a number, found {}", quoted(cell))),
     }
+}
+
+/// Whether a number's digits are grouped, as in 1,234.5: with a decimal point, or more than one comma.
+fn is_grouped(cell: &[u8]) -> bool {
+    let text = cell.strip_prefix(b"-").unwrap_or(cell);
+    let mut halves = text.splitn(2, |&byte| byte == b'.');
+    let (whole, part) = (halves.next().unwrap_or_default(), halves.next());
+    let mut groups = whole.split(|&byte| byte == b',');
+    let first = groups.next().unwrap_or_default();
+    let mut n_groups = 0;
+    let digits = |bytes: &[u8]| bytes.iter().all(u8::is_ascii_digit);
+    let threes = groups.all(|group| {
+        n_groups += 1;
+        group.len() == 3 && digits(group)
+    });
+    let sure = n_groups > 1 || n_groups == 1 && part.is_some_and(digits);
+    threes && sure && (1..=3).contains(&first.len()) && digits(first)
 }
 
 /// The number in a time cell, or nothing where it holds a date or is empty.
@@ -26,7 +46,8 @@ pub(super) fn parse_time(cell: &[u8]) -> Option<f64> {
     time.is_finite().then_some(time)
 }
 
-fn is_missing(cell: &[u8]) -> bool {
+/// Whether a cell says that there is no value, or no label.
+pub(super) fn is_missing(cell: &[u8]) -> bool {
     cell.is_empty()
         || cell == b"?"
         || [&b"nan"[..], b"na", b"null"].iter().any(|word| cell.eq_ignore_ascii_case(word))
@@ -47,6 +68,18 @@ pub(super) fn quoted(cell: &[u8]) -> String {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn thousands_separators_are_named() {
+        for cell in ["1,234.5", "1,234,567", "-12,345.", "1,234.50"] {
+            let error = parse(cell.as_bytes()).unwrap_err();
+            assert!(error.contains("without thousands separators"), "{error}");
+        }
+        for cell in ["1,234", "1,5", "1,23,456", "1234,567.8", "a,bcd.5"] {
+            let error = parse(cell.as_bytes()).unwrap_err();
+            assert!(!error.contains("thousands"), "{error}");
+        }
+    }
 
     #[test]
     fn numbers_are_trimmed_and_read() {

@@ -7,13 +7,17 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use csv::ByteRecord;
 
-use super::lines::{UniformLineEnds, skip_bom};
+use super::lines::UniformLineEnds;
 use super::number::{self, quoted};
+use super::preamble::{NoTable, Preamble, skip_preamble};
 
 /// An open table whose header has been read.
 pub(super) struct Table<R> {
     path: PathBuf,
     header: Vec<String>,
+    delimiter: u8,
+    /// Lines before the header.
+    skipped: usize,
     rows: csv::Reader<UniformLineEnds<R>>,
     record: ByteRecord,
     n_rows: usize,
@@ -31,12 +35,15 @@ pub(super) struct Row<'a> {
 }
 
 impl<R: BufRead> Table<R> {
-    /// Reads the header. Fields are separated by what separates most names in the first line:
-    /// comma, semicolon or tab.
+    /// Reads the header. Fields are separated by what a line `sep=` says, else by what separates most
+    /// names in the header: comma, semicolon, tab or bar. Comment lines before it are passed over.
     pub(super) fn open(path: &Path, mut input: R) -> anyhow::Result<Self> {
         let unreadable = || format!("{}: cannot read the file", path.display());
-        skip_bom(&mut input).with_context(unreadable)?;
-        let delimiter = delimiter(input.fill_buf().with_context(unreadable)?);
+        let Preamble { delimiter, n_lines } = match skip_preamble(&mut input) {
+            Ok(preamble) => preamble,
+            Err(NoTable::Unreadable(error)) => return Err(error).with_context(unreadable),
+            Err(NoTable::IsOther(what)) => bail!("{}: the file is {what}", path.display()),
+        };
         let rows = csv::ReaderBuilder::new()
             .delimiter(delimiter)
             .has_headers(false)
@@ -45,6 +52,8 @@ impl<R: BufRead> Table<R> {
         let mut table = Self {
             path: path.to_owned(),
             header: Vec::new(),
+            delimiter,
+            skipped: n_lines,
             rows,
             record: ByteRecord::new(),
             n_rows: 0,
@@ -71,6 +80,11 @@ impl<R: BufRead> Table<R> {
 
     pub(super) fn header(&self) -> &[String] {
         &self.header
+    }
+
+    /// What separates the cells.
+    pub(super) fn delimiter(&self) -> u8 {
+        self.delimiter
     }
 
     /// The next row; blank lines are passed over. `None` at the end.
@@ -106,6 +120,7 @@ impl<R: BufRead> Table<R> {
         let inner = self.record.as_slice().split(|&byte| byte == b'\n').count() - 1;
         let start = self.record.position().map_or(1, |position| position.line() as usize);
         let line = (self.rows.position().line() as usize).saturating_sub(1 + inner).max(start);
+        let line = line + self.skipped;
         if self.record.len() != self.header.len() {
             bail!(
                 "{}: line {line}: expected {} fields as in the header, found {}; {}",
@@ -173,28 +188,6 @@ impl Row<'_> {
             self.header[column]
         )
     }
-}
-
-/// The delimiter that the first line with text uses most, outside of quotes; a comma when there is
-/// none.
-fn delimiter(start: &[u8]) -> u8 {
-    let start = start.trim_ascii_start();
-    let (mut best, mut most) = (b',', 0);
-    for candidate in [b',', b';', b'\t'] {
-        let mut in_quotes = false;
-        let mut count = 0;
-        for &byte in start {
-            match byte {
-                b'"' => in_quotes = !in_quotes,
-                b'\n' | b'\r' if !in_quotes => break,
-                _ => count += usize::from(byte == candidate && !in_quotes),
-            }
-        }
-        if count > most {
-            (best, most) = (candidate, count);
-        }
-    }
-    best
 }
 
 /// Names must be distinct, and must be names: a table that starts with data would lose its first
@@ -299,7 +292,7 @@ mod tests {
             assert!(rows(text).unwrap_err().contains("x.csv: the file is empty"), "{text:?}");
         }
         assert!(rows(b"a,b\n").unwrap_err().contains("x.csv: only a header, no rows"));
-        assert!(rows(b"\x93NUMPY\x01\0v\0").unwrap_err().contains("not UTF-8 text"));
+        assert!(rows(b"\x93NUMPY\x01\0v\0").unwrap_err().contains("the file is a NumPy array"));
         assert!(rows(b"PK\0\0,a\n1,2\n").unwrap_err().contains("not UTF-8 text"));
     }
 

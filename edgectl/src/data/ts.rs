@@ -24,6 +24,7 @@ pub(super) fn read<R: BufRead>(
     let unreadable = || format!("{}: cannot read the file", path.display());
     skip_bom(&mut input).with_context(unreadable)?;
     let mut header = Header::default();
+    all.note_ts(path);
     let mut channels: Option<Vec<usize>> = None;
     let (mut line, mut n_samples) = (0, 0);
     let mut buffer = Vec::new();

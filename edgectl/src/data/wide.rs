@@ -10,6 +10,7 @@ use super::columns::{Columns, split};
 use super::dataset::{Segment, channel_name};
 use super::files;
 use super::labels::LabelRun;
+use super::reading::Layout;
 use super::table::Table;
 
 /// Reads a wide table; each row is a series of its own, called by its series column or else its
@@ -43,6 +44,7 @@ pub(super) fn read<R: BufRead>(
     let n_steps = values.len() / n_channels;
     let channels = if n_steps == 0 { 0 } else { n_channels };
     all.agree(path, (0..channels).map(channel_name).collect())?;
+    all.note_table(path, Layout::Wide, table.delimiter(), (&header, &columns));
 
     let of_file = files::split_of(path);
     while let Some(row) = table.next_row()? {

@@ -52,5 +52,7 @@ mod support;
 mod targets;
 /// Transcripts of `tests/cmd`.
 mod transcripts;
+/// What was taken from the data is shown, with warnings of what is strange.
+mod understood;
 /// Data that the command writes, it reads.
 mod written_data;
