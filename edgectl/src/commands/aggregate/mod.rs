@@ -108,7 +108,7 @@ pub(super) fn run(args: &AggregateArgs, output: Output) -> anyhow::Result<()> {
 /// The model, which may be the base.
 fn targets(args: &AggregateArgs) -> anyhow::Result<Targets> {
     let mut targets = Targets::default();
-    targets.add_over(&args.out, args.base.as_deref().unwrap_or(Path::new("")))?;
+    targets.add_model(&args.out, args.base.as_deref().unwrap_or(Path::new("")))?;
     protect_inputs(&targets, args)?;
     Ok(targets)
 }
