@@ -2,10 +2,14 @@
 
 use std::io::{self, ErrorKind};
 
+/// Whether no more files can be open at a time, by the process or on the machine. No kind has these.
+pub(crate) fn lacks_handles(error: &io::Error) -> bool {
+    cfg!(unix) && matches!(error.raw_os_error(), Some(24 | 23))
+}
+
 /// What helps against an error, as the end of its message; nothing where nobody knows.
 pub(crate) fn advice(error: &io::Error) -> &'static str {
-    // Too many open files: of the process, and of the machine. No kind has these.
-    if cfg!(unix) && matches!(error.raw_os_error(), Some(24 | 23)) {
+    if lacks_handles(error) {
         return "; raise the limit of open files (ulimit -n)";
     }
     match error.kind() {
