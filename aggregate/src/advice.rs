@@ -17,7 +17,7 @@ pub(crate) fn advice(error: &io::Error) -> &'static str {
             "; check the path"
         }
         ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => "; check its permissions",
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "; free some space",
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "; make free space",
         ErrorKind::FileTooLarge => "; raise the limit of a file's size (ulimit -f)",
         ErrorKind::InvalidFilename => "; choose a shorter name",
         ErrorKind::StaleNetworkFileHandle => "; run again when the network disk is there",

@@ -36,8 +36,9 @@ impl Error {
     /// Whether a file could not be opened because too many are open already.
     pub fn is_for_lack_of_handles(&self) -> bool {
         match self {
-            Self::Read { source, .. } | Self::Write { source, .. } => lacks_handles(source),
-            Self::Target(TargetError::LockedFolder { source, .. }) => lacks_handles(source),
+            Self::Read { source, .. }
+            | Self::Write { source, .. }
+            | Self::Target(TargetError::LockedFolder { source, .. }) => lacks_handles(source),
             _ => false,
         }
     }

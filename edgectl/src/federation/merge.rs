@@ -59,12 +59,15 @@ pub struct Merged {
 /// An update that was left out.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Refused {
-    /// Its file.
+    /// Its file, as far as its name is text.
     pub path: String,
     /// The node it came from, if it says so.
     pub node: Option<String>,
     /// Why.
     pub reason: String,
+    /// Its file.
+    #[serde(skip)]
+    pub file: PathBuf,
 }
 
 /// `OUT.server`: the server optimizer's state, beside the model that it belongs to.
@@ -169,6 +172,7 @@ fn merge_files(mut files: Vec<UpdateFile>, options: &Merge<'_>) -> anyhow::Resul
         path: r.path.display().to_string(),
         node: r.node.clone(),
         reason: r.reason.to_string(),
+        file: r.path.clone(),
     });
     let refused = refused.collect();
     let note = MergeNote::of(&report.summary, n_updates(&files, &report.summary));

@@ -290,6 +290,20 @@ fn control_characters_and_line_ends_of_names_are_shown() {
         (false, vec!["aggregate", &node, &wrong, "--strict", "--out", "x.safetensors"]),
         (false, vec!["simulate", "--config", "job.toml", "--out", "run", "--holdout", "nobody"]),
     ];
+    // Arguments that the parser quotes, and JSON.
+    let named = format!("--{bad}.safetensors");
+    for args in [
+        vec!["aggregate", named.as_str(), "--out", "o"],
+        vec!["aggregate", "a", "b", "--out", "o", "--reduce", bad],
+        vec!["train", "--optimizer", bad, "--out", "o"],
+        vec!["train", "--time-budget", bad, "--out", "o"],
+        vec!["simulate", "--seed", bad],
+        vec![bad],
+    ] {
+        let output = start(at, &args).wait_with_output().expect("it ends");
+        assert_eq!(output.status.code(), Some(2), "{args:?}");
+        check_shown(&args, &output);
+    }
     for (succeeds, args) in runs {
         let output = start(at, &args).wait_with_output().expect("it ends");
         let stderr = String::from_utf8_lossy(&output.stderr);
@@ -365,4 +379,23 @@ fn rates_are_told_and_a_loss_that_rose_is_a_warning() {
     let rounds = report["rounds"].as_array().expect("rounds");
     assert!(rounds.iter().all(|round| rate(round, "lr_min") < rate(round, "lr_max")));
     assert!(rounds.is_sorted_by(|a, b| rate(a, "lr_min") >= rate(b, "lr_max")), "{rounds:?}");
+}
+
+#[test]
+fn json_holds_no_character_that_steers_and_means_the_same() {
+    let folder = federation();
+    let at = folder.path();
+    let odd = "a\u{9b}\u{202e}\u{2028}\u{200f}\u{7f}z";
+    for node in 1..=3 {
+        let path = at.join(format!("data/node_{node}.csv"));
+        fs::write(&path, table(node).replace("slow", odd)).expect("written");
+    }
+    let args = ["init", "--config", "job.toml", "--out", "g.safetensors", "--json"];
+    let output = start(at, &args).wait_with_output().expect("it ends");
+    let text = String::from_utf8(output.stdout).expect("text");
+    assert!(!text.chars().any(|c| odd[1..odd.len() - 1].contains(c)), "{text}");
+    let report: Value = serde_json::from_str(&text).expect("JSON");
+    let classes: Vec<&str> =
+        report["classes"].as_array().expect("a list").iter().filter_map(Value::as_str).collect();
+    assert!(classes.contains(&odd), "{classes:?}");
 }

@@ -49,13 +49,11 @@ pub(super) fn run(args: &AggregateArgs, output: Output) -> anyhow::Result<()> {
         let known = "most files do not say how many examples they were trained on";
         output.note(&format!("note: {known}; all weigh the same"));
     }
-    let quarantined = match &args.quarantine {
-        Some(folder) => {
-            let stay = [Some(&args.out), args.base.as_ref()];
-            quarantine(&refused, folder, &stay)?
-        }
-        None => Vec::new(),
-    };
+    let quarantined = args.quarantine.as_ref().map(|folder| {
+        let stay = [Some(&args.out), args.base.as_ref()];
+        quarantine(&refused, folder, &stay)
+    });
+    let quarantined = quarantined.unwrap_or_default();
     let MergeNote {
         reduce,
         server,
@@ -96,13 +94,19 @@ pub(super) fn run(args: &AggregateArgs, output: Output) -> anyhow::Result<()> {
         changes,
         privacy,
         adapters: adapters.map(|note| AdaptersReport::new(note, config)),
-        quarantined,
+        quarantined: quarantined.to,
         buffer_bytes: report.buffer_bytes,
         spent: report.spent,
         wall_s: began.elapsed().as_secs_f64(),
         peak_rss_bytes: peak_rss_bytes(),
     };
-    output.result(&report, &text(&report))
+    output.result(&report, &text(&report))?;
+    let n_failed = quarantined.failed.len();
+    quarantined.failed.into_iter().next().map_or(Ok(()), |first| {
+        let out = args.out.display();
+        Err(first
+            .context(format!("{out} is written, but {n_failed} refused files are where they were")))
+    })
 }
 
 /// The model, which may be the base.
