@@ -57,17 +57,35 @@ pub(crate) fn exp2(x: f32) -> f32 {
 /// [`exp2`] of every lane, for loops whose sums must stay in registers.
 #[inline(always)]
 pub(crate) fn exp2_lanes<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
+    let [y] = exp2_all(simd, [x]);
+    y
+}
+
+/// [`exp2_lanes`] of several vectors, operation by operation: one vector alone would wait for each
+/// of its operations before the next.
+#[inline(always)]
+pub(crate) fn exp2_all<S: Simd, const N: usize>(simd: S, x: [S::f32s; N]) -> [S::f32s; N] {
     let round = simd.splat_f32s(ROUND);
-    let rounded = simd.add_f32s(x, round);
-    let r = simd.sub_f32s(x, simd.sub_f32s(rounded, round));
-    let mut p = simd.splat_f32s(EXP2[0]);
-    for &c in &EXP2[1..] {
-        p = simd.mul_add_f32s(p, r, simd.splat_f32s(c));
+    let (mut rounded, mut r) = (x, x);
+    for ((rounded, r), &x) in rounded.iter_mut().zip(&mut r).zip(&x) {
+        *rounded = simd.add_f32s(x, round);
+        *r = simd.sub_f32s(x, simd.sub_f32s(*rounded, round));
     }
-    let bits = simd.add_u32s(simd.transmute_u32s_f32s(rounded), simd.splat_u32s(127));
-    let power = simd.transmute_f32s_u32s(simd.wrapping_dyn_shl_u32s(bits, simd.splat_u32s(23)));
-    let tiny = simd.less_than_f32s(x, simd.splat_f32s(-126.0));
-    simd.select_f32s(tiny, simd.splat_f32s(0.0), simd.mul_f32s(p, power))
+    let mut p = [simd.splat_f32s(EXP2[0]); N];
+    for &c in &EXP2[1..] {
+        for (p, &r) in p.iter_mut().zip(&r) {
+            *p = simd.mul_add_f32s(*p, r, simd.splat_f32s(c));
+        }
+    }
+    for i in 0..N {
+        let bits = simd.transmute_u32s_f32s(rounded[i]);
+        let bits = simd.add_u32s(bits, simd.splat_u32s(127));
+        let power = simd.wrapping_dyn_shl_u32s(bits, simd.splat_u32s(23));
+        let y = simd.mul_f32s(p[i], simd.transmute_f32s_u32s(power));
+        let tiny = simd.less_than_f32s(x[i], simd.splat_f32s(-126.0));
+        p[i] = simd.select_f32s(tiny, simd.splat_f32s(0.0), y);
+    }
+    p
 }
 
 /// `exp(x)` for `x ≤ 0` within 2 ulp; exactly 0 below -87.3, NaN for NaN.
