@@ -66,6 +66,16 @@ pub enum TargetError {
         /// The link.
         path: PathBuf,
     },
+    /// A file is in the place of one that lies beside an output, and is of another kind.
+    #[error(
+        "cannot write {}: what is there is no file of edgectl and would be lost; move it away, or name \
+         another output",
+        path.display()
+    )]
+    NotOurs {
+        /// The file that lies beside the output.
+        path: PathBuf,
+    },
     /// A single file has the name of an index.
     #[error(
         "cannot write {}: the name of an index (.safetensors.index.json) is for models in several \

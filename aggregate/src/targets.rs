@@ -3,7 +3,9 @@
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
+use crate::header::read_header;
 use crate::shards::{is_index, named_by, own_shards};
+use crate::source::Source;
 use crate::target::{Place, Target};
 use crate::{Error, TargetError};
 
@@ -54,6 +56,25 @@ impl Targets {
     pub fn add_over(&mut self, path: &Path, old: &Path) -> Result<&Target, Error> {
         check_is_one_file(path)?;
         self.insert(path, Some(old))
+    }
+
+    /// Takes in an output that lies beside another one under a name that nobody gave: what is there
+    /// and is no weight file, as all such are, is somebody else's.
+    ///
+    /// # Errors
+    /// As for [`add`](Self::add), and [`TargetError::NotOurs`].
+    pub fn add_beside(&mut self, path: &Path) -> Result<&Target, Error> {
+        check_is_ours(path)?;
+        self.add(path)
+    }
+
+    /// Takes in such an output that may be the file `old`, which it is then meant to replace.
+    ///
+    /// # Errors
+    /// As for [`add_beside`](Self::add_beside).
+    pub fn add_beside_over(&mut self, path: &Path, old: &Path) -> Result<&Target, Error> {
+        check_is_ours(path)?;
+        self.add_over(path, old)
     }
 
     /// Takes in a model that may be in several files, by its index, and may be the model `old`, which
@@ -127,6 +148,14 @@ impl Targets {
             _ => Ok(()),
         }
     }
+}
+
+/// Fails if a file is there that is no weight file.
+fn check_is_ours(path: &Path) -> Result<(), Error> {
+    if path.is_file() && Source::open(path).and_then(|source| read_header(&source)).is_err() {
+        return Err(Error::Target(TargetError::NotOurs { path: path.to_owned() }));
+    }
+    Ok(())
 }
 
 /// Fails if a path is the name of an index.

@@ -340,10 +340,22 @@ fn runs_that_cannot_learn_are_refused_before_they_start() {
         &[&train[..], &["--out", "late.safetensors"]].concat(),
         &["planned rounds are over", "3 rounds behind it"],
     );
-    fs::write(at.join("zero.toml"), JOB.replace("lr = 3e-3", "lr = 0.0")).expect("written");
-    let simulate = ["simulate", "--config", "zero.toml", "--out", "run"];
-    let output = start(at, &simulate).wait_with_output().expect("it ends");
-    assert_eq!(output.status.code(), Some(1), "a simulation that learns nothing");
+    // The rate of all parameters is 0 by their groups, there is no epoch, or no rate.
+    let groups = "lr = 3e-3\ngroups = [{ params = [\"*\"], lr_scale = 0.0 }]";
+    for (job, part) in [
+        (JOB.replace("lr = 3e-3", groups), "rate is 0 in every step"),
+        (JOB.replace("epochs = 2", "epochs = 0"), "epochs is 0"),
+        (JOB.replace("lr = 3e-3", "lr = 0.0"), "lr"),
+    ] {
+        fs::write(at.join("zero.toml"), job).expect("written");
+        let train = ["train", "--config", "zero.toml", "--data", "data/node_1.csv", "--out", "z"];
+        fails(at, &train, &[part]);
+        let simulate = ["simulate", "--config", "zero.toml", "--out", "run"];
+        let output = start(at, &simulate).wait_with_output().expect("it ends");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(stderr.contains(part), "{stderr}");
+        assert_eq!(output.status.code(), Some(1), "a simulation that learns nothing");
+    }
 }
 
 #[test]
@@ -372,6 +384,18 @@ fn rates_are_told_and_a_loss_that_rose_is_a_warning() {
     fs::write(at.join("job.toml"), JOB).expect("written");
     let report = json(at, &["train", "--config", "job.toml", "--out", "m.safetensors"]);
     assert_eq!(report["warnings"], Value::Array(Vec::new()));
+
+    // A loss far above that of the first step, in a run of one epoch or round.
+    let wild = JOB.replace("epochs = 2", "epochs = 1").replace("lr = 3e-3", "lr = 30.0");
+    fs::write(at.join("wild.toml"), wild).expect("written");
+    for args in [
+        &["train", "--config", "wild.toml", "--out", "m.safetensors"][..],
+        &["simulate", "--config", "wild.toml", "--rounds", "1", "--out", "wild"],
+    ] {
+        let report = json(at, args);
+        let warning = report["warnings"][0].as_str().unwrap_or_default();
+        assert!(warning.contains("in the first step to"), "{report}");
+    }
 
     // The schedule spans the rounds of a simulation.
     let report = json(at, &["simulate", "--config", "job.toml", "--out", "run"]);

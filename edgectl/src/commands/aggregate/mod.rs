@@ -1,6 +1,7 @@
 //! `edgectl aggregate`: merges weight files.
 
 mod adapter_config;
+mod effects;
 mod plan;
 mod quarantine;
 mod report;
@@ -31,6 +32,7 @@ pub(super) fn run(args: &AggregateArgs, output: Output) -> anyhow::Result<()> {
         );
     }
     let (strategy, plan) = plan(args)?;
+    effects::check(args, &plan.options.rules)?;
     if plan.options.rules.needs_state().is_some() {
         add_state(&mut targets, args)?;
     }
@@ -120,7 +122,7 @@ fn targets(args: &AggregateArgs) -> anyhow::Result<Targets> {
 /// The center's memory, which may be that of the base.
 fn add_state(targets: &mut Targets, args: &AggregateArgs) -> anyhow::Result<()> {
     let before = args.base.as_deref().map(|base| SERVER_STATE.path(base)).unwrap_or_default();
-    targets.add_over(&SERVER_STATE.path(&args.out), &before)?;
+    targets.add_beside_over(&SERVER_STATE.path(&args.out), &before)?;
     targets.protect(&before)?;
     protect_inputs(targets, args)
 }
