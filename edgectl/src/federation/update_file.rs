@@ -162,6 +162,10 @@ impl UpdateFile {
 /// Who wrote a weight file, or what is wrong with its metadata.
 fn origin(file: &WeightFile, recipes: &Recipes) -> Result<Origin, Reason> {
     let refused = |message: String| Reason::Refused { message };
+    let n_bytes: usize = file.metadata().iter().map(|(key, text)| key.len() + text.len()).sum();
+    if n_bytes > MOST_METADATA {
+        return Err(refused(format!("its metadata has {n_bytes} bytes, at most {MOST_METADATA}")));
+    }
     if file.metadata().contains_key(METADATA_KEY) {
         let meta = Meta::read(file).map_err(|error| refused(format!("{error:#}")))?;
         let names = || meta.provenance.node.iter().chain(&meta.provenance.merged);
@@ -206,6 +210,9 @@ fn effective_steps(recipe: &Recipe, provenance: &Provenance) -> f64 {
 
 /// Most bytes of a node's name, as of a file's.
 const LONGEST_NAME: usize = 255;
+
+/// Most bytes of an update's metadata: parsed they take many times as much memory.
+const MOST_METADATA: usize = 16 << 20;
 
 /// Most bytes of all names in an update: they are carried into the merged file.
 const MOST_NAMES: usize = 4 << 20;

@@ -337,3 +337,22 @@ fn without_a_base_the_recipe_of_most_is_handed_on() {
     };
     assert_eq!((epochs(BAD), epochs("x.safetensors")), (3.into(), 2.into()));
 }
+
+/// Metadata takes many times its length in memory once it is parsed: an update has a bounded part of it.
+#[test]
+fn an_update_with_huge_metadata_is_left_out() {
+    let folder = federation();
+    let at = folder.path();
+    trained(at);
+    let good = aggregate::WeightFile::open(at.join(GOOD[0])).expect("a file");
+    let mut metadata = good.metadata().clone();
+    metadata.insert("pad".to_owned(), "x".repeat(17 << 20));
+    let values = [0.0];
+    let tensor =
+        aggregate::TensorRef { name: "w", shape: &[1], data: aggregate::TensorData::F32(&values) };
+    aggregate::write_file(at.join(BAD), &[tensor], &metadata).expect("written");
+    let merge = [&["aggregate"], &GOOD[..], &[BAD, "--out", "x.safetensors"]].concat();
+    let report = json(at, &merge);
+    let reason = report["rejected"][0]["reason"].as_str().expect("a reason");
+    assert!(reason.contains("its metadata has"), "{reason}");
+}
