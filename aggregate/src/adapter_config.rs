@@ -290,6 +290,13 @@ mod tests {
             ("{", "EOF"),
             (r#"{"r": -1}"#, "r"),
             (r#"{"r": 4, "lora_alpha": "x"}"#, "x"),
+            (r#"{"r": 4, "lora_alpha": null}"#, "lora_alpha is null"),
+            (r#"{"r": null}"#, "r is null"),
+            (r#"{"lora_parameters": {"rank": 4}}"#, "no scale"),
+            (r#"{"lora_parameters": {"rank": 4, "scale": null}}"#, "no scale"),
+            (r#"{"lora_parameters": {"rank": 3, "scale": 2}}"#, "says rank 3"),
+            (r#"{"fine_tune_type": "dora", "lora_parameters": {"scale": 2}}"#, "dora"),
+            (r#"{"r": 4, "alpha_pattern": {"\\d": 1}}"#, "more than the name"),
             (r#"{"r": 5}"#, "says rank 5"),
             (r#"{"peft_type": "IA3"}"#, "IA3"),
             (r#"{"use_dora": true}"#, "use_dora"),
@@ -299,6 +306,38 @@ mod tests {
         ] {
             let error = scale(json, "m.q", 4).unwrap_err();
             assert!(error.contains(says), "{json}: {error}");
+        }
+    }
+
+    #[test]
+    fn patterns_that_are_written_match_one_module() {
+        let modules =
+            ["a", "x.a", "y.x.a", "x_a", "xxa", "x.a.b", "a+b", "q(1)[2]", "a$", "ä.\\", "x"];
+        for module in modules {
+            let pattern = pattern_of(&format!("{PREFIX}{module}"));
+            let matched: Vec<&str> =
+                modules.into_iter().filter(|other| matches(&pattern, other).unwrap()).collect();
+            assert_eq!(matched, [module], "{pattern}");
+            let ranks: Vec<(&str, usize)> =
+                modules.into_iter().map(|m| (m, if m == module { 4 } else { 6 })).collect();
+            let config = AdapterConfig::parse(&of_scale_one("{}", &ranks)).unwrap();
+            for (module, rank) in ranks {
+                assert_eq!(config.scale(module, rank), Ok(1.0), "{module}");
+            }
+        }
+        // As PEFT's own: the end of a name, and a dot that is any character.
+        for (pattern, module, expected) in [
+            ("a", "x.a", true),
+            ("a", "xa", false),
+            ("x.a", "y.x_a", true),
+            ("^x\\.a$", "x.a", true),
+            ("^x\\.a$", "y.x.a", false),
+            ("x.a", "a", false),
+        ] {
+            assert_eq!(matches(pattern, module), Some(expected), "{pattern} {module}");
+        }
+        for pattern in ["a|b", ".*a", "\\w", "a\\", "[a]", "(a)", "a?"] {
+            assert_eq!(matches(pattern, "a"), None, "{pattern}");
         }
     }
 
