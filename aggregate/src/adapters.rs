@@ -285,14 +285,12 @@ fn rank(down: &TensorInfo, up: &TensorInfo, named: AdapterKind) -> Result<(usize
             // both ways would do, the program that is known by the end of the name, unless the rank
             // would be greater for it.
             let is_mlx = !down.name.ends_with(".weight");
+            let is_less = if is_mlx { width < r } else { r < width };
             match (r == s, width == height) {
-                (true, true) if if is_mlx { width < r } else { r < width } => {
-                    Some((r.min(width), is_mlx))
-                }
-                (true, true) => None,
+                (true, true) if is_less => Some((r.min(width), is_mlx)),
                 (true, false) => Some((r, false)),
                 (false, true) => Some((width, true)),
-                (false, false) => None,
+                (true, true) | (false, false) => None,
             }
         }
         ([r, _], [_, s]) if r == s => Some((*r, false)),

@@ -128,6 +128,8 @@ impl Pages {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
     use crate::{TensorData, TensorRef, weight_file};
 
@@ -135,7 +137,7 @@ mod tests {
     fn pages_are_read_once_and_the_oldest_give_way() {
         let values = [1.0, 2.0, 3.0, 4.0];
         let tensor = TensorRef { name: "w", shape: &[4], data: TensorData::F32(&values) };
-        let file = weight_file("x", &[tensor], &Default::default()).unwrap();
+        let file = weight_file("x", &[tensor], &BTreeMap::new()).unwrap();
         let (pages, mut n_loaded) = (Pages::default(), 0);
         let mut get = |key: Key, n: usize| {
             pages.get(key, n, |page| {

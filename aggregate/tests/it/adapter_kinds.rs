@@ -250,7 +250,7 @@ fn small_scales_end_in_the_right_product_or_in_an_error() {
                                 let own =
                                     product(&update.path, names[0], names[1], (out, width), false);
                                 for (sum, own) in expected.iter_mut().zip(own) {
-                                    *sum += scale / n_files as f64 * own;
+                                    *sum += scale / f64::from(n_files) * own;
                                 }
                                 let config = format!(r#"{{"r": {rank}, "lora_alpha": {alpha}}}"#);
                                 let config = (!is_kohya).then_some(config);
