@@ -117,7 +117,7 @@ pub(crate) fn check_file(
     let base_model = match (checks.options.adapters, &factors) {
         (None, _) => None,
         (Some(_), Some(factors)) => factors.base_model.clone(),
-        (Some(_), None) => read_base_model(update, &file)?,
+        (Some(_), None) => read_base_model(update, &file),
     };
     let (integers, fingerprint) = match read(update, &file, checks) {
         Ok(Ok(found)) => found,

@@ -97,18 +97,14 @@ fn two_ranks(pairs: &[Pair], has_config: bool) -> Option<String> {
 }
 
 /// Which model the adapters of a file belong to that are merged factor by factor, if the configuration
-/// beside it is one, and says so.
-///
-/// # Errors
-/// If this machine cannot read it.
-pub(crate) fn read_base_model(update: &Update, file: &WeightFile) -> Result<Option<String>, Error> {
+/// beside it is one, and says so. Nothing else is needed of it.
+pub(crate) fn read_base_model(update: &Update, file: &WeightFile) -> Option<String> {
     let mut text = update.adapter_config.clone();
     if text.is_none() && !file.is_nameless() && pairs(file.tensors()).iter().any(Pair::needs_config)
     {
-        text = beside(&update.path)?.and_then(Result::ok);
+        text = beside(&update.path).ok().flatten().and_then(Result::ok);
     }
-    let config = text.and_then(|text| AdapterConfig::parse(&text).ok());
-    Ok(config.and_then(|config| config.base_model().map(str::to_owned)))
+    AdapterConfig::parse(&text?).ok()?.base_model().map(str::to_owned)
 }
 
 /// The one number of an alpha, which must be finite.
