@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::advice::advice;
 use crate::problem::MAX_HEADER_LEN;
 use crate::reject::{lines, refused};
 use crate::{Adapters, Dtype, FormatProblem, Reason, Rejected, TargetError};
@@ -13,7 +14,7 @@ use crate::{Adapters, Dtype, FormatProblem, Reason, Rejected, TargetError};
 #[non_exhaustive]
 pub enum Error {
     /// A file cannot be opened or read.
-    #[error("cannot read {}: {source}; check the path and its permissions", path.display())]
+    #[error("cannot read {}: {source}{}", path.display(), advice(source))]
     Read {
         /// The file.
         path: PathBuf,
@@ -21,9 +22,7 @@ pub enum Error {
         source: io::Error,
     },
     /// A file cannot be written; nothing is left under its name that was not there before.
-    #[error(
-        "cannot write {}: {source}; check the folder's permissions and free space", path.display()
-    )]
+    #[error("cannot write {}: {source}{}", path.display(), advice(source))]
     Write {
         /// The file that was to be written.
         path: PathBuf,

@@ -3,7 +3,8 @@
 use std::io;
 use std::path::Path;
 
-use crate::{Error, Reason};
+use crate::advice::lacks_handles;
+use crate::{Error, Reason, TargetError};
 
 /// The reason to leave an update out that a read of it failed for; the error itself if it is not
 /// the update's fault but this machine's, such as too many open files or a failing disk.
@@ -29,6 +30,18 @@ fn is_of_the_file(path: &Path, source: &io::Error) -> bool {
     let leads_nowhere = || path.is_symlink() && !path.exists();
     matches!(source.kind(), NotFound | PermissionDenied | IsADirectory | NotADirectory)
         || leads_nowhere()
+}
+
+impl Error {
+    /// Whether a file could not be opened because too many are open already.
+    pub fn is_for_lack_of_handles(&self) -> bool {
+        match self {
+            Self::Read { source, .. }
+            | Self::Write { source, .. }
+            | Self::Target(TargetError::LockedFolder { source, .. }) => lacks_handles(source),
+            _ => false,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -66,6 +66,7 @@ mod private_round;
 
 mod adapter_config;
 mod adapters;
+mod advice;
 mod atomic;
 mod carry;
 mod dispatch;

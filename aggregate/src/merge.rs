@@ -290,7 +290,7 @@ fn check_targets(
 ) -> Result<(), Error> {
     let Options { base, state_in, older_bases, open, .. } = options;
     let mut targets = Targets::default();
-    targets.add_over(out, base.as_deref().unwrap_or(Path::new("")))?;
+    targets.add_model(out, base.as_deref().unwrap_or(Path::new("")))?;
     if let Some(path) = state_out {
         targets.add_over(path, state_in.as_deref().unwrap_or(Path::new("")))?;
     }

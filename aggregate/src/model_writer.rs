@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 
 use crate::dtype::byte_len;
-use crate::shards::{SUFFIX, is_index, named_by};
+use crate::shards::{TAG_LEN, is_index, named_by, own_shards, stem};
 use crate::sink::Sink;
 use crate::spent::Spent;
 use crate::tensor_writer::TensorWriter;
@@ -15,8 +15,6 @@ use crate::{Dtype, Error, WeightFile};
 
 /// Most bytes of a shard where nobody says: as `transformers` has it.
 const SHARD_BYTES: u64 = 5_000_000_000;
-/// Characters of the hash in the name of a shard.
-const TAG_LEN: usize = 8;
 
 /// Name, dtype and shape of a tensor.
 type Spec = (String, Dtype, Vec<usize>);
@@ -135,71 +133,34 @@ impl PendingModel {
             return self.shards.into_iter().try_for_each(Sink::persist);
         };
         let folder = self.path.parent().unwrap_or(Path::new(""));
+        let replaced = own_shards(&self.path);
         for (shard, name) in self.shards.into_iter().zip(&names) {
             shard.persist_as(&folder.join(name))?;
         }
         crate::atomic_write(&self.path, &bytes)?;
-        remove_others(&self.path);
+        remove_replaced(&self.path, &replaced);
         Ok(())
     }
 }
 
-/// The name of an index without its ending.
-fn stem(path: &Path) -> String {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    name.strip_suffix(SUFFIX).unwrap_or(&name).to_owned()
-}
-
-/// Removes shards that were written under this index's name and that no index in the folder names:
-/// those of the model before, and those of programs that were killed. What cannot be removed does no
-/// harm.
-fn remove_others(path: &Path) {
+/// Removes the shards of the model that an index replaced, but for those that the new one or another
+/// index in the folder names. What cannot be removed does no harm.
+fn remove_replaced(path: &Path, replaced: &[PathBuf]) {
+    if replaced.is_empty() {
+        return;
+    }
     let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let Ok(entries) = fs::read_dir(folder) else { return };
-    let paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
     let mut named = BTreeSet::new();
-    for index in paths.iter().filter(|path| is_index(path)) {
+    for index in entries.flatten().map(|entry| entry.path()).filter(|path| is_index(path)) {
         // An index that cannot be read may name any of them.
-        let Ok(names) = named_by(index) else { return };
+        let Ok(names) = named_by(&index) else { return };
         named.extend(names);
     }
-    let stem = stem(path);
-    for path in paths {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        if is_own_shard(&name, &stem) && !named.contains(&*name) {
-            let _ = fs::remove_file(&path);
-        }
-    }
-}
-
-/// Whether a name is `STEM-00001-of-00002.0123abcd.safetensors`.
-fn is_own_shard(name: &str, stem: &str) -> bool {
-    let own = || {
-        let rest = name.strip_prefix(stem)?.strip_prefix('-')?.strip_suffix(".safetensors")?;
-        let (numbers, tag) = rest.split_once('.')?;
-        let (i, n) = numbers.split_once("-of-")?;
-        let digits = |text: &str| text.len() >= 5 && text.bytes().all(|b| b.is_ascii_digit());
-        let hex = tag.len() == TAG_LEN && tag.bytes().all(|b| b.is_ascii_hexdigit());
-        Some(digits(i) && digits(n) && hex)
-    };
-    own().unwrap_or(false)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_own_shards_are_known() {
-        assert!(is_own_shard("model-00001-of-00002.0123abcd.safetensors", "model"));
-        for name in [
-            "model-00001-of-00002.safetensors",
-            "other-00001-of-00002.0123abcd.safetensors",
-            "model-1-of-2.0123abcd.safetensors",
-            "model-00001-of-00002.0123abc.safetensors",
-            "model.safetensors",
-        ] {
-            assert!(!is_own_shard(name, "model"), "{name}");
+    for shard in replaced {
+        let name = shard.file_name().unwrap_or_default().to_string_lossy();
+        if !named.contains(&*name) {
+            let _ = fs::remove_file(shard);
         }
     }
 }

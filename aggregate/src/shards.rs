@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::{Component, Path};
+use std::path::{Component, Path, PathBuf};
 
 use serde::Deserialize;
 
@@ -16,10 +16,46 @@ pub(crate) const SUFFIX: &str = ".safetensors.index.json";
 const MAX_INDEX_LEN: u64 = 100_000_000;
 /// The most files an index may name.
 const MAX_SHARDS: usize = 10_000;
+/// So many shards stay open; of more, each read opens its file.
+const MAX_OPEN_SHARDS: usize = 64;
+/// Digits of the content's hash in the name of a shard.
+pub(crate) const TAG_LEN: usize = 8;
 
 /// Whether a path names an index and not a weight file.
 pub(crate) fn is_index(path: &Path) -> bool {
-    path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.ends_with(SUFFIX))
+    let name = path.file_name().unwrap_or_default();
+    name.as_encoded_bytes().ends_with(SUFFIX.as_bytes())
+}
+
+/// The name of an index without its ending.
+pub(crate) fn stem(path: &Path) -> String {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    name.strip_suffix(SUFFIX).unwrap_or(&name).to_owned()
+}
+
+/// The shards of the index that is there which were written under its name: they go with it.
+pub(crate) fn own_shards(index: &Path) -> Vec<PathBuf> {
+    if !is_index(index) {
+        return Vec::new();
+    }
+    // One that cannot be read names none.
+    let names = named_by(index).unwrap_or_default();
+    let (folder, stem) = (index.parent().unwrap_or(Path::new("")), stem(index));
+    let own = names.iter().filter(|name| is_own_shard(name, &stem));
+    own.map(|name| folder.join(name)).filter(|path| path.is_file()).collect()
+}
+
+/// Whether a name is `STEM-00001-of-00002.0123abcd.safetensors`.
+fn is_own_shard(name: &str, stem: &str) -> bool {
+    let own = || {
+        let rest = name.strip_prefix(stem)?.strip_prefix('-')?.strip_suffix(".safetensors")?;
+        let (numbers, tag) = rest.split_once('.')?;
+        let (i, n) = numbers.split_once("-of-")?;
+        let digits = |text: &str| text.len() >= 5 && text.bytes().all(|b| b.is_ascii_digit());
+        let hex = tag.len() == TAG_LEN && tag.bytes().all(|b| b.is_ascii_hexdigit());
+        Some(digits(i) && digits(n) && hex)
+    };
+    own().unwrap_or(false)
 }
 
 /// The JSON of an index.
@@ -65,6 +101,7 @@ pub(crate) fn open_shards(path: &Path) -> Result<Shards, Error> {
         return Err(error(format!("it names {} files, at most {MAX_SHARDS}", names.len())));
     }
 
+    let keep_open = names.len() <= MAX_OPEN_SHARDS;
     let folder = path.parent().unwrap_or(Path::new(""));
     let (mut sources, mut tensors, mut metadata) = (Vec::new(), Vec::new(), BTreeMap::new());
     for (shard, name) in names.into_iter().enumerate() {
@@ -83,7 +120,7 @@ pub(crate) fn open_shards(path: &Path) -> Result<Shards, Error> {
             tensors.push(tensor);
         }
         metadata.extend(header.metadata);
-        sources.push(source);
+        sources.push(if keep_open { source } else { source.closed() });
     }
     if tensors.len() != index.weight_map.len() {
         let found: BTreeSet<&str> = tensors.iter().map(|t| t.name.as_str()).collect();
@@ -93,4 +130,23 @@ pub(crate) fn open_shards(path: &Path) -> Result<Shards, Error> {
     }
     tensors.sort();
     Ok(Shards { sources, tensors, metadata })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_own_shards_are_known() {
+        assert!(is_own_shard("model-00001-of-00002.0123abcd.safetensors", "model"));
+        for name in [
+            "model-00001-of-00002.safetensors",
+            "other-00001-of-00002.0123abcd.safetensors",
+            "model-1-of-2.0123abcd.safetensors",
+            "model-00001-of-00002.0123abc.safetensors",
+            "model.safetensors",
+        ] {
+            assert!(!is_own_shard(name, "model"), "{name}");
+        }
+    }
 }

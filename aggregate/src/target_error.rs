@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::advice::advice;
+
 /// Why nothing is written under a name; every message names it and says what to do.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -64,12 +66,32 @@ pub enum TargetError {
         /// The link.
         path: PathBuf,
     },
+    /// A file is in the place of one that lies beside an output, and is of another kind.
+    #[error(
+        "cannot write {}: what is there is no file of edgectl and would be lost; move it away, or name \
+         another output",
+        path.display()
+    )]
+    NotOurs {
+        /// The file that lies beside the output.
+        path: PathBuf,
+    },
+    /// A single file has the name of an index.
+    #[error(
+        "cannot write {}: the name of an index (.safetensors.index.json) is for models in several \
+         files, which a merge alone writes; name a file that ends in .safetensors",
+        path.display()
+    )]
+    IndexName {
+        /// The path as given.
+        path: PathBuf,
+    },
     /// No file can be made in the folder of an output.
     #[error(
-        "cannot write {}: cannot write into the folder {}: {source}; check its permissions and \
-         free space",
+        "cannot write {}: cannot write into the folder {}: {source}{}",
         path.display(),
-        folder.display()
+        folder.display(),
+        advice(source)
     )]
     LockedFolder {
         /// The file that was to be written.

@@ -3,7 +3,9 @@
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
-use crate::shards::{is_index, named_by};
+use crate::header::read_header;
+use crate::shards::{is_index, named_by, own_shards};
+use crate::source::Source;
 use crate::target::{Place, Target};
 use crate::{Error, TargetError};
 
@@ -30,17 +32,20 @@ use crate::{Error, TargetError};
 pub struct Targets {
     /// The outputs, and whether each is what it is meant to replace.
     by_place: HashMap<Place, (Target, bool)>,
+    /// Those among them that are removed with the index of a model.
+    shards: HashSet<Place>,
     /// Folders that can be written into.
     open_folders: HashSet<PathBuf>,
 }
 
 impl Targets {
-    /// Takes an output in.
+    /// Takes an output in, which is one file.
     ///
     /// # Errors
-    /// Those of [`Target::new`], [`TargetError::SameTarget`] if it is another output, and
+    /// Those of [`Target::new`], [`TargetError::IndexName`] if it has the name of an index, [`TargetError::SameTarget`] if it is another output, and
     /// [`TargetError::LockedFolder`] if nothing can be written into its folder.
     pub fn add(&mut self, path: &Path) -> Result<&Target, Error> {
+        check_is_one_file(path)?;
         self.insert(path, None)
     }
 
@@ -49,7 +54,43 @@ impl Targets {
     /// # Errors
     /// As for [`add`](Self::add).
     pub fn add_over(&mut self, path: &Path, old: &Path) -> Result<&Target, Error> {
+        check_is_one_file(path)?;
         self.insert(path, Some(old))
+    }
+
+    /// Takes in an output that lies beside another one under a name that nobody gave: what is there
+    /// and is no weight file, as all such are, is somebody else's.
+    ///
+    /// # Errors
+    /// As for [`add`](Self::add), and [`TargetError::NotOurs`].
+    pub fn add_beside(&mut self, path: &Path) -> Result<&Target, Error> {
+        check_is_ours(path)?;
+        self.add(path)
+    }
+
+    /// Takes in such an output that may be the file `old`, which it is then meant to replace.
+    ///
+    /// # Errors
+    /// As for [`add_beside`](Self::add_beside).
+    pub fn add_beside_over(&mut self, path: &Path, old: &Path) -> Result<&Target, Error> {
+        check_is_ours(path)?;
+        self.add_over(path, old)
+    }
+
+    /// Takes in a model that may be in several files, by its index, and may be the model `old`, which
+    /// it is then meant to replace. The shards of a model that is there are removed with it.
+    ///
+    /// # Errors
+    /// As for [`add`](Self::add), but that the name may be that of an index.
+    pub fn add_model(&mut self, path: &Path, old: &Path) -> Result<(), Error> {
+        let real = self.insert(path, Some(old))?.real_path().to_owned();
+        for shard in own_shards(&real) {
+            let target = Target::new(&shard)?;
+            let in_place = Place::find(old).is_some_and(|old| Some(old) == Place::find(&real));
+            self.shards.insert(target.place());
+            self.by_place.insert(target.place(), (target, in_place));
+        }
+        Ok(())
     }
 
     fn insert(&mut self, path: &Path, old: Option<&Path>) -> Result<&Target, Error> {
@@ -81,6 +122,14 @@ impl Targets {
     /// [`TargetError::TargetIsInput`].
     pub fn protect(&self, input: &Path) -> Result<(), Error> {
         self.protect_one(input, input)?;
+        if let Some(place) = Place::find(input).filter(|place| self.shards.contains(place)) {
+            // On its own it is no part of the model that is replaced.
+            let path = self.by_place[&place].0.path().to_owned();
+            return Err(Error::Target(TargetError::TargetIsInput {
+                path,
+                input: input.to_owned(),
+            }));
+        }
         if is_index(input)
             && let Ok(names) = named_by(input)
         {
@@ -99,6 +148,22 @@ impl Targets {
             _ => Ok(()),
         }
     }
+}
+
+/// Fails if a file is there that is no weight file.
+fn check_is_ours(path: &Path) -> Result<(), Error> {
+    if path.is_file() && Source::open(path).and_then(|source| read_header(&source)).is_err() {
+        return Err(Error::Target(TargetError::NotOurs { path: path.to_owned() }));
+    }
+    Ok(())
+}
+
+/// Fails if a path is the name of an index.
+pub(crate) fn check_is_one_file(path: &Path) -> Result<(), Error> {
+    if is_index(path) {
+        return Err(Error::Target(TargetError::IndexName { path: path.to_owned() }));
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -164,5 +229,28 @@ mod tests {
             targets.protect(&index),
             Err(Error::Target(TargetError::TargetIsInput { .. }))
         ));
+    }
+
+    #[test]
+    fn the_name_of_an_index_is_no_single_file_and_its_shards_are_replaced_with_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        let index = at("x.safetensors.index.json");
+        let mut targets = Targets::default();
+        for error in [targets.add(&index).err(), targets.add_over(&index, &index).err()] {
+            assert!(matches!(error, Some(Error::Target(TargetError::IndexName { .. }))));
+        }
+        let shard = "x-00001-of-00001.0123abcd.safetensors";
+        fs::write(&index, format!(r#"{{"weight_map":{{"w":"{shard}","v":"mine"}}}}"#)).unwrap();
+        fs::write(at(shard), "").unwrap();
+        fs::write(at("mine"), "").unwrap();
+        let mut targets = Targets::default();
+        targets.add_model(&index, Path::new("")).unwrap();
+        assert!(targets.protect(&at(shard)).is_err(), "it would be removed");
+        targets.protect(&at("mine")).unwrap();
+        let mut targets = Targets::default();
+        targets.add_model(&index, &index).unwrap();
+        targets.protect(&index).unwrap();
+        assert!(targets.protect(&at(shard)).is_err(), "it is an input of its own");
     }
 }

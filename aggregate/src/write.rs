@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::atomic::PendingFile;
 use crate::header::METADATA_KEY;
 use crate::sink::Sink;
+use crate::targets::check_is_one_file;
 use crate::tensor::shape_text;
 use crate::tensor_writer::TensorWriter;
 use crate::{Dtype, Error, WeightFile};
@@ -117,6 +118,7 @@ pub(crate) fn write_tensors(
     tensors: &[TensorRef<'_>],
     metadata: &BTreeMap<String, String>,
 ) -> Result<String, Error> {
+    check_is_one_file(path)?;
     let file = || create(path).map(Sink::File);
     let (hash, file, _) = fill(path, file, tensors, metadata)?.finish(metadata)?;
     file.persist()?;

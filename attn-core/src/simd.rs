@@ -23,19 +23,27 @@ pub(crate) fn vectorize<R>(f: impl FnOnce() -> R) -> R {
     pulp::Arch::new().dispatch(f)
 }
 
-/// 1.5·2^23: adding it rounds to an integer, which then stands in the low bits.
-const ROUND: f32 = 12_582_912.0;
+/// 1.5·2^23 + 128: adding it rounds to an integer, which then stands in the low bits as the exponent
+/// of twice its power of two. (The exponent of the power itself would take 127, an odd number, which
+/// turns ties the other way.) So the polynomials below are of half the function.
+const ROUND: f32 = 12_583_040.0;
 
-/// `2^n` from `n + ROUND`, for `n` from -126 to 127.
+/// `2^(n + 1)` from `n + ROUND`, for `n` from -127 to 126.
 #[inline(always)]
-fn power_of_two(rounded: f32) -> f32 {
-    f32::from_bits(rounded.to_bits().wrapping_add(127) << 23)
+fn twice_the_power(rounded: f32) -> f32 {
+    f32::from_bits(rounded.to_bits() << 23)
 }
 
-/// Coefficients of [`exp2`], the highest power first.
+/// Coefficients of half of [`exp2`], the highest power first.
 #[expect(clippy::approx_constant, reason = "fitted, not ln 2")]
-const EXP2: [f32; 6] =
-    [0.001_326_463_9, 0.009_671_533, 0.055_507_343, 0.240_222_42, 0.693_147, 1.0];
+const HALF_EXP2: [f32; 6] = [
+    0.5 * 0.001_326_463_9,
+    0.5 * 0.009_671_533,
+    0.5 * 0.055_507_343,
+    0.5 * 0.240_222_42,
+    0.5 * 0.693_147,
+    0.5,
+];
 
 /// `2^x` for `x ≤ 0` within 2e-7 relative; exactly 0 below -126, NaN for NaN.
 ///
@@ -46,28 +54,45 @@ const EXP2: [f32; 6] =
 pub(crate) fn exp2(x: f32) -> f32 {
     let rounded = x + ROUND;
     let r = x - (rounded - ROUND);
-    let mut p = EXP2[0];
-    for &c in &EXP2[1..] {
+    let mut p = HALF_EXP2[0];
+    for &c in &HALF_EXP2[1..] {
         p = p.mul_add(r, c);
     }
-    let y = p * power_of_two(rounded);
+    let y = p * twice_the_power(rounded);
     if x < -126.0 { 0.0 } else { y }
 }
 
 /// [`exp2`] of every lane, for loops whose sums must stay in registers.
 #[inline(always)]
 pub(crate) fn exp2_lanes<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
+    let [y] = exp2_all(simd, [x]);
+    y
+}
+
+/// [`exp2_lanes`] of several vectors, operation by operation: one vector alone would wait for each
+/// of its operations before the next.
+#[inline(always)]
+pub(crate) fn exp2_all<S: Simd, const N: usize>(simd: S, x: [S::f32s; N]) -> [S::f32s; N] {
     let round = simd.splat_f32s(ROUND);
-    let rounded = simd.add_f32s(x, round);
-    let r = simd.sub_f32s(x, simd.sub_f32s(rounded, round));
-    let mut p = simd.splat_f32s(EXP2[0]);
-    for &c in &EXP2[1..] {
-        p = simd.mul_add_f32s(p, r, simd.splat_f32s(c));
+    let (mut rounded, mut r) = (x, x);
+    for ((rounded, r), &x) in rounded.iter_mut().zip(&mut r).zip(&x) {
+        *rounded = simd.add_f32s(x, round);
+        *r = simd.sub_f32s(x, simd.sub_f32s(*rounded, round));
     }
-    let bits = simd.add_u32s(simd.transmute_u32s_f32s(rounded), simd.splat_u32s(127));
-    let power = simd.transmute_f32s_u32s(simd.wrapping_dyn_shl_u32s(bits, simd.splat_u32s(23)));
-    let tiny = simd.less_than_f32s(x, simd.splat_f32s(-126.0));
-    simd.select_f32s(tiny, simd.splat_f32s(0.0), simd.mul_f32s(p, power))
+    let mut p = [simd.splat_f32s(HALF_EXP2[0]); N];
+    for &c in &HALF_EXP2[1..] {
+        for (p, &r) in p.iter_mut().zip(&r) {
+            *p = simd.mul_add_f32s(*p, r, simd.splat_f32s(c));
+        }
+    }
+    for i in 0..N {
+        let bits = simd.transmute_u32s_f32s(rounded[i]);
+        let power = simd.wrapping_dyn_shl_u32s(bits, simd.splat_u32s(23));
+        let y = simd.mul_f32s(p[i], simd.transmute_f32s_u32s(power));
+        let tiny = simd.less_than_f32s(x[i], simd.splat_f32s(-126.0));
+        p[i] = simd.select_f32s(tiny, simd.splat_f32s(0.0), y);
+    }
+    p
 }
 
 /// `exp(x)` for `x ≤ 0` within 2 ulp; exactly 0 below -87.3, NaN for NaN.
@@ -82,14 +107,14 @@ pub(crate) fn exp(x: f32) -> f32 {
     let rounded = x.mul_add(std::f32::consts::LOG2_E, ROUND);
     let n = rounded - ROUND;
     let r = n.mul_add(-LN2_LOW, n.mul_add(-LN2_HIGH, x));
-    let mut p = 0.001_383_679_5_f32;
-    p = p.mul_add(r, 0.008_374_858);
-    p = p.mul_add(r, 0.041_668_23);
-    p = p.mul_add(r, 0.166_664_2);
-    p = p.mul_add(r, 0.499_999_9);
-    p = p.mul_add(r, 1.0);
-    p = p.mul_add(r, 1.0);
-    let y = p * power_of_two(rounded);
+    let mut p = 0.5 * 0.001_383_679_5_f32;
+    p = p.mul_add(r, 0.5 * 0.008_374_858);
+    p = p.mul_add(r, 0.5 * 0.041_668_23);
+    p = p.mul_add(r, 0.5 * 0.166_664_2);
+    p = p.mul_add(r, 0.5 * 0.499_999_9);
+    p = p.mul_add(r, 0.5);
+    p = p.mul_add(r, 0.5);
+    let y = p * twice_the_power(rounded);
     if x < -87.336_54 { 0.0 } else { y }
 }
 

@@ -24,6 +24,10 @@ const ONE_WISH: Duration = Duration::from_millis(250);
 /// `SIGHUP`, which not every system has.
 const HANGUP: i32 = 1;
 
+/// `SIGXFSZ`, by its number on Linux, macOS and the BSDs.
+#[cfg(unix)]
+const FILE_TOO_LARGE: i32 = 25;
+
 /// A signal that asks a process to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Signal {
@@ -98,6 +102,9 @@ fn listen() -> io::Result<()> {
     if !hangup_is_ignored() {
         numbers.push(HANGUP);
     }
+    // Else a file that grows beyond what is allowed would end the process without a word; so the write
+    // fails, with a name.
+    numbers.push(FILE_TOO_LARGE);
     let mut signals = signal_hook::iterator::Signals::new(numbers)?;
     let mut first = None;
     std::thread::Builder::new()

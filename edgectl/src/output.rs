@@ -44,8 +44,7 @@ impl Output {
     fn write_result(self, json: &impl Serialize, text: &str) -> io::Result<()> {
         let mut out = BufWriter::new(io::stdout().lock());
         if self.json {
-            serde_json::to_writer(&mut out, json)?;
-            writeln!(out)?;
+            writeln!(out, "{}", plain_json(&serde_json::to_string(json)?))?;
         } else {
             writeln!(out, "{}", shown_lines(text.trim_end()))?;
         }
@@ -98,14 +97,16 @@ fn say(line: &str) {
     let _ = writeln!(io::stderr(), "{line}");
 }
 
+/// Whether a character steers a terminal, ends a line, or turns the direction of reading.
+fn steers(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}')
+        || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
 /// A text of a file, a name or a peer on one line: what would steer a terminal, end the line or turn
 /// the direction of reading is shown as its escape, as `\u{1b}` or `\n`.
 pub fn shown(text: &str) -> Cow<'_, str> {
-    let steers = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}')
-            || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
     if !text.contains(steers) {
         return Cow::Borrowed(text);
     }
@@ -118,6 +119,28 @@ pub fn shown(text: &str) -> Cow<'_, str> {
         }
     }
     Cow::Owned(plain)
+}
+
+/// JSON whose strings hold what [`shown`] would not let through as escapes, which mean the same.
+fn plain_json(json: &str) -> Cow<'_, str> {
+    if !json.contains(steers) {
+        return Cow::Borrowed(json);
+    }
+    let mut plain = String::with_capacity(json.len() + 16);
+    for c in json.chars() {
+        if steers(c) {
+            // None of them is beyond the first 65,536.
+            plain.push_str(&format!("\\u{:04x}", u32::from(c)));
+        } else {
+            plain.push(c);
+        }
+    }
+    Cow::Owned(plain)
+}
+
+/// Prints what is wrong with a command line, to stderr.
+pub fn usage_error(message: &str) {
+    say(&shown_lines(message.trim_end()));
 }
 
 /// The same of a text that is laid out in lines.

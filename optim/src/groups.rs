@@ -98,6 +98,12 @@ impl ParamGroups {
         self.trained.iter().map(|group| group.range.len()).sum()
     }
 
+    /// The largest factor of the learning rate of any parameter that is trained.
+    pub fn largest_lr_scale(&self) -> f32 {
+        let trained = self.trained.iter().filter(|group| !group.range.is_empty());
+        trained.map(|group| group.lr_scale).fold(0.0, f32::max)
+    }
+
     /// Whether the tensor that begins at this place of the flat slice is trained.
     pub fn is_trained(&self, start: usize) -> bool {
         self.trained.iter().any(|group| group.range.contains(&start))

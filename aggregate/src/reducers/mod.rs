@@ -195,6 +195,12 @@ impl Reducer {
         self.needs().weights
     }
 
+    /// Whether the models that late updates started from count
+    /// ([`Options::older_bases`](crate::Options::older_bases)).
+    pub fn reads_older_bases(&self) -> bool {
+        self.needs().own_bases
+    }
+
     /// Whether the rule moves a base and cannot do without.
     pub fn needs_base(&self) -> bool {
         self.needs().base

@@ -8,8 +8,12 @@ use super::rows::Rows;
 use super::tile::Strided;
 use crate::simd::{sum_by, vectorize};
 
-/// Keys and values of one tile: copied together where more than two panels read them (fewer do not
-/// pay for the copy), else in place.
+/// Rows of a tile that start fewer values apart than this stay in a first-level cache where they are;
+/// others push each other out, as few of its sets take them all.
+const NEAR: usize = 512;
+
+/// Keys and values of one tile: copied together where more than three panels read them (fewer do not
+/// pay for the copy) and they lie far apart, else in place.
 pub(crate) struct TileRows<'a> {
     pub(crate) k: Strided<'a>,
     pub(crate) v: Strided<'a>,
@@ -38,9 +42,11 @@ impl<'a> TileRows<'a> {
                 is_broken |= *broken;
             }
         }
-        if n_panels <= 2 && !is_broken {
-            let (k, v) = (k.from(keys.start, kv_column), v.from(keys.start, kv_column));
-            return Self { k, v, broken };
+        let in_place =
+            Self { k: k.from(keys.start, kv_column), v: v.from(keys.start, kv_column), broken };
+        let near = in_place.k.stride < NEAR && in_place.v.stride < NEAR;
+        if (n_panels <= 3 || near) && !is_broken {
+            return in_place;
         }
         let stride = padded(head_dim);
         let (k_copy, v_copy) = buffer.split_at_mut(TILE * stride);

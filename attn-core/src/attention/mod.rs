@@ -7,6 +7,7 @@
 mod backward;
 mod forward;
 mod keys;
+mod narrow;
 mod options;
 mod panel;
 mod parts;

@@ -83,7 +83,13 @@ pub(crate) fn store_rows(
 /// Copies a row of a head: too short for the library's copy to pay.
 #[expect(clippy::inline_always, reason = "it runs in vectors")]
 #[inline(always)]
-fn copy_short(to: &mut [f32], from: &[f32]) {
+pub(crate) fn copy_short(to: &mut [f32], from: &[f32]) {
+    if let (Ok(to), Ok(from)) =
+        (<&mut [f32; LANES / 2]>::try_from(&mut *to), <&[f32; LANES / 2]>::try_from(from))
+    {
+        *to = *from;
+        return;
+    }
     let (to_vectors, to_rest) = to.as_chunks_mut::<LANES>();
     let (from_vectors, from_rest) = from.as_chunks::<LANES>();
     for (to, from) in to_vectors.iter_mut().zip(from_vectors) {

@@ -10,7 +10,7 @@ use pulp::{Simd, WithSimd};
 
 use super::panel::PANEL;
 use super::tile::Start;
-use crate::simd::exp2_lanes;
+use crate::simd::{exp2_all, exp2_lanes};
 
 /// Running maximum and sum of each query of a panel (the online softmax of
 /// [arXiv 1805.02867](https://arxiv.org/abs/1805.02867)).
@@ -64,34 +64,82 @@ impl WithSimd for Add<'_> {
         let row = *width / S::F32_LANES;
         let scores = S::as_mut_simd_f32s(scores).0;
         let out = S::as_mut_simd_f32s(out).0;
-        let vectors = S::as_mut_simd_f32s(max).0.iter_mut().zip(S::as_mut_simd_f32s(sum).0);
-        let none = simd.splat_f32s(f32::NEG_INFINITY);
+        let (max, sum) = (S::as_mut_simd_f32s(max).0, S::as_mut_simd_f32s(sum).0);
         let factor = simd.splat_f32s(*factor);
-        for (column, (max, sum)) in vectors.take(row).enumerate() {
-            // Where one of two is NaN, the maximum may be either; NaN shows in the exponential.
-            let mut top = *max;
-            for s in scores.chunks_exact(row) {
-                top = simd.max_f32s(s[column], top);
+        let mut tile = AddTile { scores, out, start, row, max, sum, factor };
+        let mut column = 0;
+        // Several vectors of a row together, so that their chains of operations overlap.
+        while column < row {
+            column += match row - column {
+                4.. if S::REGISTER_COUNT >= 32 => tile.columns::<4>(simd, column),
+                2.. => tile.columns::<2>(simd, column),
+                _ => tile.columns::<1>(simd, column),
+            };
+        }
+    }
+}
+
+const LANES_OF_ALL: &str = "a value for each lane";
+
+/// A tile of the forward pass as vectors.
+struct AddTile<'a, S: Simd> {
+    scores: &'a mut [S::f32s],
+    out: &'a mut [S::f32s],
+    start: Start,
+    /// Vectors of a row.
+    row: usize,
+    max: &'a mut [S::f32s],
+    sum: &'a mut [S::f32s],
+    factor: S::f32s,
+}
+
+impl<S: Simd> AddTile<'_, S> {
+    /// `N` columns of vectors, from `column` on; `N`.
+    #[inline(always)]
+    fn columns<const N: usize>(&mut self, simd: S, column: usize) -> usize {
+        let (row, factor) = (self.row, self.factor);
+        let none = simd.splat_f32s(f32::NEG_INFINITY);
+        let max: &mut [S::f32s; N] = self.max[column..].first_chunk_mut().expect(LANES_OF_ALL);
+        let sum: &mut [S::f32s; N] = self.sum[column..].first_chunk_mut().expect(LANES_OF_ALL);
+        // Where one of two is NaN, the maximum may be either; NaN shows in the exponential.
+        let mut top = *max;
+        for s in self.scores.chunks_exact(row) {
+            let s: &[S::f32s; N] = s[column..].first_chunk().expect("whole rows");
+            for (top, &s) in top.iter_mut().zip(s) {
+                *top = simd.max_f32s(s, *top);
             }
-            // −∞ − 0 stays −∞, whose exponential is 0, where −∞ − −∞ would be NaN.
-            let seen = simd.greater_than_f32s(top, none);
-            let base = simd.select_f32s(seen, top, simd.splat_f32s(0.0));
-            if start == Start::Add {
-                let shrink = exp2_lanes(simd, simd.mul_f32s(simd.sub_f32s(*max, base), factor));
-                *sum = simd.mul_f32s(*sum, shrink);
-                for o in out.chunks_exact_mut(row) {
-                    o[column] = simd.mul_f32s(o[column], shrink);
+        }
+        // −∞ − 0 stays −∞, whose exponential is 0, where −∞ − −∞ would be NaN.
+        let mut base = top;
+        for base in &mut base {
+            let seen = simd.greater_than_f32s(*base, none);
+            *base = simd.select_f32s(seen, *base, simd.splat_f32s(0.0));
+        }
+        if self.start == Start::Add {
+            for i in 0..N {
+                let shrink =
+                    exp2_lanes(simd, simd.mul_f32s(simd.sub_f32s(max[i], base[i]), factor));
+                sum[i] = simd.mul_f32s(sum[i], shrink);
+                for o in self.out.chunks_exact_mut(row) {
+                    o[column + i] = simd.mul_f32s(o[column + i], shrink);
                 }
             }
-            *max = top;
-            let mut total = *sum;
-            for s in scores.chunks_exact_mut(row) {
-                let exponent = simd.mul_f32s(simd.sub_f32s(s[column], base), factor);
-                s[column] = exp2_lanes(simd, exponent);
-                total = simd.add_f32s(total, s[column]);
-            }
-            *sum = total;
         }
+        *max = top;
+        let mut total = *sum;
+        for s in self.scores.chunks_exact_mut(row) {
+            let s: &mut [S::f32s; N] = s[column..].first_chunk_mut().expect("whole rows");
+            let mut powers = *s;
+            for (p, base) in powers.iter_mut().zip(base) {
+                *p = simd.mul_f32s(simd.sub_f32s(*p, base), factor);
+            }
+            *s = exp2_all(simd, powers);
+            for (total, &s) in total.iter_mut().zip(&*s) {
+                *total = simd.add_f32s(*total, s);
+            }
+        }
+        *sum = total;
+        N
     }
 }
 
@@ -164,22 +212,67 @@ impl<const DROPOUT: bool> WithSimd for Backward<'_, DROPOUT> {
         let max = S::as_simd_f32s(max).0;
         let inverse_sum = S::as_simd_f32s(inverse_sum).0;
         let delta = S::as_simd_f32s(delta).0;
-        for column in 0..row {
-            let (max, inverse_sum, delta) = (max[column], inverse_sum[column], delta[column]);
-            let probs = probs.iter_mut().skip(column).step_by(row);
-            let d = d.iter_mut().skip(column).step_by(row);
-            let mut keep = keep.iter().skip(column).step_by(row);
-            for (p, d) in probs.zip(d) {
-                let exponent = simd.mul_f32s(simd.sub_f32s(*p, max), factor);
-                let prob = simd.mul_f32s(exp2_lanes(simd, exponent), inverse_sum);
-                let (kept, d_prob) = match keep.next() {
-                    Some(&keep) if DROPOUT => (simd.mul_f32s(prob, keep), simd.mul_f32s(*d, keep)),
-                    _ => (prob, *d),
+        let mut tile = BackwardTile { probs, d, keep, row, max, inverse_sum, delta, factor };
+        let mut column = 0;
+        // Several vectors of a row together, so that their chains of operations overlap.
+        while column < row {
+            column += match row - column {
+                4.. if S::REGISTER_COUNT >= 32 => tile.columns::<DROPOUT, 4>(simd, column),
+                2.. => tile.columns::<DROPOUT, 2>(simd, column),
+                _ => tile.columns::<DROPOUT, 1>(simd, column),
+            };
+        }
+    }
+}
+
+/// A tile of the backward pass as vectors.
+struct BackwardTile<'a, S: Simd> {
+    probs: &'a mut [S::f32s],
+    d: &'a mut [S::f32s],
+    keep: &'a [S::f32s],
+    /// Vectors of a row.
+    row: usize,
+    max: &'a [S::f32s],
+    inverse_sum: &'a [S::f32s],
+    delta: &'a [S::f32s],
+    factor: S::f32s,
+}
+
+impl<S: Simd> BackwardTile<'_, S> {
+    /// `N` columns of vectors, from `column` on; `N`.
+    #[inline(always)]
+    fn columns<const DROPOUT: bool, const N: usize>(&mut self, simd: S, column: usize) -> usize {
+        let max: &[S::f32s; N] = self.max[column..].first_chunk().expect(LANES_OF_ALL);
+        let inverse_sum: &[S::f32s; N] =
+            self.inverse_sum[column..].first_chunk().expect(LANES_OF_ALL);
+        let delta: &[S::f32s; N] = self.delta[column..].first_chunk().expect(LANES_OF_ALL);
+        let probs = self.probs.chunks_exact_mut(self.row);
+        let d = self.d.chunks_exact_mut(self.row);
+        let mut keep = self.keep.chunks_exact(self.row);
+        for (probs, d) in probs.zip(d) {
+            let probs: &mut [S::f32s; N] = probs[column..].first_chunk_mut().expect("whole rows");
+            let d: &mut [S::f32s; N] = d[column..].first_chunk_mut().expect("whole rows");
+            let keep: Option<&[S::f32s; N]> = if DROPOUT {
+                keep.next().and_then(|keep| keep[column..].first_chunk())
+            } else {
+                None
+            };
+            let mut powers = *probs;
+            for (p, max) in powers.iter_mut().zip(max) {
+                *p = simd.mul_f32s(simd.sub_f32s(*p, *max), self.factor);
+            }
+            let powers = exp2_all(simd, powers);
+            for i in 0..N {
+                let prob = simd.mul_f32s(powers[i], inverse_sum[i]);
+                let (kept, d_prob) = match keep {
+                    Some(keep) => (simd.mul_f32s(prob, keep[i]), simd.mul_f32s(d[i], keep[i])),
+                    None => (prob, d[i]),
                 };
-                *p = kept;
-                *d = simd.mul_f32s(prob, simd.sub_f32s(d_prob, delta));
+                probs[i] = kept;
+                d[i] = simd.mul_f32s(prob, simd.sub_f32s(d_prob, delta[i]));
             }
         }
+        N
     }
 }
 

@@ -126,7 +126,7 @@ pub struct AggregateArgs {
     #[arg(long, value_name = "N|half")]
     pub quorum: Option<Quorum>,
     /// Move refused updates to this folder, but for models in several files
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", conflicts_with = "strict")]
     pub quarantine: Option<PathBuf>,
     /// Clip every change to this norm and blur the mean, so that it does not tell who took part
     #[arg(long, value_name = "NORM", requires = "noise_multiplier", conflicts_with = "weights")]

@@ -258,7 +258,7 @@ pub struct SimulateArgs {
     pub max_weight: Option<::aggregate::Limit>,
     /// Let some nodes attack, and show what becomes of the accuracy: sign-flip, gaussian,
     /// label-flip, alie, ipm, nan, inflate, impersonate or all; without --reduce, by every rule
-    #[arg(long, value_name = "ATTACK,…", value_delimiter = ',')]
+    #[arg(long, value_name = "ATTACK,…", value_delimiter = ',', conflicts_with = "centralised")]
     pub attack: Vec<String>,
     /// How many nodes attack [default: a fifth]
     #[arg(long, value_name = "N", requires = "attack")]

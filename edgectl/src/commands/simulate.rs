@@ -148,8 +148,13 @@ fn place(why: Reason, done: usize, planned: u32) -> String {
 }
 
 fn warnings(rounds: &[Round]) -> impl Iterator<Item = String> {
-    let ends = rounds.first().zip(rounds.last());
-    ends.and_then(|(first, last)| loss_rose("round", first.train_loss, last.train_loss)).into_iter()
+    let first = rounds.first();
+    let way = (
+        first.map(|round| round.start_loss),
+        first.map(|round| round.train_loss),
+        rounds.last().map(|round| round.train_loss),
+    );
+    loss_rose("round", way).into_iter()
 }
 
 /// The folder of the run: the given one, whose parent must exist, or `runs/JOB`.

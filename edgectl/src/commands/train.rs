@@ -97,7 +97,7 @@ fn targets(args: &TrainArgs, state: &Path, variate: &Path) -> anyhow::Result<Tar
     let mut targets = Targets::default();
     targets.add_over(&args.out, args.init.as_deref().unwrap_or(Path::new("")))?;
     for sidecar in [state, variate, &key_path(state)] {
-        targets.add(sidecar)?;
+        targets.add_beside(sidecar)?;
     }
     for input in args.init.iter().chain(&args.config) {
         targets.protect(input)?;

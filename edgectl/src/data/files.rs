@@ -53,9 +53,14 @@ fn in_directory(directory: &Path, format: Format) -> anyhow::Result<Vec<PathBuf>
     for entry in directory.read_dir().with_context(unreadable)? {
         let path = entry.with_context(unreadable)?.path();
         let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
-        if !hidden && !path.is_dir() && wanted.iter().any(|wanted| has_extension(&path, wanted)) {
-            files.push(path);
+        if hidden || path.is_dir() || !wanted.iter().any(|wanted| has_extension(&path, wanted)) {
+            continue;
         }
+        // A pipe would wait for its writer; a link that leads nowhere is an error when it is read.
+        if path.exists() && !path.is_file() {
+            bail!("{}: it is no plain file; move it out of the folder", path.display());
+        }
+        files.push(path);
     }
     if files.is_empty() {
         bail!(

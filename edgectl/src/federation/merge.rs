@@ -59,12 +59,15 @@ pub struct Merged {
 /// An update that was left out.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Refused {
-    /// Its file.
+    /// Its file, as far as its name is text.
     pub path: String,
     /// The node it came from, if it says so.
     pub node: Option<String>,
     /// Why.
     pub reason: String,
+    /// Its file.
+    #[serde(skip)]
+    pub file: PathBuf,
 }
 
 /// `OUT.server`: the server optimizer's state, beside the model that it belongs to.
@@ -79,7 +82,23 @@ fn server_state_path(model: &Path) -> PathBuf {
 /// fewer are left than the quorum, weights make no sense, or a file cannot be read or written by a
 /// fault of this machine; the output is then unchanged.
 pub fn merge(paths: &[PathBuf], options: &Merge<'_>) -> anyhow::Result<Merged> {
-    let keep_open = paths.len() <= aggregate::MAX_OPEN_FILES;
+    if paths.len() <= aggregate::MAX_OPEN_FILES {
+        match merge_paths(paths, true, options) {
+            // Nothing was written. Each file is now opened for every read of it, which takes longer.
+            Err(error) if lacks_handles(&error) => {}
+            merged => return merged,
+        }
+    }
+    merge_paths(paths, false, options)
+}
+
+/// Whether an error is that no more files can be open at a time.
+fn lacks_handles(error: &anyhow::Error) -> bool {
+    let cause = error.chain().find_map(|cause| cause.downcast_ref::<aggregate::Error>());
+    cause.is_some_and(aggregate::Error::is_for_lack_of_handles)
+}
+
+fn merge_paths(paths: &[PathBuf], keep_open: bool, options: &Merge<'_>) -> anyhow::Result<Merged> {
     let shared = Shared::default();
     let open = |path: &PathBuf| UpdateFile::open(path, keep_open, &shared);
     // Of several errors the first in the list counts.
@@ -153,6 +172,7 @@ fn merge_files(mut files: Vec<UpdateFile>, options: &Merge<'_>) -> anyhow::Resul
         path: r.path.display().to_string(),
         node: r.node.clone(),
         reason: r.reason.to_string(),
+        file: r.path.clone(),
     });
     let refused = refused.collect();
     let note = MergeNote::of(&report.summary, n_updates(&files, &report.summary));

@@ -62,6 +62,7 @@ impl RunFolder {
     pub fn take(&mut self, files: Vec<String>) -> anyhow::Result<()> {
         for file in &files {
             let path = self.path.join(file);
+            self.check_is_below(&path)?;
             let there = path.symlink_metadata().map_err(|error| error.kind());
             if there.as_ref().is_err_and(|&kind| kind == ErrorKind::NotFound) {
                 continue;
@@ -84,6 +85,19 @@ impl RunFolder {
         Ok(())
     }
 
+    /// Fails if a link lies between the folder and a file: it could lead to somebody else's.
+    fn check_is_below(&self, path: &Path) -> anyhow::Result<()> {
+        let between = path.ancestors().skip(1).take_while(|folder| *folder != self.path);
+        for folder in between {
+            ensure!(
+                !folder.is_symlink(),
+                "{}: it is a link, and a simulation writes into folders of its own only; move it away",
+                folder.display()
+            );
+        }
+        Ok(())
+    }
+
     /// The files that would be replaced, to hold them against what is read.
     pub fn targets(&self) -> &Targets {
         &self.targets
@@ -98,6 +112,7 @@ impl RunFolder {
         self.write(&self.record())?;
         let kept: HashSet<&String> = self.files.iter().collect();
         for file in self.listed.iter().filter(|file| !kept.contains(file)) {
+            self.check_is_below(&self.path.join(file))?;
             remove(&self.path.join(file))?;
         }
         Ok(())

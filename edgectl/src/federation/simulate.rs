@@ -64,6 +64,8 @@ pub struct Round {
     pub round: u32,
     /// Mean training loss of the nodes, weighted by their examples.
     pub train_loss: f64,
+    /// The same of their first steps.
+    pub start_loss: f64,
     /// The smallest learning rate of any node's steps.
     pub lr_min: Option<f32>,
     /// The largest.
@@ -200,7 +202,8 @@ pub fn simulate_arm(
         };
         let round = Round {
             round: number,
-            train_loss: mean_loss(&members),
+            train_loss: mean_loss(&members, |report| report.loss),
+            start_loss: mean_loss(&members, |report| report.start_loss),
             lr_min: rates(|report| report.lr_min).reduce(f32::min),
             lr_max: rates(|report| report.lr_max).reduce(f32::max),
             rejected: merged.refused,
@@ -321,9 +324,9 @@ fn train_member(
     Ok(())
 }
 
-fn mean_loss(members: &[Member<'_>]) -> f64 {
+fn mean_loss(members: &[Member<'_>], loss: fn(&TrainReport) -> Option<f64>) -> f64 {
     let reports = || members.iter().filter_map(|member| member.trained.as_ref());
     let examples: usize = reports().map(|report| report.examples).sum();
-    let sum: f64 = reports().map(|r| r.loss.unwrap_or(0.0) * r.examples as f64).sum();
+    let sum: f64 = reports().map(|r| loss(r).unwrap_or(0.0) * r.examples as f64).sum();
     sum / examples.max(1) as f64
 }

@@ -212,7 +212,7 @@ impl<'a> Fit<'a> {
             // What will be found is above 0.
             LearningRate::Auto => 1.0,
         };
-        self.rates().check(base)
+        self.rates().check(base * self.groups.largest_lr_scale())
     }
 
     /// One step of the optimizer; a gradient that is not finite is left out and counted.
@@ -240,6 +240,7 @@ impl<'a> Fit<'a> {
         position.steps += 1;
         position.batch += 1;
         if stats.loss.is_finite() {
+            position.start_loss = position.start_loss.or(Some(stats.loss));
             position.seen += windows.len();
             position.correct += stats.correct;
             position.weight += stats.weight;
@@ -268,6 +269,7 @@ impl<'a> Fit<'a> {
             chosen: position.chosen.take(),
             plateau: position.plateau,
             rates: position.rates,
+            start_loss: position.start_loss,
             first_loss: position.first_loss.or(Some(loss)),
             last_loss: Some(loss),
             last_accuracy: Some(accuracy),
@@ -375,8 +377,7 @@ impl<'a> Fit<'a> {
             clip_norm: private.clip_norm,
             noise_multiplier: private.noise_multiplier,
         });
-        let losses = position.first_loss.zip(position.last_loss);
-        let warnings = losses.and_then(|(first, last)| loss_rose("epoch", first, last));
+        let way = (position.start_loss, position.first_loss, position.last_loss);
         let report = TrainReport {
             epochs: position.epoch,
             steps: position.steps,
@@ -388,10 +389,11 @@ impl<'a> Fit<'a> {
             lr_max: position.rates.map(|(_, most)| most),
             range_test: position.chosen.clone(),
             private,
+            start_loss: position.start_loss,
             loss: position.last_loss,
             val,
             stopped,
-            warnings: warnings.into_iter().collect(),
+            warnings: loss_rose("epoch", way).into_iter().collect(),
             skipped_steps: position.guard.skipped,
         };
         Outcome { params, report, train_metrics, mean_lr }

@@ -27,6 +27,7 @@ pub fn train(
 ) -> anyhow::Result<(Checkpoint, TrainReport)> {
     let run = start.meta.run.clone();
     let config = run.train();
+    ensure!(config.epochs > 0, "[train] epochs is 0: nothing would be learned; give at least 1");
     let cut = |train| Cut { window: run.window(), seq_len: start.meta.model.seq_len, train };
     let pipeline = start.meta.preprocess.clone();
     let mut set = WindowSet::new(dataset, &pipeline, segments, cut(true))?;

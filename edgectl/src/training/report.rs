@@ -32,6 +32,8 @@ pub struct TrainReport {
     /// What an accountant of privacy needs to know.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub private: Option<PrivateReport>,
+    /// Loss of the first step, before anything was learned.
+    pub start_loss: Option<f64>,
     /// Loss over the training windows in the last epoch, as the optimizer saw it; `None` if no
     /// epoch was finished.
     pub loss: Option<f64>,
@@ -45,20 +47,34 @@ pub struct TrainReport {
     pub skipped_steps: u64,
 }
 
-/// A warning if a run ends with a larger training loss than it had after its first epoch or round.
+/// A loss this much larger than that of a run's first step is no matter of chance.
+const FAR_ABOVE: f64 = 1.5;
+
+/// A warning if a run ends with a larger training loss than it had in its first epoch or round, or with
+/// one far above that of its very first step: its losses at the first step, in the first and in the last
+/// unit.
 ///
 /// ```
 /// use edgectl::training::loss_rose;
 ///
-/// assert!(loss_rose("epoch", 0.5, 0.7).is_some_and(|warning| warning.contains("0.7")));
-/// assert_eq!(loss_rose("epoch", 0.5, 0.5), None);
+/// let warning = loss_rose("epoch", (Some(0.6), Some(0.5), Some(0.7)));
+/// assert!(warning.is_some_and(|warning| warning.contains("0.7")));
+/// assert_eq!(loss_rose("epoch", (Some(0.6), Some(0.5), Some(0.5))), None);
+/// assert!(loss_rose("epoch", (Some(2.0), Some(9.0), Some(9.0))).is_some());
 /// ```
-pub fn loss_rose(unit: &str, first: f64, last: f64) -> Option<String> {
-    (last > first).then(|| {
-        format!(
-            "the training loss rose from {first:.4} in the first {unit} to {last:.4} in the last; try a smaller [train] lr"
-        )
-    })
+pub fn loss_rose(
+    unit: &str,
+    (start, first, last): (Option<f64>, Option<f64>, Option<f64>),
+) -> Option<String> {
+    let last = last?;
+    let (from, of) = match (first, start) {
+        (Some(first), _) if last > first => (first, format!("first {unit}")),
+        (_, Some(start)) if last > FAR_ABOVE * start => (start, "first step".to_owned()),
+        _ => return None,
+    };
+    Some(format!(
+        "the training loss rose from {from:.4} in the {of} to {last:.4} in the last {unit}; try a smaller [train] lr"
+    ))
 }
 
 /// What an accountant of privacy needs to know of a run.

@@ -48,6 +48,9 @@ pub(super) struct Position {
     /// Sum of the windows' weights in the loss.
     pub(super) weight: f64,
     pub(super) loss_sum: f64,
+    /// Loss of the first step.
+    #[serde(default)]
+    pub(super) start_loss: Option<f64>,
     /// Loss of the first epoch.
     #[serde(default)]
     pub(super) first_loss: Option<f64>,

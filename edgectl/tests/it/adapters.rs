@@ -163,7 +163,7 @@ fn what_cannot_be_stacked_is_said() {
         (&["--bucket", "2", "--reduce", "median"], "median"),
         (&["--bucket", "2"], "bucket"),
         (&["--clip-norm", "1", "--noise-multiplier", "1", "--base", "base"], "private"),
-        (&["--shard-size", "1KB"], "several files"),
+        (&["--shard-size", "1KB"], "no effect on one file"),
         (&["--adapters", "mean"], "stack or factors"),
     ] {
         let mut all = args(&["a", "b"], &["--uniform", "--out", "o"]);

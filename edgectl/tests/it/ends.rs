@@ -290,6 +290,20 @@ fn control_characters_and_line_ends_of_names_are_shown() {
         (false, vec!["aggregate", &node, &wrong, "--strict", "--out", "x.safetensors"]),
         (false, vec!["simulate", "--config", "job.toml", "--out", "run", "--holdout", "nobody"]),
     ];
+    // Arguments that the parser quotes, and JSON.
+    let named = format!("--{bad}.safetensors");
+    for args in [
+        vec!["aggregate", named.as_str(), "--out", "o"],
+        vec!["aggregate", "a", "b", "--out", "o", "--reduce", bad],
+        vec!["train", "--optimizer", bad, "--out", "o"],
+        vec!["train", "--time-budget", bad, "--out", "o"],
+        vec!["simulate", "--seed", bad],
+        vec![bad],
+    ] {
+        let output = start(at, &args).wait_with_output().expect("it ends");
+        assert_eq!(output.status.code(), Some(2), "{args:?}");
+        check_shown(&args, &output);
+    }
     for (succeeds, args) in runs {
         let output = start(at, &args).wait_with_output().expect("it ends");
         let stderr = String::from_utf8_lossy(&output.stderr);
@@ -326,10 +340,22 @@ fn runs_that_cannot_learn_are_refused_before_they_start() {
         &[&train[..], &["--out", "late.safetensors"]].concat(),
         &["planned rounds are over", "3 rounds behind it"],
     );
-    fs::write(at.join("zero.toml"), JOB.replace("lr = 3e-3", "lr = 0.0")).expect("written");
-    let simulate = ["simulate", "--config", "zero.toml", "--out", "run"];
-    let output = start(at, &simulate).wait_with_output().expect("it ends");
-    assert_eq!(output.status.code(), Some(1), "a simulation that learns nothing");
+    // The rate of all parameters is 0 by their groups, there is no epoch, or no rate.
+    let groups = "lr = 3e-3\ngroups = [{ params = [\"*\"], lr_scale = 0.0 }]";
+    for (job, part) in [
+        (JOB.replace("lr = 3e-3", groups), "rate is 0 in every step"),
+        (JOB.replace("epochs = 2", "epochs = 0"), "epochs is 0"),
+        (JOB.replace("lr = 3e-3", "lr = 0.0"), "lr"),
+    ] {
+        fs::write(at.join("zero.toml"), job).expect("written");
+        let train = ["train", "--config", "zero.toml", "--data", "data/node_1.csv", "--out", "z"];
+        fails(at, &train, &[part]);
+        let simulate = ["simulate", "--config", "zero.toml", "--out", "run"];
+        let output = start(at, &simulate).wait_with_output().expect("it ends");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(stderr.contains(part), "{stderr}");
+        assert_eq!(output.status.code(), Some(1), "a simulation that learns nothing");
+    }
 }
 
 #[test]
@@ -359,10 +385,41 @@ fn rates_are_told_and_a_loss_that_rose_is_a_warning() {
     let report = json(at, &["train", "--config", "job.toml", "--out", "m.safetensors"]);
     assert_eq!(report["warnings"], Value::Array(Vec::new()));
 
+    // A loss far above that of the first step, in a run of one epoch or round.
+    let wild = JOB.replace("epochs = 2", "epochs = 1").replace("lr = 3e-3", "lr = 30.0");
+    fs::write(at.join("wild.toml"), wild).expect("written");
+    for args in [
+        &["train", "--config", "wild.toml", "--out", "m.safetensors"][..],
+        &["simulate", "--config", "wild.toml", "--rounds", "1", "--out", "wild"],
+    ] {
+        let report = json(at, args);
+        let warning = report["warnings"][0].as_str().unwrap_or_default();
+        assert!(warning.contains("in the first step to"), "{report}");
+    }
+
     // The schedule spans the rounds of a simulation.
     let report = json(at, &["simulate", "--config", "job.toml", "--out", "run"]);
     let rate = |round: &Value, end| round[end].as_f64().expect("a number");
     let rounds = report["rounds"].as_array().expect("rounds");
     assert!(rounds.iter().all(|round| rate(round, "lr_min") < rate(round, "lr_max")));
     assert!(rounds.is_sorted_by(|a, b| rate(a, "lr_min") >= rate(b, "lr_max")), "{rounds:?}");
+}
+
+#[test]
+fn json_holds_no_character_that_steers_and_means_the_same() {
+    let folder = federation();
+    let at = folder.path();
+    let odd = "a\u{9b}\u{202e}\u{2028}\u{200f}\u{7f}z";
+    for node in 1..=3 {
+        let path = at.join(format!("data/node_{node}.csv"));
+        fs::write(&path, table(node).replace("slow", odd)).expect("written");
+    }
+    let args = ["init", "--config", "job.toml", "--out", "g.safetensors", "--json"];
+    let output = start(at, &args).wait_with_output().expect("it ends");
+    let text = String::from_utf8(output.stdout).expect("text");
+    assert!(!text.chars().any(|c| odd[1..odd.len() - 1].contains(c)), "{text}");
+    let report: Value = serde_json::from_str(&text).expect("JSON");
+    let classes: Vec<&str> =
+        report["classes"].as_array().expect("a list").iter().filter_map(Value::as_str).collect();
+    assert!(classes.contains(&odd), "{classes:?}");
 }

@@ -38,7 +38,8 @@ const ORDER: [(&str, &str); 7] = [
     ),
     (
         "aggregate",
-        "problem dispatch spent dtype float_dtype tensor factor_names adapters limit quorum reject layout names
+        "problem advice dispatch spent dtype float_dtype tensor factor_names adapters limit quorum reject
+         layout names
          target_error error message adapter_config source header shards target targets atomic read
          layouts spool update factors input sink running_hash tensor_writer write
          model_writer sidecar blocks rows base median patterns carry spelling accountant privacy

@@ -118,3 +118,29 @@ fn the_help_names_every_rule() {
         assert!(named(name), "{name} is missing in aggregate --help");
     }
 }
+
+#[test]
+fn a_flag_of_a_merge_without_effect_is_an_error() {
+    let folder = federation();
+    let at = folder.path();
+    crate::support::trained(at);
+    let merge = ["aggregate", "n1.safetensors", "n2.safetensors", "--out", "o.safetensors"];
+    for (flags, part) in [
+        (&["--shard-size", "1GB"][..], "--shard-size has no effect on one file"),
+        (&["--older-base", "global.safetensors"], "--older-base has no effect on mean"),
+        (&["--max-deviation", "3"], "--max-deviation has no effect without --base"),
+        (
+            &["--max-weight", "3", "--uniform"],
+            "--max-weight has no effect where all weigh the same",
+        ),
+        (&["--max-weight", "3", "--weights", "1,2"], "beside --weights"),
+        (&["--max-weight", "3", "--reduce", "median"], "on a rule that does not weigh"),
+        (&["--weights", "1,2", "--reduce", "median"], "--weights has no effect on median"),
+        (&["--by-count", "--reduce", "median"], "--by-count has no effect on median"),
+        (&["--quarantine", ".", "--strict"], "cannot be used with"),
+    ] {
+        crate::support::fails(at, &[&merge[..], flags].concat(), &[part]);
+    }
+    let simulate = ["simulate", "--config", "job.toml", "--attack", "all", "--centralised"];
+    crate::support::fails(at, &simulate, &["cannot be used with"]);
+}

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use aggregate::{TensorData, TensorRef, WeightFile, write_file};
 
-use crate::support::{JOB, bytes, fails, federation, json, ok, trained, weights};
+use crate::support::{JOB, bytes, edgectl, fails, federation, json, ok, trained, weights};
 
 /// Two rounds by hand, every node training so many times, as if its first try had been lost.
 fn by_hand(at: &Path, n_tries: u32) {
@@ -185,6 +185,20 @@ fn refused_updates_are_listed_and_moved_and_a_quorum_is_kept() {
     assert!(updates[0]["norm"].as_f64().expect("a number") > 0.0);
     let changes = report["changes"].as_array().expect("a list");
     assert!(changes.iter().any(|change| change["relative"].is_number()));
+    // By its own name, also where that is no text and another file has the text that stands for it.
+    #[cfg(unix)]
+    {
+        use std::ffi::OsStr;
+        use std::os::unix::ffi::OsStrExt;
+        let odd = at.join(OsStr::from_bytes(b"x\xff.safetensors"));
+        let twin = at.join("x\u{fffd}.safetensors");
+        std::fs::copy(at.join("refused/bad.safetensors"), &odd).expect("copied");
+        std::fs::copy(at.join("n3.safetensors"), &twin).expect("copied");
+        let mut command = edgectl(at, &["aggregate", "n1.safetensors", "n2.safetensors"]);
+        command.args([&odd, &twin]).args(end).args(["--quarantine", "refused"]);
+        assert!(command.output().expect("it runs").status.success());
+        assert!(!odd.exists() && twin.exists(), "another file was moved");
+    }
     // The global model among the updates, as a careless glob has it, is refused and stays.
     let glob = ["aggregate", "n1.safetensors", "n2.safetensors", "global.safetensors"];
     let in_place = ["--base", "global.safetensors", "--out", "global.safetensors"];

@@ -166,7 +166,7 @@ fn sidecars_are_targets_too() {
     fails(at, &train, &["m.state: it is the input m.state"]);
     let train = ["train", "--config", "job.toml", "--data", "m.variate", "--out", "m"];
     fs::copy(at.join(DATA), at.join("m.variate")).expect("copied");
-    fails(at, &train, &["m.variate: it is the input m.variate"]);
+    fails(at, &train, &["cannot write m.variate"]);
     for kind in ["state", "variate", "state.key"] {
         let sidecar = format!("x.{kind}");
         fs::create_dir(at.join(&sidecar)).expect("made");
@@ -300,4 +300,67 @@ fn temporary_files_of_others_stay() {
         assert_eq!(bytes(at, name), b"mine", "{name}");
     }
     assert!(!at.join(".edgectl-incomplete-x.tmp").exists());
+}
+
+/// What lies beside an output has a name that nobody gave: a user's file there is not replaced.
+#[test]
+fn files_beside_an_output_are_the_programs_own() {
+    let folder = federation();
+    let at = folder.path();
+    crate::support::trained(at);
+    let train =
+        ["train", "--init", "global.safetensors", "--data", "data/node_1.csv", "--out", "t"];
+    let merge = ["aggregate", "n1.safetensors", "n2.safetensors", "--base", "global.safetensors"];
+    let merge = [&merge[..], &["--strategy", "fedadam", "--out", "o"]].concat();
+    for (args, name) in [(&train[..], "t.state"), (&train, "t.variate"), (&merge, "o.server")] {
+        fs::write(at.join(name), "my notes").expect("written");
+        fails(at, args, &[name, "no file of edgectl"]);
+        fs::remove_file(at.join(name)).expect("removed");
+    }
+    for args in [&train[..], &merge] {
+        ok(at, args);
+    }
+    ok(at, &train);
+}
+
+#[test]
+fn a_simulation_follows_no_link_below_its_folder() {
+    let folder = federation();
+    let at = folder.path();
+    ok(at, &SIMULATE);
+    fs::rename(at.join("run/nodes"), at.join("elsewhere")).expect("moved");
+    symlink("../elsewhere", at.join("run/nodes")).expect("linked");
+    fails(at, &SIMULATE, &["run/nodes: it is a link"]);
+    let few =
+        ["simulate", "--config", "job.toml", "--out", "run", "--rounds", "1", "--epochs", "1"];
+    let output = edgectl(at, &few).output().expect("it runs");
+    assert!(!output.status.success());
+    assert!(at.join("elsewhere/node_2.safetensors").exists());
+}
+
+/// A model in several files is written by a merge alone.
+#[test]
+fn the_name_of_an_index_is_refused_where_one_file_is_written() {
+    let folder = federation();
+    let at = folder.path();
+    crate::support::trained(at);
+    let index = "m.safetensors.index.json";
+    let model = "global.safetensors";
+    for args in [
+        vec!["init", "--config", "job.toml", "--out", index],
+        vec!["train", "--config", "job.toml", "--out", index],
+        vec!["train", "--init", model, "--data", "data/node_1.csv", "--out", index],
+        vec!["predict", "--model", model, "--data", "data", "--out", "p.csv", "--tensors", index],
+    ] {
+        fails(at, &args, &[index, "models in several files"]);
+    }
+    // The shards that an index names go with it, and no input among them.
+    let shard = "s-00001-of-00001.deadbeef.safetensors";
+    fs::copy(at.join("n1.safetensors"), at.join(shard)).expect("copied");
+    let merge = ["aggregate", shard, "n2.safetensors", "--out", "s.safetensors.index.json"];
+    ok(at, &merge);
+    assert!(at.join(shard).exists(), "no index named it");
+    let text = format!("{{\"weight_map\":{{\"w\":\"{shard}\"}}}}");
+    fs::write(at.join("s.safetensors.index.json"), text).expect("written");
+    fails(at, &merge, &[shard, "it is the input"]);
 }

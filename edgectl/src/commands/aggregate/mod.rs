@@ -1,6 +1,7 @@
 //! `edgectl aggregate`: merges weight files.
 
 mod adapter_config;
+mod effects;
 mod plan;
 mod quarantine;
 mod report;
@@ -31,6 +32,7 @@ pub(super) fn run(args: &AggregateArgs, output: Output) -> anyhow::Result<()> {
         );
     }
     let (strategy, plan) = plan(args)?;
+    effects::check(args, &plan.options.rules)?;
     if plan.options.rules.needs_state().is_some() {
         add_state(&mut targets, args)?;
     }
@@ -49,13 +51,11 @@ pub(super) fn run(args: &AggregateArgs, output: Output) -> anyhow::Result<()> {
         let known = "most files do not say how many examples they were trained on";
         output.note(&format!("note: {known}; all weigh the same"));
     }
-    let quarantined = match &args.quarantine {
-        Some(folder) => {
-            let stay = [Some(&args.out), args.base.as_ref()];
-            quarantine(&refused, folder, &stay)?
-        }
-        None => Vec::new(),
-    };
+    let quarantined = args.quarantine.as_ref().map(|folder| {
+        let stay = [Some(&args.out), args.base.as_ref()];
+        quarantine(&refused, folder, &stay)
+    });
+    let quarantined = quarantined.unwrap_or_default();
     let MergeNote {
         reduce,
         server,
@@ -96,19 +96,25 @@ pub(super) fn run(args: &AggregateArgs, output: Output) -> anyhow::Result<()> {
         changes,
         privacy,
         adapters: adapters.map(|note| AdaptersReport::new(note, config)),
-        quarantined,
+        quarantined: quarantined.to,
         buffer_bytes: report.buffer_bytes,
         spent: report.spent,
         wall_s: began.elapsed().as_secs_f64(),
         peak_rss_bytes: peak_rss_bytes(),
     };
-    output.result(&report, &text(&report))
+    output.result(&report, &text(&report))?;
+    let n_failed = quarantined.failed.len();
+    quarantined.failed.into_iter().next().map_or(Ok(()), |first| {
+        let out = args.out.display();
+        Err(first
+            .context(format!("{out} is written, but {n_failed} refused files are where they were")))
+    })
 }
 
 /// The model, which may be the base.
 fn targets(args: &AggregateArgs) -> anyhow::Result<Targets> {
     let mut targets = Targets::default();
-    targets.add_over(&args.out, args.base.as_deref().unwrap_or(Path::new("")))?;
+    targets.add_model(&args.out, args.base.as_deref().unwrap_or(Path::new("")))?;
     protect_inputs(&targets, args)?;
     Ok(targets)
 }
@@ -116,7 +122,7 @@ fn targets(args: &AggregateArgs) -> anyhow::Result<Targets> {
 /// The center's memory, which may be that of the base.
 fn add_state(targets: &mut Targets, args: &AggregateArgs) -> anyhow::Result<()> {
     let before = args.base.as_deref().map(|base| SERVER_STATE.path(base)).unwrap_or_default();
-    targets.add_over(&SERVER_STATE.path(&args.out), &before)?;
+    targets.add_beside_over(&SERVER_STATE.path(&args.out), &before)?;
     targets.protect(&before)?;
     protect_inputs(targets, args)
 }
