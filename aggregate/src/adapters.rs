@@ -7,6 +7,7 @@ use std::str::FromStr;
 use serde::Serialize;
 
 use crate::dtype::{Kind, kind};
+use crate::factor_names::{AdapterKind, Named, Part, factor, part};
 use crate::tensor::shape_text;
 use crate::{Dtype, TensorInfo};
 
@@ -60,20 +61,6 @@ impl FromStr for Adapters {
     }
 }
 
-/// By whose names the factors are called.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum AdapterKind {
-    /// `X.lora_A.weight` and `X.lora_B.weight`, also with the adapter's name before `weight`, and
-    /// `X.lora_embedding_A` and `X.lora_embedding_B`. Scales stand in `adapter_config.json`.
-    Peft,
-    /// `X.lora_down.weight` and `X.lora_up.weight`, or with `lora.down` and `lora.up`, as diffusers
-    /// writes them. Scales stand in tensors `X.alpha`.
-    Kohya,
-    /// Some like this and some like that.
-    Mixed,
-}
-
 /// One adapter, by the numbers of its tensors in the file's list.
 #[derive(Debug)]
 pub(crate) struct Pair {
@@ -87,52 +74,25 @@ pub(crate) struct Pair {
     /// One number: the scale times the rank.
     pub(crate) alpha: Option<usize>,
     pub(crate) rank: usize,
+    /// Whether they are written the other way round: `A` as `[in, rank]`, `B` as `[rank, out]`.
+    pub(crate) is_transposed: bool,
 }
 
-/// What stands between a module and the rest of a factor's name, for `A` and for `B`.
-const MARKS: [(&str, &str, AdapterKind); 6] = [
-    (".lora_A", ".lora_B", AdapterKind::Peft),
-    (".lora_embedding_A", ".lora_embedding_B", AdapterKind::Peft),
-    (".lora_down", ".lora_up", AdapterKind::Kohya),
-    (".lora.down", ".lora.up", AdapterKind::Kohya),
-    ("_lora.down", "_lora.up", AdapterKind::Kohya),
-    (".lora_linear_layer.down", ".lora_linear_layer.up", AdapterKind::Kohya),
-];
-
-/// What the name of a factor says.
-struct Named<'a> {
-    module: &'a str,
-    kind: AdapterKind,
-    is_down: bool,
-    /// The name of the other factor.
-    partner: String,
-}
-
-/// Reads the name of a factor; other names have none.
-fn factor(name: &str) -> Option<Named<'_>> {
-    // Nearly all names end here.
-    if !name.contains("lora") {
-        return None;
+impl Pair {
+    /// Which axis of `A` is the rank.
+    pub(crate) fn down_axis(&self) -> usize {
+        self.is_transposed.into()
     }
-    MARKS.iter().find_map(|&(down, up, kind)| {
-        let find = |mark: &str| name.rfind(mark).map(|at| (at, &name[at + mark.len()..]));
-        let (is_down, at, rest) = match (find(down), find(up)) {
-            (Some((at, rest)), _) => (true, at, rest),
-            (None, Some((at, rest))) => (false, at, rest),
-            (None, None) => return None,
-        };
-        // The name of the adapter, if it is there, has no dots.
-        let adapter = match (kind, down.contains("embedding")) {
-            (AdapterKind::Peft, true) => rest,
-            (AdapterKind::Peft, false) => rest.strip_suffix(".weight")?,
-            _ => rest.strip_suffix(".weight").filter(|rest| rest.is_empty())?,
-        };
-        let is_name = |name: &str| !name.is_empty() && !name.contains('.');
-        let is_factor =
-            at > 0 && (adapter.is_empty() || adapter.strip_prefix('.').is_some_and(is_name));
-        let partner = format!("{}{}{rest}", &name[..at], if is_down { up } else { down });
-        is_factor.then(|| Named { module: &name[..at], kind, is_down, partner })
-    })
+
+    /// Which axis of `B` is the rank.
+    pub(crate) fn up_axis(&self) -> usize {
+        (!self.is_transposed).into()
+    }
+
+    /// Whether its scale stands nowhere but in a configuration.
+    pub(crate) fn needs_config(&self) -> bool {
+        self.kind != AdapterKind::Kohya && self.alpha.is_none()
+    }
 }
 
 /// The pairs of factors in a file, in order of the names of `A`: by their names and by their shapes,
@@ -141,10 +101,97 @@ pub(crate) fn pairs(tensors: &[TensorInfo]) -> Vec<Pair> {
     find(tensors).0
 }
 
-/// The name of the first factor, if there is a pair.
-pub(crate) fn first_factor(tensors: &[TensorInfo]) -> Option<&str> {
-    pairs(tensors).first().map(|pair| tensors[pair.down].name.as_str())
+/// By what a file is known to hold adapters.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Sign {
+    /// A tensor that belongs to one.
+    pub(crate) tensor: String,
+    /// Why they cannot be stacked, if they cannot.
+    pub(crate) problem: Option<String>,
 }
+
+/// By what a file is known to hold adapters, if it does: by a pair, by the names of both factors, whatever
+/// their shapes, or by that of a part which nothing else has.
+///
+/// Factors of one side alone are none: of those which have the other one in common (as `FFA-LoRA` has it)
+/// the mean is the mean of the products.
+pub(crate) fn sign(tensors: &[TensorInfo]) -> Option<Sign> {
+    let paired = pairs(tensors).first().map(|pair| pair.down);
+    let first = paired.or_else(|| {
+        let parts = || tensors.iter().enumerate().filter_map(|(i, t)| Some((i, part(&t.name)?)));
+        let find = |wanted: fn(&Part) -> bool| parts().find(|(_, p)| wanted(p)).map(|(i, _)| i);
+        let both = find(|p| *p == Part::Down).zip(find(|p| *p == Part::Up));
+        find(|p| matches!(p, Part::Other(_))).or(both.map(|(down, _)| down))
+    })?;
+    let problem = only_pairs(tensors).err();
+    Some(Sign { tensor: tensors[first].name.clone(), problem })
+}
+
+/// What a file holds of low-rank adapters; displays as one line.
+///
+/// ```
+/// use aggregate::{AdapterKind, AdaptersFound, TensorData, TensorRef, weight_file};
+///
+/// let a = TensorRef { name: "q.lora_A.weight", shape: &[1, 2], data: TensorData::F32(&[1.0, 2.0]) };
+/// let b = TensorRef { name: "q.lora_B.weight", shape: &[1, 1], data: TensorData::F32(&[3.0]) };
+/// let file = weight_file("adapter", &[a, b], &Default::default())?;
+/// let found = AdaptersFound::of(file.tensors()).ok_or("none")?;
+/// assert_eq!((found.kind, found.pairs, found.ranks), (Some(AdapterKind::Peft), 1, (1, 1)));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct AdaptersFound {
+    /// By whose names the factors are called; none without pairs.
+    pub kind: Option<AdapterKind>,
+    /// How many pairs of factors there are.
+    pub pairs: u64,
+    /// The least and the greatest rank of a pair.
+    pub ranks: (u64, u64),
+    /// Whether a scale stands nowhere but in an `adapter_config.json` beside the file.
+    pub needs_config: bool,
+    /// Why they cannot be stacked, if they cannot.
+    pub problem: Option<String>,
+}
+
+impl AdaptersFound {
+    /// Looks at names and shapes of a file's tensors, which are sorted by name; none without adapters.
+    pub fn of(tensors: &[TensorInfo]) -> Option<Self> {
+        let Sign { problem, .. } = sign(tensors)?;
+        let pairs = pairs(tensors);
+        let ranks = || pairs.iter().map(|pair| pair.rank as u64);
+        Some(Self {
+            kind: kind_of(&pairs),
+            pairs: pairs.len() as u64,
+            ranks: (ranks().min().unwrap_or(0), ranks().max().unwrap_or(0)),
+            needs_config: pairs.iter().any(Pair::needs_config),
+            problem,
+        })
+    }
+}
+
+impl fmt::Display for AdaptersFound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { kind, pairs, ranks: (least, most), problem, .. } = self;
+        f.write_str("low-rank adapters: ")?;
+        match kind {
+            Some(kind) if least == most => write!(f, "{pairs} pairs ({kind}) of rank {least}")?,
+            Some(kind) => write!(f, "{pairs} pairs ({kind}) of ranks {least} to {most}")?,
+            None => f.write_str("no pair that can be stacked")?,
+        }
+        problem.iter().try_for_each(|problem| write!(f, "; {problem}"))
+    }
+}
+
+/// By whose names all of them are called, if there is one.
+pub(crate) fn kind_of(pairs: &[Pair]) -> Option<AdapterKind> {
+    let kinds = pairs.iter().map(|pair| pair.kind);
+    kinds.reduce(|a, b| if a == b { a } else { AdapterKind::Mixed })
+}
+
+/// What else may be done.
+const ELSE: &str = "merge it into its base model first, or average factor by factor all the same \
+                    (--adapters factors), which is not the mean of what the factors stand for";
 
 /// The pairs of factors of a file in which nothing belongs to an adapter but pairs.
 ///
@@ -157,14 +204,35 @@ pub(crate) fn only_pairs(tensors: &[TensorInfo]) -> Result<Vec<Pair>, String> {
     }
     let parts: BTreeSet<usize> = pairs.iter().flat_map(|p| [p.down, p.up]).collect();
     let modules: BTreeSet<&str> = pairs.iter().map(|p| p.module.as_str()).collect();
+    let has_mlx = pairs.iter().any(|pair| pair.kind == AdapterKind::Mlx);
     for (i, TensorInfo { name, .. }) in tensors.iter().enumerate() {
+        if parts.contains(&i) {
+            continue;
+        }
         let of_module = |(at, _): (usize, &str)| modules.contains(&name[..at]).then(|| &name[at..]);
-        let Some(rest) = name.match_indices('.').find_map(of_module) else { continue };
-        if !parts.contains(&i) && (rest.contains("lora") || rest.contains("dora")) {
+        let rest = name.match_indices('.').find_map(of_module);
+        // The magnitudes of DoRA as MLX and torchtune call them.
+        let is_magnitude = |rest: &str| has_mlx && [".m", ".magnitude"].contains(&rest);
+        if rest.is_some_and(|r| r.contains("lora") || r.contains("dora") || is_magnitude(r)) {
             return Err(format!(
                 "tensor {name:?} makes its adapter more than the product of two factors, which is all \
-                 that can be stacked; merge it into its base model first"
+                 that can be stacked; {ELSE}"
             ));
+        }
+        match part(name) {
+            Some(Part::Other(what)) => {
+                return Err(format!(
+                    "tensor {name:?} cannot be stacked, as {what}, and only products of two factors \
+                     are; {ELSE}"
+                ));
+            }
+            Some(Part::Down | Part::Up) => {
+                return Err(format!(
+                    "tensor {name:?} cannot be stacked: it is called like a low-rank factor, but not as \
+                     known programs call the two of a module; {ELSE}"
+                ));
+            }
+            None => {}
         }
     }
     for pair in &pairs {
@@ -190,14 +258,17 @@ fn find(tensors: &[TensorInfo]) -> (Vec<Pair>, Option<String>) {
     for (i, tensor) in tensors.iter().enumerate() {
         let Some(Named { module, kind, is_down, partner }) = factor(&tensor.name) else { continue };
         let found = match place(&partner) {
-            None => Err(format!("tensor {:?} has no {partner:?} beside it", tensor.name)),
+            None => Err(format!(
+                "tensor {:?} cannot be stacked: it has no {partner:?} beside it; {ELSE}",
+                tensor.name
+            )),
             Some(_) if !is_down => continue,
-            Some(up) => rank(tensor, &tensors[up]).map(|rank| (up, rank)),
+            Some(up) => rank(tensor, &tensors[up], kind).map(|found| (up, found)),
         };
         match found {
-            Ok((up, rank)) => {
+            Ok((up, (rank, is_transposed))) => {
                 let (module, alpha) = (module.to_owned(), place(&format!("{module}.alpha")));
-                pairs.push(Pair { module, kind, down: i, up, alpha, rank });
+                pairs.push(Pair { module, kind, down: i, up, alpha, rank, is_transposed });
             }
             Err(message) => problem = problem.or(Some(message)),
         }
@@ -205,21 +276,38 @@ fn find(tensors: &[TensorInfo]) -> (Vec<Pair>, Option<String>) {
     (pairs, problem)
 }
 
-/// The rank that two factors have in common.
-fn rank(down: &TensorInfo, up: &TensorInfo) -> Result<usize, String> {
+/// The rank that two factors have in common, and whether they are written the other way round.
+fn rank(down: &TensorInfo, up: &TensorInfo, named: AdapterKind) -> Result<(usize, bool), String> {
     let is_float = [down, up].iter().all(|t| kind(t.dtype) == Kind::Float);
     let common = match (&down.shape[..], &up.shape[..]) {
-        ([r, _], [_, s]) if r == s => Some(*r),
+        (&[r, width], &[height, s]) if named == AdapterKind::Mlx => {
+            // Two programs write them in two ways. Of names that both may use the shapes decide; where
+            // both ways would do, the program that is known by the end of the name, unless the rank
+            // would be greater for it.
+            let is_mlx = !down.name.ends_with(".weight");
+            let is_less = if is_mlx { width < r } else { r < width };
+            match (r == s, width == height) {
+                (true, true) if is_less => Some((r.min(width), is_mlx)),
+                (true, false) => Some((r, false)),
+                (false, true) => Some((width, true)),
+                (true, true) | (false, false) => None,
+            }
+        }
+        ([r, _], [_, s]) if r == s => Some((*r, false)),
         // A convolution, and one of single pixels after it.
-        ([r, _, _, _], [_, s, 1, 1]) if r == s => Some(*r),
+        ([r, _, _, _], [_, s, 1, 1]) if r == s => Some((*r, false)),
         _ => None,
     };
     let is_empty = down.shape.iter().chain(&up.shape).any(|&size| size == 0);
     common.filter(|_| is_float && !is_empty).ok_or_else(|| {
+        let expected = if named == AdapterKind::Mlx {
+            "[rank, in] and [out, rank], or [in, rank] and [rank, out], and no doubt which of the two"
+        } else {
+            "[rank, in] and [out, rank], or [rank, in, height, width] and [out, rank, 1, 1]"
+        };
         format!(
-            "tensors {:?} of shape {} of {} and {:?} of {} of {} are no two factors: expected floats \
-             [rank, in] and [out, rank], or [rank, in, height, width] and [out, rank, 1, 1], none of \
-             these 0",
+            "tensors {:?} of shape {} of {} and {:?} of {} of {} cannot be stacked: they are no two \
+             factors, expected floats {expected}, none of these 0; {ELSE}",
             down.name,
             shape_text(&down.shape),
             down.dtype,
@@ -243,8 +331,8 @@ pub(crate) fn of_any_rank(
     let mut tensors = tensors.to_vec();
     for pair in pairs {
         if is_any(pair) {
-            tensors[pair.down].shape[0] = ANY_RANK;
-            tensors[pair.up].shape[1] = ANY_RANK;
+            tensors[pair.down].shape[pair.down_axis()] = ANY_RANK;
+            tensors[pair.up].shape[pair.up_axis()] = ANY_RANK;
         }
         if let Some(alpha) = pair.alpha.map(|i| &mut tensors[i]) {
             // What loaders read into a number, at a width that holds every rank there is.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
-use crate::adapters::first_factor;
+use crate::adapters::{Sign, sign};
 use crate::agree::{Left, agree, most_common, same_integers};
 use crate::check::{Checks, check_file, check_list, linked};
 use crate::claims::{Claim, bound_steps, cap_weights};
@@ -89,12 +89,18 @@ impl Candidates {
         Ok(candidates)
     }
 
-    /// File and name of a factor of an adapter, if most updates hold some.
-    pub(crate) fn adapter(&self) -> Option<(PathBuf, String)> {
+    /// A file and by what it is known to hold adapters, if most updates are.
+    pub(crate) fn adapter(&self) -> Option<(PathBuf, Sign)> {
         let sorted: Vec<&Input> = self.inputs.iter().collect();
-        let factor = |input: &Input| first_factor(input.file.tensors()).map(str::to_owned);
-        most_common(&sorted, |input| Some(factor(input).is_some())).filter(|of_most| *of_most)?;
-        sorted.iter().find_map(|input| Some((input.update.path.clone(), factor(input)?)))
+        // Files of one layout share the list of tensors.
+        let mut known: BTreeMap<*const TensorInfo, Option<Sign>> = BTreeMap::new();
+        for input in &sorted {
+            let tensors = input.file.tensors();
+            known.entry(tensors.as_ptr()).or_insert_with(|| sign(tensors));
+        }
+        let of = |input: &Input| known.get(&input.file.tensors().as_ptr())?.as_ref();
+        most_common(&sorted, |input| Some(of(input).is_some())).filter(|of_most| *of_most)?;
+        sorted.iter().find_map(|input| Some((input.update.path.clone(), of(input)?.clone())))
     }
 
     /// Whether no update passed the checks.

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::adapter_config::CONFIG_NAME;
 use crate::check::{Checks, other_base};
 use crate::factors::of_factors;
 use crate::input::Input;
@@ -36,6 +37,7 @@ pub(crate) fn agree(
     left: &mut Left<'_>,
     checks: &Checks<'_>,
 ) -> (Option<Arc<[TensorInfo]>>, Option<String>) {
+    same_base_model(left);
     if let Some(base) = checks.base {
         return (Some(Arc::clone(&base.layout)), Some(base.hash.clone()));
     }
@@ -69,6 +71,30 @@ pub(crate) fn agree(
     (tensors, base_hash)
 }
 
+/// Adapters belong to the model that most of them say they belong to; those that do not say are
+/// believed. Of a tie nobody knows which is meant.
+fn same_base_model(left: &mut Left<'_>) {
+    let Some(Vote { value: expected, is_tied, .. }) =
+        vote_on(&left.inputs, |input| input.base_model.clone())
+    else {
+        return;
+    };
+    left.keep(&mut |input| {
+        let own = input.base_model.as_ref()?;
+        let whose = match (is_tied, *own == expected) {
+            (false, true) => return None,
+            (false, false) => format!("those of most others to {expected:?}"),
+            (true, false) => format!("those of as many others to {expected:?}"),
+            (true, true) => "those of as many others to another one".to_owned(),
+        };
+        let problem = format!(
+            "its adapters belong to the base model {own:?} by {CONFIG_NAME}, {whose}; if these are one \
+             and the same, write one name into all"
+        );
+        Some(Reason::Adapter { problem })
+    });
+}
+
 /// Tensors that are not averaged, and for which no rule says otherwise, are what most whole updates
 /// hold; those that only parts hold are what the first of them has.
 ///
@@ -77,7 +103,8 @@ pub(crate) fn agree(
 pub(crate) fn same_integers(left: &mut Left<'_>) -> Result<(), Error> {
     let whole = |input: &Input| !input.update.partial;
     let vote = |input: &Input| whole(input).then(|| input.integers.clone());
-    let (voted, of_most) = vote_on(&left.inputs, vote).unwrap_or_default();
+    let (voted, of_most) =
+        vote_on(&left.inputs, vote).map(|vote| (vote.value, vote.of_most)).unwrap_or_default();
     let holder = left.inputs.iter().copied().find(|&i| whole(i) && i.integers == voted);
     // Of each tensor the hash, and who holds that.
     let mut expected: BTreeMap<String, (String, &Input, bool)> = BTreeMap::new();
@@ -121,11 +148,20 @@ pub(crate) fn most_common<T: Ord>(
     sorted: &[&Input],
     value: impl Fn(&Input) -> Option<T>,
 ) -> Option<T> {
-    vote_on(sorted, value).map(|(value, _)| value)
+    vote_on(sorted, value).map(|vote| vote.value)
 }
 
-/// The same, with whether it has more than half of the votes.
-fn vote_on<T: Ord>(sorted: &[&Input], value: impl Fn(&Input) -> Option<T>) -> Option<(T, bool)> {
+/// What came of a vote.
+struct Vote<T> {
+    value: T,
+    /// Whether it has more than half of the votes.
+    of_most: bool,
+    /// Whether another one has as many.
+    is_tied: bool,
+}
+
+/// The same, with how clear it is.
+fn vote_on<T: Ord>(sorted: &[&Input], value: impl Fn(&Input) -> Option<T>) -> Option<Vote<T>> {
     let anyone = sorted.iter().all(|input| input.update.weight == 0.0);
     // Of each value who has it, and the place of the first who does.
     let mut groups: BTreeMap<T, (BTreeSet<&Path>, usize)> = BTreeMap::new();
@@ -137,8 +173,11 @@ fn vote_on<T: Ord>(sorted: &[&Input], value: impl Fn(&Input) -> Option<T>) -> Op
     }
     let most = |(voters, first): &(BTreeSet<&Path>, usize)| (voters.len(), Reverse(*first));
     let n_votes: usize = groups.values().map(|(voters, _)| voters.len()).sum();
+    let counts: Vec<usize> = groups.values().map(|(voters, _)| voters.len()).collect();
     let (value, (voters, _)) = groups.into_iter().max_by_key(|(_, group)| most(group))?;
-    Some((value, 2 * voters.len() > n_votes))
+    let n = voters.len();
+    let is_tied = counts.into_iter().filter(|&count| count == n).count() > 1;
+    Some(Vote { value, of_most: 2 * n > n_votes, is_tied })
 }
 
 /// The tensors of a file but for where they lie: equal are those that [`Reason::mismatch`] finds no

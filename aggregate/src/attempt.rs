@@ -8,6 +8,7 @@ use crate::basis::{Basis, Buckets};
 use crate::blocks::{Block, pass_until, workers};
 use crate::gram::{Gram, Origin, gram};
 use crate::header::header_bytes;
+use crate::lost::Lost;
 use crate::mover::Mover;
 use crate::outputs::{Destination, Finished, Outputs};
 use crate::plan::{Plan, private_plan};
@@ -15,6 +16,7 @@ use crate::reduce::{Outcome, Scratch};
 use crate::report::Metadata;
 use crate::run::Run;
 use crate::spent::Spent;
+use crate::stack::Stack;
 use crate::summary::About;
 use crate::totals::Totals;
 use crate::{Error, Options, Reason, Report};
@@ -38,6 +40,8 @@ pub(crate) enum Attempt {
 enum Written {
     All {
         totals: Totals,
+        /// What stacked adapters lost in their dtype.
+        lost: Option<Lost>,
         buffer_bytes: usize,
         spent: Spent,
     },
@@ -90,8 +94,11 @@ impl Run<'_> {
         let about = About { run: self, plan: &plan, layout: &layout, step, privacy };
         let spare = room_for_metadata(&about);
         let mut outputs = Outputs::create(&about, target, spare, privacy_state)?;
-        let (totals, buffer_bytes, mut spent) = match self.write(&plan, &layout, &mut outputs)? {
-            Written::All { totals, buffer_bytes, spent } => (totals, buffer_bytes, spent),
+        let written = self.write(&plan, &layout, &mut outputs)?;
+        let (totals, lost, buffer_bytes, mut spent) = match written {
+            Written::All { totals, lost, buffer_bytes, spent } => {
+                (totals, lost, buffer_bytes, spent)
+            }
             Written::NotFinite(block) => return Ok(Attempt::NotFinite(block)),
             // One that moved too far is to blame, if there is one.
             Written::OutOfRange(error) => {
@@ -104,6 +111,11 @@ impl Run<'_> {
         self.cohort.check_unchanged()?;
         if let Some(saved) = self.mover.and_then(|mover| mover.saved.as_ref()) {
             saved.check_unchanged()?;
+        }
+        if let Some((stack, lost)) = self.stack.zip(lost)
+            && let Some(refused) = lost.check(stack, self.cohort, target.out)?
+        {
+            return Ok(Attempt::Refused(refused));
         }
         for moments in [&totals.moments, &totals.controls] {
             let norms: Vec<f64> = moments.iter().map(|m| m[0].sqrt()).collect();
@@ -144,6 +156,7 @@ impl Run<'_> {
         }
         let blocks = self.blocks(layout);
         let mut totals = Totals::new(self.cohort);
+        let mut lost = self.stack.map(Stack::size).map(|(pairs, n)| Lost::new(pairs, n));
         let mut bad_block = None;
         let mut scratches = workers(Scratch::default);
         // Buffers of blocks that were written: new ones would be fetched from the system again and
@@ -161,6 +174,10 @@ impl Run<'_> {
                 if merged.outcome == Outcome::NotFinite {
                     bad_block = Some(block);
                     return Ok(ControlFlow::Break(()));
+                }
+                let factor = self.stack.and_then(|stack| stack.factor(block.tensor));
+                if let Some((lost, (pair, is_up))) = lost.as_mut().zip(factor) {
+                    lost.add(pair, is_up, &merged.lost);
                 }
                 totals.add(block, &merged, self.is_control(&self.cohort.tensors[block.tensor]));
                 outputs.model.write(places[block.tensor], block.start, &merged.bytes)?;
@@ -185,7 +202,7 @@ impl Run<'_> {
         for scratch in &scratches {
             spent += scratch.result.spent;
         }
-        Ok(Written::All { totals, buffer_bytes, spent })
+        Ok(Written::All { totals, lost, buffer_bytes, spent })
     }
 
     /// Checks what depends on how many updates there are, before they are read.

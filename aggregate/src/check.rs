@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::base::Base;
 use crate::carry::{Carries, Carry};
-use crate::factors::{read_factors, stackable};
+use crate::factors::{read_base_model, read_factors, stackable};
 use crate::input::Input;
 use crate::layout::{advised, compared};
 use crate::layouts::Layouts;
@@ -114,6 +114,11 @@ pub(crate) fn check_file(
         },
         _ => None,
     };
+    let base_model = match (checks.options.adapters, &factors) {
+        (None, _) => None,
+        (Some(_), Some(factors)) => factors.base_model.clone(),
+        (Some(_), None) => read_base_model(update, &file),
+    };
     let (integers, fingerprint) = match read(update, &file, checks) {
         Ok(Ok(found)) => found,
         Ok(Err(reason)) => return Ok(Err((reason, n_read))),
@@ -129,7 +134,9 @@ pub(crate) fn check_file(
     // -0 is a zero like any other.
     let update = Update { weight: update.weight + 0.0, ..update.clone() };
     let (tie, position) = (String::new(), 0);
-    Ok(Ok(Input { update, fingerprint, tie, integers, position, layout, factors, file }))
+    let input =
+        Input { update, fingerprint, tie, integers, position, layout, factors, base_model, file };
+    Ok(Ok(input))
 }
 
 /// The hashes of the integers of a file, and its fingerprint.

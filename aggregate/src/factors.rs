@@ -1,9 +1,10 @@
 //! What an update says of its adapters: rank and scale of every pair.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::adapter_config::{AdapterConfig, CONFIG_NAME, beside};
-use crate::adapters::{AdapterKind, Pair, of_any_rank, only_pairs};
+use crate::adapters::{Pair, of_any_rank, only_pairs, pairs};
 use crate::reject::Reason;
 use crate::{Error, TensorInfo, Update, WeightFile};
 
@@ -16,6 +17,8 @@ pub(crate) struct Factors {
     pub(crate) has_config: Option<bool>,
     /// The configuration but for ranks and scales.
     pub(crate) config: Option<String>,
+    /// Which model they belong to, if the configuration says so.
+    pub(crate) base_model: Option<String>,
 }
 
 /// One pair of factors.
@@ -24,11 +27,6 @@ pub(crate) struct Factor {
     pub(crate) rank: usize,
     /// What the product of the factors is multiplied by.
     pub(crate) scale: f64,
-}
-
-/// Whether the scale of a pair stands nowhere but in a configuration.
-fn needs_config(pair: &Pair) -> bool {
-    pair.kind == AdapterKind::Peft && pair.alpha.is_none()
 }
 
 /// Reads ranks and scales, or says why the file's adapters cannot be stacked.
@@ -46,14 +44,17 @@ pub(crate) fn read_factors(
     let in_config =
         |problem: String| Reason::Adapter { problem: format!("{CONFIG_NAME}: {problem}") };
     let mut text = update.adapter_config.clone().map(Ok);
-    if text.is_none() && !file.is_nameless() && pairs.iter().any(needs_config) {
+    if text.is_none() && !file.is_nameless() && pairs.iter().any(Pair::needs_config) {
         text = beside(&update.path)?;
     }
     let parsed = text.map(|text| text.and_then(|text| AdapterConfig::parse(&text))).transpose();
     let config = match parsed {
-        Ok(config) => config.filter(|_| pairs.iter().any(needs_config)),
+        Ok(config) => config.filter(|_| pairs.iter().any(Pair::needs_config)),
         Err(problem) => return Ok(Err(in_config(problem))),
     };
+    if let Some(problem) = two_ranks(&pairs, config.is_some()) {
+        return Ok(Err(Reason::Adapter { problem }));
+    }
     let mut factors = Vec::with_capacity(pairs.len());
     for pair in &pairs {
         let scale = match (pair.alpha, &config) {
@@ -61,7 +62,7 @@ pub(crate) fn read_factors(
                 Ok(alpha) => alpha / pair.rank as f64,
                 Err(reason) => return Ok(Err(reason)),
             },
-            (None, Some(config)) if needs_config(pair) => {
+            (None, Some(config)) if pair.needs_config() => {
                 match config.scale(&pair.module, pair.rank) {
                     Ok(scale) => scale,
                     Err(problem) => return Ok(Err(in_config(problem))),
@@ -72,9 +73,38 @@ pub(crate) fn read_factors(
         };
         factors.push(Factor { rank: pair.rank, scale });
     }
-    let has_config = pairs.iter().any(needs_config).then_some(config.is_some());
+    let has_config = pairs.iter().any(Pair::needs_config).then_some(config.is_some());
+    let base_model = config.as_ref().and_then(|config| config.base_model().map(str::to_owned));
     let config = config.map(|config| config.rest());
-    Ok(Ok(Factors { pairs: factors, has_config, config }))
+    Ok(Ok(Factors { pairs: factors, has_config, config, base_model }))
+}
+
+/// What is wrong with several adapters of one module that differ in rank, where one alpha or
+/// configuration has to say the scale of all of them.
+fn two_ranks(pairs: &[Pair], has_config: bool) -> Option<String> {
+    let mut known: BTreeMap<&str, usize> = BTreeMap::new();
+    for Pair { module, rank, alpha, .. } in pairs {
+        let first = *known.entry(module).or_insert(*rank);
+        if first != *rank && (has_config || alpha.is_some()) {
+            let stated = if alpha.is_some() { "alpha" } else { CONFIG_NAME };
+            return Some(format!(
+                "module {module:?} has several adapters, of ranks {first} and {rank}, and the {stated} \
+                 states one scale for all of them; write each adapter to a file of its own"
+            ));
+        }
+    }
+    None
+}
+
+/// Which model the adapters of a file belong to that are merged factor by factor, if the configuration
+/// beside it is one, and says so. Nothing else is needed of it.
+pub(crate) fn read_base_model(update: &Update, file: &WeightFile) -> Option<String> {
+    let mut text = update.adapter_config.clone();
+    if text.is_none() && !file.is_nameless() && pairs(file.tensors()).iter().any(Pair::needs_config)
+    {
+        text = beside(&update.path).ok().flatten().and_then(Result::ok);
+    }
+    AdapterConfig::parse(&text?).ok()?.base_model().map(str::to_owned)
 }
 
 /// The one number of an alpha, which must be finite.
@@ -96,7 +126,7 @@ pub(crate) fn stackable(tensors: &Arc<[TensorInfo]>, factors: &Factors) -> Arc<[
     if pairs.is_empty() {
         return Arc::clone(tensors);
     }
-    let is_known = |pair: &Pair| !needs_config(pair) || factors.has_config == Some(true);
+    let is_known = |pair: &Pair| !pair.needs_config() || factors.has_config == Some(true);
     of_any_rank(tensors, &pairs, is_known).into()
 }
 

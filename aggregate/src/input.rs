@@ -24,6 +24,8 @@ pub(crate) struct Input {
     pub(crate) layout: Arc<[TensorInfo]>,
     /// What is known of its adapters, where they are to be stacked.
     pub(crate) factors: Option<Factors>,
+    /// Which model its adapters belong to, if a configuration of theirs says so.
+    pub(crate) base_model: Option<String>,
     pub(crate) file: WeightFile,
 }
 

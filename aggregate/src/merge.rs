@@ -180,7 +180,7 @@ fn merge(
         options,
     };
     let mut candidates = Candidates::open(updates, &checks)?;
-    check_word(options.adapters, base.as_ref(), &candidates)?;
+    check_word(options.adapters, base.as_ref(), &candidates, out)?;
     loop {
         let admission = match candidates.select(&checks) {
             // Nothing is merged: then all that is wrong shall be said at once.

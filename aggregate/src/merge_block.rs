@@ -8,12 +8,13 @@ use crate::dtype::{
     Kind, byte_len, decode_integers, element_width, encode_floats, first_invalid, kind,
 };
 use crate::kernels::{square_distance, square_sum};
+use crate::lost::{LostOfBlock, lost};
 use crate::mover::out_of_range;
 use crate::plan::{Linear, Plan};
 use crate::reduce::{Outcome, Reduced, Scratch, reduce_block};
 use crate::run::Run;
 use crate::spent::lap;
-use crate::stack::Stack;
+use crate::stack::{Stack, Values};
 use crate::{Error, TensorInfo};
 
 /// One block of the output, and what was found out on the way.
@@ -25,6 +26,8 @@ pub(crate) struct Merged {
     pub(crate) square: f64,
     /// `‖new − base‖²` and `‖base‖²`
     pub(crate) change: [f64; 2],
+    /// What its dtype lost of stacked adapters.
+    pub(crate) lost: LostOfBlock,
 }
 
 impl Run<'_> {
@@ -45,6 +48,7 @@ impl Run<'_> {
             moments: Vec::new(),
             square: 0.0,
             change: [0.0; 2],
+            lost: Vec::new(),
         };
         if let Some(stack) = self.stack.filter(|stack| stack.holds(block.tensor)) {
             return self.stacked(stack, block, merged);
@@ -90,12 +94,14 @@ impl Run<'_> {
 
     /// A block of an adapter's tensor, for which the members' factors are put beside each other.
     fn stacked(&self, stack: &Stack, block: Block, mut merged: Merged) -> Result<Merged, Error> {
-        let Some(values) = stack.values(self.cohort, block)? else {
+        let Some(Values { values, runs }) = stack.values(self.cohort, block)? else {
             merged.outcome = Outcome::NotFinite;
             return Ok(merged);
         };
         merged.change[0] = square_sum(&values);
-        encode(&self.cohort.tensors[block.tensor], block, &values, &mut merged.bytes)?;
+        let tensor = &self.cohort.tensors[block.tensor];
+        encode(tensor, block, &values, &mut merged.bytes)?;
+        merged.lost = lost(tensor.dtype, &values, &runs, &merged.bytes);
         Ok(merged)
     }
 

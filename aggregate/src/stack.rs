@@ -3,19 +3,22 @@
 //!
 //! `A` is the rows of all `A_i`, and `B` the columns of all `w_i·s_i·B_i`, for weights `w_i` that sum to
 //! one and scales `s_i`: `B·A = Σ w_i·s_i·B_i·A_i`. Every element of `B` is rounded once, none of `A` is.
+//! Where programs write them the other way round, rows are columns.
 
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
 use serde::Serialize;
 
 use crate::adapter_config::of_scale_one;
-use crate::adapters::{AdapterKind, pairs};
+use crate::adapters::{kind_of, pairs};
 use crate::agree::most_common;
 use crate::blocks::Block;
 use crate::cohort::{Cohort, normalize};
-use crate::dtype::{byte_len, decode_floats};
+use crate::factor_names::AdapterKind;
 use crate::input::Input;
+use crate::pages::{Page, Pages, rows_per_page};
 use crate::tensor::shape_text;
 use crate::{Error, TensorInfo};
 
@@ -43,15 +46,34 @@ pub struct StackedAdapters {
 /// What a tensor of the result is to its pair.
 #[derive(Debug, Clone, Copy)]
 enum Part {
-    Down,
-    Up,
+    /// `A` or `B`, and which of its axes is the rank.
+    Factor {
+        is_up: bool,
+        axis: usize,
+    },
     Alpha,
+}
+
+/// Values of a block that are one member's.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Run {
+    pub(crate) member: usize,
+    /// The first, in the block.
+    pub(crate) at: usize,
+    pub(crate) n: usize,
+}
+
+/// The values of a block, and whose they are.
+#[derive(Debug, Default)]
+pub(crate) struct Values {
+    pub(crate) values: Vec<f64>,
+    pub(crate) runs: Vec<Run>,
 }
 
 /// Where the factors of one member lie in those of the result.
 #[derive(Debug, Clone, Copy)]
 struct Segment {
-    /// Its first row of `A` and column of `B`.
+    /// Its first place in the rank.
     at: usize,
     rank: usize,
     /// `w_i·s_i`
@@ -67,6 +89,9 @@ pub(crate) struct Stack {
     places: Vec<Option<(usize, Part)>>,
     /// Of each pair the segments of all members, in their order.
     segments: Vec<Vec<Segment>>,
+    /// Of each pair its `B`.
+    ups: Vec<usize>,
+    pages: Pages,
     pub(crate) report: StackedAdapters,
 }
 
@@ -104,7 +129,8 @@ impl Stack {
                 segments.push(Segment { at: rank, rank: own.rank, factor });
                 rank = rank.saturating_add(own.rank);
             }
-            for (tensor, part, axis) in [(pair.down, Part::Down, 0), (pair.up, Part::Up, 1)] {
+            let factors = [(pair.down, false, pair.down_axis()), (pair.up, true, pair.up_axis())];
+            for (tensor, is_up, axis) in factors {
                 let info = &mut tensors[tensor];
                 info.shape[axis] = rank;
                 let bits = info.dtype.bitsize();
@@ -113,32 +139,36 @@ impl Stack {
                     let problem = format!("shape {} has too many bytes", shape_text(&info.shape));
                     return Err(Error::Tensor { path, tensor, problem });
                 }
-                places[tensor] = Some((number, part));
+                places[tensor] = Some((number, Part::Factor { is_up, axis }));
             }
             if let Some(alpha) = pair.alpha {
                 places[alpha] = Some((number, Part::Alpha));
             }
-            ranks.push((pair.module.as_str(), rank));
+            ranks.push((pair, rank));
             all.push(segments);
         }
 
-        let kind = pairs
-            .iter()
-            .map(|pair| pair.kind)
-            .reduce(|a, b| if a == b { a } else { AdapterKind::Mixed });
         let rank = ranks.iter().map(|&(_, rank)| rank as u64).max().unwrap_or(0);
         let sorted: Vec<&Input> = members.iter().map(|m| m.0).collect();
         let known =
             |has: bool| sorted[0].factors.as_ref().is_some_and(|f| f.has_config == Some(has));
         let rest = most_common(&sorted, |input| input.factors.as_ref()?.config.clone());
+        // The others hold their scales themselves.
+        let by_config: Vec<(&str, usize)> = ranks
+            .iter()
+            .filter(|(pair, _)| pair.needs_config())
+            .map(|&(pair, rank)| (pair.module.as_str(), rank))
+            .collect();
         let report = StackedAdapters {
-            kind: kind.unwrap_or(AdapterKind::Mixed),
+            kind: kind_of(&pairs).unwrap_or(AdapterKind::Mixed),
             pairs: pairs.len() as u64,
             rank,
             alpha: (!known(false)).then_some(rank),
-            config: rest.map(|rest| of_scale_one(&rest, &ranks)),
+            config: rest.map(|rest| of_scale_one(&rest, &by_config)),
         };
-        Ok(Some(Self { tensors: tensors.into(), places, segments: all, report }))
+        let ups = pairs.iter().map(|pair| pair.up).collect();
+        let pages = Pages::default();
+        Ok(Some(Self { tensors: tensors.into(), places, segments: all, ups, pages, report }))
     }
 
     /// Whether a tensor belongs to an adapter.
@@ -146,104 +176,113 @@ impl Stack {
         self.places.get(tensor).is_some_and(Option::is_some)
     }
 
+    /// How many pairs there are, and how many members each of them has.
+    pub(crate) fn size(&self) -> (usize, usize) {
+        (self.segments.len(), self.segments.first().map_or(0, Vec::len))
+    }
+
+    /// The `B` of a pair.
+    pub(crate) fn second_factor(&self, pair: usize) -> &TensorInfo {
+        &self.tensors[self.ups[pair]]
+    }
+
+    /// The pair of a factor, and whether it is its `B`.
+    pub(crate) fn factor(&self, tensor: usize) -> Option<(usize, bool)> {
+        match self.places.get(tensor).copied()?? {
+            (pair, Part::Factor { is_up, .. }) => Some((pair, is_up)),
+            (_, Part::Alpha) => None,
+        }
+    }
+
     /// The member that an element of an adapter's tensor comes from.
     pub(crate) fn owner(&self, tensor: usize, index: usize) -> Option<usize> {
         let (pair, part) = self.places[tensor]?;
-        let segments = &self.segments[pair];
         let shape = &self.tensors[tensor].shape;
         let place = match part {
-            Part::Down => index / shape[1..].iter().product::<usize>(),
-            Part::Up => index % shape[1],
+            Part::Factor { axis: 0, .. } => index / shape[1..].iter().product::<usize>(),
+            Part::Factor { .. } => index % shape[1],
             Part::Alpha => return None,
         };
-        segments.iter().position(|s| (s.at..s.at + s.rank).contains(&place))
+        self.segments[pair].iter().position(|s| (s.at..s.at + s.rank).contains(&place))
     }
 
-    /// The values of a block of an adapter's tensor; none if a member holds NaN or infinity there.
-    ///
-    /// Of every member it reads what the block needs, and of `B` whole rows of the member.
+    /// The values of a block of an adapter's tensor; none if a member holds NaN or infinity near it.
     pub(crate) fn values(
         &self,
         cohort: &Cohort<'_>,
         block: Block,
-    ) -> Result<Option<Vec<f64>>, Error> {
-        let Some((pair, part)) = self.places[block.tensor] else { return Ok(Some(Vec::new())) };
+    ) -> Result<Option<Values>, Error> {
+        let Some((pair, part)) = self.places[block.tensor] else {
+            return Ok(Some(Values::default()));
+        };
         let segments = &self.segments[pair];
-        let rank = segments.last().map_or(0, |last| last.at + last.rank);
-        let (start, end) = (block.start, block.start + block.n_elements);
-        let mut out = vec![0.0; block.n_elements];
+        let mut out = Values { values: vec![0.0; block.n_elements], runs: Vec::new() };
+        let Part::Factor { is_up, axis } = part else {
+            let rank = segments.last().map_or(0, |last| last.at + last.rank);
+            out.values.fill(rank as f64);
+            return Ok(Some(out));
+        };
         let shape = &self.tensors[block.tensor].shape;
-        let mut reader = Reader::default();
-        match part {
-            Part::Alpha => out.fill(rank as f64),
-            Part::Down => {
-                let width: usize = shape[1..].iter().product();
-                for (member, segment) in segments.iter().enumerate() {
-                    let first = segment.at * width;
-                    let own = start.max(first)..end.min(first + segment.rank * width);
-                    if own.is_empty() {
-                        continue;
-                    }
-                    let (from, n) = (own.start - first, own.len());
-                    if !reader.read(cohort, (member, block.tensor), from, n)? {
-                        return Ok(None);
-                    }
-                    out[own.start - start..own.end - start].copy_from_slice(&reader.values);
-                }
+        let width: usize = shape[1..].iter().product();
+        let per_page = rows_per_page(width);
+        let end = block.start + block.n_elements;
+        let (mut at, mut own) = (block.start, Vec::new());
+        while at < end {
+            let number = at / width / per_page;
+            let rows = number * per_page..((number + 1) * per_page).min(shape[0]);
+            let page = self.pages.get((block.tensor, number), rows.len() * width, |page| {
+                read_rows(page, cohort, block.tensor, segments, axis, rows.clone(), width)
+            })?;
+            if !page.is_finite {
+                return Ok(None);
             }
-            Part::Up => {
-                for (member, segment) in segments.iter().enumerate() {
-                    // The first row of `B` whose part of this member begins or goes on in the block,
-                    // and the row after the last.
-                    let before = start.checked_sub(segment.at + segment.rank);
-                    let from = before.map_or(0, |before| before / rank + 1);
-                    let to = end.saturating_sub(segment.at).div_ceil(rank);
-                    if from >= to {
-                        continue;
-                    }
-                    let n = (to - from) * segment.rank;
-                    if !reader.read(cohort, (member, block.tensor), from * segment.rank, n)? {
-                        return Ok(None);
-                    }
-                    for (row, values) in (from..to).zip(reader.values.chunks_exact(segment.rank)) {
-                        let first = row * rank + segment.at;
-                        let places =
-                            (first..).zip(values).filter(|&(at, _)| start <= at && at < end);
-                        for (at, value) in places {
-                            out[at - start] = segment.factor * value;
-                        }
-                    }
+            let until = end.min(rows.end * width);
+            while at < until {
+                // Whose it is, which of the member's own elements, and how many follow.
+                let (row, column) = (at / width, at % width);
+                let place = if axis == 0 { row } else { column };
+                let member = segments.partition_point(|s| s.at + s.rank <= place);
+                let Segment { at: first, rank, factor } = segments[member];
+                let (start, n) = if axis == 0 {
+                    (at - first * width, (first + rank) * width - at)
+                } else {
+                    (row * rank + column - first, first + rank - column)
+                };
+                let n = n.min(until - at);
+                let run = Run { member, at: at - block.start, n };
+                if page.values(member, start, n, &mut own) {
+                    let factor = if is_up { factor } else { 1.0 };
+                    let places = &mut out.values[run.at..run.at + n];
+                    places.iter_mut().zip(&own).for_each(|(place, value)| *place = factor * value);
                 }
+                out.runs.push(run);
+                at += n;
             }
         }
         Ok(Some(out))
     }
 }
 
-/// Buffers for what is read of a member.
-#[derive(Default)]
-struct Reader {
-    bytes: Vec<u8>,
-    values: Vec<f64>,
-}
-
-impl Reader {
-    /// Reads elements of a tensor from `start` on; returns whether all are finite.
-    fn read(
-        &mut self,
-        cohort: &Cohort<'_>,
-        (member, tensor): (usize, usize),
-        start: usize,
-        n: usize,
-    ) -> Result<bool, Error> {
-        self.values.clear();
-        let Some((file, own)) = cohort.info(member, tensor) else {
-            self.values.resize(n, 0.0);
-            return Ok(true);
+/// Reads what the members have in some rows of the result's tensor, each of them at one go.
+fn read_rows(
+    page: &mut Page,
+    cohort: &Cohort<'_>,
+    tensor: usize,
+    segments: &[Segment],
+    axis: usize,
+    rows: Range<usize>,
+    width: usize,
+) -> Result<(), Error> {
+    for (member, &Segment { at, rank, .. }) in segments.iter().enumerate() {
+        let Some(source) = cohort.info(member, tensor) else { continue };
+        let (from, to, own_width) = match axis {
+            0 => (rows.start.max(at), rows.end.min(at + rank), width),
+            _ => (rows.start, rows.end, rank),
         };
-        self.bytes.resize(byte_len(own.dtype, n), 0);
-        file.read_at(own, start, &mut self.bytes)?;
-        decode_floats(own.dtype, &self.bytes, &mut self.values);
-        Ok(self.values.iter().all(|v| v.is_finite()))
+        if from < to {
+            let first = if axis == 0 { from - at } else { from };
+            page.read(member, source, first * own_width, (to - from) * own_width)?;
+        }
     }
+    Ok(())
 }

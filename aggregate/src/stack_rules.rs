@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::adapters::first_factor;
+use crate::adapters::{Sign, sign};
 use crate::admit::Candidates;
 use crate::base::Base;
 use crate::shards::is_index;
@@ -17,13 +17,24 @@ pub(crate) fn check_word(
     adapters: Option<Adapters>,
     base: Option<&Base>,
     candidates: &Candidates,
+    out: &Path,
 ) -> Result<(), Error> {
     let of_base = || {
         let file = &base?.file;
-        Some((file.path().to_owned(), first_factor(file.tensors())?.to_owned()))
+        Some((file.path().to_owned(), sign(file.tensors())?))
     };
     match (adapters, of_base().or_else(|| candidates.adapter())) {
-        (None, Some((path, tensor))) => Err(Error::Adapters { path, tensor }),
+        (None, Some((path, Sign { tensor, problem: None }))) => {
+            Err(Error::Adapters { path, tensor })
+        }
+        (None, Some((path, Sign { tensor, problem: Some(problem) }))) => {
+            let problem = format!(
+                "{} holds low-rank adapters, and the mean of their factors is not the mean of what \
+                 these stand for; {problem}",
+                path.display()
+            );
+            Err(Error::Tensor { path: out.to_owned(), tensor, problem })
+        }
         (Some(adapters), None) if !candidates.is_empty() => Err(Error::NoAdapters { adapters }),
         _ => Ok(()),
     }

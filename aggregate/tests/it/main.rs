@@ -24,6 +24,7 @@ mod memory;
 // Files of different float dtypes, and results of one.
 mod dtype;
 // Low-rank adapters, stacked: the mean of products.
+mod adapter_kinds;
 mod adapters;
 // Models in several files with an index.
 mod sharded;

@@ -1,8 +1,7 @@
 //! What a merge found out, as it is kept inside the merged file and printed as JSON.
 
 use aggregate::{
-    AdapterKind, Admitted, Change, PrivacyReport, Reducer, Rejected, ServerStep, StackedAdapters,
-    Summary,
+    Admitted, Change, PrivacyReport, Reducer, Rejected, ServerStep, StackedAdapters, Summary,
 };
 use serde::{Deserialize, Serialize};
 
@@ -97,7 +96,7 @@ pub struct PrivacyNote {
 /// Adapters that were stacked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AdaptersNote {
-    /// By whose names the factors are called: `peft`, `kohya` or `mixed`.
+    /// By whose names the factors are called: `peft`, `kohya`, `loralib`, `mlx` or `mixed`.
     pub kind: String,
     /// How many pairs of factors there are.
     pub pairs: u64,
@@ -112,13 +111,8 @@ pub struct AdaptersNote {
 
 impl AdaptersNote {
     fn of(stacked: &StackedAdapters) -> Self {
-        let kind = match stacked.kind {
-            AdapterKind::Peft => "peft",
-            AdapterKind::Kohya => "kohya",
-            AdapterKind::Mixed => "mixed",
-        };
         Self {
-            kind: kind.to_owned(),
+            kind: stacked.kind.to_string(),
             pairs: stacked.pairs,
             rank: stacked.rank,
             alpha: stacked.alpha,

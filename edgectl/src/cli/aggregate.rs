@@ -95,12 +95,15 @@ pub struct AggregateArgs {
     /// once to it [default: as they are, which must be the same in all updates]
     #[arg(long, value_name = "f32|f16|bf16|f64", value_parser = FloatDtype::from_str)]
     pub dtype: Option<FloatDtype>,
-    /// How low-rank adapters (`LoRA` files of PEFT, kohya or diffusers) are merged, which takes a word
+    /// How low-rank adapters (`LoRA` files of PEFT, kohya, diffusers, loralib, MLX or torchtune) are
+    /// merged, which takes a word
     ///
     /// stack puts their factors beside each other, so that the product of the result's is exactly the
     /// mean of their products, each with its own scale; ranks add up, and may differ. It goes with means
-    /// that replace (fedavg, weighted, linear) and no base. factors averages them factor by factor, as
-    /// `FedIT` does, which is not the mean of the products
+    /// that replace (fedavg, weighted, linear) and no base: updates that moved far more than the others
+    /// (--max-deviation) are not found then. factors averages them factor by factor, as `FedIT` does,
+    /// which is not the mean of the products, also those that cannot be stacked (convolutions other
+    /// than of images, `LoHa`, `LoKr`, `VeRA`, `DoRA`)
     #[arg(long, value_name = "stack|factors", value_parser = Adapters::from_str)]
     pub adapters: Option<Adapters>,
     /// Earlier models that late updates may have started from (fedbuff)

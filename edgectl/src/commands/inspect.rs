@@ -1,6 +1,6 @@
 //! `edgectl inspect`: what a weight file holds.
 
-use aggregate::{TensorInfo, WeightFile};
+use aggregate::{AdaptersFound, TensorInfo, WeightFile};
 use anyhow::Context;
 use serde::Serialize;
 
@@ -15,6 +15,8 @@ struct Report {
     hash: String,
     parameters: u64,
     tensors: Vec<TensorReport>,
+    /// What it holds of low-rank adapters.
+    adapters: Option<AdaptersFound>,
     /// The metadata as it stands in the file.
     edgectl: Option<serde_json::Value>,
     #[serde(skip)]
@@ -50,6 +52,7 @@ pub(super) fn run(args: &InspectArgs, output: Output) -> anyhow::Result<()> {
         hash: file.content_hash()?,
         parameters: file.n_parameters(),
         tensors,
+        adapters: AdaptersFound::of(file.tensors()),
         edgectl,
         meta,
     };
@@ -126,6 +129,9 @@ fn text(report: &Report) -> anyhow::Result<String> {
         report.bytes,
         report.hash
     );
+    if let Some(adapters) = &report.adapters {
+        text += &format!("{}\n", shown(&adapters.to_string()));
+    }
     match &report.meta {
         None => text += "no edgectl metadata: a weight file of another program\n",
         Some(meta) => {

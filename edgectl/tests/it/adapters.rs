@@ -126,6 +126,16 @@ fn files_of_kohya_hold_their_scale_themselves() {
     let metadata = file.metadata();
     assert_eq!((&*metadata["ss_network_dim"], &*metadata["ss_network_alpha"]), ("6", "6"));
     assert_eq!(metadata["ss_v2"], "False");
+    // A configuration of something else beside them is none of theirs.
+    for config in ["{\"mine\": 1}", "{\"peft_type\": \"IA3\"}", "{"] {
+        fs::write(at.join("adapter_config.json"), config).expect("written");
+        ok(at, &args(&["a", "b"], &["--uniform", "--adapters", "stack", "--out", "o"]));
+        let kept = fs::read_to_string(at.join("adapter_config.json")).expect("there");
+        assert_eq!(kept, config);
+    }
+    let line = "low-rank adapters: 1 pairs (kohya) of rank 6\n";
+    assert!(ok(at, &["inspect", "o"]).contains(line));
+    assert_eq!(json(at, &["inspect", "o"])["adapters"]["ranks"], object!([6, 6]));
     // A stack is stacked again.
     let text = ok(at, &args(&["o", "a"], &["--uniform", "--adapters", "stack", "--out", "p"]));
     assert!(text.contains("1 pairs (kohya), stacked to rank 8; alpha 8"), "{text}");
@@ -171,6 +181,32 @@ fn what_cannot_be_stacked_is_said() {
         let all = args(&["p", "q"], &["--uniform", "--adapters", word, "--out", "o"]);
         fails(at, &all, &["has no effect", word]);
     }
+}
+
+#[test]
+fn what_is_named_like_an_adapter_is_not_averaged_without_a_word() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = folder.path();
+    for name in ["a", "b"] {
+        let (down, up) = ([2, 1, 3], [4, 2, 1]);
+        let tensors = [("m.lora_A.weight", &down, 6), ("m.lora_B.weight", &up, 8)];
+        let tensors = tensors.map(|(name, shape, n)| TensorRef {
+            name,
+            shape,
+            data: TensorData::F32(&[0.5; 8][..n]),
+        });
+        write_file(at.join(name), &tensors, &BTreeMap::new()).expect("written");
+    }
+    let merge =
+        |more: &[&'static str]| args(&["a", "b"], &[&["--uniform", "--out", "o"], more].concat());
+    let says = ["m.lora_A.weight", "[2, 1, 3]", "cannot be stacked", "--adapters factors"];
+    fails(at, &merge(&[]), &says);
+    fails(at, &merge(&["--adapters", "stack"]), &says);
+    ok(at, &merge(&["--adapters", "factors"]));
+    let text = ok(at, &["inspect", "a"]);
+    assert!(text.contains("low-rank adapters: no pair that can be stacked; "), "{text}");
+    let none = json(at, &["inspect", "o"]);
+    assert_eq!(none["adapters"]["pairs"], 0);
 }
 
 #[test]

@@ -38,14 +38,15 @@ const ORDER: [(&str, &str); 7] = [
     ),
     (
         "aggregate",
-        "problem advice dispatch spent dtype float_dtype tensor adapters limit quorum reject layout names
+        "problem advice dispatch spent dtype float_dtype tensor factor_names adapters limit quorum reject
+         layout names
          target_error error message adapter_config source header shards target targets atomic read
          layouts spool update factors input sink running_hash tensor_writer write
          model_writer sidecar blocks rows base median patterns carry spelling accountant privacy
          private_round server_step
          cohort columns kernels state mover gram magnitudes sparse sphere plan basis reduce
          reducers claims rules options check agree admit
-         stack report stack_rules run far merge_block totals summary outputs attempt merge slices fault",
+         pages stack lost report stack_rules run far merge_block totals summary outputs attempt merge slices fault",
     ),
     ("preprocess", "error config interpolate stats normalize window fitted row pipeline streamer"),
     (

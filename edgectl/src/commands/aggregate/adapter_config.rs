@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use aggregate::{StackedAdapters, Targets, atomic_write, hash_file};
+use aggregate::{AdaptersFound, StackedAdapters, Targets, WeightFile, atomic_write, hash_file};
 use anyhow::ensure;
 
 use crate::cli::AggregateArgs;
@@ -10,14 +10,24 @@ use crate::federation::merge_note;
 
 const NAME: &str = "adapter_config.json";
 
-/// Where the configuration goes, if one stands beside an update: in the folder of the output. One that
-/// is there is replaced only if it came with the output that is there.
+/// Where the configuration goes, if one stands beside an update that has its scale from it: in the
+/// folder of the output. One that is there is replaced only if it came with the output that is there.
 pub(super) fn declare(
     targets: &mut Targets,
     args: &AggregateArgs,
 ) -> anyhow::Result<Option<PathBuf>> {
-    let beside = args.updates.iter().map(|update| update.with_file_name(NAME));
-    let beside: Vec<PathBuf> = beside.filter(|path| path.exists()).collect();
+    // Files that hold their scales themselves may lie in a folder with one of something else.
+    let needs_one = |update: &PathBuf| {
+        let file = WeightFile::open(update).ok();
+        file.and_then(|file| AdaptersFound::of(file.tensors())).is_some_and(|a| a.needs_config)
+    };
+    let beside: Vec<PathBuf> = args
+        .updates
+        .iter()
+        .map(|update| (update, update.with_file_name(NAME)))
+        .filter(|(update, config)| config.exists() && needs_one(update))
+        .map(|(_, config)| config)
+        .collect();
     if beside.is_empty() {
         return Ok(None);
     }
