@@ -1,6 +1,6 @@
 """Libraries that merge weight files, each run in a process of its own: `merge.py CASE`.
 
-CASE is JSON: `library`, `rule`, `cpus`, `files`, for some rules `base`, and `out`. What the library needs
+CASE is a file of JSON: `library`, `rule`, `cpus`, `files`, for some rules `base`, and `out`. What the library needs
 is imported first; then one merge is timed. The answer is JSON: `p50_us` and `p99_us` (both that time),
 `peak_rss_bytes`, `version` and, where nothing is written to `out`, a `sample` of the result.
 """
@@ -126,7 +126,7 @@ def peak_rss_bytes() -> int:
 
 
 def main() -> None:
-    case = json.loads(sys.argv[1])
+    case = json.loads(Path(sys.argv[1]).read_text())
     os.sched_setaffinity(0, case["cpus"])
     libraries = {made.__name__: made for made in (pytorch, numpy, copy, flwr, mergekit)}
     with contextlib.redirect_stdout(sys.stderr):  # what a library prints is no answer

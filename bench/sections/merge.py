@@ -133,7 +133,9 @@ class Case:
         case = {"library": library, "rule": rule, "files": self.files, "out": str(self.out)}
         case |= {"cpus": self.suite.programs.cpus[: self.suite.threads]}
         case |= {"base": self.base} if base else {}
-        command = [interpreter(library), "-I", str(HERE / "peers" / "merge.py"), json.dumps(case)]
+        told = self.out.with_name(f"case-{library}-{rule}.json")  # an argument has at most 128 KiB
+        told.write_text(json.dumps(case))
+        command = [interpreter(library), "-I", str(HERE / "peers" / "merge.py"), str(told)]
         return Contender(name, lambda: self.checked(rule, lambda: output(command)), rounds=rounds)
 
     def checked(self, rule: str, run) -> dict:
