@@ -54,6 +54,9 @@ fn a_simulation_that_is_stopped_says_so_by_code_and_report() {
     let folder = with_job(&JOB.replace("rounds = 3", "rounds = 5000"));
     let at = folder.path();
     for (signal, code) in [("-INT", 130), ("-TERM", 143), ("-HUP", 129)] {
+        if signal == "-HUP" && edgectl::system::hangup_is_ignored() {
+            continue; // These tests, and so the command, outlive their terminal.
+        }
         let args = ["simulate", "--config", "job.toml", "--out", "run", "--centralised"];
         let output = signalled(at, &[&args[..], &["--json"]].concat(), "round ", signal);
         assert_eq!(output.status.code(), Some(code), "{signal}");
