@@ -185,7 +185,10 @@ fn text(report: &Report<'_>) -> String {
         train.samples_per_s
     );
     if let Some(why) = &train.stopped {
-        text += &format!("\nstopped early: {why}; go on with --resume");
+        let (done, planned) = (train.epochs, train.planned_epochs);
+        text += &format!(
+            "\nstopped early: {why} after {done} of {planned} epochs; go on with --resume"
+        );
     }
     if let Some(private) = &train.private {
         text += &format!(

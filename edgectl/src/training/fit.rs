@@ -17,7 +17,7 @@ use super::private::NoiseKey;
 use super::progress::{Epoch, Progress};
 use super::range_test::range_test;
 use super::rates::Rates;
-use super::report::{PrivateReport, TrainReport, loss_rose};
+use super::report::{Outcome, PrivateReport, TrainReport, loss_rose};
 use super::seeds::{mix, node_seed, shuffle};
 use super::state::{Position, State};
 use crate::checkpoint::Checkpoint;
@@ -45,15 +45,6 @@ pub(super) struct Fit<'a> {
     seed: u64,
     /// Secrets of private training.
     noise: Option<NoiseKey>,
-}
-
-/// What a run leaves.
-pub(super) struct Outcome {
-    pub(super) params: Vec<f32>,
-    pub(super) report: TrainReport,
-    pub(super) train_metrics: BTreeMap<String, f64>,
-    /// The mean of the steps' learning rates.
-    pub(super) mean_lr: f32,
 }
 
 impl<'a> Fit<'a> {
@@ -380,6 +371,7 @@ impl<'a> Fit<'a> {
         let way = (position.start_loss, position.first_loss, position.last_loss);
         let report = TrainReport {
             epochs: position.epoch,
+            planned_epochs: self.config.epochs,
             steps: position.steps,
             examples: self.set.windows().len(),
             samples_per_s,

@@ -3,10 +3,10 @@
 use anyhow::ensure;
 
 use super::drift::Drift;
-use super::fit::{Fit, Outcome};
+use super::fit::Fit;
 use super::options::TrainOptions;
 use super::progress::Progress;
-use super::report::TrainReport;
+use super::report::{Outcome, TrainReport};
 use super::split::split_validation;
 use crate::checkpoint::{Checkpoint, Provenance};
 use crate::data::Dataset;

@@ -1,5 +1,7 @@
 //! What training did.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use super::range_test::RangeTest;
@@ -12,6 +14,8 @@ use crate::metrics::Metrics;
 pub struct TrainReport {
     /// Epochs done, early ones before a resume included.
     pub epochs: u32,
+    /// Epochs that were asked for.
+    pub planned_epochs: u32,
     /// Optimizer steps done.
     pub steps: u64,
     /// Training windows.
@@ -45,6 +49,15 @@ pub struct TrainReport {
     pub warnings: Vec<String>,
     /// Steps left out because their gradient was not finite.
     pub skipped_steps: u64,
+}
+
+/// What a run leaves.
+pub(super) struct Outcome {
+    pub(super) params: Vec<f32>,
+    pub(super) report: TrainReport,
+    pub(super) train_metrics: BTreeMap<String, f64>,
+    /// The mean of the steps' learning rates.
+    pub(super) mean_lr: f32,
 }
 
 /// A loss this much larger than that of a run's first step is no matter of chance.

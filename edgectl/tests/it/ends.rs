@@ -388,6 +388,11 @@ fn rates_are_told_and_a_loss_that_rose_is_a_warning() {
     let report = json(at, &["train", "--config", "job.toml", "--out", "m.safetensors"]);
     assert_eq!(report["warnings"], Value::Array(Vec::new()));
 
+    let stopped =
+        ["train", "--config", "job.toml", "--stop-after-steps", "1", "--out", "m.safetensors"];
+    let report = json(at, &stopped);
+    assert_eq!((&report["epochs"], &report["planned_epochs"]), (&0.into(), &2.into()));
+
     // A loss far above that of the first step, in a run of one epoch or round.
     let wild = JOB.replace("epochs = 2", "epochs = 1").replace("lr = 3e-3", "lr = 30.0");
     fs::write(at.join("wild.toml"), wild).expect("written");
