@@ -295,7 +295,8 @@ pub enum Error {
     /// The result does not fit the tensor's dtype.
     #[error(
         "the merge takes tensor {tensor:?} out of the range of {dtype} at element {index}; \
-         lower the learning rate, or leave out an update that moved far"
+         lower the learning rate, leave out an update that moved far, or write a \
+         wider dtype"
     )]
     OutOfRange {
         /// The tensor.

@@ -73,7 +73,12 @@ pub(crate) fn named_by(path: &Path) -> Result<BTreeSet<String>, Error> {
 fn read_index(path: &Path) -> Result<Index, Error> {
     let error = |problem: String| Error::Index { path: path.to_owned(), problem };
     let read_error = |source| Error::Read { path: path.to_owned(), source };
-    let len = fs::metadata(path).map_err(read_error)?.len();
+    let metadata = fs::metadata(path).map_err(read_error)?;
+    // A pipe would wait for its writer.
+    if !metadata.is_file() {
+        return Err(error("it is no plain file".to_owned()));
+    }
+    let len = metadata.len();
     if len > MAX_INDEX_LEN {
         return Err(error(format!("it has {len} bytes, at most {MAX_INDEX_LEN} are read")));
     }
@@ -135,6 +140,15 @@ pub(crate) fn open_shards(path: &Path) -> Result<Shards, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_folder_is_no_index() {
+        let folder = tempfile::tempdir().unwrap();
+        let index = folder.path().join("x.safetensors.index.json");
+        fs::create_dir(&index).unwrap();
+        let error = named_by(&index).unwrap_err();
+        assert!(error.to_string().contains("no plain file"), "{error}");
+    }
 
     #[test]
     fn only_own_shards_are_known() {

@@ -247,7 +247,7 @@ fn steps_that_leave_the_numbers_are_errors() {
     let double = ServerStep::Sgd { lr: 2.0, momentum: 0.0, nesterov: false };
     let text = folder.merge(&updates, &in_place(&folder, double)).unwrap_err().to_string();
     let expected = "the merge takes tensor \"w\" out of the range of F16 at element 0; \
-                    lower the learning rate, or leave out an update that moved far";
+                    lower the learning rate, leave out an update that moved far, or write a wider dtype";
     assert_eq!(text, expected);
     assert_eq!(folder.merged(), [-59_968.0 - 32.0], "the base is untouched");
 

@@ -202,8 +202,9 @@ fn a_link_that_leads_nowhere_is_left_out_and_a_wrong_path_is_an_error() {
         let output = shell.args(["-c", &command]).current_dir(at).output().expect("it runs");
         (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
     };
-    let (code, stderr) = limited(5);
-    assert_ne!(code, Some(0));
+    let (code, stderr) = limited(6);
+    assert_eq!(code, Some(1), "{stderr}");
+    assert!(stderr.contains("Too many open files"), "{stderr}");
     assert!(!stderr.contains("quorum") && !stderr.contains("rejected"), "{stderr}");
     assert!(!at.join("y.safetensors").exists());
     for n in [24, 40, 100] {
