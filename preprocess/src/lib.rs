@@ -1,20 +1,31 @@
-//! Impute, scale and window multichannel sensor series.
+//! Clean, resample, scale, reduce and window multichannel sensor series.
 #![doc = include_str!("../README.md")]
 
+mod chain;
 mod config;
+mod dispatch;
 mod error;
-mod fitted;
-mod interpolate;
-mod normalize;
+mod on_channels;
 mod pipeline;
-mod row;
+mod rows;
+mod scale;
+mod spec;
+mod stage;
 mod stats;
+mod step;
+mod steps;
 mod streamer;
 mod window;
 
-pub use config::{ImputeMethod, StepConfig, WindowMethod};
+pub use config::{FittedStep, StepConfig};
 pub use error::Error;
-pub use fitted::FittedStep;
-pub use pipeline::Pipeline;
+pub use pipeline::{Pipeline, WindowScale};
+pub use rows::{Rows, RowsRef};
+pub use stage::Stage;
+pub use step::{Latency, Step};
+pub use steps::{
+    FittedImpute, FittedKind, FittedMinMax, FittedRobustScale, FittedZScore, Impute, ImputeMethod,
+    MinMax, RobustScale, STEP_NAMES, StepKind, WindowMethod, WindowNormalize, ZScore,
+};
 pub use streamer::Streamer;
 pub use window::{Tail, Windowing};

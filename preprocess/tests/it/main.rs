@@ -1,5 +1,9 @@
 //! The integration tests, as one binary.
 
+// Series, pipelines and strategies that the tests share.
+mod support;
+// What every step in the list must do.
+mod laws;
 // Streaming gives the bits of the batch.
 mod stream;
 // Scale then unscale, exact storage, fitted statistics, data that cannot be handled.
