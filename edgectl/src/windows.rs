@@ -251,7 +251,7 @@ fn disturb(values: &mut [f32], channels: usize, config: AugmentConfig, rng: &mut
 fn scaled(segment: &Segment, pipeline: &Pipeline, dataset: &Dataset) -> anyhow::Result<Vec<f32>> {
     let channels = &dataset.channels;
     let place = || format!("{}: series {}", segment.source.display(), segment.series);
-    let mut values = segment.values.clone();
+    let mut values = segment.rounded();
     if !dataset.preprocessed {
         pipeline.apply_series(&mut values).with_context(place)?;
     }

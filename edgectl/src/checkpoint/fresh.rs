@@ -26,8 +26,8 @@ impl Checkpoint {
             "{}: the data has no labels; name the label column in the [data] section of the job file",
             dataset.segments[train[0]].source.display()
         );
-        let series: Vec<&[f32]> =
-            train.iter().map(|&i| dataset.segments[i].values.as_slice()).collect();
+        let series: Vec<Vec<f32>> = train.iter().map(|&i| dataset.segments[i].rounded()).collect();
+        let series: Vec<&[f32]> = series.iter().map(Vec::as_slice).collect();
         let job = run.job();
         let pipeline =
             Pipeline::fit(&job.preprocess, channels, &series).context("fitting [[preprocess]]")?;

@@ -26,7 +26,7 @@ pub(super) fn run(args: &PreprocessArgs, output: Output) -> anyhow::Result<()> {
     let rows = dataset.write_long(
         meta.run.data(),
         |segment| {
-            let mut values = segment.values.clone();
+            let mut values = segment.rounded();
             meta.preprocess.apply_series(&mut values).with_context(|| {
                 format!("{}: series {}", segment.source.display(), segment.series)
             })?;

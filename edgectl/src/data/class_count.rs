@@ -88,6 +88,8 @@ mod tests {
             split: Split::Unmarked,
             first_line: 1,
             values: vec![0.0],
+            times: None,
+            rate_hz: None,
             labels,
         };
         Dataset {

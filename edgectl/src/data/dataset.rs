@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::files;
 use super::labels::Labels;
-use super::reading::Reading;
+use super::reading::FileRead;
 use super::split::Split;
 
 /// All data of a job, with one list of channels and one of classes.
@@ -19,7 +19,7 @@ pub struct Dataset {
     /// The segments, in the order of the files and of the series within a file.
     pub segments: Vec<Segment>,
     /// How each file was read.
-    pub readings: Vec<(PathBuf, Reading)>,
+    pub readings: Vec<FileRead>,
     /// Whether the values are what `edgectl preprocess` wrote: scaled already, step by step of rows.
     pub preprocessed: bool,
 }
@@ -39,7 +39,12 @@ pub struct Segment {
     /// The line of the file where the first row is; the file's first line is 1.
     pub first_line: usize,
     /// `[n_rows, channels]`, row by row; NaN is a missing value.
-    pub values: Vec<f32>,
+    pub values: Vec<f64>,
+    /// The rows' times, which do not decrease: dates as seconds since 1970, numbers in seconds where the
+    /// column's name says their unit, else as they stand. Wide tables and `.ts` files have none.
+    pub times: Option<Vec<f64>>,
+    /// Samples a second, where the file declares it.
+    pub rate_hz: Option<f64>,
     /// The rows' labels.
     pub labels: Labels,
 }
@@ -93,6 +98,11 @@ impl Segment {
     pub fn n_rows(&self, n_channels: usize) -> usize {
         self.values.len() / n_channels.max(1)
     }
+
+    /// The values in the precision of a model.
+    pub fn rounded(&self) -> Vec<f32> {
+        self.values.iter().map(|&value| value as f32).collect()
+    }
 }
 
 /// Each key's name; with its directory's where the name is taken more than once, and a number where
@@ -119,11 +129,6 @@ fn distinct_names(keys: &[(Option<&Path>, String)]) -> Vec<String> {
     names
 }
 
-/// What the channel of a file without channel names is called.
-pub(super) fn channel_name(index: usize) -> String {
-    format!("dim_{index}")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -136,6 +141,8 @@ mod tests {
             split: Split::Unmarked,
             first_line: 1,
             values: vec![0.0; 6],
+            times: None,
+            rate_hz: None,
             labels: Labels::None,
         }
     }
