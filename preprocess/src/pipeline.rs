@@ -199,6 +199,11 @@ impl Pipeline {
         steps.map(|(step, input)| step.config(input)).collect()
     }
 
+    /// Whether one row comes out for each that goes in.
+    pub fn keeps_rows(&self) -> bool {
+        self.row_steps().all(|step| step.kind.kind().keeps_rows())
+    }
+
     /// Runs the row steps over one whole series.
     ///
     /// A series is what belongs together in time: no step looks past its ends.

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 /// Every key has a default, so that a table that uses the usual column names needs no section at
 /// all. A default column that the file does not have is simply not there; a column that the section
 /// names and the file does not have is an error.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct DataConfig {
     /// The file or folder to read where the command line names none. In a job file it is relative to that
@@ -27,6 +27,10 @@ pub struct DataConfig {
     /// not decrease. Numbers, or dates as `2016-07-01 05:30:00`; they must not decrease within a series.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub time: Option<String>,
+    /// Rows per second. Left out: what the files declare, else the usual step of regular times in a known
+    /// unit. Steps that count in Hz or seconds need one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sample_rate_hz: Option<f64>,
     /// The class label column; `label` if present. An empty cell (or `?`) is a row without a label.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,
@@ -58,6 +62,7 @@ impl Default for DataConfig {
             format: Format::Auto,
             series: None,
             time: None,
+            sample_rate_hz: None,
             label: None,
             split: None,
             node: None,

@@ -255,9 +255,9 @@ fn evaluate_arm(
             };
             let mut own = model.clone();
             own.take_local(patterns, &Checkpoint::of(update)?)?;
-            segments.iter().for_each(|segment| {
+            for segment in &segments {
                 test.remove(segment);
-            });
+            }
             parts.push((own, segments));
         }
         // Nodes that only test have no parameters of their own.
