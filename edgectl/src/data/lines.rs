@@ -99,6 +99,18 @@ mod tests {
     }
 
     #[test]
+    fn more_than_is_allowed_is_an_error() {
+        let mut input = UniformLineEnds::new(&b"abc\ndef"[..]);
+        input.allow(5);
+        let mut out = Vec::new();
+        assert_eq!(input.read_to_end(&mut out).unwrap_err().to_string(), TOO_LONG);
+        assert_eq!(out, b"abc\nd");
+        input.allow(2);
+        input.read_to_end(&mut out).unwrap();
+        assert_eq!(out, b"abc\ndef\n");
+    }
+
+    #[test]
     fn a_byte_order_mark_is_skipped_once() {
         let mut input = &b"\xef\xbb\xbf\xef\xbb\xbfa"[..];
         skip_bom(&mut input).unwrap();

@@ -71,8 +71,13 @@ impl Pace {
             self.judge();
         }
         let (first, last) = (self.first?, self.last?);
-        Some(Paced { first, last, step: self.usual, gaps: self.gaps })
+        Some(Paced { first, last, step: self.usual.map(cleared), gaps: self.gaps })
     }
+}
+
+/// A difference of times without the digits that rounding left in it: 0.04 and not 0.0399999999999992.
+fn cleared(step: f64) -> f64 {
+    format!("{step:.8e}").parse().unwrap_or(step)
 }
 
 #[cfg(test)]
@@ -92,6 +97,12 @@ mod tests {
         assert_eq!(paced(&[]), None);
         let found = paced(&[&[3.0], &[3.0, 3.0]]);
         assert_eq!(found, Some(Paced { first: 3.0, last: 3.0, step: None, gaps: 0 }));
+    }
+
+    #[test]
+    fn a_step_is_shown_as_it_was_meant() {
+        let times: Vec<f64> = (0..100).map(|i| 1e3 + f64::from(i) * 0.04).collect();
+        assert_eq!(paced(&[&times]).unwrap().step, Some(0.04));
     }
 
     #[test]

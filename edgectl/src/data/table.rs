@@ -67,6 +67,7 @@ impl<R: BufRead> Table<R> {
             record: ByteRecord::new(),
             n_rows: 0,
         };
+        table.rows.get_mut().allow(MAX_ROW);
         if !table.rows.read_byte_record(&mut table.record).with_context(unreadable)? {
             bail!(
                 "{}: the file is empty; expected a header line with column names",
