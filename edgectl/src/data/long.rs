@@ -463,7 +463,7 @@ mod tests {
         assert_eq!(roles("time,x,y\n1,1,2\n0,1,2\n"), (Layout::Wide, None), "backwards");
         assert_eq!(roles("time,date,y\n0,1,2\n1,1,2\n"), (Layout::Wide, None), "two of them");
         assert_eq!(roles("clock,x,y\n0,1,2\n1,1,2\n"), (Layout::Wide, None));
-        let steps: String = (0..24).map(|i| format!(",h{i}")).collect();
+        let steps = (0..24).fold(String::new(), |names, i| format!("{names},h{i}"));
         let values = ",1".repeat(24);
         let text = format!("date{steps}\n2016-07-01{values}\n2016-07-02{values}\n");
         assert_eq!(roles(&text), (Layout::Wide, Some("date".to_owned())));
