@@ -135,11 +135,14 @@ impl Long {
         block: &Block,
         row: usize,
     ) -> anyhow::Result<usize> {
+        if self.columns.series.is_none() && self.columns.node.is_none() && !self.series.is_empty() {
+            return Ok(self.last);
+        }
         let cell = |column: Option<usize>| column.map_or(&[][..], |column| block.text(column, row));
         let (id, node) = (cell(self.columns.series), cell(self.columns.node));
         if let Some(last) = self.series.get(self.last)
-            && last.name.as_deref().unwrap_or_default().as_bytes() == id
-            && last.node.as_deref().unwrap_or_default().as_bytes() == node
+            && is_same(last.name.as_deref(), id)
+            && is_same(last.node.as_deref(), node)
         {
             return Ok(self.last);
         }
@@ -255,6 +258,13 @@ impl Long {
         );
         labels.clear();
     }
+}
+
+/// Whether a name is what a cell says. Comparing nothing with nothing is left out: it is a call that
+/// some processors take long for.
+fn is_same(name: Option<&str>, cell: &[u8]) -> bool {
+    let name = name.unwrap_or_default().as_bytes();
+    name.len() == cell.len() && (cell.is_empty() || name == cell)
 }
 
 impl Time {
