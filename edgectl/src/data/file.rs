@@ -60,9 +60,15 @@ impl File<'_, '_> {
     pub(super) fn needs(&self, columns: &Columns, values: &[usize], time: Need) -> Vec<Need> {
         let mut needs = vec![Need::Skip; self.header.len()];
         let texts = [columns.series, columns.node, columns.split, self.label_of(columns)];
-        texts.into_iter().flatten().for_each(|column| needs[column] = Need::Text);
-        columns.time.into_iter().for_each(|column| needs[column] = time);
-        values.iter().for_each(|&column| needs[column] = Need::Number);
+        for column in texts.into_iter().flatten() {
+            needs[column] = Need::Text;
+        }
+        if let Some(column) = columns.time {
+            needs[column] = time;
+        }
+        for &column in values {
+            needs[column] = Need::Number;
+        }
         needs
     }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 
 use super::config::Format;
-use super::reader::has_extension;
+use super::reader::{Reader, has_extension};
 use super::readers::admitted;
 use super::source::inner_name;
 use super::split::Split;
@@ -46,8 +46,7 @@ pub fn find(paths: &[PathBuf], format: Format) -> anyhow::Result<Vec<PathBuf>> {
 }
 
 fn in_directory(directory: &Path, format: Format) -> anyhow::Result<Vec<PathBuf>> {
-    let wanted: Vec<&str> =
-        admitted(format).flat_map(|reader| reader.extensions()).copied().collect();
+    let wanted: Vec<&str> = admitted(format).flat_map(Reader::extensions).copied().collect();
     let is_wanted = |path: &Path| {
         let (name, _) = inner_name(path);
         wanted.iter().any(|wanted| has_extension(&name, wanted))

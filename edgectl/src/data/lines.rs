@@ -51,6 +51,13 @@ impl<R: BufRead> Read for UniformLineEnds<R> {
             let taken = block.len().min(out.len()).min(self.left.try_into().unwrap_or(usize::MAX));
             self.left -= taken as u64;
             let mut written = 0;
+            // Mostly there is nothing to change.
+            if !self.after_cr && !block[..taken].contains(&b'\r') {
+                out[..taken].copy_from_slice(&block[..taken]);
+                self.last = block[taken - 1];
+                self.input.consume(taken);
+                return Ok(taken);
+            }
             for &byte in &block[..taken] {
                 if !(byte == b'\n' && self.after_cr) {
                     out[written] = if byte == b'\r' { b'\n' } else { byte };

@@ -135,11 +135,14 @@ impl Long {
         block: &Block,
         row: usize,
     ) -> anyhow::Result<usize> {
+        if self.columns.series.is_none() && self.columns.node.is_none() && !self.series.is_empty() {
+            return Ok(self.last);
+        }
         let cell = |column: Option<usize>| column.map_or(&[][..], |column| block.text(column, row));
         let (id, node) = (cell(self.columns.series), cell(self.columns.node));
         if let Some(last) = self.series.get(self.last)
-            && last.name.as_deref().unwrap_or_default().as_bytes() == id
-            && last.node.as_deref().unwrap_or_default().as_bytes() == node
+            && is_same(last.name.as_deref(), id)
+            && is_same(last.node.as_deref(), node)
         {
             return Ok(self.last);
         }
@@ -255,6 +258,13 @@ impl Long {
         );
         labels.clear();
     }
+}
+
+/// Whether a name is what a cell says. Comparing nothing with nothing is left out: it is a call that
+/// some processors take long for.
+fn is_same(name: Option<&str>, cell: &[u8]) -> bool {
+    let name = name.unwrap_or_default().as_bytes();
+    name.len() == cell.len() && (cell.is_empty() || name == cell)
 }
 
 impl Time {
@@ -463,7 +473,7 @@ mod tests {
         assert_eq!(roles("time,x,y\n1,1,2\n0,1,2\n"), (Layout::Wide, None), "backwards");
         assert_eq!(roles("time,date,y\n0,1,2\n1,1,2\n"), (Layout::Wide, None), "two of them");
         assert_eq!(roles("clock,x,y\n0,1,2\n1,1,2\n"), (Layout::Wide, None));
-        let steps: String = (0..24).map(|i| format!(",h{i}")).collect();
+        let steps = (0..24).fold(String::new(), |names, i| format!("{names},h{i}"));
         let values = ",1".repeat(24);
         let text = format!("date{steps}\n2016-07-01{values}\n2016-07-02{values}\n");
         assert_eq!(roles(&text), (Layout::Wide, Some("date".to_owned())));

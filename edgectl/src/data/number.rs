@@ -7,6 +7,9 @@
 /// compute; the message says what was expected and found, and leaves the place to the caller.
 pub(super) fn parse(cell: &[u8]) -> Result<f64, String> {
     let cell = cell.trim_ascii();
+    if let Some(value) = plain(cell) {
+        return Ok(value);
+    }
     match std::str::from_utf8(cell).map(str::parse::<f64>) {
         Ok(Ok(value)) if (value as f32).is_infinite() => {
             Err(format!("expected a finite number within ±3.4e38, found {}", quoted(cell)))
@@ -21,6 +24,38 @@ pub(super) fn parse(cell: &[u8]) -> Result<f64, String> {
         }
         _ => Err(format!("expected a number, found {}", quoted(cell))),
     }
+}
+
+/// Powers of ten, each of which f64 holds exactly.
+const TENS: [f64; 16] =
+    [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15];
+
+/// Reads a number of at most 15 digits with or without a point, as most are written; nothing for others.
+///
+/// The digits as a whole number and the power of ten are exact, so that their quotient is the nearest
+/// f64 to what is written (Clinger, "How to read floating point numbers accurately", 1990).
+fn plain(cell: &[u8]) -> Option<f64> {
+    let (digits, sign) = match cell {
+        [b'-', digits @ ..] => (digits, -1.0),
+        digits => (digits, 1.0),
+    };
+    // A point and 15 digits.
+    if digits.len() > 16 {
+        return None;
+    }
+    let (mut whole, mut n_digits, mut point) = (0_u64, 0, None);
+    for &byte in digits {
+        match byte {
+            b'0'..=b'9' => {
+                whole = 10 * whole + u64::from(byte - b'0');
+                n_digits += 1;
+            }
+            b'.' if point.is_none() => point = Some(n_digits),
+            _ => return None,
+        }
+    }
+    let n_decimals = n_digits - point.unwrap_or(n_digits);
+    ((1..TENS.len()).contains(&n_digits)).then(|| sign * (whole as f64 / TENS[n_decimals]))
 }
 
 /// Whether a number's digits are grouped, as in 1,234.5: with a decimal point, or more than one comma.
@@ -125,6 +160,14 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn plain_numbers_are_the_nearest(cell in "-?[0-9]{0,15}[.]?[0-9]{0,15}") {
+            match (plain(cell.as_bytes()), cell.parse::<f64>()) {
+                (Some(value), read) => prop_assert_eq!(value.to_bits(), read.unwrap().to_bits()),
+                (None, read) => prop_assert!(read.is_err() || cell.len() > 15),
+            }
+        }
+
         #[test]
         fn any_bytes_return(cell in prop::collection::vec(any::<u8>(), 0..40)) {
             let _ = (parse(&cell), quoted(&cell));

@@ -86,7 +86,9 @@ mod tests {
 
     fn paced(runs: &[&[f64]]) -> Option<Paced> {
         let mut pace = Pace::default();
-        runs.iter().for_each(|times| pace.add(None, times));
+        for times in runs {
+            pace.add(None, times);
+        }
         pace.finish()
     }
 

@@ -10,7 +10,7 @@ use super::runs::{Rows, Run};
 /// A file of samples that is read; each is a series of its own, called by its number.
 pub(super) struct Samples {
     values: Vec<usize>,
-    n_samples: usize,
+    count: usize,
     run: Option<usize>,
     scratch: Vec<f64>,
 }
@@ -25,8 +25,10 @@ impl Samples {
         file.all.agree(file.path, names)?;
         file.note(Layout::Ts, None, None);
         let mut needs = vec![Need::Skip; every.len()];
-        values.iter().for_each(|&column| needs[column] = Need::Number);
-        Ok((Self { values, n_samples: 0, run: None, scratch: Vec::new() }, needs))
+        for &column in &values {
+            needs[column] = Need::Number;
+        }
+        Ok((Self { values, count: 0, run: None, scratch: Vec::new() }, needs))
     }
 
     /// A sample begins.
@@ -41,12 +43,12 @@ impl Samples {
             None => Ok(None),
         };
         let label = label.map_err(|reason| file.error_at(series.place, &reason))?;
-        self.n_samples += 1;
+        self.count += 1;
         self.run = Some(file.runs.begin(&Run {
             source: file.path,
             layout: Layout::Ts,
             node: None,
-            series: &self.n_samples.to_string(),
+            series: &self.count.to_string(),
             split: files::split_of(file.path),
             first_line: series.place,
             label,

@@ -98,7 +98,7 @@ mod tests {
             let header = names(text);
             looks_wide(&header, &(0..header.len()).collect::<Vec<_>>())
         };
-        let steps: String = (0..24).map(|i| format!("h{i} ")).collect();
+        let steps = (0..24).fold(String::new(), |names, i| format!("{names} h{i}"));
         assert!(wide(&steps) && wide(&format!("a b c {steps}")));
         assert!(!wide("x0 x1 x2 y0 y1 y2"), "few");
         assert!(!wide("773869 767541 767542 717447 717446 717445 773062 767620 737529 717816"));

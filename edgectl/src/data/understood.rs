@@ -176,16 +176,7 @@ impl Understood {
 
     /// The times, where something can be said of them beside their order.
     fn times_line(&self) -> Option<String> {
-        let rate = self.rate_hz.map(|rate| format!("{rate:.6} rows a second"));
-        let rate = rate.map(|rate| match rate.split_once('.') {
-            Some((whole, rest)) => {
-                let (digits, words) = rest.split_at(6);
-                let digits = digits.trim_end_matches('0');
-                let point = if digits.is_empty() { "" } else { "." };
-                format!("{whole}{point}{digits}{words}")
-            }
-            None => rate,
-        });
+        let rate = self.rate_hz.map(|rate| format!("{} rows a second", six_digits(rate)));
         let times = self.times.as_ref().filter(|times| times.seconds).map(|times| {
             let shown = |time: f64| {
                 if times.dates { shown_date(time) } else { format!("{time} s") }
@@ -219,15 +210,20 @@ impl FilesRead {
         let unit = reading.time_unit.map_or("", TimeUnit::words);
         let parts: String = parts
             .iter()
-            .filter_map(|(part, column)| Some((part, column.as_ref()?)))
-            .map(|(part, column)| {
-                format!("; {part} from {column:?}{}", if *part == "time" { unit } else { "" })
+            .filter_map(|(part, column)| {
+                let unit = if *part == "time" { unit } else { "" };
+                Some(format!("; {part} from {:?}{unit}", column.as_ref()?))
             })
             .collect();
         let decimal =
             reading.decimal.map(|sign| format!("; {sign:?} before decimals")).unwrap_or_default();
         format!("{first}{more}: read as {layout}{parts}{decimal}")
     }
+}
+
+/// A number for people.
+fn six_digits(number: f64) -> f64 {
+    format!("{number:.5e}").parse().unwrap_or(number)
 }
 
 /// The first few of a list.
