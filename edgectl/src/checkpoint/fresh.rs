@@ -6,6 +6,7 @@ use preprocess::{Pipeline, Stage};
 
 use super::meta::Meta;
 use super::model::Checkpoint;
+use super::stats_file::StatsFile;
 use crate::data::{Dataset, check_classes, train_segments};
 use crate::run::{FromCenter, Run};
 use crate::windows::{Cut, WindowSet, longest};
@@ -43,14 +44,49 @@ impl Checkpoint {
         let cut = Cut { window: &job.window, seq_len, train: true };
         let set = WindowSet::new(dataset, &pipeline, &train, cut)?;
         check_classes(dataset, run.data(), &train, set.windows().iter().map(|w| w.segment))?;
-        let params = encoder.init(job.train.seed);
+        drop(set);
+        Self::untrained(run, encoder, (&dataset.classes, &dataset.channels), pipeline)
+    }
+
+    /// A fresh model for a run without data: schema, classes and preprocessing by the statistics of
+    /// nodes.
+    ///
+    /// # Errors
+    /// If a step is still to be fitted, there are no classes, or sizes do not fit together.
+    pub fn of_statistics(run: &Run, stats: &StatsFile) -> anyhow::Result<Self> {
+        let job = run.job();
+        let pipeline = stats.pipeline(&job.preprocess)?;
+        let seq_len = match job.window.len.or(job.window.max_len) {
+            Some(len) => len,
+            None => {
+                ensure!(
+                    pipeline.keeps_rows() && stats.longest > 0,
+                    "it is not known how many rows a series has after [[preprocess]]; give [window] len or max_len"
+                );
+                stats.longest
+            }
+        };
+        let config = job.model.encoder(pipeline.output().channels(), seq_len, stats.classes.len());
+        let encoder = Encoder::new(config).context("[model]")?;
+        let channels = pipeline.input().names.clone();
+        Self::untrained(run, encoder, (&stats.classes, &channels), pipeline)
+    }
+
+    /// Weights at random, and what stands beside them.
+    fn untrained(
+        run: &Run,
+        encoder: Encoder,
+        (classes, channels): (&[String], &[String]),
+        pipeline: Pipeline,
+    ) -> anyhow::Result<Self> {
+        let params = encoder.init(run.train().seed);
         let control = (run.node_side().needs() == FromCenter::ControlVariate)
             .then(|| vec![0.0; params.len()]);
         let run = run.with(|job| {
             job.data.path = None;
             job.federation.holdout.clear();
         })?;
-        let names = (dataset.classes.clone(), dataset.channels.clone());
+        let names = (classes.to_vec(), channels.to_vec());
         let meta = Meta::new(encoder.config().clone(), names, pipeline, run);
         let checkpoint = Self { meta, encoder, params, control };
         checkpoint.check_patterns()?;

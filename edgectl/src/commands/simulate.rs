@@ -21,7 +21,7 @@ use crate::job::Job;
 use crate::metrics::Metrics;
 use crate::outcome::Outcome;
 use crate::output::{Output, metrics_text, shown, table};
-use crate::run::Run;
+use crate::run::{Run, Schema};
 use crate::system::peak_rss_bytes;
 use crate::training::{TrainOptions, loss_rose, train};
 
@@ -57,7 +57,7 @@ pub(super) fn run(args: &SimulateArgs, threads: usize, output: Output) -> anyhow
     // As far as it is known whatever the nodes are.
     files_of(args, &folder, (&[], 0), read)?;
     let dataset = Dataset::read(&data, &job.data, None)?;
-    let run = checked(job, &args.config, args, &dataset)?;
+    let run = checked(job, &args.config, args, Schema::of(&dataset))?;
     let federation = run.federation();
     let Chosen { nodes, only_test, held_out } = choose_nodes(&dataset, &federation.holdout)?;
     let all = nodes.iter().chain(&only_test);

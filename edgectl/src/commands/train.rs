@@ -16,6 +16,7 @@ use crate::interrupt::Stop;
 use crate::job::Job;
 use crate::outcome::Outcome;
 use crate::output::{Output, metrics_text, shown};
+use crate::run::Schema;
 use crate::system::peak_rss_bytes;
 use crate::training::{
     TrainOptions, TrainReport, Variate, key_path, state_path, train, variate_path,
@@ -120,7 +121,7 @@ fn start(args: &TrainArgs, targets: &Targets) -> anyhow::Result<Start> {
         protect_data(targets, &data, job.data.format)?;
         let dataset = Dataset::read(&data, &job.data, None)?;
         let path = args.config.as_deref().unwrap_or(Path::new(""));
-        let run = checked(job, path, args, &dataset)?;
+        let run = checked(job, path, args, Schema::of(&dataset))?;
         let all: Vec<usize> = (0..dataset.segments.len()).collect();
         let checkpoint = Checkpoint::fresh(&run, &dataset, &all)?;
         // A run of its own, not a round of a federation: the schedule spans this run.
@@ -161,7 +162,7 @@ fn keep_own(start: &mut Checkpoint, out: &Path) -> anyhow::Result<()> {
 
 /// The node's name by its data: of several files or nodes the name of the folder that was given, else
 /// that of the first and how many more there are.
-fn node_name(dataset: &Dataset, given: &[PathBuf]) -> String {
+pub(super) fn node_name(dataset: &Dataset, given: &[PathBuf]) -> String {
     let nodes = dataset.nodes();
     let folder = match given {
         [folder] if folder.is_dir() => std::path::absolute(folder).ok(),

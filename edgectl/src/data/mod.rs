@@ -51,7 +51,7 @@ pub use class_count::{MAX_CLASSES, check_classes};
 pub use config::{DataConfig, Format, Thousands};
 pub use dataset::{Dataset, Expected, Node, Segment};
 pub use files::find as data_files;
-pub use labels::Labels;
+pub use labels::{Labels, sorted_classes};
 pub use rate::is_same as is_same_rate;
 #[cfg(test)]
 use read::read_inline;
