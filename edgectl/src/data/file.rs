@@ -7,7 +7,6 @@ use anyhow::anyhow;
 use super::block::{Block, Need};
 use super::collect::Collector;
 use super::columns::Columns;
-use super::files;
 use super::number::quoted;
 use super::reader::at_cell;
 use super::reading::{FileRead, Layout, Reading, Roles};
@@ -19,6 +18,8 @@ pub(super) struct File<'f, 'a> {
     pub(super) path: &'f Path,
     /// What places are called.
     pub(super) unit: &'static str,
+    /// The split that its name says.
+    pub(super) of_name: Split,
     /// Names of the columns.
     pub(super) header: Vec<String>,
     /// What all files have in common.
@@ -84,7 +85,7 @@ impl File<'_, '_> {
         row: usize,
         column: Option<usize>,
     ) -> anyhow::Result<Split> {
-        let Some(column) = column else { return Ok(files::split_of(self.path)) };
+        let Some(column) = column else { return Ok(self.of_name) };
         let cell = block.text(column, row);
         Split::of_cell(cell).ok_or_else(|| {
             self.error(

@@ -2,7 +2,6 @@
 
 use super::block::{Block, Need};
 use super::file::File;
-use super::files;
 use super::reader::Series;
 use super::reading::{Clock, Layout};
 use super::runs::{Rows, Run};
@@ -49,7 +48,7 @@ impl Samples {
             layout: Layout::Ts,
             node: None,
             series: &self.count.to_string(),
-            split: files::split_of(file.path),
+            split: file.of_name,
             first_line: series.place,
             label,
             rate_hz: series.rate_hz,

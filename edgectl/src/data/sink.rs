@@ -8,6 +8,7 @@ use super::columns::{Columns, is_long, position};
 use super::config::Format;
 use super::dataset::Expected;
 use super::file::File;
+use super::files;
 use super::long::Long;
 use super::reader::{Header, Needs, Note, Series, Sink};
 use super::runs::Runs;
@@ -37,7 +38,8 @@ impl<'f, 'a> FileSink<'f, 'a> {
         all: &'f mut Collector<'a>,
         runs: &'f mut dyn Runs,
     ) -> Self {
-        let file = File { path, unit: "line", header: Vec::new(), all, runs };
+        let of_name = files::split_of(path);
+        let file = File { path, unit: "line", of_name, header: Vec::new(), all, runs };
         Self { file, is_table, layout: None }
     }
 
