@@ -3,6 +3,7 @@
 
 mod chain;
 mod config;
+mod covariance;
 mod dispatch;
 mod error;
 mod on_channels;

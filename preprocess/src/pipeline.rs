@@ -126,7 +126,7 @@ impl Pipeline {
         config.kind.plan(&inner).map_err(blame)?;
         let needs = config.kind.needs();
         let stats = match &channels {
-            _ if needs == Needs::Nothing => Stats { channels: Vec::new() },
+            _ if needs == Needs::Nothing => Stats { channels: Vec::new(), covariance: None },
             None => Stats::of(needs, input.channels(), series),
             Some(places) => {
                 let some: Vec<Rows> = series.iter().map(|rows| rows.of_channels(places)).collect();
