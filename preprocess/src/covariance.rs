@@ -86,7 +86,9 @@ impl Covariance {
                         }
                     }
                     let per_row = 1.0 / n.max(1) as f64;
-                    shift.iter_mut().for_each(|sum| *sum *= per_row);
+                    for sum in &mut shift {
+                        *sum *= per_row;
+                    }
                     for row in block[..n * channels].chunks_exact_mut(channels) {
                         row.iter_mut().zip(&shift).for_each(|(v, shift)| *v -= shift);
                     }

@@ -104,6 +104,14 @@ pub enum Error {
         /// The step that was being fitted.
         step: &'static str,
     },
+    /// The training rows do not tell what a step must know.
+    #[error("{step} cannot be fitted: {reason}")]
+    Fit {
+        /// The step.
+        step: &'static str,
+        /// Why, and what to do.
+        reason: String,
+    },
     /// One of the training series is at fault.
     #[error("training series {series}: {source}")]
     Series {

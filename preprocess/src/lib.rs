@@ -1,13 +1,18 @@
 //! Clean, resample, scale, reduce and window multichannel sensor series.
 #![doc = include_str!("../README.md")]
 
+pub mod augment;
 mod chain;
 mod config;
 mod covariance;
 mod dispatch;
 mod error;
 mod on_channels;
+mod picture;
 mod pipeline;
+mod projection;
+mod random;
+mod row_map;
 mod rows;
 mod scale;
 mod spec;
@@ -15,6 +20,7 @@ mod stage;
 mod stats;
 mod step;
 mod steps;
+mod stft;
 mod streamer;
 mod window;
 
@@ -25,8 +31,11 @@ pub use rows::{Rows, RowsRef};
 pub use stage::Stage;
 pub use step::{Latency, Step};
 pub use steps::{
-    FittedImpute, FittedKind, FittedMinMax, FittedRobustScale, FittedZScore, Impute, ImputeMethod,
-    MinMax, RobustScale, STEP_NAMES, StepKind, WindowMethod, WindowNormalize, ZScore,
+    Background, BandPower, Crop, FittedImpute, FittedKind, FittedMinMax, FittedPca,
+    FittedRobustScale, FittedZScore, FrameDifference, Grey, Impute, ImputeMethod, MinMax, Pca,
+    RandomProjection, Resize, RobustScale, STEP_NAMES, Spectrogram, SpectrumScale, StepKind,
+    WindowMethod, WindowNormalize, ZScore,
 };
+pub use stft::SpectrumWindow;
 pub use streamer::Streamer;
 pub use window::{Tail, Windowing};

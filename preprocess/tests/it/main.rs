@@ -10,3 +10,7 @@ mod stream;
 mod pipeline;
 // Windows stay within their series, for all sizes.
 mod window;
+// Steps that reduce against scikit-learn, scipy and numpy.
+mod golden_reduce;
+// Distances and variances after PCA.
+mod reduce;
