@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::chain::Chain;
-use crate::error::check_rows;
+use crate::error::{check_block, check_rows};
 use crate::stats::{Needs, Stats};
 use crate::steps::{FittedKind, normalize};
 use crate::{Error, FittedStep, Rows, RowsRef, Stage, StepConfig};
@@ -104,14 +104,19 @@ impl Pipeline {
                 .map_err(|e| Error::Series { series: i, source: Box::new(e) })?;
         }
         let mut pipeline = Self::from_steps(input.clone(), Vec::new())?;
-        for config in configs {
-            pipeline.push_fitted(config, &mut series)?;
+        for (position, config) in configs.iter().enumerate() {
+            pipeline.push_fitted(config, &series)?;
+            // What no later step is fitted on need not be computed.
+            let later = &configs[position + 1..];
+            if later.iter().any(|config| config.kind.needs() != Needs::Nothing) {
+                pipeline.run_last(&mut series);
+            }
         }
         Ok(pipeline)
     }
 
-    /// Fits one step more on rows that have passed those before it, and runs it over them.
-    fn push_fitted(&mut self, config: &StepConfig, series: &mut [Rows]) -> Result<(), Error> {
+    /// Fits one step more on rows that have passed those before it.
+    fn push_fitted(&mut self, config: &StepConfig, series: &[Rows]) -> Result<(), Error> {
         let position = self.steps.len();
         let blame = |error: Error| error.at(position);
         let input = self.output().clone();
@@ -138,14 +143,26 @@ impl Pipeline {
         let output = step.check(&input).map_err(blame)?;
         self.steps.push(step);
         self.stages.push(output);
-        self.check_order()?;
-        if !config.is_per_window() {
-            for rows in series {
-                let mut chain = Chain::new(std::iter::once(self.steps[position].start(&input)));
-                *rows = run(&mut chain, rows.view(), self.output().channels());
-            }
+        self.check_order()
+    }
+
+    /// Runs the last step over rows that have passed those before it.
+    fn run_last(&self, series: &mut [Rows]) {
+        let (Some(step), [.., input, output]) = (self.steps.last(), &self.stages[..]) else {
+            return;
+        };
+        if is_per_window(step) {
+            return;
         }
-        Ok(())
+        for rows in series {
+            let mut out = Rows::new(output.channels());
+            let mut chain = Chain::new(std::iter::once(step.start(input)));
+            for (_, block) in blocks(rows.view()) {
+                chain.push(block, &mut out);
+            }
+            chain.finish(&mut out);
+            *rows = out;
+        }
     }
 
     /// A pipeline of steps that were fitted before.
@@ -211,8 +228,15 @@ impl Pipeline {
     /// # Errors
     /// If the rows have other channels, or a value is infinite.
     pub fn apply(&self, series: RowsRef<'_>) -> Result<Rows, Error> {
-        check_rows(series, self.input())?;
-        Ok(run(&mut self.chain(), series, self.output().channels()))
+        check_rows(series.slice(0..0), self.input())?;
+        let (mut chain, mut out) = (self.chain(), Rows::new(self.output().channels()));
+        for (first, block) in blocks(series) {
+            // Block by block, so that they come from memory once.
+            check_block(block, first, self.input())?;
+            chain.push(block, &mut out);
+        }
+        chain.finish(&mut out);
+        Ok(out)
     }
 
     /// Runs the window steps over one window `[n_rows, channels]` in place; it was cut from a
@@ -336,12 +360,8 @@ fn is_per_window(step: &FittedStep) -> bool {
     matches!(step.kind, FittedKind::WindowNormalize(_))
 }
 
-/// One whole series through a chain.
-fn run(chain: &mut Chain, series: RowsRef<'_>, out_channels: usize) -> Rows {
-    let mut out = Rows::new(out_channels);
-    for start in (0..series.len()).step_by(BLOCK) {
-        chain.push(series.slice(start..series.len().min(start + BLOCK)), &mut out);
-    }
-    chain.finish(&mut out);
-    out
+/// A series in the pieces in which it runs, each with the number of its first row.
+fn blocks(series: RowsRef<'_>) -> impl Iterator<Item = (usize, RowsRef<'_>)> {
+    let starts = (0..series.len()).step_by(BLOCK);
+    starts.map(move |start| (start, series.slice(start..series.len().min(start + BLOCK))))
 }
