@@ -2,8 +2,10 @@
 #![doc = include_str!("../README.md")]
 
 mod chain;
+mod clock;
 mod config;
 mod dispatch;
+mod each_value;
 mod error;
 mod on_channels;
 mod pipeline;
@@ -24,8 +26,9 @@ pub use rows::{Rows, RowsRef};
 pub use stage::Stage;
 pub use step::{Latency, Step};
 pub use steps::{
-    FittedImpute, FittedKind, FittedMinMax, FittedRobustScale, FittedZScore, Impute, ImputeMethod,
-    MinMax, RobustScale, STEP_NAMES, StepKind, WindowMethod, WindowNormalize, ZScore,
+    Between, ClipQuantile, Difference, FittedClipQuantile, FittedImpute, FittedKind, FittedMinMax,
+    FittedRobustScale, FittedZScore, FrameRate, Grid, Impute, ImputeMethod, Log1p, MinMax,
+    RobustScale, STEP_NAMES, StepKind, WindowMethod, WindowNormalize, ZScore,
 };
 pub use streamer::Streamer;
 pub use window::{Tail, Windowing};

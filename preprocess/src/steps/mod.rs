@@ -1,12 +1,22 @@
 //! The list of all steps, one file each: it drives configuration files, storage and tests.
 
+mod clip_quantile;
+mod difference;
+mod frame_rate;
+mod grid;
 mod impute;
+mod log1p;
 mod min_max;
 mod robust_scale;
 mod window_normalize;
 mod z_score;
 
+pub use clip_quantile::{ClipQuantile, FittedClipQuantile};
+pub use difference::Difference;
+pub use frame_rate::FrameRate;
+pub use grid::{Between, Grid};
 pub use impute::{FittedImpute, Impute, ImputeMethod};
+pub use log1p::Log1p;
 pub use min_max::{FittedMinMax, MinMax};
 pub use robust_scale::{FittedRobustScale, RobustScale};
 pub(crate) use window_normalize::normalize;
@@ -15,7 +25,7 @@ pub use z_score::{FittedZScore, ZScore};
 
 use serde::{Deserialize, Serialize};
 
-use crate::scale::Line;
+use crate::scale::Undo;
 use crate::spec::{Fitted, Spec};
 use crate::stats::{Needs, Stats};
 use crate::{Error, Stage, Step};
@@ -87,8 +97,8 @@ macro_rules! steps {
                 match self { $(Self::$kind(fitted) => Fitted::start(fitted, input),)* }
             }
 
-            pub(crate) fn lines(&self) -> Option<Vec<Line>> {
-                match self { $(Self::$kind(fitted) => fitted.lines(),)* }
+            pub(crate) fn undo(&self, input: &Stage) -> Undo {
+                match self { $(Self::$kind(fitted) => Fitted::undo(fitted, input),)* }
             }
         }
 
@@ -109,6 +119,16 @@ steps! {
     "min-max" => MinMax, FittedMinMax;
     /// `(x − median)/(q75 − q25)` of the training rows.
     "robust-scale" => RobustScale, FittedRobustScale;
+    /// Values beyond quantiles of the training rows are clipped.
+    "clip-quantile" => ClipQuantile, FittedClipQuantile;
+    /// `sign(x)·ln(1 + |x|)`.
+    "log1p" => Log1p, Log1p;
+    /// `x[t] − x[t−1]`.
+    "difference" => Difference, Difference;
+    /// Rows of irregular times are put onto a uniform grid.
+    "grid" => Grid, Grid;
+    /// Rows above a rate are dropped.
+    "frame-rate" => FrameRate, FrameRate;
     /// Normalizes each channel of each window by the window's own values.
     "window-normalize" => WindowNormalize, WindowNormalize;
 }

@@ -1,8 +1,9 @@
 //! Laws of every step in the list: each has a sample here, or the first test fails.
 
 use preprocess::{
-    Error, Impute, ImputeMethod, Latency, MinMax, Pipeline, RobustScale, Rows, STEP_NAMES, Stage,
-    StepConfig, Streamer, WindowNormalize, ZScore,
+    Between, ClipQuantile, Difference, Error, FrameRate, Grid, Impute, ImputeMethod, Latency,
+    Log1p, MinMax, Pipeline, RobustScale, Rows, STEP_NAMES, Stage, StepConfig, Streamer,
+    WindowNormalize, ZScore,
 };
 use proptest::prelude::*;
 use testkit::assert_same_bits;
@@ -20,6 +21,15 @@ fn samples() -> Vec<StepConfig> {
         StepConfig::from(ZScore {}).on(["dim_1"]),
         MinMax { low: -1.0, high: 2.0 }.into(),
         RobustScale {}.into(),
+        ClipQuantile::default().into(),
+        StepConfig::from(ClipQuantile { low: 0.0, high: 0.7 }).on(["dim_0"]),
+        Log1p {}.into(),
+        Difference::default().into(),
+        StepConfig::from(Difference { order: 3 }).on(["dim_1"]),
+        Grid { rate_hz: 20.0, max_gap_s: None, method: Between::Linear }.into(),
+        Grid { rate_hz: 70.0, max_gap_s: Some(0.01), method: Between::Hold }.into(),
+        FrameRate { rate_hz: 20.0 }.into(),
+        FrameRate { rate_hz: 60.0 }.into(),
         WindowNormalize::default().into(),
     ]
 }
