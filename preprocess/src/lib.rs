@@ -9,6 +9,7 @@ mod on_channels;
 mod pipeline;
 mod rows;
 mod scale;
+mod sos;
 mod spec;
 mod stage;
 mod stats;
@@ -21,6 +22,7 @@ pub use config::{FittedStep, StepConfig};
 pub use error::Error;
 pub use pipeline::{Pipeline, WindowScale};
 pub use rows::{Rows, RowsRef};
+pub use sos::{Band, Section, Sos, SosFilter};
 pub use stage::Stage;
 pub use step::{Latency, Step};
 pub use steps::{
