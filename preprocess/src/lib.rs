@@ -11,6 +11,7 @@ mod on_channels;
 mod pipeline;
 mod rows;
 mod scale;
+mod sos;
 mod spec;
 mod stage;
 mod stats;
@@ -23,6 +24,7 @@ pub use config::{FittedStep, StepConfig};
 pub use error::Error;
 pub use pipeline::{Pipeline, WindowScale};
 pub use rows::{Rows, RowsRef};
+pub use sos::{Band, Section, Sos, SosFilter};
 pub use stage::Stage;
 pub use step::{Latency, Step};
 pub use steps::{
