@@ -1,6 +1,7 @@
 //! Clean, resample, scale, reduce and window multichannel sensor series.
 #![doc = include_str!("../README.md")]
 
+mod align;
 mod chain;
 mod clock;
 mod config;
@@ -9,6 +10,7 @@ mod each_value;
 mod error;
 mod on_channels;
 mod pipeline;
+mod polyphase;
 mod rows;
 mod scale;
 mod sos;
@@ -20,6 +22,7 @@ mod steps;
 mod streamer;
 mod window;
 
+pub use align::{AlignClock, AlignSource, Aligner, align};
 pub use config::{FittedStep, StepConfig};
 pub use error::Error;
 pub use pipeline::{Pipeline, WindowScale};
@@ -28,9 +31,9 @@ pub use sos::{Band, Section, Sos, SosFilter};
 pub use stage::Stage;
 pub use step::{Latency, Step};
 pub use steps::{
-    Between, ClipQuantile, Difference, FittedClipQuantile, FittedImpute, FittedKind, FittedMinMax,
-    FittedRobustScale, FittedZScore, FrameRate, Grid, Impute, ImputeMethod, Log1p, MinMax,
-    RobustScale, STEP_NAMES, StepKind, WindowMethod, WindowNormalize, ZScore,
+    Between, ClipQuantile, Decimate, Difference, FittedClipQuantile, FittedImpute, FittedKind,
+    FittedMinMax, FittedRobustScale, FittedZScore, FrameRate, Grid, Impute, ImputeMethod, Log1p,
+    MinMax, Resample, RobustScale, STEP_NAMES, StepKind, WindowMethod, WindowNormalize, ZScore,
 };
 pub use streamer::Streamer;
 pub use window::{Tail, Windowing};

@@ -1,23 +1,27 @@
 //! The list of all steps, one file each: it drives configuration files, storage and tests.
 
 mod clip_quantile;
+mod decimate;
 mod difference;
 mod frame_rate;
 mod grid;
 mod impute;
 mod log1p;
 mod min_max;
+mod resample;
 mod robust_scale;
 mod window_normalize;
 mod z_score;
 
 pub use clip_quantile::{ClipQuantile, FittedClipQuantile};
+pub use decimate::Decimate;
 pub use difference::Difference;
 pub use frame_rate::FrameRate;
 pub use grid::{Between, Grid};
 pub use impute::{FittedImpute, Impute, ImputeMethod};
 pub use log1p::Log1p;
 pub use min_max::{FittedMinMax, MinMax};
+pub use resample::Resample;
 pub use robust_scale::{FittedRobustScale, RobustScale};
 pub(crate) use window_normalize::normalize;
 pub use window_normalize::{WindowMethod, WindowNormalize};
@@ -127,6 +131,10 @@ steps! {
     "difference" => Difference, Difference;
     /// Rows of irregular times are put onto a uniform grid.
     "grid" => Grid, Grid;
+    /// Every n-th row is kept, after a filter.
+    "decimate" => Decimate, Decimate;
+    /// Rows at another rate, by a ratio of whole numbers.
+    "resample" => Resample, Resample;
     /// Rows above a rate are dropped.
     "frame-rate" => FrameRate, FrameRate;
     /// Normalizes each channel of each window by the window's own values.

@@ -1,9 +1,9 @@
 //! Laws of every step in the list: each has a sample here, or the first test fails.
 
 use preprocess::{
-    Between, ClipQuantile, Difference, Error, FrameRate, Grid, Impute, ImputeMethod, Latency,
-    Log1p, MinMax, Pipeline, RobustScale, Rows, STEP_NAMES, Stage, StepConfig, Streamer,
-    WindowNormalize, ZScore,
+    Between, ClipQuantile, Decimate, Difference, Error, FrameRate, Grid, Impute, ImputeMethod,
+    Latency, Log1p, MinMax, Pipeline, Resample, RobustScale, Rows, STEP_NAMES, Stage, StepConfig,
+    Streamer, WindowNormalize, ZScore,
 };
 use proptest::prelude::*;
 use testkit::assert_same_bits;
@@ -28,6 +28,12 @@ fn samples() -> Vec<StepConfig> {
         StepConfig::from(Difference { order: 3 }).on(["dim_1"]),
         Grid { rate_hz: 20.0, max_gap_s: None, method: Between::Linear }.into(),
         Grid { rate_hz: 70.0, max_gap_s: Some(0.01), method: Between::Hold }.into(),
+        Decimate { factor: 2 }.into(),
+        Decimate { factor: 7 }.into(),
+        Resample::by(3, 2).into(),
+        Resample::by(2, 6).into(),
+        Resample::to(40.0).into(),
+        Resample::by(1, 1).into(),
         FrameRate { rate_hz: 20.0 }.into(),
         FrameRate { rate_hz: 60.0 }.into(),
         WindowNormalize::default().into(),
