@@ -33,7 +33,8 @@ pub enum AlignClock {
 /// row its values are missing, and on a line also after its last. Of rows with one time the last counts. A
 /// row later than the time asked for never counts with [`Between::Hold`]; with [`AlignClock::Rate`] times
 /// that differ by less than a millionth of a step are one. Where the first source jumps ahead by more steps
-/// than `grid` fills, the clock begins anew behind the jump.
+/// than `grid` fills, the clock begins anew behind the jump; it gives no rows at times so large that their
+/// digits do not hold a step.
 ///
 /// # Errors
 /// If there is no source, or a rate or age is out of range.
@@ -174,7 +175,7 @@ impl Aligner {
             None if is_over && clock.is_too_far(self.released) => clock.start(self.released),
             _ => {}
         }
-        Some(clock.time())
+        clock.is_fine().then(|| clock.time())
     }
 
     fn emit(&mut self, out: &mut Rows) {

@@ -61,6 +61,12 @@ impl Clock {
         self.time() <= time + self.slack(time)
     }
 
+    /// Whether the digits of the next time tell it from the one after.
+    pub(crate) fn is_fine(&self) -> bool {
+        let time = self.time();
+        time.is_finite() && time + 0.25 / self.rate_hz > time
+    }
+
     /// Whether the next time is before `time`, by more than rounding may have put between them.
     pub(crate) fn is_before(&self, time: f64) -> bool {
         self.time() < time - self.slack(time)

@@ -16,7 +16,8 @@ use crate::{Error, Latency, Rows, RowsRef, Stage, Step};
 ///   it has come in, 10 rows of the slower rate later, so that this step runs on a stream.
 /// - `ceil(n·up/down)` rows come out of `n`. Beyond both ends the series is taken to hold its first and last
 ///   value, so that its ends are not drawn to 0 as by scipy's default.
-/// - A tone below half of the slower rate's half keeps its amplitude to 2 in 1,000.
+/// - A tone up to a quarter of the slower rate keeps its amplitude and phase to 2.5 in 1,000, one up to a
+///   fortieth to 1 in 1,000: that is the ripple of the window.
 /// - Rows are taken to be evenly spaced: put `grid` first where they are not. New rows lie at
 ///   `t0 + j·down/up` steps; the time of one between two rows is on the line between theirs.
 /// - A value is missing where one of those that count for it is missing: put `impute` first.
