@@ -88,8 +88,8 @@ impl Clock {
     pub(crate) fn is_too_far(&self, time: f64) -> bool {
         let most = FREE_ROWS.saturating_add(ROWS_FOR_EACH.saturating_mul(self.came));
         let most = most.saturating_sub(self.made);
-        // Not a number counts as too far.
-        !((time - self.time()) * self.rate_hz <= most as f64)
+        let steps = (time - self.time()) * self.rate_hz;
+        steps.is_nan() || steps > most as f64
     }
 }
 

@@ -160,6 +160,23 @@ pub enum Error {
         /// The step.
         step: &'static str,
     },
+    /// Statistics that no rows have, or that are of other rows than those to be fitted on.
+    #[error("these statistics cannot be used: {what}")]
+    Statistics {
+        /// What is wrong.
+        what: String,
+    },
+    /// All steps of a pipeline are fitted, or none needs to be.
+    #[error("no step waits for statistics: what the steps need is in their options, or was fitted")]
+    NothingToFit,
+    /// What a node handed out is at fault.
+    #[error("{node}: {source}")]
+    Node {
+        /// The name it was given.
+        node: String,
+        /// What is wrong.
+        source: Box<Error>,
+    },
 }
 
 impl Error {

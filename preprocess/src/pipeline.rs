@@ -106,13 +106,32 @@ impl Pipeline {
         }
         let mut pipeline = Self::from_steps(input.clone(), Vec::new())?;
         for config in configs {
-            pipeline.push_fitted(config, &mut series)?;
+            let input = pipeline.output().clone();
+            pipeline.extend(config, |needs, places| match places {
+                None => Stats::of(needs, input.channels(), &series),
+                Some(places) => {
+                    let some = series.iter().map(|rows| rows.of_channels(places));
+                    Stats::of(needs, places.len(), &some.collect::<Vec<_>>())
+                }
+            })?;
+            if !config.is_per_window() {
+                let step = &pipeline.steps[pipeline.steps.len() - 1];
+                for rows in &mut series {
+                    let mut chain = Chain::new(std::iter::once(step.start(&input)));
+                    *rows = run(&mut chain, rows.view(), pipeline.output().channels());
+                }
+            }
         }
         Ok(pipeline)
     }
 
-    /// Fits one step more on rows that have passed those before it, and runs it over them.
-    fn push_fitted(&mut self, config: &StepConfig, series: &mut [Rows]) -> Result<(), Error> {
+    /// Fits one step more, on the statistics that it needs of the channels in these places, or of all;
+    /// they are not asked for where it needs none.
+    pub(crate) fn extend(
+        &mut self,
+        config: &StepConfig,
+        statistics: impl FnOnce(Needs, Option<&[usize]>) -> Stats,
+    ) -> Result<(), Error> {
         let position = self.steps.len();
         let blame = |error: Error| error.at(position);
         let input = self.output().clone();
@@ -125,28 +144,16 @@ impl Pipeline {
             },
         };
         config.kind.plan(&inner).map_err(blame)?;
-        let needs = config.kind.needs();
-        let stats = match &channels {
-            _ if needs == Needs::Nothing => Stats { channels: Vec::new() },
-            None => Stats::of(needs, input.channels(), series),
-            Some(places) => {
-                let some: Vec<Rows> = series.iter().map(|rows| rows.of_channels(places)).collect();
-                Stats::of(needs, places.len(), &some)
-            }
+        let stats = match config.kind.needs() {
+            Needs::Nothing => Stats { channels: Vec::new() },
+            needs => statistics(needs, channels.as_deref()),
         };
         let kind = config.kind.fit(&inner, &stats).map_err(blame)?;
         let step = FittedStep { kind, channels };
         let output = step.check(&input).map_err(blame)?;
         self.steps.push(step);
         self.stages.push(output);
-        self.check_order()?;
-        if !config.is_per_window() {
-            for rows in series {
-                let mut chain = Chain::new(std::iter::once(self.steps[position].start(&input)));
-                *rows = run(&mut chain, rows.view(), self.output().channels());
-            }
-        }
-        Ok(())
+        self.check_order()
     }
 
     /// A pipeline of steps that were fitted before.
@@ -198,6 +205,11 @@ impl Pipeline {
     pub fn configs(&self) -> Vec<StepConfig> {
         let steps = self.steps.iter().zip(&self.stages);
         steps.map(|(step, input)| step.config(input)).collect()
+    }
+
+    /// Whether one row comes out for each that goes in.
+    pub fn keeps_rows(&self) -> bool {
+        self.row_steps().all(|step| step.kind.kind().keeps_rows())
     }
 
     /// Runs the row steps over one whole series.

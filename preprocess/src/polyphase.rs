@@ -82,7 +82,6 @@ impl Polyphase {
     }
 
     /// The new row at a place, from old rows `[n_rows, out.len()]`.
-    #[expect(clippy::inline_always, reason = "it is compiled for the processor that runs it")]
     #[inline(always)]
     pub(crate) fn row(&self, place: Place, rows: &[f64], out: &mut [f64]) {
         const LANES: usize = 8;

@@ -205,6 +205,11 @@ impl Rows {
         &self.values
     }
 
+    /// The values alone.
+    pub fn into_values(self) -> Vec<f64> {
+        self.values
+    }
+
     /// All values, to be changed in place.
     pub fn values_mut(&mut self) -> &mut [f64] {
         &mut self.values

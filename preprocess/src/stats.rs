@@ -1,5 +1,7 @@
 //! What steps are fitted on: statistics of each channel's present values, in f64, that merge.
 
+use crate::quantiles::Quantiles;
+use crate::scale::Line;
 use crate::{Error, Rows, Stage};
 
 /// What a step must know of the training rows.
@@ -38,8 +40,8 @@ pub(crate) struct ChannelStats {
     pub(crate) min: f64,
     /// The largest.
     pub(crate) max: f64,
-    /// All of them, sorted, where quantiles are needed.
-    sorted: Vec<f64>,
+    /// Their quantiles, where those are needed.
+    pub(crate) quantiles: Quantiles,
 }
 
 impl Stats {
@@ -55,8 +57,7 @@ impl Stats {
                     let values = rows.values().iter().skip(channel).step_by(rows.channels());
                     values.copied().filter(|v| !v.is_nan()).collect::<Vec<_>>()
                 };
-                all.sorted = series.iter().flat_map(column).collect();
-                all.sorted.sort_unstable_by(f64::total_cmp);
+                all.quantiles = Quantiles::exact(series.iter().flat_map(column).collect());
             }
             all
         });
@@ -79,7 +80,7 @@ impl Stats {
 }
 
 impl ChannelStats {
-    fn empty() -> Self {
+    pub(crate) fn empty() -> Self {
         let (min, max) = (f64::INFINITY, f64::NEG_INFINITY);
         Self {
             count: 0,
@@ -89,7 +90,7 @@ impl ChannelStats {
             m2: 0.0,
             min,
             max,
-            sorted: Vec::new(),
+            quantiles: Quantiles::default(),
         }
     }
 
@@ -125,7 +126,8 @@ impl ChannelStats {
         stats
     }
 
-    /// Takes in what is known of other values: the pairwise formula of Chan et al. (1979).
+    /// Takes in what is known of other values, but for their quantiles: the pairwise formula of Chan
+    /// et al. (1979).
     pub(crate) fn merge(&mut self, other: &Self) {
         self.missing += other.missing;
         if other.count == 0 {
@@ -152,11 +154,56 @@ impl ChannelStats {
 
     /// A quantile, linear between neighbours (`numpy.quantile`'s default).
     pub(crate) fn quantile(&self, q: f64) -> f64 {
-        let place = q * (self.sorted.len() - 1) as f64;
-        let (below, share) = (place.floor() as usize, place.fract());
-        let low = self.sorted[below];
-        let high = self.sorted[self.sorted.len().min(below + 2) - 1];
-        low + (high - low) * share
+        self.quantiles.at(q)
+    }
+
+    /// Statistics of `count` times one number.
+    pub(crate) fn atom(count: u64, value: f64) -> Self {
+        if count == 0 {
+            return Self::empty();
+        }
+        let quantiles = Quantiles::atom(count, value);
+        Self { count, mean: value, min: value, max: value, quantiles, ..Self::empty() }
+    }
+
+    /// What becomes of them where every value goes on a line that rises.
+    pub(crate) fn mapped(&self, line: Line) -> Self {
+        if self.count == 0 {
+            return self.clone();
+        }
+        let slope = line.span / line.scale;
+        let (mean, mean_rest) = two_sum(line.forward(self.mean), self.mean_rest * slope);
+        Self {
+            mean,
+            mean_rest,
+            m2: self.m2 * slope * slope,
+            min: line.forward(self.min),
+            max: line.forward(self.max),
+            quantiles: self.quantiles.mapped(|v| line.forward(v)),
+            ..*self
+        }
+    }
+
+    /// Counts them as a share of themselves, of so many rows.
+    pub(crate) fn count_as(&mut self, share: f64, rows: u64) {
+        if self.count > 0 {
+            let count = ((self.count as f64 * share).round() as u64).clamp(1, rows.max(1));
+            self.m2 *= count as f64 / self.count as f64;
+            self.quantiles = std::mem::take(&mut self.quantiles).counted(count);
+            self.count = count;
+        }
+        self.missing = rows - self.count;
+    }
+
+    /// What becomes of them where every missing value is filled by one number.
+    pub(crate) fn filled(&self, value: f64) -> Self {
+        let atom = Self::atom(self.missing, value);
+        let mut filled = Self { missing: 0, ..self.clone() };
+        filled.merge(&atom);
+        if !self.quantiles.is_empty() || self.count == 0 {
+            filled.quantiles = Quantiles::mixed([&self.quantiles, &atom.quantiles]);
+        }
+        filled
     }
 }
 

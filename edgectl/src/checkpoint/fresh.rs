@@ -2,13 +2,13 @@
 
 use anyhow::{Context, ensure};
 use attn_core::Encoder;
-use preprocess::Pipeline;
+use preprocess::{Pipeline, Stage};
 
 use super::meta::Meta;
 use super::model::Checkpoint;
 use crate::data::{Dataset, check_classes, train_segments};
 use crate::run::{FromCenter, Run};
-use crate::windows::{Cut, WindowSet};
+use crate::windows::{Cut, WindowSet, longest};
 
 impl Checkpoint {
     /// A fresh model for a run: schema and classes from the data, preprocessing fitted on the
@@ -26,14 +26,18 @@ impl Checkpoint {
             "{}: the data has no labels; name the label column in the [data] section of the job file",
             dataset.segments[train[0]].source.display()
         );
-        let series: Vec<&[f32]> =
-            train.iter().map(|&i| dataset.segments[i].values.as_slice()).collect();
         let job = run.job();
-        let pipeline =
-            Pipeline::fit(&job.preprocess, channels, &series).context("fitting [[preprocess]]")?;
-        let longest = series.iter().map(|values| values.len() / channels).max().unwrap_or(0);
-        let seq_len = job.window.len.or(job.window.max_len).unwrap_or(longest);
-        let config = job.model.encoder(channels, seq_len, dataset.classes.len());
+        let rate_hz = dataset.sample_rate_hz(&job.data);
+        let stage = Stage { names: dataset.channels.clone(), rate_hz };
+        let series = train.iter().map(|&i| dataset.segments[i].rows(channels, rate_hz));
+        let pipeline = Pipeline::fit(&job.preprocess, &stage, series.collect())
+            .context("fitting [[preprocess]]")?;
+        let seq_len = match job.window.len.or(job.window.max_len) {
+            Some(len) => len,
+            None => longest(dataset, &pipeline, &train)?,
+        };
+        let config =
+            job.model.encoder(pipeline.output().channels(), seq_len, dataset.classes.len());
         let encoder = Encoder::new(config).context("[model]")?;
         // What could never train shall fail here, not on the nodes.
         let cut = Cut { window: &job.window, seq_len, train: true };

@@ -88,6 +88,9 @@ mod tests {
             split: Split::Unmarked,
             first_line: 1,
             values: vec![0.0],
+            times: None,
+            in_seconds: false,
+            rate_hz: None,
             labels,
         };
         Dataset {

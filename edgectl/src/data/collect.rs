@@ -1,23 +1,22 @@
-//! What the files of one data set have in common, and the segments read so far.
+//! What the files of one data set have in common.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::bail;
 
-use super::columns::{Columns, position, require};
+use super::columns::{position, require};
 use super::config::DataConfig;
-use super::dataset::{Dataset, Expected, Segment};
+use super::dataset::Expected;
 use super::labels::Classes;
-use super::reading::{Layout, Reading, Roles};
+use super::reading::FileRead;
 use super::table::listed;
 
-/// Collects the segments of all files, and holds them to the same channels.
+/// Holds all files to the same channels and classes, and notes how each was read.
 pub(super) struct Collector<'a> {
     pub(super) config: &'a DataConfig,
     pub(super) expected: Option<Expected<'a>>,
     pub(super) classes: Classes,
-    pub(super) segments: Vec<Segment>,
-    readings: Vec<(PathBuf, Reading)>,
+    pub(super) readings: Vec<FileRead>,
     /// The value columns of the first file, for the files after it.
     columns: Option<(PathBuf, Vec<String>)>,
     channels: Option<(PathBuf, Vec<String>)>,
@@ -29,7 +28,6 @@ impl<'a> Collector<'a> {
             config,
             expected,
             classes: Classes::new(expected.map(|expected| expected.classes)),
-            segments: Vec::new(),
             readings: Vec::new(),
             columns: None,
             channels: None,
@@ -123,46 +121,9 @@ impl<'a> Collector<'a> {
         Ok(())
     }
 
-    /// Notes how a table was read.
-    pub(super) fn note_table(
-        &mut self,
-        path: &Path,
-        layout: Layout,
-        delimiter: u8,
-        (header, columns): (&[String], &Columns),
-    ) {
-        let name = |column: Option<usize>| column.map(|column| header[column].clone());
-        let roles = Roles {
-            series: name(columns.series),
-            time: name(columns.time),
-            label: name(columns.label),
-            split: name(columns.split),
-            node: name(columns.node),
-        };
-        let reading = Reading { layout, delimiter: Some(delimiter.into()), roles };
-        self.readings.push((path.to_owned(), reading));
-    }
-
-    /// Notes that a file was read as `.ts`.
-    pub(super) fn note_ts(&mut self, path: &Path) {
-        let reading = Reading { layout: Layout::Ts, delimiter: None, roles: Roles::default() };
-        self.readings.push((path.to_owned(), reading));
-    }
-
-    /// The data set, with its classes in their final order.
-    pub(super) fn finish(self) -> Dataset {
-        let (classes, places) = self.classes.finish();
-        let mut segments = self.segments;
-        for segment in &mut segments {
-            segment.labels.renumber(&places);
-        }
-        Dataset {
-            channels: self.channels.map_or_else(Vec::new, |(_, channels)| channels),
-            classes,
-            segments,
-            readings: self.readings,
-            preprocessed: false,
-        }
+    /// The channels of all files.
+    pub(super) fn channels(&self) -> &[String] {
+        self.channels.as_ref().map_or(&[], |(_, channels)| channels)
     }
 }
 

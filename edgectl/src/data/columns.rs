@@ -5,9 +5,7 @@ use std::path::Path;
 use anyhow::bail;
 
 use super::config::DataConfig;
-use super::number;
-use super::split::Split;
-use super::table::{Row, listed};
+use super::table::listed;
 use crate::nearest::nearest;
 
 /// The columns of one table, as positions in its header.
@@ -76,21 +74,17 @@ impl Columns {
         let rest = (0..header.len()).filter(|column| !found.contains(&Some(*column))).collect();
         Ok(Self { series, time, label, split, node, rest })
     }
-}
 
-/// The split of a row: its cell, else the file's.
-pub(super) fn split(row: &Row<'_>, columns: &Columns, of_file: Split) -> anyhow::Result<Split> {
-    let Some(column) = columns.split else { return Ok(of_file) };
-    let cell = row.cell(column);
-    Split::of_cell(cell).ok_or_else(|| {
-        row.error(
-            column,
-            &format!(
-                "expected \"train\", \"test\" or \"unmarked\", found {}; correct the cell",
-                number::quoted(cell)
-            ),
-        )
-    })
+    /// Takes a column without another part as the time.
+    pub(super) fn take_time(&mut self, column: usize) {
+        self.time = Some(column);
+        self.rest.retain(|&other| other != column);
+    }
+
+    /// The columns that tell series apart.
+    pub(super) fn of_series(&self) -> Vec<usize> {
+        self.node.into_iter().chain(self.series).collect()
+    }
 }
 
 /// What the columns are called that hold no values; none where a channel has that name.

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 /// Every key has a default, so that a table that uses the usual column names needs no section at
 /// all. A default column that the file does not have is simply not there; a column that the section
 /// names and the file does not have is an error.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct DataConfig {
     /// The file or folder to read where the command line names none. In a job file it is relative to that
@@ -22,10 +22,15 @@ pub struct DataConfig {
     /// series (per node).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub series: Option<String>,
-    /// The time column, which is not a channel; `t` if present. Where it holds numbers it must not
-    /// decrease within a series.
+    /// The time column, which is not a channel; `t` if present, else the only one called `time`,
+    /// `timestamp`, `t_s`, `t_ms`, `date_time`, `datetime` or `date` if its first rows hold times that do
+    /// not decrease. Numbers, or dates as `2016-07-01 05:30:00`; they must not decrease within a series.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub time: Option<String>,
+    /// Rows per second. Left out: what the files declare, else the usual step of regular times in a known
+    /// unit. Steps that count in Hz or seconds need one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sample_rate_hz: Option<f64>,
     /// The class label column; `label` if present. An empty cell (or `?`) is a row without a label.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,
@@ -44,6 +49,10 @@ pub struct DataConfig {
     /// other, each in time order (`x0 x1 x2 y0 y1 y2` for two channels of three steps); the
     /// channels are called `dim_0`, `dim_1`, … as those of `.ts` files are.
     pub wide_channels: usize,
+    /// What stands between the thousands of numbers in tables (`","`, `"."`, `" "` or `"'"`); nothing by
+    /// default. With `"."` a comma stands before decimals.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub thousands: Option<Thousands>,
 }
 
 impl Default for DataConfig {
@@ -53,11 +62,42 @@ impl Default for DataConfig {
             format: Format::Auto,
             series: None,
             time: None,
+            sample_rate_hz: None,
             label: None,
             split: None,
             node: None,
             channels: None,
             wide_channels: 1,
+            thousands: None,
+        }
+    }
+}
+
+/// What stands between the thousands of a number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Thousands {
+    /// `1,234.5`
+    #[serde(rename = ",")]
+    Comma,
+    /// `1.234,5`
+    #[serde(rename = ".")]
+    Point,
+    /// `1 234.5`
+    #[serde(rename = " ")]
+    Blank,
+    /// `1'234.5`
+    #[serde(rename = "'")]
+    Apostrophe,
+}
+
+impl Thousands {
+    /// The sign itself.
+    pub(super) fn sign(self) -> u8 {
+        match self {
+            Self::Comma => b',',
+            Self::Point => b'.',
+            Self::Blank => b' ',
+            Self::Apostrophe => b'\'',
         }
     }
 }
@@ -67,7 +107,9 @@ impl Default for DataConfig {
 #[serde(rename_all = "kebab-case")]
 pub enum Format {
     /// By looking at each file: `ts` if its name ends in `.ts`; else `long` if its header has the
-    /// series or the time column, or every channel that the model expects; else `wide`.
+    /// series or the time column, or every channel that the model expects; else `wide`. A table with a time
+    /// column whose other columns are mostly numbered in order (`p0, p1, p2, …`) is wide, if that column is
+    /// not called `t` and not named in the section.
     #[default]
     Auto,
     /// CSV with one row per time step.

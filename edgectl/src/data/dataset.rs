@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::files;
 use super::labels::Labels;
-use super::reading::Reading;
+use super::reading::FileRead;
 use super::split::Split;
 
 /// All data of a job, with one list of channels and one of classes.
@@ -19,7 +19,7 @@ pub struct Dataset {
     /// The segments, in the order of the files and of the series within a file.
     pub segments: Vec<Segment>,
     /// How each file was read.
-    pub readings: Vec<(PathBuf, Reading)>,
+    pub readings: Vec<FileRead>,
     /// Whether the values are what `edgectl preprocess` wrote: scaled already, step by step of rows.
     pub preprocessed: bool,
 }
@@ -39,7 +39,14 @@ pub struct Segment {
     /// The line of the file where the first row is; the file's first line is 1.
     pub first_line: usize,
     /// `[n_rows, channels]`, row by row; NaN is a missing value.
-    pub values: Vec<f32>,
+    pub values: Vec<f64>,
+    /// The rows' times, which do not decrease: dates as seconds since 1970, numbers in seconds where the
+    /// column's name says their unit, else as they stand. Wide tables and `.ts` files have none.
+    pub times: Option<Vec<f64>>,
+    /// Whether these are seconds.
+    pub in_seconds: bool,
+    /// Samples a second, where the file declares it.
+    pub rate_hz: Option<f64>,
     /// The rows' labels.
     pub labels: Labels,
 }
@@ -89,6 +96,11 @@ impl Dataset {
 }
 
 impl Segment {
+    /// Where it is, for a message.
+    pub fn place(&self) -> String {
+        format!("{}: series {}", self.source.display(), self.series)
+    }
+
     /// How many rows the segment has, given the number of channels.
     pub fn n_rows(&self, n_channels: usize) -> usize {
         self.values.len() / n_channels.max(1)
@@ -119,11 +131,6 @@ fn distinct_names(keys: &[(Option<&Path>, String)]) -> Vec<String> {
     names
 }
 
-/// What the channel of a file without channel names is called.
-pub(super) fn channel_name(index: usize) -> String {
-    format!("dim_{index}")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -136,6 +143,9 @@ mod tests {
             split: Split::Unmarked,
             first_line: 1,
             values: vec![0.0; 6],
+            times: None,
+            in_seconds: false,
+            rate_hz: None,
             labels: Labels::None,
         }
     }

@@ -6,10 +6,13 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 
 use super::config::Format;
+use super::reader::{Reader, has_extension};
+use super::readers::admitted;
+use super::source::inner_name;
 use super::split::Split;
 
 /// The files behind `paths`: a file is itself; a directory is its data files sorted by name
-/// (`*.csv`, `*.tsv` and `*.ts`, those that `format` can read), without those of its subdirectories
+/// (`*.csv`, `*.tsv` and `*.ts`, those that `format` can read, also packed as `*.csv.gz` or `*.csv.zst`), without those of its subdirectories
 /// and hidden ones.
 ///
 /// # Errors
@@ -43,17 +46,17 @@ pub fn find(paths: &[PathBuf], format: Format) -> anyhow::Result<Vec<PathBuf>> {
 }
 
 fn in_directory(directory: &Path, format: Format) -> anyhow::Result<Vec<PathBuf>> {
-    let wanted: &[&str] = match format {
-        Format::Auto => &["csv", "tsv", "ts"],
-        Format::Long | Format::Wide => &["csv", "tsv"],
-        Format::Ts => &["ts"],
+    let wanted: Vec<&str> = admitted(format).flat_map(Reader::extensions).copied().collect();
+    let is_wanted = |path: &Path| {
+        let (name, _) = inner_name(path);
+        wanted.iter().any(|wanted| has_extension(&name, wanted))
     };
     let unreadable = || format!("{}: cannot list the directory", directory.display());
     let mut files = Vec::new();
     for entry in directory.read_dir().with_context(unreadable)? {
         let path = entry.with_context(unreadable)?.path();
         let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
-        if hidden || path.is_dir() || !wanted.iter().any(|wanted| has_extension(&path, wanted)) {
+        if hidden || path.is_dir() || !is_wanted(&path) {
             continue;
         }
         // A pipe would wait for its writer; a link that leads nowhere is an error when it is read.
@@ -74,11 +77,6 @@ fn in_directory(directory: &Path, format: Format) -> anyhow::Result<Vec<PathBuf>
     Ok(files)
 }
 
-/// Whether the file's name ends in `.extension`, in any case.
-pub(super) fn has_extension(path: &Path, extension: &str) -> bool {
-    path.extension().is_some_and(|found| found.eq_ignore_ascii_case(extension))
-}
-
 /// The split that a file's name gives all its rows: `X_TRAIN.ts`, `x_test.csv`.
 pub(super) fn split_of(path: &Path) -> Split {
     stem_and_split(path).1
@@ -90,7 +88,8 @@ pub(super) fn stem_of(path: &Path) -> String {
 }
 
 fn stem_and_split(path: &Path) -> (String, Split) {
-    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    let (name, _) = inner_name(path);
+    let stem = name.file_stem().unwrap_or_default().to_string_lossy();
     for (suffix, split) in [("_train", Split::Train), ("_test", Split::Test)] {
         if let Some((start, end)) =
             stem.len().checked_sub(suffix.len()).and_then(|at| stem.split_at_checked(at))

@@ -80,18 +80,37 @@ pub(super) struct Classes {
     names: Vec<String>,
     index: HashMap<Vec<u8>, u32>,
     fixed: bool,
+    /// Most names that are kept.
+    most: usize,
+    overflown: bool,
 }
 
 impl Classes {
     /// With `expected`, the classes and their order are given; without, they are what the files
     /// hold.
     pub(super) fn new(expected: Option<&[String]>) -> Self {
-        let mut classes = Self { names: Vec::new(), index: HashMap::new(), fixed: false };
+        let mut classes = Self {
+            names: Vec::new(),
+            index: HashMap::new(),
+            fixed: false,
+            most: usize::MAX,
+            overflown: false,
+        };
         for name in expected.unwrap_or_default() {
             classes.add(name);
         }
         classes.fixed = expected.is_some();
         classes
+    }
+
+    /// The same with at most so many names: labels that would be others count as none.
+    pub(super) fn at_most(self, most: usize) -> Self {
+        Self { most, ..self }
+    }
+
+    /// Whether there were more names than are kept.
+    pub(super) fn overflown(&self) -> bool {
+        self.overflown
     }
 
     /// Whether labels have no use here: the model expects no classes.
@@ -130,6 +149,10 @@ impl Classes {
                 super::number::quoted(cell),
                 super::table::listed(&self.names)
             ));
+        }
+        if self.names.len() >= self.most {
+            self.overflown = true;
+            return Ok(None);
         }
         Ok(Some(self.add(name)))
     }
@@ -240,6 +263,15 @@ mod tests {
         classes.declare("1");
         assert_eq!(classes.class_of(b"2"), Ok(Some(0)));
         assert_eq!(classes.finish().0, ["1", "2"]);
+    }
+
+    #[test]
+    fn names_beyond_the_most_are_no_classes() {
+        let mut classes = Classes::new(None).at_most(2);
+        let found: Vec<_> =
+            [&b"a"[..], b"b", b"c", b"a"].map(|l| classes.class_of(l).unwrap()).into();
+        assert_eq!(found, [Some(0), Some(1), None, Some(0)]);
+        assert!(classes.overflown() && !Classes::new(None).overflown());
     }
 
     #[test]

@@ -2,6 +2,10 @@
 
 use std::io::{self, BufRead, Read};
 
+/// What is said of a row that does not end.
+pub(super) const TOO_LONG: &str =
+    "a row is longer than 64 MiB; check that the file is a table, and that every quote is closed";
+
 /// Passes bytes on with every CRLF, CR or LF as one LF, and a last line that always ends.
 ///
 /// The csv reader leaves the LF of a CRLF for the next record, and its line numbers with it.
@@ -9,11 +13,18 @@ pub(super) struct UniformLineEnds<R> {
     input: R,
     after_cr: bool,
     last: u8,
+    /// Bytes that may still be passed on.
+    left: u64,
 }
 
 impl<R: BufRead> UniformLineEnds<R> {
     pub(super) fn new(input: R) -> Self {
-        Self { input, after_cr: false, last: b'\n' }
+        Self { input, after_cr: false, last: b'\n', left: u64::MAX }
+    }
+
+    /// Lets so many bytes pass from here on; more are an error.
+    pub(super) fn allow(&mut self, n_bytes: u64) {
+        self.left = n_bytes;
     }
 }
 
@@ -34,8 +45,19 @@ impl<R: BufRead> Read for UniformLineEnds<R> {
                 (out[0], self.last) = (b'\n', b'\n');
                 return Ok(1);
             }
-            let taken = block.len().min(out.len());
+            if self.left == 0 {
+                return Err(io::Error::other(TOO_LONG));
+            }
+            let taken = block.len().min(out.len()).min(self.left.try_into().unwrap_or(usize::MAX));
+            self.left -= taken as u64;
             let mut written = 0;
+            // Mostly there is nothing to change.
+            if !self.after_cr && !block[..taken].contains(&b'\r') {
+                out[..taken].copy_from_slice(&block[..taken]);
+                self.last = block[taken - 1];
+                self.input.consume(taken);
+                return Ok(taken);
+            }
             for &byte in &block[..taken] {
                 if !(byte == b'\n' && self.after_cr) {
                     out[written] = if byte == b'\r' { b'\n' } else { byte };
@@ -81,6 +103,18 @@ mod tests {
             assert_eq!(uniform(b"\r\n", block), b"\n");
             assert_eq!(uniform(b"\n", block), b"\n");
         }
+    }
+
+    #[test]
+    fn more_than_is_allowed_is_an_error() {
+        let mut input = UniformLineEnds::new(&b"abc\ndef"[..]);
+        input.allow(5);
+        let mut out = Vec::new();
+        assert_eq!(input.read_to_end(&mut out).unwrap_err().to_string(), TOO_LONG);
+        assert_eq!(out, b"abc\nd");
+        input.allow(2);
+        input.read_to_end(&mut out).unwrap();
+        assert_eq!(out, b"abc\ndef\n");
     }
 
     #[test]

@@ -1,108 +1,150 @@
 //! Long tables: one row per time step, series told apart by a column.
 
 use std::collections::HashMap;
-use std::io::BufRead;
-use std::path::Path;
+use std::ops::Range;
 
 use anyhow::bail;
 
-use super::collect::Collector;
-use super::columns::{Columns, split};
-use super::dataset::Segment;
-use super::labels::LabelRun;
-use super::reading::Layout;
+use super::block::{Block, Need};
+use super::columns::Columns;
+use super::file::File;
+use super::files;
+use super::reading::{Clock, Layout, TimeUnit};
+use super::runs::{Rows, Run};
 use super::split::Split;
-use super::table::{Row, Table};
-use super::{files, number};
+use super::times::TimeKind;
 
-/// Reads a long table into segments.
+/// A long table that is read.
 ///
 /// Rows with the same series id (and node) are one series, in the order of the file, even where
 /// rows of other series lie between them; without a series column, all rows (of a node) are one. A
-/// series is cut into segments where its split changes. Segments come series by series, in the
-/// order in which the series start.
-pub(super) fn read<R: BufRead>(
-    path: &Path,
-    mut table: Table<R>,
-    all: &mut Collector<'_>,
-) -> anyhow::Result<()> {
-    let wanted = all.wanted_channels();
-    let header = table.header().to_vec();
-    let columns = Columns::find(
-        path,
-        &header,
-        all.config,
-        wanted.unwrap_or_default(),
-        all.expected.is_some(),
-    )?;
-    let values = all.value_columns(path, &header, wanted, &columns.rest)?;
-    all.agree(path, values.iter().map(|&column| header[column].clone()).collect())?;
-    all.note_table(path, Layout::Long, table.delimiter(), (&header, &columns));
-
-    let of_file = files::split_of(path);
-    let mut grouped = Groups::default();
-    while let Some(row) = table.next_row()? {
-        let series = grouped.of_row(&row, &columns)?;
-        series.check_time(&row, &columns)?;
-        let segment = series.segment(&row, split(&row, &columns, of_file)?);
-        for &column in &values {
-            segment.values.push(row.value(column)?);
-        }
-        if let Some(column) = columns.label {
-            let label = all.classes.class_of(row.cell(column));
-            segment.labels.push(label.map_err(|reason| row.error(column, &reason))?);
-        }
-    }
-    for series in grouped.series {
-        for open in series.segments {
-            let mut values = open.values;
-            values.shrink_to_fit();
-            all.segments.push(Segment {
-                source: path.to_owned(),
-                node: series.node.clone(),
-                series: series.name.clone().unwrap_or_else(|| files::stem_of(path)),
-                split: open.split,
-                first_line: open.first_line,
-                values,
-                labels: open.labels.finish(),
-            });
-        }
-    }
-    Ok(())
-}
-
-/// The series of a table, found by their ids.
-#[derive(Default)]
-struct Groups {
+/// series is cut into runs where its split changes. Runs come series by series, in the order in which
+/// the series start.
+pub(super) struct Long {
+    columns: Columns,
+    values: Vec<usize>,
+    label: Option<usize>,
+    time: Option<Time>,
     series: Vec<OneSeries>,
     places: HashMap<Vec<u8>, usize>,
     key: Vec<u8>,
     last: usize,
+    /// Whether the split can change from row to row.
+    of_file: Split,
+    scratch: Scratch,
+}
+
+/// The time column.
+#[derive(Debug, Clone, Copy)]
+struct Time {
+    column: usize,
+    /// What its name says of its unit.
+    named: Option<TimeUnit>,
+    /// How times are written, once one was read.
+    kind: TimeKind,
+}
+
+/// Rows as they are handed on; reused.
+#[derive(Default)]
+struct Scratch {
+    values: Vec<f64>,
+    times: Vec<f64>,
+    labels: Vec<Option<u32>>,
 }
 
 struct OneSeries {
     node: Option<String>,
     name: Option<String>,
     last_time: f64,
-    segments: Vec<OpenSegment>,
+    /// Its runs; rows are added to the last one.
+    runs: Vec<(Split, usize)>,
 }
 
-struct OpenSegment {
-    split: Split,
-    first_line: usize,
-    values: Vec<f32>,
-    labels: LabelRun,
-}
+impl Long {
+    /// What to read of a table with these columns.
+    pub(super) fn open(
+        file: &mut File<'_, '_>,
+        columns: Columns,
+        delimiter: Option<u8>,
+    ) -> anyhow::Result<(Self, Vec<Need>)> {
+        let wanted = file.all.wanted_channels();
+        let values = file.all.value_columns(file.path, &file.header, wanted, &columns.rest)?;
+        let names = values.iter().map(|&column| file.header[column].clone()).collect();
+        file.all.agree(file.path, names)?;
+        file.note(Layout::Long, delimiter, Some(&columns));
+        let needs = file.needs(&columns, &values, Need::Time);
+        let time = columns.time.map(|column| Time {
+            column,
+            named: TimeUnit::of_name(&file.header[column]),
+            kind: TimeKind::Number,
+        });
+        let long = Self {
+            label: file.label_of(&columns),
+            columns,
+            values,
+            time,
+            series: Vec::new(),
+            places: HashMap::new(),
+            key: Vec::new(),
+            last: 0,
+            of_file: files::split_of(file.path),
+            scratch: Scratch::default(),
+        };
+        Ok((long, needs))
+    }
 
-impl Groups {
-    fn of_row(&mut self, row: &Row<'_>, columns: &Columns) -> anyhow::Result<&mut OneSeries> {
-        let id = columns.series.map_or(&[][..], |column| row.cell(column));
-        let node = columns.node.map_or(&[][..], |column| row.cell(column));
+    /// The next rows.
+    pub(super) fn rows(&mut self, file: &mut File<'_, '_>, block: &Block) -> anyhow::Result<()> {
+        if let (Some(time), Some(kind)) = (&mut self.time, block.time_kind) {
+            time.kind = kind;
+            let unit = time.unit();
+            file.amend(|read| read.reading.time_unit = unit);
+        }
+        self.scratch.labels.clear();
+        let (mut start, mut current) = (0, None);
+        for row in 0..block.n_rows() {
+            let series = self.series_of(file, block, row)?;
+            self.check_time(file, block, row, series)?;
+            let split = match self.columns.split {
+                None => self.of_file,
+                column => file.split(block, row, column)?,
+            };
+            let run = self.run(file, block.place(row), series, split);
+            if current != Some(run) {
+                self.hand_on(file, block, current, start..row);
+                (start, current) = (row, Some(run));
+            }
+            if let Some(column) = self.label {
+                self.scratch.labels.push(file.class(block, row, column)?);
+            }
+        }
+        self.hand_on(file, block, current, start..block.n_rows());
+        Ok(())
+    }
+
+    /// No more rows.
+    pub(super) fn finish(self, file: &mut File<'_, '_>) {
+        let runs = self.series.iter().flat_map(|series| series.runs.iter().map(|&(_, run)| run));
+        file.runs.end(&runs.collect::<Vec<_>>());
+    }
+
+    /// The series of a row.
+    fn series_of(
+        &mut self,
+        file: &File<'_, '_>,
+        block: &Block,
+        row: usize,
+    ) -> anyhow::Result<usize> {
+        if self.columns.series.is_none() && self.columns.node.is_none() && !self.series.is_empty() {
+            return Ok(self.last);
+        }
+        let cell = |column: Option<usize>| column.map_or(&[][..], |column| block.text(column, row));
+        let (id, node) = (cell(self.columns.series), cell(self.columns.node));
         if let Some(last) = self.series.get(self.last)
-            && last.name.as_deref().unwrap_or_default().as_bytes() == id
-            && last.node.as_deref().unwrap_or_default().as_bytes() == node
+            && is_same(last.name.as_deref(), id)
+            && is_same(last.node.as_deref(), node)
         {
-            return Ok(&mut self.series[self.last]);
+            return Ok(self.last);
         }
         self.key.clear();
         self.key.extend(node.len().to_le_bytes());
@@ -111,52 +153,132 @@ impl Groups {
         self.last = if let Some(&place) = self.places.get(&self.key) {
             place
         } else {
-            let name = columns.series.map(|column| row.id(column)).transpose()?;
-            let node = columns.node.map(|column| row.id(column)).transpose()?;
+            let name = |column: Option<usize>| {
+                column.map(|column| file.id(block, row, column)).transpose()
+            };
+            let (name, node) = (name(self.columns.series)?, name(self.columns.node)?);
             self.series.push(OneSeries {
                 node,
                 name,
                 last_time: f64::NEG_INFINITY,
-                segments: Vec::new(),
+                runs: Vec::new(),
             });
             self.places.insert(self.key.clone(), self.series.len() - 1);
             self.series.len() - 1
         };
-        Ok(&mut self.series[self.last])
+        Ok(self.last)
     }
-}
 
-impl OneSeries {
-    fn check_time(&mut self, row: &Row<'_>, columns: &Columns) -> anyhow::Result<()> {
-        let Some(column) = columns.time else { return Ok(()) };
-        let Some(time) = number::parse_time(row.cell(column)) else { return Ok(()) };
-        if time < self.last_time {
-            let series =
-                self.name.as_ref().map(|name| format!(" in series {name:?}")).unwrap_or_default();
+    /// Holds a row's time to the one before it in its series.
+    fn check_time(
+        &mut self,
+        file: &mut File<'_, '_>,
+        block: &Block,
+        row: usize,
+        series: usize,
+    ) -> anyhow::Result<()> {
+        let Some(Time { column, kind, .. }) = self.time else { return Ok(()) };
+        let (time, series) = (block.numbers(column)[row], &mut self.series[series]);
+        if time < series.last_time {
+            let name = series.name.as_ref();
+            let of = name.map(|name| format!(" in series {name:?}")).unwrap_or_default();
             let reason = format!(
-                "time runs backwards{series}, from {} to {time}; sort the rows, or name the \
-                 column that separates series in data.series",
-                self.last_time
+                "time runs backwards{of}, from {} to {}; sort the rows, or name the column that \
+                 separates series in data.series",
+                kind.shown(series.last_time),
+                kind.shown(time)
             );
-            bail!(row.error(column, &reason));
+            bail!(file.error(block.place(row), column, &reason));
         }
-        self.last_time = time;
+        if time <= series.last_time {
+            file.amend(|read| {
+                read.doubled_times += 1;
+                read.first_doubled.get_or_insert(block.place(row));
+            });
+        }
+        // A text is no time: it stays NaN, and is held to nothing.
+        series.last_time = time;
         Ok(())
     }
 
-    /// The segment that a row with this split belongs to.
-    fn segment(&mut self, row: &Row<'_>, split: Split) -> &mut OpenSegment {
-        if self.segments.last().is_none_or(|last| last.split != split) {
-            let labels = LabelRun::default();
-            self.segments.push(OpenSegment {
-                split,
-                first_line: row.line,
-                values: Vec::new(),
-                labels,
-            });
+    /// The run that a row with this split belongs to.
+    fn run(&mut self, file: &mut File<'_, '_>, place: usize, series: usize, split: Split) -> usize {
+        let clock = self.time.map_or(Clock::Numbers, Time::clock);
+        let series = &mut self.series[series];
+        if let Some(&(last, run)) = series.runs.last()
+            && last == split
+        {
+            return run;
         }
-        let last = self.segments.len() - 1;
-        &mut self.segments[last]
+        let stem = if series.name.is_none() { files::stem_of(file.path) } else { String::new() };
+        let run = file.runs.begin(&Run {
+            source: file.path,
+            layout: Layout::Long,
+            node: series.node.as_deref(),
+            series: series.name.as_deref().unwrap_or(&stem),
+            split,
+            first_line: place,
+            label: None,
+            rate_hz: None,
+            clock,
+        });
+        series.runs.push((split, run));
+        run
+    }
+
+    /// Hands on rows of one run; their labels are all that were pushed.
+    fn hand_on(
+        &mut self,
+        file: &mut File<'_, '_>,
+        block: &Block,
+        run: Option<usize>,
+        range: Range<usize>,
+    ) {
+        let Some(run) = run else { return };
+        let Scratch { values, times, labels } = &mut self.scratch;
+        values.clear();
+        let columns: Vec<&[f64]> = self.values.iter().map(|&c| block.numbers(c)).collect();
+        for row in range.clone() {
+            values.extend(columns.iter().map(|column| column[row]));
+        }
+        let time = self.time.filter(|time| time.kind != TimeKind::Text);
+        if let Some(time) = time {
+            let seconds = time.unit().map_or(1.0, TimeUnit::seconds);
+            times.clear();
+            times.extend(block.numbers(time.column)[range].iter().map(|time| time * seconds));
+        }
+        file.runs.rows(
+            run,
+            &Rows {
+                values,
+                n_channels: columns.len(),
+                times: time.map(|_| &times[..]),
+                labels: self.label.map(|_| &labels[..]),
+            },
+        );
+        labels.clear();
+    }
+}
+
+/// Whether a name is what a cell says. Comparing nothing with nothing is left out: it is a call that
+/// some processors take long for.
+fn is_same(name: Option<&str>, cell: &[u8]) -> bool {
+    let name = name.unwrap_or_default().as_bytes();
+    name.len() == cell.len() && (cell.is_empty() || name == cell)
+}
+
+impl Time {
+    /// In what the times are, where that is known.
+    fn unit(self) -> Option<TimeUnit> {
+        match self.kind {
+            TimeKind::Number => self.named,
+            TimeKind::Date | TimeKind::OffsetDate => Some(TimeUnit::Date),
+            TimeKind::Text => Some(TimeUnit::Unknown),
+        }
+    }
+
+    fn clock(self) -> Clock {
+        TimeUnit::clock(self.unit())
     }
 }
 
@@ -179,7 +301,7 @@ mod tests {
     }
 
     /// Node, series, first line and values of every segment.
-    fn parts(data: &Dataset) -> Vec<(&str, &str, usize, &[f32])> {
+    fn parts(data: &Dataset) -> Vec<(&str, &str, usize, &[f64])> {
         data.segments
             .iter()
             .map(|s| {
@@ -292,8 +414,70 @@ mod tests {
             ),
             "{error}"
         );
-        assert!(read("t,x\n0,1\n0,1\n,1\n1,1\n").is_ok());
-        assert!(read("t,x\n2016-07-02,1\n2016-07-01,1\n").is_ok());
+        let error = read("t,x\n2016-07-02,1\n2016-07-01 12:00,1\n").unwrap_err();
+        assert!(
+            error.contains("line 3, column \"t\": time runs backwards, from 2016-07-02T00:00:00 to 2016-07-01T12:00:00; "),
+            "{error}"
+        );
+        assert!(read("t,x\n02.07.2016,1\n01.07.2016,1\n").is_ok(), "not understood: a warning");
+    }
+
+    #[test]
+    fn times_are_written_alike() {
+        for (text, reason) in [
+            ("t,x\n0,1\n,1\n", "line 3, column \"t\": the cell is empty; every row needs a time"),
+            (
+                "t,x\n0,1\n2016-07-01,1\n",
+                "line 3, column \"t\": the time is a date, but that of line 2 is a number",
+            ),
+            (
+                "t,x\n2016-07-01,1\n\n2016-07-02Z,1\n",
+                "line 4, column \"t\": the time is text that is no time, but",
+            ),
+            (
+                "t,x\n2016-07-01 1:00Z,1\n2016-07-01 2:00,1\n",
+                "line 3, column \"t\": the time is a date, but that of line 2 is a date with an offset",
+            ),
+        ] {
+            let error = read(text).unwrap_err();
+            assert!(error.contains(reason), "{error}");
+        }
+    }
+
+    #[test]
+    fn times_are_kept_in_seconds() {
+        let times = |text: &str| read(text).unwrap().segments[0].times.clone();
+        assert_eq!(times("t,x\n0,1\n7,1\n"), Some(vec![0.0, 7.0]));
+        assert_eq!(times("t_ms,x\n0,1\n500,1\n"), Some(vec![0.0, 0.5]));
+        assert_eq!(times("date,x\n1970-01-01 00:01,1\n1970-01-02,1\n"), Some(vec![60.0, 86_400.0]));
+        assert_eq!(times("t,x\nnoon,1\nnight,1\n"), None);
+        assert_eq!(times("series,x\n0,1\n"), None);
+        let data = read("series,t,x\na,1,0\nb,5,0\na,2,0\nb,6,0\n").unwrap();
+        let all: Vec<_> = data.segments.iter().map(|s| s.times.clone().unwrap()).collect();
+        assert_eq!(all, [[1.0, 2.0], [5.0, 6.0]]);
+    }
+
+    #[test]
+    fn a_usual_name_of_a_time_column_makes_a_table_long() {
+        let roles = |text: &str| {
+            let reading = read(text).unwrap().readings.swap_remove(0).reading;
+            (reading.layout, reading.roles.time)
+        };
+        let long = |name: &str| (Layout::Long, Some(name.to_owned()));
+        assert_eq!(
+            roles("timestamp,value\n2015-02-26 21:42:53,35\n2015-02-26 21:47:53,41\n"),
+            long("timestamp")
+        );
+        assert_eq!(roles("time,x,y\n0,1,2\n1,1,2\n"), long("time"));
+        assert_eq!(roles("time,t,x\n0,1,2\n1,2,2\n"), long("t"), "t comes first");
+        assert_eq!(roles("time,x,y\n1,1,2\n0,1,2\n"), (Layout::Wide, None), "backwards");
+        assert_eq!(roles("time,date,y\n0,1,2\n1,1,2\n"), (Layout::Wide, None), "two of them");
+        assert_eq!(roles("clock,x,y\n0,1,2\n1,1,2\n"), (Layout::Wide, None));
+        let steps = (0..24).fold(String::new(), |names, i| format!("{names},h{i}"));
+        let values = ",1".repeat(24);
+        let text = format!("date{steps}\n2016-07-01{values}\n2016-07-02{values}\n");
+        assert_eq!(roles(&text), (Layout::Wide, Some("date".to_owned())));
+        assert_eq!(read(&text).unwrap().segments[1].values.len(), 24);
     }
 
     #[test]
@@ -345,10 +529,11 @@ mod tests {
     }
 
     /// The series, label, test mark and values of a row.
-    type GivenRow = (u8, Option<u8>, bool, [f32; 2]);
+    type GivenRow = (u8, Option<u8>, bool, [f64; 2]);
 
     fn any_rows() -> impl Strategy<Value = Vec<GivenRow>> {
-        let value = any::<f32>().prop_filter("finite", |value| value.is_finite());
+        let value =
+            any::<f32>().prop_filter("finite", |value| value.is_finite()).prop_map(f64::from);
         let label = prop::option::of(0..3_u8);
         let row = (0..3_u8, label, any::<bool>(), [value.clone(), value]);
         prop::collection::vec(row, 1..30)

@@ -2,36 +2,60 @@
 //!
 //! Everything here reads; nothing scales, fills or cuts. A missing value stays a NaN, and line
 //! numbers in messages and segments are those an editor shows (the header is line 1).
+//!
+//! A `reader` of a format hands blocks of rows to the `sink`, which finds out what the columns mean
+//! and hands runs of rows on: to `segments`, which keeps them, or to a `tally`, which counts them.
 
+mod block;
 mod choose;
 mod class_count;
 mod collect;
 mod columns;
 mod config;
 mod dataset;
+mod delimited;
+mod describe;
+mod file;
 mod files;
 mod labels;
 mod lines;
 mod long;
 mod number;
+mod pace;
 mod preamble;
+mod rate;
 mod read;
+mod reader;
+mod readers;
 mod reading;
+mod runs;
+mod samples;
+mod scaled;
+mod segments;
+mod sink;
+mod source;
 mod split;
+mod style;
 mod table;
+mod tally;
+mod time_column;
+mod times;
 mod ts;
 mod understood;
+mod unpack;
 mod wide;
 mod write;
 
 pub use choose::{test_segments, train_segments};
 pub use class_count::{MAX_CLASSES, check_classes};
-pub use config::{DataConfig, Format};
+pub use config::{DataConfig, Format, Thousands};
 pub use dataset::{Dataset, Expected, Node, Segment};
 pub use files::find as data_files;
 pub use labels::Labels;
+pub use rate::is_same as is_same_rate;
 #[cfg(test)]
 use read::read_inline;
-pub use reading::{Layout, Reading, Roles};
+pub use reading::{FileRead, Layout, Reading, Roles, TimeUnit};
+pub use scaled::Scaled;
 pub use split::Split;
-pub use understood::{ChannelFound, ClassFound, FilesRead, Understood};
+pub use understood::{ChannelFound, ClassFound, FilesRead, TimesFound, Understood};

@@ -1,21 +1,24 @@
 //! From paths to a data set: every file by the reader of its format.
 
-use std::fs::File;
-use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
-
-use anyhow::Context;
+#[cfg(test)]
+use std::path::Path;
+use std::path::PathBuf;
 
 use super::collect::Collector;
-use super::config::{DataConfig, Format};
+use super::config::DataConfig;
 use super::dataset::{Dataset, Expected};
-use super::table::Table;
-use super::{columns, files, long, ts, wide};
+use super::files;
+use super::readers::reader_of;
+use super::runs::Runs;
+use super::segments::Segments;
+use super::sink::FileSink;
+use super::source::{Source, inner_name};
 
 impl Dataset {
     /// Reads files, and the data files of directories.
     ///
-    /// A directory stands for its `*.csv`, `*.tsv` and `*.ts` files, sorted by name. A file called
+    /// A directory stands for its `*.csv`, `*.tsv` and `*.ts` files, also packed ones (`*.csv.gz`,
+    /// `*.csv.zst`), sorted by name. A file called
     /// `…_TRAIN` or `…_TEST` marks all its rows so, unless a split column does. Series of different
     /// files are different series. With `expected`, its channels are read and others passed over,
     /// its classes are the classes, and the label and split columns that `config` names may be
@@ -31,12 +34,11 @@ impl Dataset {
         expected: Option<Expected<'_>>,
     ) -> anyhow::Result<Self> {
         let mut all = Collector::new(config, expected);
+        let mut segments = Segments::default();
         for path in files::find(paths, config.format)? {
-            let file = File::open(&path)
-                .with_context(|| format!("{}: cannot open the file", path.display()))?;
-            read_file(&path, BufReader::with_capacity(1 << 16, file), &mut all)?;
+            read_file(Source::open(&path)?, &mut all, &mut segments)?;
         }
-        Ok(all.finish())
+        Ok(finish(all, segments))
     }
 
     /// Reads what `edgectl preprocess` wrote for a model that reads data as `config` says: the rows
@@ -54,23 +56,35 @@ impl Dataset {
     }
 }
 
-/// Reads one file in its format.
-fn read_file(path: &Path, input: impl BufRead, all: &mut Collector<'_>) -> anyhow::Result<()> {
-    let format = all.config.format;
-    if format == Format::Ts || format == Format::Auto && files::has_extension(path, "ts") {
-        return ts::read(path, input, all);
+/// Reads one file in its format, and hands its runs on.
+///
+/// A table is unpacked by its first bytes, another file where its name says that it is packed.
+pub(super) fn read_file(
+    mut source: Source<'_>,
+    all: &mut Collector<'_>,
+    runs: &mut dyn Runs,
+) -> anyhow::Result<()> {
+    let (name, named_packed) = inner_name(source.path);
+    let reader = reader_of(all.config.format, &name, source.head()?);
+    if named_packed || reader.is_table() {
+        source = source.unpacked()?;
     }
-    let table = Table::open(path, input)?;
-    let has_channels = |expected: Expected<'_>| {
-        expected.channels.iter().all(|name| columns::position(table.header(), name).is_some())
-    };
-    let is_long = match format {
-        Format::Auto => {
-            columns::is_long(table.header(), all.config) || all.expected.is_some_and(has_channels)
-        }
-        _ => format == Format::Long,
-    };
-    if is_long { long::read(path, table, all) } else { wide::read(path, table, all) }
+    let mut sink = FileSink::new(source.path, reader.is_table(), all, runs);
+    reader.read(source, &mut sink)?;
+    sink.finish();
+    Ok(())
+}
+
+/// The data set, with its classes in their final order.
+fn finish(all: Collector<'_>, segments: Segments) -> Dataset {
+    let channels = all.channels().to_vec();
+    let readings = all.readings;
+    let (classes, places) = all.classes.finish();
+    let mut segments = segments.finish();
+    for segment in &mut segments {
+        segment.labels.renumber(&places);
+    }
+    Dataset { channels, classes, segments, readings, preprocessed: false }
 }
 
 /// Reads inline files, in the given order: what the tests of the readers share.
@@ -81,16 +95,19 @@ pub(super) fn read_inline(
     expected: Option<Expected<'_>>,
 ) -> Result<Dataset, String> {
     let mut all = Collector::new(config, expected);
+    let mut segments = Segments::default();
     for (path, text) in files {
-        read_file(Path::new(path), *text, &mut all).map_err(|error| format!("{error:#}"))?;
+        read_file(Source::new(Path::new(path), *text), &mut all, &mut segments)
+            .map_err(|error| format!("{error:#}"))?;
     }
-    Ok(all.finish())
+    Ok(finish(all, segments))
 }
 
 #[cfg(test)]
 mod tests {
     use std::fs;
 
+    use super::super::config::Format;
     use super::super::labels::Labels;
     use super::*;
 

@@ -1,5 +1,7 @@
 //! How a file was read.
 
+use std::path::PathBuf;
+
 use serde::Serialize;
 
 /// How the rows of a file are laid out.
@@ -22,8 +24,51 @@ pub struct Reading {
     /// What separates the cells of a table.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub delimiter: Option<char>,
+    /// What stands before the decimals of its numbers, where that is no point.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub decimal: Option<char>,
+    /// In what its times are, where that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub time_unit: Option<TimeUnit>,
     /// Names of the columns that hold no values.
     pub roles: Roles,
+}
+
+/// In what times are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub enum TimeUnit {
+    /// Numbers whose unit the column's name says.
+    #[serde(rename = "s")]
+    Seconds,
+    /// As milliseconds.
+    #[serde(rename = "ms")]
+    Milliseconds,
+    /// As microseconds.
+    #[serde(rename = "us")]
+    Microseconds,
+    /// As minutes.
+    #[serde(rename = "min")]
+    Minutes,
+    /// As hours.
+    #[serde(rename = "h")]
+    Hours,
+    /// Dates.
+    #[serde(rename = "date")]
+    Date,
+    /// In a spelling that is not understood.
+    #[serde(rename = "unknown")]
+    Unknown,
+}
+
+/// What times are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Clock {
+    /// Numbers in a unit that nobody says.
+    Numbers,
+    /// Seconds from a start that nobody says.
+    Seconds,
+    /// Seconds since 1970.
+    Dates,
 }
 
 /// Names of the columns that hold no values.
@@ -39,4 +84,87 @@ pub struct Roles {
     pub split: Option<String>,
     /// The node it belongs to.
     pub node: Option<String>,
+}
+
+/// A file that was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileRead {
+    /// Its path.
+    pub path: PathBuf,
+    /// How it was read.
+    pub reading: Reading,
+    /// How many rows have the time of the row before in their series.
+    pub doubled_times: usize,
+    /// The line of the first of them.
+    pub first_doubled: Option<usize>,
+}
+
+impl TimeUnit {
+    /// The unit that ends the name of a time column: `t_ms`, `time_min`.
+    pub(super) fn of_name(name: &str) -> Option<Self> {
+        let (_, unit) = name.rsplit_once('_').filter(|(stem, _)| !stem.is_empty())?;
+        let units = [
+            ("s", Self::Seconds),
+            ("ms", Self::Milliseconds),
+            ("us", Self::Microseconds),
+            ("min", Self::Minutes),
+            ("h", Self::Hours),
+        ];
+        units.into_iter().find(|(end, _)| unit.eq_ignore_ascii_case(end)).map(|(_, unit)| unit)
+    }
+
+    /// Its seconds; 1 for dates, which are seconds already, and what is no number.
+    pub(super) fn seconds(self) -> f64 {
+        match self {
+            Self::Microseconds => 1e-6,
+            Self::Milliseconds => 1e-3,
+            Self::Seconds | Self::Date | Self::Unknown => 1.0,
+            Self::Minutes => 60.0,
+            Self::Hours => 3600.0,
+        }
+    }
+
+    /// What times in a unit are, if it is known.
+    pub(super) fn clock(unit: Option<Self>) -> Clock {
+        match unit {
+            None | Some(Self::Unknown) => Clock::Numbers,
+            Some(Self::Date) => Clock::Dates,
+            Some(_) => Clock::Seconds,
+        }
+    }
+
+    /// What is said of it behind the column's name.
+    pub(super) fn words(self) -> &'static str {
+        match self {
+            Self::Seconds => " in seconds",
+            Self::Milliseconds => " in milliseconds",
+            Self::Microseconds => " in microseconds",
+            Self::Minutes => " in minutes",
+            Self::Hours => " in hours",
+            Self::Date => " as dates",
+            Self::Unknown => " in a spelling that is not understood",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_a_name_is_the_unit() {
+        for (name, unit) in [
+            ("t_ms", Some(TimeUnit::Milliseconds)),
+            ("T_US", Some(TimeUnit::Microseconds)),
+            ("time_min", Some(TimeUnit::Minutes)),
+            ("time_of_day_h", Some(TimeUnit::Hours)),
+            ("t_s", Some(TimeUnit::Seconds)),
+            ("t", None),
+            ("times", None),
+            ("_s", None),
+            ("date_time", None),
+        ] {
+            assert_eq!(TimeUnit::of_name(name), unit, "{name}");
+        }
+    }
 }

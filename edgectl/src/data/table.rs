@@ -8,8 +8,10 @@ use anyhow::{Context, bail};
 use csv::ByteRecord;
 
 use super::lines::UniformLineEnds;
-use super::number::{self, quoted};
 use super::preamble::{NoTable, Preamble, skip_preamble};
+use super::reader::at_cell;
+use super::source::MAX_ROW;
+use super::style::Style;
 
 /// An open table whose header has been read.
 pub(super) struct Table<R> {
@@ -32,6 +34,13 @@ pub(super) struct Row<'a> {
     path: &'a Path,
     header: &'a [String],
     fields: &'a ByteRecord,
+}
+
+/// A row that was kept to be looked at again.
+pub(super) struct KeptRow {
+    line: usize,
+    number: usize,
+    fields: ByteRecord,
 }
 
 impl<R: BufRead> Table<R> {
@@ -58,6 +67,7 @@ impl<R: BufRead> Table<R> {
             record: ByteRecord::new(),
             n_rows: 0,
         };
+        table.rows.get_mut().allow(MAX_ROW);
         if !table.rows.read_byte_record(&mut table.record).with_context(unreadable)? {
             bail!(
                 "{}: the file is empty; expected a header line with column names",
@@ -94,6 +104,7 @@ impl<R: BufRead> Table<R> {
     /// without a single row.
     pub(super) fn next_row(&mut self) -> anyhow::Result<Option<Row<'_>>> {
         loop {
+            self.rows.get_mut().allow(MAX_ROW);
             let more = self
                 .rows
                 .read_byte_record(&mut self.record)
@@ -117,7 +128,7 @@ impl<R: BufRead> Table<R> {
         // From the line behind the row back to its start. The reader's own start lies before blank
         // lines; it counts for a quote that is never closed, as that row takes the last line end
         // too.
-        let inner = self.record.as_slice().split(|&byte| byte == b'\n').count() - 1;
+        let inner = self.record.as_slice().iter().filter(|&&byte| byte == b'\n').count();
         let start = self.record.position().map_or(1, |position| position.line() as usize);
         let line = (self.rows.position().line() as usize).saturating_sub(1 + inner).max(start);
         let line = line + self.skipped;
@@ -143,6 +154,12 @@ impl<R: BufRead> Table<R> {
             fields: &self.record,
         }))
     }
+
+    /// A row that was kept.
+    pub(super) fn row<'a>(&'a self, kept: &'a KeptRow) -> Row<'a> {
+        let KeptRow { line, number, fields } = kept;
+        Row { line: *line, number: *number, path: &self.path, header: &self.header, fields }
+    }
 }
 
 impl Row<'_> {
@@ -151,24 +168,10 @@ impl Row<'_> {
         self.fields[column].trim_ascii()
     }
 
-    /// The column's cell as the name of a series or a node.
-    pub(super) fn id(&self, column: usize) -> anyhow::Result<String> {
-        let cell = self.cell(column);
-        match std::str::from_utf8(cell) {
-            Ok("") => {
-                Err(self.error(column, "the cell is empty; every row needs one here, fill it in"))
-            }
-            Ok(id) => Ok(id.to_owned()),
-            Err(_) => Err(self.error(
-                column,
-                &format!("{} is not UTF-8 text; convert the file to UTF-8", quoted(cell)),
-            )),
-        }
-    }
-
     /// The column's cell as a value, NaN if missing.
-    pub(super) fn value(&self, column: usize) -> anyhow::Result<f32> {
-        number::parse(&self.fields[column]).map_err(|reason| {
+    pub(super) fn value(&self, column: usize, style: &mut Style) -> anyhow::Result<f64> {
+        let place = || format!("line {}, column {:?}", self.line, self.header[column]);
+        style.parse(&self.fields[column], place).map_err(|reason| {
             self.error(
                 column,
                 &format!(
@@ -179,14 +182,19 @@ impl Row<'_> {
         })
     }
 
+    /// How many bytes its cells have.
+    pub(super) fn n_bytes(&self) -> usize {
+        self.fields.as_slice().len()
+    }
+
+    /// A copy, to be looked at again.
+    pub(super) fn keep(&self) -> KeptRow {
+        KeptRow { line: self.line, number: self.number, fields: self.fields.clone() }
+    }
+
     /// An error at this row and column.
     pub(super) fn error(&self, column: usize, reason: &str) -> anyhow::Error {
-        anyhow::anyhow!(
-            "{}: line {}, column {:?}: {reason}",
-            self.path.display(),
-            self.line,
-            self.header[column]
-        )
+        at_cell(self.path, ("line", self.line), &self.header[column], reason)
     }
 }
 
@@ -306,18 +314,12 @@ mod tests {
 
     #[test]
     fn cells_say_where_they_are() {
-        let mut table = open(b"name,ax\nb\xff,abc\n").unwrap();
+        let mut table = open(b"name,ax\nb,abc\n").unwrap();
         let row = table.next_row().unwrap().unwrap();
-        let error = row.value(1).unwrap_err().to_string();
+        let error = row.value(1, &mut Style::new(b',', None)).unwrap_err().to_string();
         assert!(
             error.starts_with("x.csv: line 2, column \"ax\": expected a number, found \"abc\"; "),
             "{error}"
-        );
-        assert!(
-            row.id(0)
-                .unwrap_err()
-                .to_string()
-                .contains("column \"name\": \"b\u{fffd}\" is not UTF-8")
         );
     }
 

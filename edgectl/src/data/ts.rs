@@ -1,111 +1,121 @@
 //! The `.ts` format of sktime and the UEA and UCR archives: one sample a line.
 
-use std::io::BufRead;
-use std::path::Path;
+use std::io::{BufRead, Read};
 
 use anyhow::{Context, anyhow, bail};
 
-use super::collect::Collector;
-use super::dataset::{Segment, channel_name};
-use super::labels::Labels;
-use super::lines::skip_bom;
+use super::block::{Block, Need};
+use super::lines::{TOO_LONG, skip_bom};
+use super::number;
+use super::reader::{Header, Reader, Series, Sink, channel_name};
+use super::source::{MAX_ROW, Source};
 use super::table::listed;
-use super::{files, number};
 
-/// Reads a `.ts` file; each sample is a series of its own, called by its number.
+/// One sample a line, which is a series of its own.
 ///
 /// The dimensions are the channels `dim_0`, `dim_1`, …; within a sample they must have the same
 /// length. The classes that the header declares count even where no sample has them.
-pub(super) fn read<R: BufRead>(
-    path: &Path,
-    mut input: R,
-    all: &mut Collector<'_>,
-) -> anyhow::Result<()> {
-    let unreadable = || format!("{}: cannot read the file", path.display());
-    skip_bom(&mut input).with_context(unreadable)?;
-    let mut header = Header::default();
-    all.note_ts(path);
-    let mut channels: Option<Vec<usize>> = None;
-    let (mut line, mut n_samples) = (0, 0);
-    let mut buffer = Vec::new();
-    loop {
-        buffer.clear();
-        if input.read_until(b'\n', &mut buffer).with_context(unreadable)? == 0 {
-            break;
-        }
-        line += 1;
-        let text = buffer.trim_ascii();
-        let at_line = |reason: String| anyhow!("{}: line {line}: {reason}", path.display());
-        if text.is_empty() || text[0] == b'#' {
-            continue;
-        }
-        if !header.ended {
-            header.take(text).map_err(at_line)?;
-            continue;
-        }
-        let sample = header.split(text).map_err(at_line)?;
-        header.n_dimensions = Some(sample.dimensions.len());
-        let channels = match &mut channels {
-            Some(channels) => channels,
-            none => none.insert(select_channels(path, sample.dimensions.len(), all)?),
-        };
-        let values = sample.values(channels).map_err(at_line)?;
-        let labels = match sample.label {
-            Some(label) if !all.classes.ignored() => {
-                header.check_label(label).map_err(at_line)?;
-                all.classes.class_of(label).map_err(at_line)?.map_or(Labels::None, Labels::One)
-            }
-            _ => Labels::None,
-        };
-        n_samples += 1;
-        all.segments.push(Segment {
-            source: path.to_owned(),
-            node: None,
-            series: n_samples.to_string(),
-            split: files::split_of(path),
-            first_line: line,
-            values,
-            labels,
-        });
+pub(super) struct Ts;
+
+impl Reader for Ts {
+    fn name(&self) -> &'static str {
+        "ts"
     }
-    header.classes.iter().for_each(|class| all.classes.declare(class));
-    match (line, header.ended, n_samples) {
-        (0, ..) => {
-            bail!("{}: the file is empty; expected a .ts header and samples", path.display())
+
+    fn extensions(&self) -> &'static [&'static str] {
+        &["ts"]
+    }
+
+    fn is_table(&self) -> bool {
+        false
+    }
+
+    fn read(&self, source: Source<'_>, sink: &mut dyn Sink) -> anyhow::Result<()> {
+        let Source { path, mut input } = source;
+        let unreadable = || format!("{}: cannot read the file", path.display());
+        skip_bom(&mut input).with_context(unreadable)?;
+        let mut head = Head::default();
+        let mut opened: Option<Opened> = None;
+        let (mut line, mut n_samples) = (0, 0);
+        let mut buffer = Vec::new();
+        loop {
+            buffer.clear();
+            let read = input.by_ref().take(MAX_ROW).read_until(b'\n', &mut buffer);
+            let n_bytes = read.with_context(unreadable)?;
+            if n_bytes == 0 {
+                break;
+            }
+            line += 1;
+            let text = buffer.trim_ascii();
+            let at_line = |reason: String| anyhow!("{}: line {line}: {reason}", path.display());
+            if n_bytes as u64 == MAX_ROW {
+                return Err(at_line(TOO_LONG.to_owned()));
+            }
+            if text.is_empty() || text[0] == b'#' {
+                continue;
+            }
+            if !head.ended {
+                head.take(text).map_err(at_line)?;
+                continue;
+            }
+            let sample = head.split(text).map_err(at_line)?;
+            head.n_dimensions = Some(sample.dimensions.len());
+            let opened = match &mut opened {
+                Some(opened) => opened,
+                none => none.insert(Opened::new(&head, sample.dimensions.len(), sink)?),
+            };
+            sample.fill(&mut opened.block, &opened.needs, line).map_err(at_line)?;
+            let label = sample.label.filter(|_| opened.labels);
+            if let Some(label) = label {
+                head.check_label(label).map_err(at_line)?;
+            }
+            n_samples += 1;
+            sink.begin(&Series { place: line, label, rate_hz: None })?;
+            sink.rows(&opened.block)?;
         }
-        (_, false, _) => {
-            bail!("{}: no @data line; check that this is a whole .ts file", path.display())
+        match (line, head.ended, n_samples) {
+            (0, ..) => {
+                bail!("{}: the file is empty; expected a .ts header and samples", path.display())
+            }
+            (_, false, _) => {
+                bail!("{}: no @data line; check that this is a whole .ts file", path.display())
+            }
+            (.., 0) => {
+                bail!("{}: no samples after @data; add data or leave the file out", path.display())
+            }
+            _ => Ok(()),
         }
-        (.., 0) => {
-            bail!("{}: no samples after @data; add data or leave the file out", path.display())
-        }
-        _ => Ok(()),
     }
 }
 
-/// The dimensions to read as channels.
-fn select_channels(
-    path: &Path,
-    n_dimensions: usize,
-    all: &mut Collector<'_>,
-) -> anyhow::Result<Vec<usize>> {
-    let names: Vec<String> = (0..n_dimensions).map(channel_name).collect();
-    let every: Vec<usize> = (0..n_dimensions).collect();
-    let channels = all.value_columns(path, &names, all.wanted_channels(), &every)?;
-    all.agree(path, channels.iter().map(|&channel| names[channel].clone()).collect())?;
-    Ok(channels)
+/// What the sink needs, and the block of the sample at hand, whose text is in memory as a whole.
+struct Opened {
+    needs: Vec<Need>,
+    labels: bool,
+    block: Block,
+}
+
+impl Opened {
+    fn new(head: &Head, n_dimensions: usize, sink: &mut dyn Sink) -> anyhow::Result<Self> {
+        let names: Vec<String> = (0..n_dimensions).map(channel_name).collect();
+        let (unit, classes) = ("line", &head.classes[..]);
+        let header = Header { names: &names, unit, delimiter: None, sample: None, classes };
+        let needs = sink.columns(&header)?;
+        let block = Block::new(&needs.columns);
+        Ok(Self { needs: needs.columns, labels: needs.labels, block })
+    }
 }
 
 /// What the lines above `@data` say.
 #[derive(Debug, Default)]
-struct Header {
+struct Head {
     ended: bool,
     n_dimensions: Option<usize>,
     has_label: bool,
     classes: Vec<String>,
 }
 
-impl Header {
+impl Head {
     fn take(&mut self, line: &[u8]) -> Result<(), String> {
         let Some(text) = line.strip_prefix(b"@").and_then(|text| std::str::from_utf8(text).ok())
         else {
@@ -194,9 +204,8 @@ struct Sample<'a> {
 }
 
 impl Sample<'_> {
-    /// The values of the given dimensions, each one of the sample's, row by row: `[n_steps,
-    /// channels]`.
-    fn values(&self, channels: &[usize]) -> Result<Vec<f32>, String> {
+    /// Puts the values of the dimensions that are needed into a block, a row for each step.
+    fn fill(&self, block: &mut Block, needs: &[Need], line: usize) -> Result<(), String> {
         let n_steps = length(self.dimensions[0]);
         for (dimension, text) in self.dimensions.iter().enumerate() {
             if length(text) != n_steps {
@@ -210,15 +219,20 @@ impl Sample<'_> {
         if n_steps == 0 {
             return Err("the sample has no values; remove the line".to_owned());
         }
-        let mut values = vec![f32::NAN; n_steps * channels.len()];
-        for (place, &channel) in channels.iter().enumerate() {
-            for (step, cell) in self.dimensions[channel].split(|&byte| byte == b',').enumerate() {
-                values[step * channels.len() + place] = number::parse(cell).map_err(|reason| {
-                    format!("dim_{channel}, value {}: {reason}; correct it", step + 1)
+        block.clear();
+        for (dimension, text) in self.dimensions.iter().enumerate() {
+            if needs[dimension] == Need::Skip {
+                continue;
+            }
+            for (step, cell) in text.split(|&byte| byte == b',').enumerate() {
+                let value = number::parse(cell).map_err(|reason| {
+                    format!("dim_{dimension}, value {}: {reason}; correct it", step + 1)
                 })?;
+                block.push_number(dimension, value);
             }
         }
-        Ok(values)
+        (0..n_steps).for_each(|_| block.end_row(line));
+        Ok(())
     }
 }
 
@@ -228,8 +242,7 @@ fn length(dimension: &[u8]) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{DataConfig, Dataset, Expected, Format, Split, read_inline};
-    use super::*;
+    use super::super::{DataConfig, Dataset, Expected, Format, Labels, Split, read_inline};
     use proptest::prelude::*;
 
     const HEADER: &str = "# about
@@ -422,7 +435,7 @@ mod tests {
             let data = samples(&text).unwrap();
             prop_assert_eq!(data.segments.len(), given.len());
             for (segment, steps) in data.segments.iter().zip(&given) {
-                let given = steps.iter().flatten().map(|value| f32::from(*value));
+                let given = steps.iter().flatten().map(|value| f64::from(*value));
                 prop_assert_eq!(&segment.values, &given.collect::<Vec<_>>());
             }
         }

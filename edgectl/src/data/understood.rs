@@ -1,12 +1,14 @@
 //! What was taken from the data: shown, since what a reader guessed may be wrong.
 
-use std::collections::{BTreeMap, HashMap};
-use std::path::{Path, PathBuf};
+use std::collections::BTreeMap;
+use std::path::Path;
 
 use serde::Serialize;
 
-use super::dataset::{Dataset, Segment};
-use super::reading::{Layout, Reading, Roles};
+use super::dataset::Dataset;
+use super::reading::{Clock, FileRead, Layout, Reading, Roles, TimeUnit};
+use super::tally::{Tally, TimesTally};
+use super::times::shown_date;
 
 /// How many names a line shows; `--json` has all.
 const SHOWN: usize = 12;
@@ -32,9 +34,9 @@ pub struct ChannelFound {
     /// Its name.
     pub name: String,
     /// The smallest value; none if all are missing.
-    pub min: Option<f32>,
+    pub min: Option<f64>,
     /// The largest.
-    pub max: Option<f32>,
+    pub max: Option<f64>,
     /// How many values are missing.
     pub missing: usize,
 }
@@ -46,6 +48,21 @@ pub struct ClassFound {
     pub name: String,
     /// Labeled rows; samples where a row of the file is a whole sample.
     pub rows: usize,
+}
+
+/// The times of the rows.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct TimesFound {
+    /// The earliest; seconds since 1970 for dates.
+    pub first: f64,
+    /// The latest.
+    pub last: f64,
+    /// The usual step from row to row: the median of the first ones.
+    pub step: Option<f64>,
+    /// Whether they are in seconds; else they are numbers in a unit that nobody says.
+    pub seconds: bool,
+    /// Whether they are dates.
+    pub dates: bool,
 }
 
 /// What was taken from the data.
@@ -61,6 +78,14 @@ pub struct Understood {
     pub channels: Vec<ChannelFound>,
     /// Every class.
     pub classes: Vec<ClassFound>,
+    /// The times, where rows have some.
+    pub times: Option<TimesFound>,
+    /// Rows a second: as the files declare it, else by the usual step, where times are in seconds.
+    pub rate_hz: Option<f64>,
+    /// Steps of more than one and a half usual ones.
+    pub gaps: usize,
+    /// Rows that have the time of the row before in their series.
+    pub doubled_times: usize,
     /// What is likely not as it should be.
     #[serde(skip)]
     pub warnings: Vec<String>,
@@ -69,18 +94,54 @@ pub struct Understood {
 impl Understood {
     /// What is in a data set, and what is strange about it.
     pub fn of(dataset: &Dataset) -> Self {
-        let channels: Vec<ChannelFound> =
-            (0..dataset.channels.len()).map(|channel| found(dataset, channel)).collect();
-        let classes = classes(dataset);
-        let mut warnings = growing(dataset);
-        warnings.extend(alike(&dataset.classes));
-        let n_rows = |segment: &Segment| segment.n_rows(dataset.channels.len());
+        let places: Vec<u32> = (0..dataset.classes.len() as u32).collect();
+        let classes = (&dataset.classes[..], &places[..]);
+        Self::new(Tally::of(dataset), &dataset.readings, &dataset.channels, classes)
+    }
+
+    /// What was counted; classes with the place of each label's index among them.
+    pub(super) fn new(
+        mut tally: Tally,
+        files: &[FileRead],
+        channels: &[String],
+        (classes, places): (&[String], &[u32]),
+    ) -> Self {
+        let mut warnings = growing(&tally, channels);
+        warnings.extend(alike(classes));
+        warnings.extend(files.iter().filter_map(doubled));
+        warnings.extend(files.iter().filter_map(unknown_times));
+        let channels = channels.iter().enumerate().map(|(channel, name)| {
+            let counted = tally.channels.get(channel);
+            let range = counted.and_then(|counted| counted.range);
+            ChannelFound {
+                name: name.clone(),
+                min: range.map(|(min, _)| min),
+                max: range.map(|(_, max)| max),
+                missing: counted.map_or(0, |counted| counted.missing),
+            }
+        });
+        let channels = channels.collect();
+        let named = classes.iter().zip(tally.labels(places));
+        let classes = named.map(|(name, rows)| ClassFound { name: name.clone(), rows }).collect();
+        let TimesTally { paced, clock, rate_hz } = tally.times();
+        let times = paced.map(|paced| TimesFound {
+            first: paced.first,
+            last: paced.last,
+            step: paced.step,
+            seconds: clock != Clock::Numbers,
+            dates: clock == Clock::Dates,
+        });
+        let by_step = times.as_ref().filter(|times| times.seconds).and_then(|times| times.step);
         Self {
-            read: files(&dataset.readings),
-            series: dataset.segments.len(),
-            steps: dataset.segments.iter().map(n_rows).sum(),
+            read: grouped(files),
+            series: tally.series,
+            steps: tally.steps,
             channels,
             classes,
+            times,
+            rate_hz: rate_hz.or(by_step.map(|step| 1.0 / step)),
+            gaps: paced.map_or(0, |paced| paced.gaps),
+            doubled_times: files.iter().map(|file| file.doubled_times).sum(),
             warnings,
         }
     }
@@ -109,7 +170,23 @@ impl Understood {
             let classes = self.classes.iter().map(|class| format!("{} {}", class.name, class.rows));
             lines.push(format!("classes, with their rows: {}", some(classes)));
         }
+        lines.extend(self.times_line());
         lines
+    }
+
+    /// The times, where something can be said of them beside their order.
+    fn times_line(&self) -> Option<String> {
+        let rate = self.rate_hz.map(|rate| format!("{} rows a second", six_digits(rate)));
+        let times = self.times.as_ref().filter(|times| times.seconds).map(|times| {
+            let shown = |time: f64| {
+                if times.dates { shown_date(time) } else { format!("{time} s") }
+            };
+            let step = times.step.map(|step| format!(", a step of {step} s"));
+            format!("{} to {}{}", shown(times.first), shown(times.last), step.unwrap_or_default())
+        });
+        let gaps = (self.gaps > 0).then(|| format!("{} gaps", self.gaps));
+        let parts: Vec<String> = [times, rate, gaps].into_iter().flatten().collect();
+        (!parts.is_empty()).then(|| format!("times: {}", parts.join("; ")))
     }
 }
 
@@ -117,9 +194,9 @@ impl FilesRead {
     fn line(&self) -> String {
         let Self { files, first, reading } = self;
         let layout = match reading.layout {
-            Layout::Long => "a long table: one row is a time step",
-            Layout::Wide => "a wide table: one row is a sample",
-            Layout::Ts => "in .ts format: one line is a sample",
+            Layout::Long => "a long table: each row is a time step",
+            Layout::Wide => "a wide table: each row is a sample",
+            Layout::Ts => "in .ts format: each line is a sample",
         };
         let more = if *files > 1 { format!(" and {} more", files - 1) } else { String::new() };
         let Roles { series, time, label, split, node } = &reading.roles;
@@ -130,12 +207,23 @@ impl FilesRead {
             ("split", split),
             ("node", node),
         ];
+        let unit = reading.time_unit.map_or("", TimeUnit::words);
         let parts: String = parts
             .iter()
-            .filter_map(|(part, column)| Some(format!("; {part} from {:?}", column.as_ref()?)))
+            .filter_map(|(part, column)| {
+                let unit = if *part == "time" { unit } else { "" };
+                Some(format!("; {part} from {:?}{unit}", column.as_ref()?))
+            })
             .collect();
-        format!("{first}{more}: read as {layout}{parts}")
+        let decimal =
+            reading.decimal.map(|sign| format!("; {sign:?} before decimals")).unwrap_or_default();
+        format!("{first}{more}: read as {layout}{parts}{decimal}")
     }
+}
+
+/// A number for people.
+fn six_digits(number: f64) -> f64 {
+    format!("{number:.5e}").parse().unwrap_or(number)
 }
 
 /// The first few of a list.
@@ -145,10 +233,11 @@ fn some(items: impl ExactSizeIterator<Item = String>) -> String {
     if n > SHOWN { format!("{shown}, … ({n} in all)") } else { shown }
 }
 
-fn files(readings: &[(PathBuf, Reading)]) -> Vec<FilesRead> {
+/// The files by how they were read.
+fn grouped(files: &[FileRead]) -> Vec<FilesRead> {
     let mut found: BTreeMap<&Reading, (usize, &Path)> = BTreeMap::new();
-    for (path, reading) in readings {
-        found.entry(reading).or_insert((0, path)).0 += 1;
+    for file in files {
+        found.entry(&file.reading).or_insert((0, &file.path)).0 += 1;
     }
     let files = found.into_iter().map(|(reading, (files, first))| FilesRead {
         files,
@@ -158,74 +247,41 @@ fn files(readings: &[(PathBuf, Reading)]) -> Vec<FilesRead> {
     files.collect()
 }
 
-/// The values of one channel in one segment.
-fn values<'a>(
-    dataset: &Dataset,
-    segment: &'a Segment,
-    channel: usize,
-) -> impl Iterator<Item = f32> + 'a {
-    segment.values.iter().copied().skip(channel).step_by(dataset.channels.len())
-}
-
-fn found(dataset: &Dataset, channel: usize) -> ChannelFound {
-    let all = || dataset.segments.iter().flat_map(|segment| values(dataset, segment, channel));
-    let known = || all().filter(|value| !value.is_nan());
-    ChannelFound {
-        name: dataset.channels[channel].clone(),
-        min: known().reduce(f32::min),
-        max: known().reduce(f32::max),
-        missing: all().filter(|value| value.is_nan()).count(),
-    }
-}
-
-/// The segments of long tables, in whose files each row is a time step.
-fn is_long(dataset: &Dataset) -> Vec<bool> {
-    let layouts = dataset.readings.iter().map(|(path, reading)| (path, reading.layout));
-    let layouts: HashMap<&PathBuf, Layout> = layouts.collect();
-    let layout = |segment: &Segment| layouts.get(&segment.source) == Some(&Layout::Long);
-    dataset.segments.iter().map(layout).collect()
-}
-
-fn classes(dataset: &Dataset) -> Vec<ClassFound> {
-    let mut counts = vec![0; dataset.classes.len()];
-    for (segment, is_long) in dataset.segments.iter().zip(is_long(dataset)) {
-        let n_rows = if is_long { segment.n_rows(dataset.channels.len()) } else { 1 };
-        for class in (0..n_rows).filter_map(|row| segment.labels.at(row)) {
-            counts[class as usize] += 1;
-        }
-    }
-    let named = dataset.classes.iter().zip(counts);
-    named.map(|(name, rows)| ClassFound { name: name.clone(), rows }).collect()
-}
-
 /// Channels of long tables that only grow with the rows, as a time stamp or the number of a row.
-fn growing(dataset: &Dataset) -> Vec<String> {
-    let is_long = is_long(dataset);
-    let mut grows = Vec::new();
-    for channel in 0..dataset.channels.len() {
-        let (mut rises, mut falls) = (0, false);
-        let long = dataset.segments.iter().zip(&is_long).filter(|(_, is_long)| **is_long);
-        for (segment, _) in long {
-            let mut last = f32::NAN;
-            for value in values(dataset, segment, channel) {
-                rises += usize::from(value > last);
-                falls |= value < last;
-                last = if value.is_nan() { last } else { value };
-            }
-            if falls {
-                break;
-            }
-        }
-        if !falls && rises >= MANY_RISES {
-            let name = &dataset.channels[channel];
-            grows.push(format!(
-                "the channel {name:?} only grows from row to row, as a time stamp or the number of a \
-                 row does, and would be trained on: name it as data.time, or list the channels without \
-                 it in data.channels"
-            ));
-        }
-    }
-    grows
+fn growing(tally: &Tally, channels: &[String]) -> Vec<String> {
+    let counted = channels.iter().zip(&tally.channels);
+    let grows = counted.filter(|(_, counted)| !counted.falls && counted.rises >= MANY_RISES);
+    let warning = |name: &String| {
+        format!(
+            "the channel {name:?} only grows from row to row, as a time stamp or the number of a \
+             row does, and would be trained on: name it as data.time, or list the channels without \
+             it in data.channels"
+        )
+    };
+    grows.map(|(name, _)| warning(name)).collect()
+}
+
+/// Times that stand twice.
+fn doubled(file: &FileRead) -> Option<String> {
+    let line = file.first_doubled?;
+    Some(format!(
+        "{}: line {line}: the time is that of the row before, as in {} rows of the file; if series are \
+         mixed there, name the column that separates them in data.series",
+        file.path.display(),
+        file.doubled_times
+    ))
+}
+
+/// Times that cannot be held to their order.
+fn unknown_times(file: &FileRead) -> Option<String> {
+    let column = file.reading.roles.time.as_ref()?;
+    (file.reading.time_unit == Some(TimeUnit::Unknown)).then(|| {
+        format!(
+            "{}: the times in {column:?} are neither numbers nor dates that are understood, and may be \
+             in any order; write them as 2016-07-01 05:30:00",
+            file.path.display()
+        )
+    })
 }
 
 /// Classes whose names are the same but for case, signs between words, quotes, or how a number is
@@ -272,15 +328,15 @@ mod tests {
         assert_eq!(
             found.lines(),
             [
-                "a.csv and 1 more: read as a long table: one row is a time step; series from \
+                "a.csv and 1 more: read as a long table: each row is a time step; series from \
                  \"series\"; time from \"t\"; label from \"label\"",
                 "4 steps in 2 runs of rows; channels: x 1 to 1 (2 missing), y -2 to 3",
                 "classes, with their rows: a 2, b 2",
             ]
         );
         assert_eq!(found.warnings, [""; 0]);
-        let found = understood(&[("a.csv", "time,x,label\n1,2,a\n2,3,b\n")]);
-        assert!(found.lines()[0].contains("a wide table: one row is a sample"), "{found:?}");
+        let found = understood(&[("a.csv", "clock,x,label\n1,2,a\n2,3,b\n")]);
+        assert!(found.lines()[0].contains("a wide table: each row is a sample"), "{found:?}");
         assert_eq!(found.classes[0], ClassFound { name: "a".to_owned(), rows: 1 });
     }
 

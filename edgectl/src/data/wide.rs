@@ -1,76 +1,88 @@
 //! Wide tables: one row per sample, its values in time order.
 
-use std::io::BufRead;
-use std::path::Path;
-
 use anyhow::bail;
 
-use super::collect::Collector;
-use super::columns::{Columns, split};
-use super::dataset::{Segment, channel_name};
-use super::files;
-use super::labels::LabelRun;
-use super::reading::Layout;
-use super::table::Table;
+use super::block::{Block, Need};
+use super::columns::Columns;
+use super::file::File;
+use super::reader::channel_name;
+use super::reading::{Clock, Layout};
+use super::runs::{Rows, Run};
 
-/// Reads a wide table; each row is a series of its own, called by its series column or else its
+/// A wide table that is read; each row is a series of its own, called by its series column or else its
 /// number.
 ///
 /// A row holds one channel after the other, each in time order.
-pub(super) fn read<R: BufRead>(
-    path: &Path,
-    mut table: Table<R>,
-    all: &mut Collector<'_>,
-) -> anyhow::Result<()> {
-    let wanted = all.config.channels.as_deref();
-    let header = table.header().to_vec();
-    let columns = Columns::find(
-        path,
-        &header,
-        all.config,
-        wanted.unwrap_or_default(),
-        all.expected.is_some(),
-    )?;
-    let values = all.value_columns(path, &header, wanted, &columns.rest)?;
-    let n_channels = all.config.wide_channels;
-    if n_channels == 0 || !values.len().is_multiple_of(n_channels) {
-        bail!(
-            "{}: {} value columns do not divide into data.wide_channels = {n_channels}; correct \
-             it, or list the value columns in data.channels",
-            path.display(),
-            values.len()
-        );
-    }
-    let n_steps = values.len() / n_channels;
-    let channels = if n_steps == 0 { 0 } else { n_channels };
-    all.agree(path, (0..channels).map(channel_name).collect())?;
-    all.note_table(path, Layout::Wide, table.delimiter(), (&header, &columns));
+pub(super) struct Wide {
+    columns: Columns,
+    /// The columns of a sample's values, step by step.
+    values: Vec<usize>,
+    n_channels: usize,
+    label: Option<usize>,
+    n_rows: usize,
+}
 
-    let of_file = files::split_of(path);
-    while let Some(row) = table.next_row()? {
-        let mut samples = Vec::with_capacity(values.len());
-        for step in 0..n_steps {
-            for channel in 0..n_channels {
-                samples.push(row.value(values[channel * n_steps + step])?);
-            }
+impl Wide {
+    /// What to read of a table with these columns.
+    pub(super) fn open(
+        file: &mut File<'_, '_>,
+        columns: Columns,
+        delimiter: Option<u8>,
+    ) -> anyhow::Result<(Self, Vec<Need>)> {
+        let config = file.all.config;
+        let wanted = config.channels.as_deref();
+        let values = file.all.value_columns(file.path, &file.header, wanted, &columns.rest)?;
+        let n_channels = config.wide_channels;
+        if n_channels == 0 || !values.len().is_multiple_of(n_channels) {
+            bail!(
+                "{}: {} value columns do not divide into data.wide_channels = {n_channels}; correct \
+                 it, or list the value columns in data.channels",
+                file.path.display(),
+                values.len()
+            );
         }
-        let mut labels = LabelRun::default();
-        if let Some(column) = columns.label {
-            let label = all.classes.class_of(row.cell(column));
-            labels.push(label.map_err(|reason| row.error(column, &reason))?);
-        }
-        let series = columns.series.map(|column| row.id(column)).transpose()?;
-        all.segments.push(Segment {
-            source: path.to_owned(),
-            node: columns.node.map(|column| row.id(column)).transpose()?,
-            series: series.unwrap_or_else(|| row.number.to_string()),
-            split: split(&row, &columns, of_file)?,
-            first_line: row.line,
-            values: samples,
-            labels: labels.finish(),
-        });
+        let n_steps = values.len() / n_channels;
+        let channels = if n_steps == 0 { 0 } else { n_channels };
+        file.all.agree(file.path, (0..channels).map(channel_name).collect())?;
+        file.note(Layout::Wide, delimiter, Some(&columns));
+        let needs = file.needs(&columns, &values, Need::Skip);
+        let step = |step: usize| (0..n_channels).map(move |channel| channel * n_steps + step);
+        let values = (0..n_steps).flat_map(step).map(|place| values[place]).collect();
+        let label = file.label_of(&columns);
+        Ok((Self { columns, values, n_channels, label, n_rows: 0 }, needs))
     }
-    Ok(())
+
+    /// The next rows.
+    pub(super) fn rows(&mut self, file: &mut File<'_, '_>, block: &Block) -> anyhow::Result<()> {
+        let columns: Vec<&[f64]> = self.values.iter().map(|&c| block.numbers(c)).collect();
+        let mut values = Vec::with_capacity(columns.len());
+        for row in 0..block.n_rows() {
+            self.n_rows += 1;
+            values.clear();
+            values.extend(columns.iter().map(|column| column[row]));
+            let label = self.label.map(|column| file.class(block, row, column)).transpose()?;
+            let id = |column: Option<usize>| {
+                column.map(|column| file.id(block, row, column)).transpose()
+            };
+            let (series, node) = (id(self.columns.series)?, id(self.columns.node)?);
+            let split = file.split(block, row, self.columns.split)?;
+            let run = file.runs.begin(&Run {
+                source: file.path,
+                layout: Layout::Wide,
+                node: node.as_deref(),
+                series: &series.unwrap_or_else(|| self.n_rows.to_string()),
+                split,
+                first_line: block.place(row),
+                label: label.flatten(),
+                rate_hz: None,
+                clock: Clock::Numbers,
+            });
+            let n_channels = self.n_channels;
+            file.runs.rows(run, &Rows { values: &values, n_channels, times: None, labels: None });
+            file.runs.end(&[run]);
+        }
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -204,7 +216,7 @@ mod tests {
                 let n_steps = 4 / n_channels;
                 let places = (0..n_steps)
                     .flat_map(|step| (0..n_channels).map(move |channel| channel * n_steps + step));
-                let given: Vec<f32> = places.map(|place| f32::from(row[place])).collect();
+                let given: Vec<f64> = places.map(|place| f64::from(row[place])).collect();
                 prop_assert_eq!(&segment.values, &given);
             }
         }

@@ -52,7 +52,7 @@ impl Plain for FrameRate {
 }
 
 impl FrameRate {
-    fn out_rate_hz(&self, input: &Stage) -> Option<f64> {
+    fn out_rate_hz(self, input: &Stage) -> Option<f64> {
         input.rate_hz.map(|rate_hz| rate_hz.min(self.rate_hz))
     }
 }

@@ -14,3 +14,7 @@ mod golden_rate;
 mod rate;
 // Windows stay within their series, for all sizes.
 mod window;
+// Fitted across nodes: the rounds give what all rows together give.
+mod rounds;
+// What nodes hand out: merged in any order, stored, refused, capped.
+mod statistics;

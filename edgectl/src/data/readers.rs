@@ -1,0 +1,56 @@
+//! The formats that are read.
+
+use std::path::Path;
+
+use super::config::Format;
+use super::delimited::Delimited;
+use super::reader::Reader;
+use super::ts::Ts;
+
+/// All readers. They drive which file is read how, which files of a folder are data, and messages.
+pub(super) const READERS: [&dyn Reader; 2] = [&Delimited, &Ts];
+
+/// The readers that a configuration admits.
+pub(super) fn admitted(format: Format) -> impl Iterator<Item = &'static dyn Reader> {
+    READERS.into_iter().filter(move |reader| match format {
+        Format::Auto => true,
+        Format::Long | Format::Wide => reader.is_table(),
+        Format::Ts => reader.name() == "ts",
+    })
+}
+
+/// The reader of a file: the first that claims it; else a format that was named, or a table of text.
+pub(super) fn reader_of(format: Format, name: &Path, head: &[u8]) -> &'static dyn Reader {
+    let claims = |reader: &&dyn Reader| reader.claims(name, head);
+    let fallback = || admitted(format).next().unwrap_or(&Delimited);
+    admitted(format).find(claims).unwrap_or_else(fallback)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_tell_the_reader() {
+        for (format, name, reader) in [
+            (Format::Auto, "a.csv", "csv"),
+            (Format::Auto, "a.TSV", "csv"),
+            (Format::Auto, "a.ts", "ts"),
+            (Format::Auto, "a", "csv"),
+            (Format::Wide, "a.ts", "csv"),
+            (Format::Ts, "a.txt", "ts"),
+        ] {
+            assert_eq!(reader_of(format, Path::new(name), b"").name(), reader, "{name}");
+        }
+    }
+
+    #[test]
+    fn readers_have_distinct_names_and_extensions() {
+        let mut all: Vec<&str> = READERS.iter().flat_map(|r| r.extensions()).copied().collect();
+        let n = all.len();
+        all.sort_unstable();
+        all.dedup();
+        assert_eq!(all.len(), n);
+        assert!(READERS.iter().all(|reader| !reader.extensions().is_empty()));
+    }
+}

@@ -1,0 +1,190 @@
+//! What is in runs of rows, counted as they pass: nothing of a row is kept.
+
+use std::collections::HashMap;
+
+use super::dataset::{Dataset, Segment};
+use super::labels::Labels;
+use super::pace::{Pace, Paced};
+use super::reading::{Clock, Layout, TimeUnit};
+use super::runs::{Rows, Run, Runs};
+
+/// Rows of a segment that are counted at once.
+const CHUNK: usize = 4096;
+
+/// Counts over all runs.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    /// Runs of rows.
+    pub(super) series: usize,
+    /// Time steps of all.
+    pub(super) steps: usize,
+    /// Of each channel.
+    pub(super) channels: Vec<ChannelTally>,
+    /// Labels of each class, by its index while labels were read.
+    labels: Vec<usize>,
+    pace: Pace,
+    clock: Option<Clock>,
+    rate_hz: Option<f64>,
+    open: HashMap<usize, Open>,
+    next: usize,
+}
+
+/// Counts over one channel.
+#[derive(Debug, Clone, Default)]
+pub(super) struct ChannelTally {
+    /// The smallest and the largest value, if there is one.
+    pub(super) range: Option<(f64, f64)>,
+    /// Missing values.
+    pub(super) missing: usize,
+    /// Within runs of time steps: values above the one before.
+    pub(super) rises: usize,
+    /// Within runs of time steps: whether a value was below the one before.
+    pub(super) falls: bool,
+}
+
+/// What must be known of a run to go on.
+#[derive(Debug)]
+struct Open {
+    is_long: bool,
+    clock: Clock,
+    last_time: Option<f64>,
+    /// The last value of each channel.
+    last: Vec<f64>,
+}
+
+/// What was found of times and rates.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct TimesTally {
+    /// The times, if there were some.
+    pub(super) paced: Option<Paced>,
+    /// What they are.
+    pub(super) clock: Clock,
+    /// What files declare.
+    pub(super) rate_hz: Option<f64>,
+}
+
+impl Tally {
+    /// The count of a whole data set.
+    pub(super) fn of(dataset: &Dataset) -> Self {
+        let layouts: HashMap<_, _> =
+            dataset.readings.iter().map(|file| (&file.path, &file.reading)).collect();
+        let mut tally = Self::default();
+        for segment in &dataset.segments {
+            let reading = layouts.get(&segment.source);
+            let layout = reading.map_or(Layout::Wide, |reading| reading.layout);
+            let clock = TimeUnit::clock(reading.and_then(|reading| reading.time_unit));
+            tally.add(segment, dataset.channels.len(), layout, clock);
+        }
+        tally
+    }
+
+    fn add(&mut self, segment: &Segment, n_channels: usize, layout: Layout, clock: Clock) {
+        let run = self.begin(&Run {
+            source: &segment.source,
+            layout,
+            node: segment.node.as_deref(),
+            series: &segment.series,
+            split: segment.split,
+            first_line: segment.first_line,
+            label: if let Labels::One(class) = segment.labels { Some(class) } else { None },
+            rate_hz: segment.rate_hz,
+            clock,
+        });
+        let mut labels = Vec::new();
+        for (chunk, values) in segment.values.chunks(CHUNK * n_channels.max(1)).enumerate() {
+            let rows = Rows { values, n_channels, times: None, labels: None };
+            let range = chunk * CHUNK..chunk * CHUNK + rows.n_rows();
+            let times = segment.times.as_ref().map(|times| &times[range.clone()]);
+            labels.clear();
+            labels.extend(range.map(|row| segment.labels.at(row)));
+            self.rows(run, &Rows { times, labels: Some(&labels), ..rows });
+        }
+        self.end(&[run]);
+    }
+
+    fn count(&mut self, label: Option<u32>) {
+        let Some(class) = label.map(|class| class as usize) else { return };
+        if self.labels.len() <= class {
+            self.labels.resize(class + 1, 0);
+        }
+        self.labels[class] += 1;
+    }
+
+    /// How many labels there were of each class, the class that had index `i` being at `places[i]`.
+    pub(super) fn labels(&self, places: &[u32]) -> Vec<usize> {
+        let mut counts = vec![0; places.len()];
+        for (count, place) in self.labels.iter().zip(places) {
+            counts[*place as usize] = *count;
+        }
+        counts
+    }
+
+    /// What was found of times.
+    pub(super) fn times(&mut self) -> TimesTally {
+        TimesTally {
+            paced: std::mem::take(&mut self.pace).finish(),
+            clock: self.clock.unwrap_or(Clock::Numbers),
+            rate_hz: self.rate_hz,
+        }
+    }
+}
+
+impl Runs for Tally {
+    fn begin(&mut self, run: &Run<'_>) -> usize {
+        self.series += 1;
+        let is_long = run.layout == Layout::Long;
+        if !is_long {
+            self.count(run.label);
+        }
+        self.rate_hz = self.rate_hz.or(run.rate_hz);
+        let open = Open { is_long, clock: run.clock, last_time: None, last: Vec::new() };
+        self.open.insert(self.next, open);
+        self.next += 1;
+        self.next - 1
+    }
+
+    fn rows(&mut self, run: usize, rows: &Rows<'_>) {
+        let n = rows.n_channels;
+        self.steps += rows.n_rows();
+        let Some(open) = self.open.get_mut(&run) else { return };
+        self.channels.resize(n, ChannelTally::default());
+        open.last.resize(n, f64::NAN);
+        for row in rows.values.chunks_exact(n.max(1)) {
+            for ((channel, last), &value) in self.channels.iter_mut().zip(&mut open.last).zip(row) {
+                channel.add(value, if open.is_long { Some(last) } else { None });
+            }
+        }
+        if let Some(times) = rows.times {
+            // What is known of all is what is known of each.
+            self.clock = Some(self.clock.map_or(open.clock, |clock| clock.min(open.clock)));
+            self.pace.add(open.last_time, times);
+            open.last_time = times.last().copied().or(open.last_time);
+        }
+        if open.is_long {
+            rows.labels.unwrap_or_default().iter().for_each(|label| self.count(*label));
+        }
+    }
+
+    fn end(&mut self, runs: &[usize]) {
+        for run in runs {
+            self.open.remove(run);
+        }
+    }
+}
+
+impl ChannelTally {
+    /// Counts a value; with `last`, against the one before it in its run.
+    fn add(&mut self, value: f64, last: Option<&mut f64>) {
+        if value.is_nan() {
+            self.missing += 1;
+            return;
+        }
+        let (min, max) = self.range.unwrap_or((value, value));
+        self.range = Some((min.min(value), max.max(value)));
+        if let Some(last) = last {
+            self.rises += usize::from(value > *last);
+            self.falls |= value < *last;
+            *last = value;
+        }
+    }
+}
