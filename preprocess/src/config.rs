@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::on_channels::OnChannels;
-use crate::scale::Line;
+use crate::scale::{Back, Undo};
 use crate::steps::{FittedKind, StepKind};
 use crate::{Error, Stage, Step};
 
@@ -159,15 +159,20 @@ impl FittedStep {
         }
     }
 
-    /// The line of each channel that comes in, if the step is a scaling.
-    pub(crate) fn lines(&self, input: &Stage) -> Option<Vec<Line>> {
-        let lines = self.kind.lines()?;
-        let Some(places) = &self.channels else { return Some(lines) };
-        let mut all = vec![Line { center: 0.0, scale: 1.0, span: 1.0, low: 0.0 }; input.channels()];
-        for (&place, line) in places.iter().zip(lines) {
-            all[place] = line;
+    /// What takes values of the channels that come in back; the step passed [`check`](Self::check).
+    pub(crate) fn undo(&self, input: &Stage) -> Undo {
+        let Some(places) = &self.channels else { return self.kind.undo(input) };
+        let names = places.iter().map(|&place| input.names[place].clone()).collect();
+        let inner = Stage { names, rate_hz: input.rate_hz };
+        let values = match self.kind.undo(&inner) {
+            Undo::Values(values) => values,
+            other => return other,
+        };
+        let mut all = vec![Back::SAME; input.channels()];
+        for (&place, back) in places.iter().zip(values) {
+            all[place] = back;
         }
-        Some(all)
+        Undo::Values(all)
     }
 }
 

@@ -163,8 +163,8 @@ pub enum Error {
         /// Channels of the pipeline.
         channels: usize,
     },
-    /// Steps stand between that mix or make channels, so that values cannot be taken back.
-    #[error("values cannot be taken back to their units, as {step} mixes channels")]
+    /// Steps stand between that mix or make channels or rows, so that values cannot be taken back.
+    #[error("values cannot be taken back to their units, as {step} mixes channels or rows")]
     NoInverse {
         /// The step.
         step: &'static str,

@@ -1,7 +1,7 @@
 //! What is known of rows that are not here: statistics, taken along through the steps.
 
 use crate::covariance::Covariance;
-use crate::scale::Line;
+use crate::scale::{Back, Line, Undo};
 use crate::stats::{ChannelStats, Needs, Stats};
 use crate::steps::{FittedKind, StepKind};
 use crate::{FittedStep, ImputeMethod, Stage, StepConfig};
@@ -125,7 +125,12 @@ impl Known {
         if step.kind.kind().is_per_window() {
             return Some(self);
         }
-        if let Some(lines) = step.lines(input) {
+        if let Undo::Values(values) = step.undo(input) {
+            let line = |back: &Back| match back {
+                Back::Line(line) => Some(*line),
+                _ => None,
+            };
+            let lines: Vec<Line> = values.iter().map(line).collect::<Option<_>>()?;
             // Of some channels alone it is only known for a step that comes first.
             self.covariance = self.covariance.filter(|known| known.of.is_none());
             if let Some(known) = &mut self.covariance {

@@ -1,17 +1,21 @@
 //! Clean, resample, scale, reduce and window multichannel sensor series.
 #![doc = include_str!("../README.md")]
 
+mod align;
 pub mod augment;
 mod cap;
 mod chain;
+mod clock;
 mod config;
 mod covariance;
 mod dispatch;
+mod each_value;
 mod error;
 mod known;
 mod on_channels;
 mod picture;
 mod pipeline;
+mod polyphase;
 mod projection;
 mod quantiles;
 mod random;
@@ -19,6 +23,7 @@ mod rounds;
 mod row_map;
 mod rows;
 mod scale;
+mod sos;
 mod spec;
 mod stage;
 mod statistics;
@@ -30,19 +35,22 @@ mod streamer;
 mod tensors;
 mod window;
 
+pub use align::{AlignClock, AlignSource, Aligner, align};
 pub use config::{FittedStep, StepConfig};
 pub use error::Error;
 pub use pipeline::{Pipeline, WindowScale};
 pub use rounds::Rounds;
 pub use rows::{Rows, RowsRef};
+pub use sos::{Band, Section, Sos, SosFilter};
 pub use stage::Stage;
 pub use statistics::{Capped, MAX_WEIGHT, Scope, Statistics};
 pub use step::{Latency, Step};
 pub use steps::{
-    Background, BandPower, Crop, FittedImpute, FittedKind, FittedMinMax, FittedPca,
-    FittedRobustScale, FittedZScore, FrameDifference, Grey, Impute, ImputeMethod, MinMax, Pca,
-    RandomProjection, Resize, RobustScale, STEP_NAMES, Spectrogram, SpectrumScale, StepKind,
-    WindowMethod, WindowNormalize, ZScore,
+    Background, BandPower, Between, ClipQuantile, Crop, Decimate, Difference, FittedClipQuantile,
+    FittedImpute, FittedKind, FittedMinMax, FittedPca, FittedRobustScale, FittedZScore,
+    FrameDifference, FrameRate, Grey, Grid, Impute, ImputeMethod, Log1p, MinMax, Pca,
+    RandomProjection, Resample, Resize, RobustScale, STEP_NAMES, Spectrogram, SpectrumScale,
+    StepKind, WindowMethod, WindowNormalize, ZScore,
 };
 pub use stft::SpectrumWindow;
 pub use streamer::Streamer;

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::chain::Chain;
 use crate::error::{check_block, check_rows};
+use crate::scale::{Back, Undo};
 use crate::stats::{Needs, Stats};
 use crate::steps::{FittedKind, normalize};
 use crate::{Error, FittedStep, Rows, RowsRef, Stage, StepConfig};
@@ -306,13 +307,13 @@ impl Pipeline {
     /// gone: see [`apply_window_keeping`](Self::apply_window_keeping).
     ///
     /// # Errors
-    /// If a step mixes, adds or takes away channels.
+    /// If a step mixes, adds or takes away channels, or cannot be undone, as differences.
     pub fn invert(&self, values: &mut [f64]) -> Result<(), Error> {
         let channels = self.output().channels();
-        for lines in self.lines_back()? {
+        for back in self.way_back()? {
             for row in values.chunks_exact_mut(channels) {
-                for (v, line) in row.iter_mut().zip(&lines) {
-                    *v = line.inverse(*v);
+                for (v, back) in row.iter_mut().zip(&back) {
+                    *v = back.value(*v);
                 }
             }
         }
@@ -322,28 +323,31 @@ impl Pipeline {
     /// Takes values of one channel back to their original units, such as a forecast of it.
     ///
     /// # Errors
-    /// If there is no such channel, or a step mixes channels.
+    /// If there is no such channel, or a step mixes channels or cannot be undone.
     pub fn invert_channel(&self, channel: usize, values: &mut [f64]) -> Result<(), Error> {
         let channels = self.output().channels();
         if channel >= channels {
             return Err(Error::Channel { channel, channels });
         }
-        for lines in self.lines_back()? {
+        for back in self.way_back()? {
             for v in &mut *values {
-                *v = lines[channel].inverse(*v);
+                *v = back[channel].value(*v);
             }
         }
         Ok(())
     }
 
-    /// The lines of all scalings, last step first.
-    fn lines_back(&self) -> Result<Vec<Vec<crate::scale::Line>>, Error> {
+    /// What takes each channel back, last step first.
+    fn way_back(&self) -> Result<Vec<Vec<Back>>, Error> {
         let mut all = Vec::new();
         for (step, stages) in self.steps.iter().zip(self.stages.windows(2)).rev() {
-            if stages[0].names != stages[1].names {
+            let undo = step.undo(&stages[0]);
+            if stages[0].names != stages[1].names || undo == Undo::Impossible {
                 return Err(Error::NoInverse { step: step.kind.kind().name() });
             }
-            all.extend(step.lines(&stages[0]));
+            if let Undo::Values(back) = undo {
+                all.push(back);
+            }
         }
         Ok(all)
     }

@@ -31,6 +31,38 @@ impl Line {
     }
 }
 
+/// How a value goes back to what it was before a step.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Back {
+    /// Along a line.
+    Line(Line),
+    /// `sign(y)·(exp(|y|) − 1)`.
+    Expm1,
+}
+
+impl Back {
+    /// The value stays.
+    pub(crate) const SAME: Self = Self::Line(Line { center: 0.0, scale: 1.0, span: 1.0, low: 0.0 });
+
+    pub(crate) fn value(self, y: f64) -> f64 {
+        match self {
+            Self::Line(line) => line.inverse(y),
+            Self::Expm1 => y.abs().exp_m1().copysign(y),
+        }
+    }
+}
+
+/// What undoes a step.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Undo {
+    /// Nothing has to: values are in the units they came in, as after smoothing.
+    Nothing,
+    /// A map for each channel.
+    Values(Vec<Back>),
+    /// Nothing can.
+    Impossible,
+}
+
 /// A scaling at work: every value is mapped by its channel's line.
 pub(crate) struct Scaling {
     lines: Vec<Line>,

@@ -1,6 +1,6 @@
 //! What a kind of step has to say: its options, what it is fitted on, and how it runs.
 
-use crate::scale::Line;
+use crate::scale::{Back, Line, Undo};
 use crate::stats::{Needs, Stats};
 use crate::{Error, Stage, Step};
 
@@ -50,6 +50,14 @@ pub(crate) trait Fitted: Clone {
     fn lines(&self) -> Option<Vec<Line>> {
         None
     }
+
+    /// What takes values back to what they were before the step.
+    fn undo(&self, _input: &Stage) -> Undo {
+        match self.lines() {
+            Some(lines) => Undo::Values(lines.into_iter().map(Back::Line).collect()),
+            None => Undo::Nothing,
+        }
+    }
 }
 
 /// A step without parameters of its own: what a user writes is what is stored.
@@ -68,6 +76,11 @@ pub(crate) trait Plain: Clone {
     /// As [`Spec::on_a_stream`].
     fn on_a_stream(&self) -> &'static str {
         "leave it out"
+    }
+
+    /// As [`Fitted::undo`].
+    fn undo(&self, _input: &Stage) -> Undo {
+        Undo::Nothing
     }
 }
 
@@ -104,5 +117,9 @@ impl<T: Plain> Fitted for T {
 
     fn start(&self, input: &Stage) -> Box<dyn Step> {
         Plain::start(self, input)
+    }
+
+    fn undo(&self, input: &Stage) -> Undo {
+        Plain::undo(self, input)
     }
 }

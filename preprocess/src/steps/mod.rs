@@ -2,13 +2,20 @@
 
 mod background;
 mod band_power;
+mod clip_quantile;
 mod crop;
+mod decimate;
+mod difference;
 mod frame_difference;
+mod frame_rate;
 mod grey;
+mod grid;
 mod impute;
+mod log1p;
 mod min_max;
 mod pca;
 mod random_projection;
+mod resample;
 mod resize;
 mod robust_scale;
 mod spectrogram;
@@ -17,13 +24,20 @@ mod z_score;
 
 pub use background::Background;
 pub use band_power::BandPower;
+pub use clip_quantile::{ClipQuantile, FittedClipQuantile};
 pub use crop::Crop;
+pub use decimate::Decimate;
+pub use difference::Difference;
 pub use frame_difference::FrameDifference;
+pub use frame_rate::FrameRate;
 pub use grey::Grey;
+pub use grid::{Between, Grid};
 pub use impute::{FittedImpute, Impute, ImputeMethod};
+pub use log1p::Log1p;
 pub use min_max::{FittedMinMax, MinMax};
 pub use pca::{FittedPca, Pca};
 pub use random_projection::RandomProjection;
+pub use resample::Resample;
 pub use resize::Resize;
 pub use robust_scale::{FittedRobustScale, RobustScale};
 pub use spectrogram::{Spectrogram, SpectrumScale};
@@ -33,7 +47,7 @@ pub use z_score::{FittedZScore, ZScore};
 
 use serde::{Deserialize, Serialize};
 
-use crate::scale::Line;
+use crate::scale::Undo;
 use crate::spec::{Fitted, Spec};
 use crate::stats::{Needs, Stats};
 use crate::{Error, Stage, Step};
@@ -105,8 +119,8 @@ macro_rules! steps {
                 match self { $(Self::$kind(fitted) => Fitted::start(fitted, input),)* }
             }
 
-            pub(crate) fn lines(&self) -> Option<Vec<Line>> {
-                match self { $(Self::$kind(fitted) => fitted.lines(),)* }
+            pub(crate) fn undo(&self, input: &Stage) -> Undo {
+                match self { $(Self::$kind(fitted) => Fitted::undo(fitted, input),)* }
             }
         }
 
@@ -145,6 +159,20 @@ steps! {
     "frame-difference" => FrameDifference, FrameDifference;
     /// What stands out from a slowly changing background.
     "background" => Background, Background;
+    /// Values beyond quantiles of the training rows are clipped.
+    "clip-quantile" => ClipQuantile, FittedClipQuantile;
+    /// `sign(x)·ln(1 + |x|)`.
+    "log1p" => Log1p, Log1p;
+    /// `x[t] − x[t−1]`.
+    "difference" => Difference, Difference;
+    /// Rows of irregular times are put onto a uniform grid.
+    "grid" => Grid, Grid;
+    /// Every n-th row is kept, after a filter.
+    "decimate" => Decimate, Decimate;
+    /// Rows at another rate, by a ratio of whole numbers.
+    "resample" => Resample, Resample;
+    /// Rows above a rate are dropped.
+    "frame-rate" => FrameRate, FrameRate;
     /// Normalizes each channel of each window by the window's own values.
     "window-normalize" => WindowNormalize, WindowNormalize;
 }

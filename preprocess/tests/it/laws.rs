@@ -1,8 +1,9 @@
 //! Laws of every step in the list: each has a sample here, or the first test fails.
 
 use preprocess::{
-    Background, BandPower, Crop, Error, FrameDifference, Grey, Impute, ImputeMethod, Latency,
-    MinMax, Pca, Pipeline, RandomProjection, Resize, RobustScale, Rows, STEP_NAMES, Spectrogram,
+    Background, BandPower, Between, ClipQuantile, Crop, Decimate, Difference, Error,
+    FrameDifference, FrameRate, Grey, Grid, Impute, ImputeMethod, Latency, Log1p, MinMax, Pca,
+    Pipeline, RandomProjection, Resample, Resize, RobustScale, Rows, STEP_NAMES, Spectrogram,
     SpectrumScale, SpectrumWindow, Stage, StepConfig, Streamer, WindowNormalize, ZScore,
 };
 use proptest::prelude::*;
@@ -54,6 +55,21 @@ fn samples() -> Vec<StepConfig> {
         FrameDifference { absolute: true }.into(),
         Background::default().into(),
         StepConfig::from(Background { rate: 0.7, absolute: true }).on(["dim_5"]),
+        ClipQuantile::default().into(),
+        StepConfig::from(ClipQuantile { low: 0.0, high: 0.7 }).on(["dim_0"]),
+        Log1p {}.into(),
+        Difference::default().into(),
+        StepConfig::from(Difference { order: 3 }).on(["dim_1"]),
+        Grid { rate_hz: 20.0, max_gap_s: None, method: Between::Linear }.into(),
+        Grid { rate_hz: 70.0, max_gap_s: Some(0.01), method: Between::Hold }.into(),
+        Decimate { factor: 2 }.into(),
+        Decimate { factor: 7 }.into(),
+        Resample::by(3, 2).into(),
+        Resample::by(2, 6).into(),
+        Resample::to(40.0).into(),
+        Resample::by(1, 1).into(),
+        FrameRate { rate_hz: 20.0 }.into(),
+        FrameRate { rate_hz: 60.0 }.into(),
         WindowNormalize::default().into(),
     ]
 }

@@ -8,6 +8,10 @@ mod laws;
 mod stream;
 // Scale then unscale, exact storage, fitted statistics, data that cannot be handled.
 mod pipeline;
+// The steps that change the rate give the numbers of scipy and numpy.
+mod golden_rate;
+// Waves keep their amplitude at another rate; sources come onto one clock.
+mod rate;
 // Windows stay within their series, for all sizes.
 mod window;
 // Fitted across nodes: the rounds give what all rows together give.
