@@ -5,7 +5,7 @@ use faer::{Accum, MatMut, MatRef, Par};
 
 use crate::dispatch::vectorized;
 use crate::scale::Line;
-use crate::stats::two_sum;
+use crate::two_sum::two_sum;
 use crate::{Rows, RowsRef};
 
 /// Rows of one product: with 64 channels they stay in the second-level cache.
@@ -21,7 +21,7 @@ pub(crate) struct Covariance {
     /// Mean of each channel.
     pub(crate) mean: Vec<f64>,
     /// What each mean is more than the number that `mean` holds; see
-    /// [`ChannelStats`](crate::stats::ChannelStats).
+    /// the statistics of one channel.
     pub(crate) mean_rest: Vec<f64>,
     /// `Σ (x − mean)(x − mean)ᵀ`, `[channels, channels]`, symmetric to the bit.
     pub(crate) comoment: Vec<f64>,

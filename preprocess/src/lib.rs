@@ -23,6 +23,7 @@ mod rounds;
 mod row_map;
 mod rows;
 mod scale;
+mod scope;
 mod sos;
 mod spec;
 mod stage;
@@ -33,6 +34,7 @@ mod steps;
 mod stft;
 mod streamer;
 mod tensors;
+mod two_sum;
 mod window;
 
 pub use align::{AlignClock, AlignSource, Aligner, align};
@@ -41,9 +43,10 @@ pub use error::Error;
 pub use pipeline::{Pipeline, WindowScale};
 pub use rounds::Rounds;
 pub use rows::{Rows, RowsRef};
+pub use scope::Scope;
 pub use sos::{Band, Section, Sos, SosFilter};
 pub use stage::Stage;
-pub use statistics::{Capped, MAX_WEIGHT, Scope, Statistics};
+pub use statistics::{Capped, MAX_WEIGHT, Statistics};
 pub use step::{Latency, Step};
 pub use steps::{
     Background, BandPower, Between, ClipQuantile, Crop, Decimate, Difference, FittedClipQuantile,

@@ -2,7 +2,8 @@
 
 use crate::known::Known;
 use crate::stats::Needs;
-use crate::{Error, Pipeline, Rows, Scope, Stage, Statistics, StepConfig};
+use crate::tensors;
+use crate::{Error, Pipeline, Rows, Scope, Stage, Statistics, StepConfig, Tensor};
 
 /// A pipeline on its way to be fitted across nodes, by rounds.
 ///
@@ -141,5 +142,39 @@ impl Rounds {
             known = known.and_then(|known| known.after(step, &input));
         }
         Ok(())
+    }
+}
+
+impl Statistics {
+    /// Statistics from a file, which is not believed before it is checked.
+    ///
+    /// | tensor | shape | what it is |
+    /// |---|---|---|
+    /// | `rows` | `[1]` | training rows |
+    /// | `count` | `[channels]` | present values |
+    /// | `mean`, `mean_rest` | `[channels]` | their mean, and what it is more than that number |
+    /// | `m2` | `[channels]` | `Σ (x − mean)²` |
+    /// | `min`, `max` | `[channels]` | their range |
+    /// | `points` | `[channels]` | how many quantiles are known, if a step needs them |
+    /// | `quantiles` | `[Σ points]` | evenly spaced from `min` to `max`, channel by channel |
+    /// | `filled.…` | | the same with gaps filled by neighbours, if a step does so |
+    /// | `covariance.count` | `[1]` | rows without a missing value, if a step needs the covariance |
+    /// | `covariance.mean`, `covariance.mean_rest` | `[n]` | means over these, of all channels or of those of the step that comes first |
+    /// | `covariance.comoment` | `[n, n]` | `Σ (x − mean)(x − mean)ᵀ` over these |
+    ///
+    /// Of a channel without a value all are 0.
+    ///
+    /// # Errors
+    /// If the scope is none that [`Rounds::scope`] gives, a tensor is missing, unknown or of another
+    /// length, or its numbers are of no values: not finite or beyond 1e150, a count that is no whole
+    /// number or more than the rows, a mean out of the range, a spread that the range does not allow,
+    /// quantiles out of order.
+    pub fn from_tensors(scope: Scope, tensors: &[Tensor]) -> Result<Self, Error> {
+        let rounds = Rounds::resume(&scope.configs, scope.fitted.clone())?;
+        if rounds.scope() != scope || rounds.finished().is_some() {
+            return Err(Error::Statistics { what: "no step waits for them".to_owned() });
+        }
+        let (rows, known) = tensors::read(&scope, tensors)?;
+        Self::checked(scope, rows, known)
     }
 }

@@ -2,16 +2,14 @@
 
 use std::cmp::Ordering;
 
-use serde::{Deserialize, Serialize};
-
 use crate::cap::counted_rows;
 use crate::covariance::Covariance;
 use crate::known::{Channel, Known, Together, Wanted};
 use crate::quantiles::{MOST_POINTS, Quantiles};
 use crate::spec::Fitted;
-use crate::stats::{ChannelStats, Needs, Stats};
+use crate::stats::{ChannelStats, Stats};
 use crate::tensors;
-use crate::{Error, FittedImpute, ImputeMethod, Pipeline, Rounds, Rows, StepConfig, Tensor};
+use crate::{Error, FittedImpute, ImputeMethod, Rows, Scope, Tensor};
 
 /// How many times the median of all nodes' rows one node's rows count at most, unless told otherwise:
 /// as the weights of updates in a merge of models.
@@ -20,65 +18,7 @@ pub const MAX_WEIGHT: f64 = 10.0;
 /// Values for each point of a summary of quantiles, at least: so a node does not hand out its data.
 const VALUES_PER_POINT: u64 = 4;
 
-/// What statistics are of: the steps to fit, and those that the rows had passed.
-///
-/// It stands beside the numbers in a file, as JSON; nodes' statistics are merged only if it is the
-/// same.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Scope {
-    /// All steps of the pipeline.
-    pub configs: Vec<StepConfig>,
-    /// The steps that the rows had passed, with the channels and the rate that came in.
-    pub fitted: Pipeline,
-}
-
-impl Scope {
-    /// Fails, and says what differs, unless the other is the same.
-    pub(crate) fn check_same(&self, other: &Self) -> Result<(), Error> {
-        let (ours, theirs) = (self.fitted.input(), other.fitted.input());
-        let what = if ours.names != theirs.names {
-            format!("the channels are {:?} here and {:?} there", ours.names, theirs.names)
-        } else if ours.rate_hz != theirs.rate_hz {
-            let rate =
-                |rate: Option<f64>| rate.map_or("unknown".to_owned(), |hz| format!("{hz} Hz"));
-            format!(
-                "the sample rate is {} here and {} there; give [data] sample_rate_hz",
-                rate(ours.rate_hz),
-                rate(theirs.rate_hz)
-            )
-        } else if self.configs != other.configs {
-            "the steps of preprocessing differ".to_owned()
-        } else if self.fitted.steps().len() != other.fitted.steps().len() {
-            let (ours, theirs) = (self.fitted.steps().len(), other.fitted.steps().len());
-            format!("they are for step {theirs}, and those for step {ours} are due")
-        } else if self != other {
-            "the steps before were fitted otherwise".to_owned()
-        } else {
-            return Ok(());
-        };
-        Err(Error::Statistics { what })
-    }
-
-    /// Which statistics there are.
-    pub(crate) fn wanted(&self) -> Wanted {
-        let next = &self.configs[self.fitted.steps().len()..];
-        Wanted::by(next, self.fitted.output().channels())
-    }
-
-    /// The channels of which it is known how they vary together, if not all: those of a step that is
-    /// the first to be fitted, as it leaves out rows that miss something of them, and no others.
-    pub(crate) fn together(&self) -> Result<Option<Vec<usize>>, Error> {
-        match self.configs.get(self.fitted.steps().len()) {
-            Some(next) if next.kind.needs() == Needs::Covariance => {
-                Ok(self.fitted.next_input(next)?.0)
-            }
-            _ => Ok(None),
-        }
-    }
-}
-
-/// Statistics of a node's training rows for one of the [`Rounds`], and those of several nodes merged.
+/// Statistics of a node's training rows for one of the [`Rounds`](crate::Rounds), and those of several nodes merged.
 ///
 /// What leaves the node: the options of the steps and the names of channels; how many rows there are;
 /// for each channel as it comes into the first step that is to be fitted, how many values are present,
@@ -153,38 +93,6 @@ impl Statistics {
     /// The numbers, to be stored beside the [`scope`](Self::scope); see [`from_tensors`](Self::from_tensors).
     pub fn to_tensors(&self) -> Vec<Tensor> {
         tensors::write(self.rows, &self.known)
-    }
-
-    /// Statistics from a file, which is not believed before it is checked.
-    ///
-    /// | tensor | shape | what it is |
-    /// |---|---|---|
-    /// | `rows` | `[1]` | training rows |
-    /// | `count` | `[channels]` | present values |
-    /// | `mean`, `mean_rest` | `[channels]` | their mean, and what it is more than that number |
-    /// | `m2` | `[channels]` | `Σ (x − mean)²` |
-    /// | `min`, `max` | `[channels]` | their range |
-    /// | `points` | `[channels]` | how many quantiles are known, if a step needs them |
-    /// | `quantiles` | `[Σ points]` | evenly spaced from `min` to `max`, channel by channel |
-    /// | `filled.…` | | the same with gaps filled by neighbours, if a step does so |
-    /// | `covariance.count` | `[1]` | rows without a missing value, if a step needs the covariance |
-    /// | `covariance.mean`, `covariance.mean_rest` | `[n]` | means over these, of all channels or of those of the step that comes first |
-    /// | `covariance.comoment` | `[n, n]` | `Σ (x − mean)(x − mean)ᵀ` over these |
-    ///
-    /// Of a channel without a value all are 0.
-    ///
-    /// # Errors
-    /// If the scope is none that [`Rounds::scope`] gives, a tensor is missing, unknown or of another
-    /// length, or its numbers are of no values: not finite or beyond 1e150, a count that is no whole
-    /// number or more than the rows, a mean out of the range, a spread that the range does not allow,
-    /// quantiles out of order.
-    pub fn from_tensors(scope: Scope, tensors: &[Tensor]) -> Result<Self, Error> {
-        let rounds = Rounds::resume(&scope.configs, scope.fitted.clone())?;
-        if rounds.scope() != scope || rounds.finished().is_some() {
-            return Err(Error::Statistics { what: "no step waits for them".to_owned() });
-        }
-        let (rows, known) = tensors::read(&scope, tensors)?;
-        Self::checked(scope, rows, known)
     }
 
     /// The statistics of all nodes' rows together, and the nodes of which not all rows count.

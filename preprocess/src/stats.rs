@@ -3,6 +3,7 @@
 use crate::covariance::Covariance;
 use crate::quantiles::Quantiles;
 use crate::scale::Line;
+use crate::two_sum::two_sum;
 use crate::{Error, Rows, Stage};
 
 /// What a step must know of the training rows.
@@ -214,13 +215,6 @@ impl ChannelStats {
         }
         filled
     }
-}
-
-/// The rounded sum, and what rounding took off it (Knuth).
-pub(crate) fn two_sum(a: f64, b: f64) -> (f64, f64) {
-    let sum = a + b;
-    let of_b = sum - a;
-    (sum, (a - (sum - of_b)) + (b - of_b))
 }
 
 /// Mean and population standard deviation of values that are not NaN; both NaN without any.

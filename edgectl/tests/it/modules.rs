@@ -48,7 +48,12 @@ const ORDER: [(&str, &str); 7] = [
          reducers claims rules options check agree admit
          pages stack lost report stack_rules run far merge_block totals summary outputs attempt merge slices fault",
     ),
-    ("preprocess", "dispatch rows stage error step window scale stats spec steps on_channels config chain pipeline streamer"),
+    (
+        "preprocess",
+        "two_sum dispatch random cap quantiles polyphase rows stage error step clock window scale each_value row_map
+         projection picture stft covariance stats spec sos steps on_channels config chain
+         pipeline known scope tensors statistics rounds streamer align augment",
+    ),
     (
         "edgectl",
         "system interrupt outcome lines nearest diverged metrics
