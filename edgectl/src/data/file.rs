@@ -8,6 +8,7 @@ use super::block::{Block, Need};
 use super::collect::Collector;
 use super::columns::Columns;
 use super::files;
+use super::listing::{Mark, Told};
 use super::number::quoted;
 use super::reader::at_cell;
 use super::reading::{FileRead, Layout, Reading, Roles};
@@ -21,6 +22,8 @@ pub(super) struct File<'f, 'a> {
     pub(super) unit: &'static str,
     /// Names of the columns.
     pub(super) header: Vec<String>,
+    /// What tables say of the file.
+    pub(super) told: Told,
     /// What all files have in common.
     pub(super) all: &'f mut Collector<'a>,
     /// Where the rows go.
@@ -46,7 +49,16 @@ impl File<'_, '_> {
         let delimiter = delimiter.map(char::from);
         let reading = Reading { layout, delimiter, decimal: None, time_unit: None, roles };
         let path = self.path.to_owned();
-        self.all.readings.push(FileRead { path, reading, doubled_times: 0, first_doubled: None });
+        let (doubled_times, first_doubled, left_out) = (0, None, 0);
+        self.all.readings.push(FileRead { path, reading, doubled_times, first_doubled, left_out });
+    }
+
+    /// The split of all rows: what a table says of the file, else what its name says.
+    pub(super) fn split_of_all(&self) -> Split {
+        match self.told.of_all().mark {
+            Some(Mark::For(split)) => split,
+            _ => files::split_of(self.path),
+        }
     }
 
     /// Changes what was noted.
@@ -84,7 +96,7 @@ impl File<'_, '_> {
         row: usize,
         column: Option<usize>,
     ) -> anyhow::Result<Split> {
-        let Some(column) = column else { return Ok(files::split_of(self.path)) };
+        let Some(column) = column else { return Ok(self.split_of_all()) };
         let cell = block.text(column, row);
         Split::of_cell(cell).ok_or_else(|| {
             self.error(

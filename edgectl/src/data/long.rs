@@ -87,7 +87,7 @@ impl Long {
             places: HashMap::new(),
             key: Vec::new(),
             last: 0,
-            of_file: files::split_of(file.path),
+            of_file: file.split_of_all(),
             scratch: Scratch::default(),
         };
         Ok((long, needs))

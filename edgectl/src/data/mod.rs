@@ -17,8 +17,12 @@ mod delimited;
 mod describe;
 mod file;
 mod files;
+mod frame;
+#[cfg(feature = "images")]
+mod images;
 mod labels;
 mod lines;
+mod listing;
 mod long;
 mod number;
 mod pace;
@@ -27,6 +31,7 @@ mod read;
 mod reader;
 mod readers;
 mod reading;
+mod recordings;
 mod runs;
 mod samples;
 mod segments;
@@ -41,6 +46,12 @@ mod times;
 mod ts;
 mod understood;
 mod unpack;
+#[cfg(feature = "video")]
+mod video;
+#[cfg(feature = "wav")]
+mod wav;
+#[cfg(feature = "wfdb")]
+mod wfdb;
 mod wide;
 mod write;
 
@@ -53,5 +64,6 @@ pub use labels::Labels;
 #[cfg(test)]
 use read::read_inline;
 pub use reading::{FileRead, Layout, Reading, Roles, TimeUnit};
+pub use recordings::{Annotations, Colour, Frames, LabelTable};
 pub use split::Split;
 pub use understood::{ChannelFound, ClassFound, FilesRead, TimesFound, Understood};

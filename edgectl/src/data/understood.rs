@@ -86,6 +86,8 @@ pub struct Understood {
     pub gaps: usize,
     /// Rows that have the time of the row before in their series.
     pub doubled_times: usize,
+    /// Rows that a table of labels or splits leaves out.
+    pub left_out: usize,
     /// What is likely not as it should be.
     #[serde(skip)]
     pub warnings: Vec<String>,
@@ -141,6 +143,7 @@ impl Understood {
             times,
             rate_hz: rate_hz.or(by_step.map(|step| 1.0 / step)),
             gaps: paced.map_or(0, |paced| paced.gaps),
+            left_out: files.iter().map(|file| file.left_out).sum(),
             doubled_times: files.iter().map(|file| file.doubled_times).sum(),
             warnings,
         }
@@ -171,6 +174,9 @@ impl Understood {
             lines.push(format!("classes, with their rows: {}", some(classes)));
         }
         lines.extend(self.times_line());
+        if self.left_out > 0 {
+            lines.push(format!("{} rows are left out, as a table says", self.left_out));
+        }
         lines
     }
 
@@ -197,6 +203,13 @@ impl FilesRead {
             Layout::Long => "a long table: one row is a time step",
             Layout::Wide => "a wide table: one row is a sample",
             Layout::Ts => "in .ts format: one line is a sample",
+            Layout::Recording => "a recording: one row, sample or frame is a time step",
+            Layout::Beside => {
+                return format!(
+                    "{first}: not read, as a table beside recordings is no data; data.labels or \
+                     data.split_file make use of one"
+                );
+            }
         };
         let more = if *files > 1 { format!(" and {} more", files - 1) } else { String::new() };
         let Roles { series, time, label, split, node } = &reading.roles;
