@@ -22,7 +22,8 @@ pub(super) struct Framing {
     colour: Colour,
     /// What each column and each row of the result is a mean of; none where sizes are the same.
     spans: Option<[Vec<Span>; 2]>,
-    wide: Vec<f64>,
+    line: Vec<f64>,
+    narrow: Vec<f64>,
 }
 
 /// The pixels in a line that a new one covers, each with its part of it.
@@ -54,7 +55,7 @@ impl Framing {
             ));
         }
         let spans = (from != to).then(|| [0, 1].map(|axis| spans(from[axis], to[axis])));
-        Ok(Self { from, to, colour, spans, wide: Vec::new() })
+        Ok(Self { from, to, colour, spans, line: Vec::new(), narrow: Vec::new() })
     }
 
     /// The size of the frames that it takes.
@@ -94,36 +95,45 @@ impl Framing {
         }
     }
 
-    /// Means over areas: along the width, then along the height.
+    /// Means over areas: of each line along the width, which are then added to the rows they are in.
     fn row_of(&mut self, values: impl Iterator<Item = f64>, planes: usize, row: &mut Vec<f64>) {
         row.clear();
         let Some([columns, rows]) = &self.spans else {
             row.extend(values);
             return;
         };
-        self.wide.clear();
-        self.wide.extend(values);
         let n_out = columns.len() * planes;
-        let mut narrow = Vec::with_capacity(n_out * self.from[1]);
-        for line in self.wide.chunks_exact(self.from[0] * planes) {
+        row.resize(n_out * rows.len(), 0.0);
+        let mut values = values.peekable();
+        let (mut y, mut first) = (0, 0);
+        while values.peek().is_some() {
+            self.line.clear();
+            self.line.extend(values.by_ref().take(self.from[0] * planes));
+            self.narrow.clear();
             for span in columns {
                 for plane in 0..planes {
-                    let pixels = line[span.start * planes + plane..].iter().step_by(planes);
-                    narrow.push(span.parts.iter().zip(pixels).map(|(part, x)| part * x).sum());
+                    let pixels = self.line[span.start * planes + plane..].iter().step_by(planes);
+                    self.narrow.push(span.parts.iter().zip(pixels).map(|(part, x)| part * x).sum());
                 }
             }
-        }
-        for span in rows {
-            let at = row.len();
-            row.resize(at + n_out, 0.0);
-            let lines = narrow[span.start * n_out..].chunks_exact(n_out);
-            for (part, line) in span.parts.iter().zip(lines) {
-                row[at..]
-                    .iter_mut()
-                    .zip(line)
-                    .for_each(|(sum, x): (&mut f64, &f64)| *sum += part * x);
+            while first < rows.len() && rows[first].end() <= y {
+                first += 1;
             }
+            for (at, span) in
+                rows.iter().enumerate().skip(first).take_while(|(_, span)| span.start <= y)
+            {
+                let part = span.parts[y - span.start];
+                let sums: &mut [f64] = &mut row[at * n_out..][..n_out];
+                sums.iter_mut().zip(&self.narrow).for_each(|(sum, x)| *sum += part * x);
+            }
+            y += 1;
         }
+    }
+}
+
+impl Span {
+    fn end(&self) -> usize {
+        self.start + self.parts.len()
     }
 }
 

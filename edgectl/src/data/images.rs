@@ -50,6 +50,10 @@ impl Reader for Pictures {
         true
     }
 
+    fn claims(&self, name: &Path, _head: &[u8]) -> bool {
+        name.is_dir() || self.extensions().iter().any(|end| has_extension(name, end))
+    }
+
     fn read(
         &self,
         source: Source<'_>,
@@ -121,7 +125,7 @@ fn hand_over(paths: &[PathBuf], config: &Frames, sink: &mut dyn Sink) -> anyhow:
             }
         };
         let (framing, block, named) = open.insert(framing);
-        fill(&picture, framing, &mut row);
+        fill(picture, framing, &mut row);
         row.iter().enumerate().for_each(|(column, &value)| block.push_number(column, value));
         if *named {
             block.push_text(row.len(), name.as_bytes());
@@ -189,12 +193,12 @@ fn decode_from(input: impl BufRead + Seek, n_bytes: u64) -> Result<DynamicImage,
 }
 
 /// The row of a picture; what is transparent counts as what it covers.
-fn fill(picture: &DynamicImage, framing: &mut Framing, row: &mut Vec<f64>) {
+fn fill(picture: DynamicImage, framing: &mut Framing, row: &mut Vec<f64>) {
     if picture.color().has_color() {
-        let colours = picture.to_rgb8();
+        let colours = picture.into_rgb8();
         framing.row_of_rgb(colours.pixels().map(|pixel| pixel.0.map(f64::from)), row);
     } else {
-        let grey = picture.to_luma8();
+        let grey = picture.into_luma8();
         framing.row_of_grey(grey.as_raw().iter().map(|&value| f64::from(value)), row);
     }
 }
@@ -225,5 +229,140 @@ fn by_numbers(a: &str, b: &str) -> Ordering {
         if order != Ordering::Equal {
             return order;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::io::Cursor;
+
+    use image::{GrayImage, ImageFormat, Rgb, RgbImage};
+
+    use super::super::dataset::Dataset;
+    use super::super::recordings::{Colour, LabelTable};
+    use super::super::split::Split;
+    use super::*;
+
+    fn grey(size: [u32; 2], shade: u8) -> DynamicImage {
+        DynamicImage::from(GrayImage::from_pixel(size[0], size[1], image::Luma([shade])))
+    }
+
+    fn read(folder: &Path, config: &DataConfig) -> Result<Dataset, String> {
+        Dataset::read(&[folder.to_owned()], config, None).map_err(|error| format!("{error:#}"))
+    }
+
+    fn with(frames: Frames) -> DataConfig {
+        DataConfig { frames: Some(frames), ..DataConfig::default() }
+    }
+
+    #[test]
+    fn a_folder_is_one_series_in_the_order_of_numbers() {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, shade) in [("f10.png", 10), ("f2.png", 2), ("f1.PNG", 1)] {
+            let file = folder.path().join(name);
+            grey([2, 1], shade).save_with_format(file, ImageFormat::Png).unwrap();
+        }
+        fs::write(folder.path().join("notes.csv"), "a\n1\n").unwrap();
+        let data = read(folder.path(), &DataConfig::default()).unwrap();
+        assert_eq!(data.channels, ["p0", "p1"]);
+        let [segment] = &data.segments[..] else { panic!("{:?}", data.segments) };
+        assert_eq!(segment.values, [1., 1., 2., 2., 10., 10.]);
+        assert_eq!((&*segment.source, segment.rate_hz), (folder.path(), None));
+        let one = read(&folder.path().join("f10.png"), &DataConfig::default()).unwrap();
+        assert_eq!(one.segments[0].values, [10., 10.]);
+        let error = read(folder.path(), &with(Frames { fps: Some(5.0), ..Frames::default() }));
+        assert!(error.unwrap_err().contains("pictures have no rate"));
+    }
+
+    #[test]
+    fn a_table_tells_of_pictures_by_name_and_number() {
+        let folder = tempfile::tempdir().unwrap();
+        let pictures = folder.path().join("camera");
+        fs::create_dir(&pictures).unwrap();
+        for (name, shade) in [("000003.png", 3), ("000004.png", 4), ("000005.png", 5)] {
+            grey([1, 1], shade).save(pictures.join(name)).unwrap();
+        }
+        let list = folder.path().join("frames.csv");
+        fs::write(&list, "frame,node,split,near\n3,a,train,1\n4,a,gap,0\n5,b,test,0\n").unwrap();
+        let label = Some("near".to_owned());
+        let labels = Some(LabelTable { path: Some(list), label, ..LabelTable::default() });
+        let data = read(&pictures, &DataConfig { labels, ..DataConfig::default() }).unwrap();
+        let found: Vec<_> = data
+            .segments
+            .iter()
+            .map(|s| (s.node.as_deref(), s.split, s.values[0], s.labels.at(0)))
+            .collect();
+        let expected =
+            [(Some("a"), Split::Train, 3.0, Some(1)), (Some("b"), Split::Test, 5.0, Some(0))];
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn colours_and_jpeg_are_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let red = DynamicImage::from(RgbImage::from_pixel(16, 8, Rgb([200, 0, 0])));
+        red.save(folder.path().join("a.jpg")).unwrap();
+        let config = Frames { size: Some([2, 1]), colour: Colour::Rgb, fps: None };
+        let data = read(folder.path(), &with(config)).unwrap();
+        let close = |found: &[f64], expected: &[f64]| {
+            let is_close = |(a, b): (&f64, &f64)| (a - b).abs() < 3.0;
+            found.len() == expected.len() && found.iter().zip(expected).all(is_close)
+        };
+        let values = &data.segments[0].values;
+        assert!(close(values, &[200., 0., 0., 200., 0., 0.]), "{values:?}");
+        let config = Frames { size: Some([1, 1]), ..Frames::default() };
+        let values = read(folder.path(), &with(config)).unwrap().segments.remove(0).values;
+        assert!(close(&values, &[200. * 0.299]), "{values:?}");
+    }
+
+    #[test]
+    fn pictures_of_several_sizes_need_one() {
+        let folder = tempfile::tempdir().unwrap();
+        grey([4, 2], 7).save(folder.path().join("1.png")).unwrap();
+        grey([2, 2], 9).save(folder.path().join("2.png")).unwrap();
+        let error = read(folder.path(), &DataConfig::default()).unwrap_err();
+        assert!(
+            error.contains("picture \"2.png\" is of 2 × 2, but those before it are of 4 × 2"),
+            "{error}"
+        );
+        let config = Frames { size: Some([1, 1]), ..Frames::default() };
+        assert_eq!(read(folder.path(), &with(config)).unwrap().segments[0].values, [7., 9.]);
+    }
+
+    #[test]
+    fn damage_is_named_with_the_picture() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("1.png");
+        grey([9, 9], 7).save(&path).unwrap();
+        let whole = fs::read(&path).unwrap();
+        let error = |bytes: &[u8]| {
+            fs::write(&path, bytes).unwrap();
+            read(folder.path(), &DataConfig::default()).unwrap_err()
+        };
+        for bytes in [&whole[..whole.len() / 2], b"text", b"", b"\x89PNG\r\n\x1a\n"] {
+            let error = error(bytes);
+            assert!(error.contains("picture \"1.png\": cannot decode it"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_claimed_size_is_held_to_the_file() {
+        let mut bytes = Vec::new();
+        grey([3000, 3000], 0).write_to(&mut Cursor::new(&mut bytes), ImageFormat::Png).unwrap();
+        assert!(decode_from(Cursor::new(&bytes), bytes.len() as u64).is_ok());
+        let error = decode_from(Cursor::new(&bytes), 1000).unwrap_err();
+        assert!(error.contains("it claims 3000 × 3000 pixels"), "{error}");
+        let mut bytes = Vec::new();
+        grey([6000, 6000], 0).write_to(&mut Cursor::new(&mut bytes), ImageFormat::Png).unwrap();
+        let error = decode_from(Cursor::new(&bytes), bytes.len() as u64).unwrap_err();
+        assert!(error.contains("it claims 6000 × 6000 pixels"), "{error}");
+    }
+
+    #[test]
+    fn digits_of_names_are_numbers() {
+        let mut names = ["a10", "a9b", "a9", "b", "10", "9", "a09", "a"];
+        names.sort_by(|a, b| by_numbers(a, b));
+        assert_eq!(names, ["9", "10", "a", "a09", "a9", "a9b", "a10", "b"]);
     }
 }

@@ -56,6 +56,14 @@ mod tests {
             (Format::Auto, "a.TSV", "csv"),
             (Format::Auto, "a.ts", "ts"),
             (Format::Auto, "a", "csv"),
+            #[cfg(feature = "wfdb")]
+            (Format::Auto, "100.hea", "wfdb"),
+            #[cfg(feature = "video")]
+            (Format::Auto, "a.MP4", "video"),
+            #[cfg(feature = "images")]
+            (Format::Auto, "a.jpg", "pictures"),
+            #[cfg(feature = "wav")]
+            (Format::Auto, "a.wav", "wav"),
             (Format::Wide, "a.ts", "csv"),
             (Format::Ts, "a.txt", "ts"),
         ] {

@@ -35,7 +35,7 @@ pub struct Frames {
     pub size: Option<[usize; 2]>,
     /// What is kept of colours.
     pub colour: Colour,
-    /// Videos: frames a second that are kept, at most as many as there are. Pictures have no rate.
+    /// Videos: frames a second that are kept; all of a video that has fewer. Pictures have no rate.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fps: Option<f64>,
 }

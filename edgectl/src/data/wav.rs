@@ -135,3 +135,65 @@ fn hand_over<S: hound::Sample>(
     }
     sink.rows(&block)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use hound::{WavSpec, WavWriter};
+
+    use super::super::dataset::Dataset;
+    use super::super::read_inline;
+    use super::*;
+
+    fn spec(channels: u16, bits_per_sample: u16, sample_format: SampleFormat) -> WavSpec {
+        WavSpec { channels, sample_rate: 8000, bits_per_sample, sample_format }
+    }
+
+    fn wav<S: hound::Sample + Copy>(spec: WavSpec, samples: &[S]) -> Vec<u8> {
+        let mut bytes = Cursor::new(Vec::new());
+        let mut writer = WavWriter::new(&mut bytes, spec).unwrap();
+        samples.iter().for_each(|&sample| writer.write_sample(sample).unwrap());
+        writer.finalize().unwrap();
+        bytes.into_inner()
+    }
+
+    fn read(bytes: &[u8]) -> Result<Dataset, String> {
+        read_inline(&[("a.wav", bytes)], &DataConfig::default(), None)
+    }
+
+    #[test]
+    fn samples_are_brought_to_one() {
+        for bits in [8, 16, 24, 32] {
+            let least = i32::MIN >> (32 - bits);
+            let bytes = wav(spec(2, bits, SampleFormat::Int), &[0, least, least / 2, -(least / 4)]);
+            let data = read(&bytes).unwrap();
+            assert_eq!(data.channels, ["ch_0", "ch_1"]);
+            let segment = &data.segments[0];
+            assert_eq!(segment.values, [0., -1., -0.5, 0.25], "{bits}");
+            assert_eq!((segment.rate_hz, &segment.series[..]), (Some(8000.0), "a"));
+        }
+        let floats = wav(spec(1, 32, SampleFormat::Float), &[1.5_f32, -0.1]);
+        assert_eq!(read(&floats).unwrap().segments[0].values, [1.5, f64::from(-0.1_f32)]);
+    }
+
+    #[test]
+    fn damage_is_named() {
+        let whole = wav(spec(2, 16, SampleFormat::Int), &[1_i32, 2, 3, 4]);
+        let error = |bytes: &[u8]| read(bytes).unwrap_err();
+        assert!(
+            error(&whole[..whole.len() - 1]).contains("a.wav: sample 1: cannot read it, though 2")
+        );
+        assert!(error(&whole[..20]).contains("a.wav: it is no WAV"));
+        assert!(error(b"no wave").contains("a.wav: it is no WAV"));
+        let empty = wav::<i32>(spec(1, 16, SampleFormat::Int), &[]);
+        assert!(error(&empty).contains("it has no samples"));
+        let infinite = wav(spec(1, 32, SampleFormat::Float), &[0.0, f32::INFINITY]);
+        assert!(error(&infinite).contains("sample 1: it is inf"));
+        // The length of the data, at the end of the header.
+        let mut odd = whole.clone();
+        let at = whole.len() - 12;
+        odd[at..at + 4].copy_from_slice(&6_u32.to_le_bytes());
+        assert!(error(&odd).starts_with("a.wav: "), "{}", error(&odd));
+    }
+}

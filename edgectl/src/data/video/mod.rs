@@ -125,12 +125,7 @@ impl Thinned {
         let Some(rate) = rate_hz else {
             return Err("data.frames.fps is given, but the video says no frame rate".to_owned());
         };
-        if fps > rate {
-            return Err(format!(
-                "data.frames.fps is {fps}, but the video has only {rate} frames a second; give at most that"
-            ));
-        }
-        Ok(Self { rate_hz: Some(fps), share: fps / rate })
+        Ok(Self { rate_hz: Some(fps.min(rate)), share: (fps / rate).min(1.0) })
     }
 
     /// Whether a frame, counted from 0, is kept: the first, and each with which another whole one is due.
@@ -156,9 +151,10 @@ mod tests {
         assert_eq!(kept(30.0, 10.0, 10), [0, 3, 6, 9]);
         assert_eq!(kept(25.0, 10.0, 11), [0, 3, 5, 8, 10]);
         assert_eq!(kept(30.0, 0.1, 1000), [0, 300, 600, 900]);
+        assert_eq!(kept(10.0, 20.0, 3), [0, 1, 2], "no frame comes twice");
+        assert_eq!(Thinned::new(Some(10.0), Some(20.0)).unwrap().rate_hz, Some(10.0));
         assert_eq!(Thinned::new(None, None).unwrap().rate_hz, None);
         for (rate, fps, part) in [
-            (Some(10.0), 20.0, "at most that"),
             (None, 5.0, "says no frame rate"),
             (Some(10.0), 0.0, "above 0"),
             (Some(10.0), f64::NAN, "above 0"),
