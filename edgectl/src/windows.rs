@@ -6,10 +6,10 @@ use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
 
-use crate::data::{Dataset, Segment};
+use crate::data::{Dataset, Labels, Scaled};
 use crate::job::{AugmentConfig, WindowConfig, WindowLabel};
 
-/// One window: rows `start..start + len` of a segment.
+/// One window: rows `start..start + len` of a segment, as the row steps leave it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Window {
     /// Index into the data set's segments.
@@ -29,8 +29,8 @@ pub struct Window {
 pub struct WindowSet<'a> {
     dataset: &'a Dataset,
     pipeline: &'a Pipeline,
-    /// Scaled values of each segment that has windows; empty for the others.
-    scaled: Vec<Vec<f32>>,
+    /// Each segment that has windows, after the row steps.
+    scaled: Vec<Option<Scaled>>,
     windows: Vec<Window>,
     /// Which row's label a window takes.
     rule: WindowLabel,
@@ -45,6 +45,8 @@ pub struct WindowBuffer {
     pub lengths: Vec<usize>,
     /// Class of each window; only those that have one can be in a training batch.
     pub targets: Vec<u32>,
+    /// One window before it is rounded.
+    window: Vec<f64>,
 }
 
 /// How windows are cut for one purpose.
@@ -70,40 +72,48 @@ impl<'a> WindowSet<'a> {
         segments: &[usize],
         cut: Cut<'_>,
     ) -> anyhow::Result<Self> {
-        let channels = dataset.channels.len();
         let mut set = Self {
             dataset,
             pipeline,
-            scaled: vec![Vec::new(); dataset.segments.len()],
+            scaled: vec![None; dataset.segments.len()],
             windows: Vec::new(),
             rule: cut.window.label,
         };
+        let channels = pipeline.output().channels();
+        let mut longest = (0, 0);
         for &index in segments {
             let segment = &dataset.segments[index];
-            set.cut_segment(index, segment.n_rows(channels), cut).with_context(|| {
-                format!("{}: series {}", segment.source.display(), segment.series)
-            })?;
+            let scaled = Scaled::of(segment, dataset, pipeline)?;
+            let n_rows = scaled.values.len() / channels;
+            longest = longest.max((n_rows, usize::MAX - index));
+            set.cut_segment((index, &scaled.labels), n_rows, cut)
+                .with_context(|| segment.place())?;
             if set.windows.last().is_some_and(|w| w.segment == index) {
-                set.scaled[index] = scaled(segment, pipeline, dataset)?;
+                check_present(&scaled.values, &pipeline.output().names)
+                    .with_context(|| segment.place())?;
+                set.scaled[index] = Some(scaled);
             }
         }
         if set.windows.is_empty() && !segments.is_empty() {
-            let rows = |&i: &usize| dataset.segments[i].n_rows(channels);
-            let longest = segments.iter().max_by_key(|i| rows(i)).copied().unwrap_or(0);
-            let segment = &dataset.segments[longest];
+            let (n_rows, index) = (longest.0, usize::MAX - longest.1);
+            let segment = &dataset.segments[index];
             anyhow::bail!(
-                "{}: a window of {} steps is longer than every series (the longest, {}, has {} rows); make [window] len smaller or bring longer series",
+                "{}: a window of {} steps is longer than every series (the longest, {}, has {n_rows} rows{}); make [window] len smaller or bring longer series",
                 segment.source.display(),
                 cut.window.len.unwrap_or(cut.seq_len),
                 segment.series,
-                segment.n_rows(channels),
+                if pipeline.keeps_rows() { "" } else { " after preprocessing" },
             );
         }
         Ok(set)
     }
 
-    fn cut_segment(&mut self, index: usize, n_rows: usize, cut: Cut<'_>) -> anyhow::Result<()> {
-        let labels = &self.dataset.segments[index].labels;
+    fn cut_segment(
+        &mut self,
+        (index, labels): (usize, &Labels),
+        n_rows: usize,
+        cut: Cut<'_>,
+    ) -> anyhow::Result<()> {
         let mut push = |start: usize, len: usize| {
             let label = label_of(cut.window.label, start, len, |row| labels.at(row));
             self.windows.push(Window { segment: index, start, len, label, end: n_rows });
@@ -115,7 +125,10 @@ impl<'a> WindowSet<'a> {
                     "{n_rows} rows, but the model takes at most {}; train with a larger [window] max_len",
                     cut.seq_len
                 );
-                push(0, n_rows);
+                // Of a series that is shorter than a step that thins its rows nothing may be left.
+                if n_rows > 0 {
+                    push(0, n_rows);
+                }
             }
             Some(len) => {
                 let stride = cut.window.stride.unwrap_or(len);
@@ -126,6 +139,14 @@ impl<'a> WindowSet<'a> {
             }
         }
         Ok(())
+    }
+
+    /// The rows of the window's segment that it stands for: its first, and how many.
+    pub fn rows_of(&self, window: &Window) -> (usize, usize) {
+        let Some(scaled) = &self.scaled[window.segment] else { return (window.start, window.len) };
+        let (first, last) =
+            (scaled.origin(window.start), scaled.origin(window.start + window.len - 1));
+        (first, last + 1 - first)
     }
 
     /// The windows.
@@ -157,7 +178,7 @@ impl<'a> WindowSet<'a> {
 
     /// Hands over the scaled values as bytes, to recognise the same data again.
     pub fn hash_values(&self, mut update: impl FnMut(&[u8])) {
-        for value in self.scaled.iter().flatten() {
+        for value in self.scaled.iter().flatten().flat_map(|scaled| &scaled.values) {
             update(&value.to_le_bytes());
         }
     }
@@ -189,35 +210,63 @@ impl<'a> WindowSet<'a> {
         augment: Option<(AugmentConfig, u64)>,
         buffer: &mut WindowBuffer,
     ) {
-        let channels = self.dataset.channels.len();
+        let channels = self.pipeline.output().channels();
         buffer.values.clear();
         buffer.lengths.clear();
         buffer.targets.clear();
         let mut random = augment.map(|(config, seed)| (config, ChaCha8Rng::seed_from_u64(seed)));
         for index in indices {
             let window = self.windows[index];
-            let scaled = &self.scaled[window.segment];
+            let scaled = self.scaled[window.segment].as_ref().expect("a segment with windows");
             let (mut start, mut label) = (window.start, window.label);
             if let Some((config, rng)) = &mut random {
                 start = moved(start, window.len, window.end, config.shift, rng);
                 if start != window.start {
-                    let labels = &self.dataset.segments[window.segment].labels;
-                    label = label_of(self.rule, start, window.len, |row| labels.at(row)).or(label);
+                    let moved = |row| scaled.labels.at(row);
+                    label = label_of(self.rule, start, window.len, moved).or(label);
                 }
             }
+            buffer.window.clear();
+            let rows = start * channels..(start + window.len) * channels;
+            buffer.window.extend_from_slice(&scaled.values[rows]);
+            self.pipeline.apply_window(&mut buffer.window);
             let from = buffer.values.len();
-            buffer
-                .values
-                .extend_from_slice(&scaled[start * channels..(start + window.len) * channels]);
-            let values = &mut buffer.values[from..];
-            self.pipeline.apply_window(values).expect("scaled windows are whole and finite");
+            buffer.values.extend(buffer.window.iter().map(|&v| rounded(v)));
             if let Some((config, rng)) = &mut random {
-                disturb(values, channels, *config, rng);
+                disturb(&mut buffer.values[from..], channels, *config, rng);
             }
             buffer.lengths.push(window.len);
             buffer.targets.extend(label);
         }
     }
+}
+
+/// The value as the model takes it; what f32 cannot hold is its largest value.
+fn rounded(value: f64) -> f32 {
+    value.clamp(f32::MIN.into(), f32::MAX.into()) as f32
+}
+
+/// The most rows that one of these segments has after the row steps.
+///
+/// # Errors
+/// If a value is infinite.
+pub fn longest(
+    dataset: &Dataset,
+    pipeline: &Pipeline,
+    segments: &[usize],
+) -> anyhow::Result<usize> {
+    let mut longest = 0;
+    for &index in segments {
+        let segment = &dataset.segments[index];
+        let n_rows = if pipeline.keeps_rows() {
+            segment.n_rows(dataset.channels.len())
+        } else {
+            let scaled = Scaled::of(segment, dataset, pipeline)?;
+            scaled.values.len() / pipeline.output().channels()
+        };
+        longest = longest.max(n_rows);
+    }
+    Ok(longest)
 }
 
 /// A start moved by at most `shift` rows, so that the window still ends before row `n_rows`.
@@ -247,23 +296,16 @@ fn disturb(values: &mut [f32], channels: usize, config: AugmentConfig, rng: &mut
     }
 }
 
-/// A segment's values after the row-wise steps of the pipeline, which some data has behind it.
-fn scaled(segment: &Segment, pipeline: &Pipeline, dataset: &Dataset) -> anyhow::Result<Vec<f32>> {
-    let channels = &dataset.channels;
-    let place = || format!("{}: series {}", segment.source.display(), segment.series);
-    let mut values = segment.rounded();
-    if !dataset.preprocessed {
-        pipeline.apply_series(&mut values).with_context(place)?;
-    }
+/// Fails if a value is missing, or is infinite after steps.
+fn check_present(values: &[f64], channels: &[String]) -> anyhow::Result<()> {
     if let Some(at) = values.iter().position(|v| !v.is_finite()) {
         let (row, channel) = (at / channels.len(), &channels[at % channels.len()]);
         anyhow::bail!(
-            "{}: row {} of the series: a value of \"{channel}\" is missing; add step = \"impute\" with method = \"linear\" in front of the other [[preprocess]] steps",
-            place(),
+            "row {} of the series: a value of \"{channel}\" is missing; add step = \"impute\" with method = \"linear\" in front of the other [[preprocess]] steps",
             row + 1,
         );
     }
-    Ok(values)
+    Ok(())
 }
 
 /// The class of a window by its rows' labels.

@@ -1,152 +1,187 @@
-//! The steps as a user writes them, before they are fitted.
+//! A step as a user writes it, and as it is stored: its kind, and the channels it runs on.
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 
-use crate::Error;
-
-/// How missing values are filled, per channel.
-///
-/// `mean`, `median` and `zero` put one number everywhere. `linear` and `previous` look at the
-/// neighbours within one series, and fall back to the training mean where there are none.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum ImputeMethod {
-    /// The mean of the training rows.
-    Mean,
-    /// The median of the training rows.
-    Median,
-    /// Zero.
-    Zero,
-    /// On the line between the present values before and after. A gap at either end of the series
-    /// holds the nearest present value; a channel missing throughout takes the training mean. It
-    /// needs later rows, so that it cannot run on a stream.
-    Linear,
-    /// The last present value. A gap at the start of the series takes the training mean, as a
-    /// stream could not know better.
-    Previous,
-}
-
-/// How [`StepConfig::WindowNormalize`] treats each channel of one window.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum WindowMethod {
-    /// `(x − mean)/std` of the window, the standard deviation over `n`.
-    #[default]
-    ZScore,
-    /// `x − mean` of the window.
-    Center,
-    /// `(x − min)/(max − min)` of the window, so 0 to 1.
-    MinMax,
-}
+use crate::on_channels::OnChannels;
+use crate::scale::Line;
+use crate::steps::{FittedKind, StepKind};
+use crate::{Error, Stage, Step};
 
 /// One step of a pipeline, before it is fitted: the form for configuration files.
 ///
-/// Tagged by `step` in kebab-case; unknown keys are errors. All but the last kind work on rows, with
-/// parameters fitted on the training rows; a window step has no parameters, and comes after them.
+/// Tagged by `step` in kebab-case; unknown keys are errors. Any step takes `channels`, the names of
+/// those that it runs on; the others pass by, and wait where the step holds rows back. A step that
+/// makes as many channels as it takes puts them in their places; one that makes fewer or more puts
+/// them behind the others.
 ///
 /// ```
-/// use preprocess::{ImputeMethod, StepConfig};
+/// use preprocess::{Impute, ImputeMethod, StepConfig, ZScore};
 ///
 /// let steps: Vec<StepConfig> = serde_json::from_str(
 ///     r#"[
 ///         { "step": "impute", "method": "previous" },
-///         { "step": "min-max", "low": -1 },
-///         { "step": "window-normalize", "method": "center" }
+///         { "step": "z-score", "channels": ["ax", "ay"] }
 ///     ]"#,
 /// )?;
-/// assert_eq!(steps[0], StepConfig::Impute { method: ImputeMethod::Previous });
-/// assert_eq!(steps[1], StepConfig::MinMax { low: -1.0, high: 1.0 });
+/// assert_eq!(steps[0], Impute::by(ImputeMethod::Previous).into());
+/// assert_eq!(steps[1], StepConfig::from(ZScore {}).on(["ax", "ay"]));
 /// # Ok::<(), serde_json::Error>(())
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "step", rename_all = "kebab-case", deny_unknown_fields)]
-pub enum StepConfig {
-    /// Fills missing values.
-    Impute {
-        /// With what.
-        method: ImputeMethod,
-    },
-    /// `(x − mean)/std` of the training rows, the standard deviation over `n`.
-    #[serde(deserialize_with = "no_options")]
-    ZScore,
-    /// `low + (high − low)·(x − min)/(max − min)` of the training rows; later values may leave the
-    /// range.
-    MinMax {
-        /// Where the smallest training value goes.
-        #[serde(default)]
-        low: f32,
-        /// Where the largest training value goes, above `low`.
-        #[serde(default = "one")]
-        high: f32,
-    },
-    /// `(x − median)/(q75 − q25)` of the training rows: like a z-score, and blind to outliers.
-    #[serde(deserialize_with = "no_options")]
-    RobustScale,
-    /// Normalizes each channel of each window by the window's own values; a constant channel
-    /// becomes 0.
-    WindowNormalize {
-        /// How.
-        #[serde(default)]
-        method: WindowMethod,
-    },
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StepConfig {
+    /// Which step, and its options.
+    #[serde(flatten)]
+    pub kind: StepKind,
+    /// The names of the channels it runs on; all where there are none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub channels: Option<Vec<String>>,
+}
+
+impl<T: Into<StepKind>> From<T> for StepConfig {
+    fn from(kind: T) -> Self {
+        Self { kind: kind.into(), channels: None }
+    }
 }
 
 impl StepConfig {
+    /// The same step on some channels only.
+    #[must_use]
+    pub fn on<S: Into<String>>(self, channels: impl IntoIterator<Item = S>) -> Self {
+        Self { channels: Some(channels.into_iter().map(Into::into).collect()), ..self }
+    }
+
     /// The tag, as in a configuration file.
     pub fn name(&self) -> &'static str {
-        match self {
-            Self::Impute { .. } => "impute",
-            Self::ZScore => "z-score",
-            Self::MinMax { .. } => "min-max",
-            Self::RobustScale => "robust-scale",
-            Self::WindowNormalize { .. } => "window-normalize",
-        }
+        self.kind.name()
     }
 
     /// Whether the step works on windows, not on rows.
     pub fn is_per_window(&self) -> bool {
-        matches!(self, Self::WindowNormalize { .. })
+        self.kind.is_per_window()
     }
 
-    /// Checks the options.
-    ///
-    /// # Errors
-    /// If a bound of `min-max` is not finite, or `high` is not above `low`.
-    pub fn validate(&self) -> Result<(), Error> {
-        match *self {
-            Self::MinMax { low, high } => check_bounds(low, high),
-            _ => Ok(()),
+    /// Whether one row comes out for each that goes in.
+    pub fn keeps_rows(&self) -> bool {
+        self.kind.keeps_rows()
+    }
+
+    /// The places of the channels that it runs on.
+    pub(crate) fn places(&self, input: &Stage) -> Result<Option<Vec<usize>>, Error> {
+        let Some(names) = &self.channels else { return Ok(None) };
+        let place = |name: &String| {
+            input.names.iter().position(|known| known == name).ok_or_else(|| {
+                Error::UnknownChannel {
+                    step: self.name(),
+                    channel: name.clone(),
+                    known: listed(&input.names),
+                }
+            })
+        };
+        names.iter().map(place).collect::<Result<Vec<_>, _>>().map(Some)
+    }
+}
+
+/// One fitted step: a [`StepConfig`] with its parameters, as plain data.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FittedStep {
+    /// Which step, its options and parameters.
+    #[serde(flatten)]
+    pub kind: FittedKind,
+    /// The places of the channels that it runs on, from 0; all where there are none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub channels: Option<Vec<usize>>,
+}
+
+impl FittedStep {
+    /// The step without its parameters, with the names that channels have where it stands.
+    pub fn config(&self, input: &Stage) -> StepConfig {
+        let name = |&place: &usize| input.names[place].clone();
+        let channels = self.channels.as_ref().map(|places| places.iter().map(name).collect());
+        StepConfig { kind: self.kind.kind(), channels }
+    }
+
+    /// What the step itself gets of the channels that come in.
+    pub(crate) fn inner(&self, input: &Stage) -> Result<Stage, Error> {
+        let Some(places) = &self.channels else { return Ok(input.clone()) };
+        let step = self.kind.kind().name();
+        let list = |found: &str| Err(Error::ChannelList { step, found: found.to_owned() });
+        let mut seen = vec![false; input.channels()];
+        for &place in places {
+            match seen.get_mut(place) {
+                None => {
+                    return Err(Error::UnknownChannel {
+                        step,
+                        channel: place.to_string(),
+                        known: listed(&input.names),
+                    });
+                }
+                Some(true) => return list(&format!("has {:?} twice", input.names[place])),
+                Some(seen) => *seen = true,
+            }
+        }
+        if places.is_empty() {
+            return list("is empty");
+        }
+        if !self.kind.kind().keeps_rows() {
+            return Err(Error::NotForSome { step });
+        }
+        let names = places.iter().map(|&place| input.names[place].clone()).collect();
+        Ok(Stage { names, rate_hz: input.rate_hz })
+    }
+
+    /// Checks options and parameters against what comes in, and says what goes out.
+    pub(crate) fn check(&self, input: &Stage) -> Result<Stage, Error> {
+        let inner = self.inner(input)?;
+        let made = self.kind.kind().plan(&inner)?;
+        self.kind.check(&inner)?;
+        let Some(places) = &self.channels else { return Ok(made) };
+        let mut output = input.clone();
+        if made.channels() == places.len() {
+            for (&place, name) in places.iter().zip(made.names) {
+                output.names[place] = name;
+            }
+        } else {
+            let kept = (0..input.channels()).filter(|place| !places.contains(place));
+            output.names = kept.map(|place| input.names[place].clone()).chain(made.names).collect();
+        }
+        Ok(output)
+    }
+
+    /// The step at the start of a series; `input` and the step passed [`check`](Self::check).
+    pub(crate) fn start(&self, input: &Stage) -> Box<dyn Step> {
+        match &self.channels {
+            None => self.kind.start(input),
+            Some(places) => {
+                let names = places.iter().map(|&place| input.names[place].clone()).collect();
+                let inner = self.kind.start(&Stage { names, rate_hz: input.rate_hz });
+                Box::new(OnChannels::new(inner, places, input.channels()))
+            }
         }
     }
+
+    /// The line of each channel that comes in, if the step is a scaling.
+    pub(crate) fn lines(&self, input: &Stage) -> Option<Vec<Line>> {
+        let lines = self.kind.lines()?;
+        let Some(places) = &self.channels else { return Some(lines) };
+        let mut all = vec![Line { center: 0.0, scale: 1.0, span: 1.0, low: 0.0 }; input.channels()];
+        for (&place, line) in places.iter().zip(lines) {
+            all[place] = line;
+        }
+        Some(all)
+    }
 }
 
-/// Passes if both bounds are finite and `high` is above `low`.
-pub(crate) fn check_bounds(low: f32, high: f32) -> Result<(), Error> {
-    let (option, found, expected) = if !low.is_finite() {
-        ("low", low, "a finite number")
-    } else if !(high.is_finite() && high > low) {
-        ("high", high, "a finite number above low")
-    } else {
-        return Ok(());
-    };
-    Err(Error::Option { owner: "min-max", option, found: found.into(), expected })
-}
-
-fn one() -> f32 {
-    1.0
-}
-
-/// A variant without options: serde alone would let any key pass here.
-fn no_options<'de, D: Deserializer<'de>>(deserializer: D) -> Result<(), D::Error> {
-    #[derive(Deserialize)]
-    #[serde(deny_unknown_fields)]
-    struct NoOptions {}
-    NoOptions::deserialize(deserializer).map(|NoOptions {}| ())
+fn listed(names: &[String]) -> String {
+    const SHOWN: usize = 12;
+    let shown = names.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
+    if names.len() > SHOWN { format!("{shown}, … ({} in all)", names.len()) } else { shown }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::steps::STEP_NAMES;
+    use crate::{Impute, ImputeMethod, MinMax, RobustScale, WindowNormalize, ZScore};
 
     fn parse(json: &str) -> Result<StepConfig, serde_json::Error> {
         serde_json::from_str(json)
@@ -154,21 +189,17 @@ mod tests {
 
     #[test]
     fn every_tag_parses_and_round_trips() {
+        let min_max = MinMax { low: 0.0, high: 1.0 };
         for (json, expected) in [
-            (r#"{"step":"z-score"}"#, StepConfig::ZScore),
-            (r#"{"step":"robust-scale"}"#, StepConfig::RobustScale),
-            (r#"{"step":"min-max"}"#, StepConfig::MinMax { low: 0.0, high: 1.0 }),
-            (
-                r#"{"step":"impute","method":"median"}"#,
-                StepConfig::Impute { method: ImputeMethod::Median },
-            ),
-            (
-                r#"{"step":"window-normalize"}"#,
-                StepConfig::WindowNormalize { method: WindowMethod::ZScore },
-            ),
+            (r#"{"step":"z-score"}"#, StepConfig::from(ZScore {})),
+            (r#"{"step":"robust-scale"}"#, RobustScale {}.into()),
+            (r#"{"step":"min-max"}"#, min_max.into()),
+            (r#"{"step":"impute","method":"median"}"#, Impute::by(ImputeMethod::Median).into()),
+            (r#"{"step":"window-normalize"}"#, WindowNormalize::default().into()),
+            (r#"{"step":"z-score","channels":["a"]}"#, StepConfig::from(ZScore {}).on(["a"])),
         ] {
             assert_eq!(parse(json).unwrap(), expected);
-            assert!(json.contains(expected.name()));
+            assert!(json.contains(expected.name()) && STEP_NAMES.contains(&expected.name()));
             let again = serde_json::to_string(&expected).unwrap();
             assert_eq!(parse(&again).unwrap(), expected);
         }
@@ -182,16 +213,9 @@ mod tests {
             r#"{"step":"impute"}"#,
             r#"{"step":"min-max","lo":0}"#,
             r#"{"step":"zscore"}"#,
+            r#"{"step":"z-score","channel":["a"]}"#,
         ] {
             assert!(parse(json).is_err(), "{json}");
-        }
-    }
-
-    #[test]
-    fn bounds_are_checked() {
-        assert!(StepConfig::MinMax { low: -1.0, high: 1.0 }.validate().is_ok());
-        for (low, high) in [(0.0, 0.0), (1.0, 0.0), (f32::NAN, 1.0), (0.0, f32::INFINITY)] {
-            assert!(StepConfig::MinMax { low, high }.validate().is_err(), "{low} {high}");
         }
     }
 }

@@ -1,20 +1,40 @@
-//! Impute, scale and window multichannel sensor series.
+//! Clean, resample, scale, reduce and window multichannel sensor series.
 #![doc = include_str!("../README.md")]
 
+mod cap;
+mod chain;
 mod config;
+mod dispatch;
 mod error;
-mod fitted;
-mod interpolate;
-mod normalize;
+mod known;
+mod on_channels;
 mod pipeline;
-mod row;
+mod quantiles;
+mod rounds;
+mod rows;
+mod scale;
+mod spec;
+mod stage;
+mod statistics;
 mod stats;
+mod step;
+mod steps;
 mod streamer;
+mod tensors;
 mod window;
 
-pub use config::{ImputeMethod, StepConfig, WindowMethod};
+pub use config::{FittedStep, StepConfig};
 pub use error::Error;
-pub use fitted::FittedStep;
-pub use pipeline::Pipeline;
+pub use pipeline::{Pipeline, WindowScale};
+pub use rounds::Rounds;
+pub use rows::{Rows, RowsRef};
+pub use stage::Stage;
+pub use statistics::{Capped, MAX_WEIGHT, Scope, Statistics};
+pub use step::{Latency, Step};
+pub use steps::{
+    FittedImpute, FittedKind, FittedMinMax, FittedRobustScale, FittedZScore, Impute, ImputeMethod,
+    MinMax, RobustScale, STEP_NAMES, StepKind, WindowMethod, WindowNormalize, ZScore,
+};
 pub use streamer::Streamer;
+pub use tensors::Tensor;
 pub use window::{Tail, Windowing};

@@ -2,109 +2,197 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::check_values;
-use crate::interpolate::interpolate;
-use crate::normalize::normalize;
-use crate::row::{Line, RowStep, lines};
-use crate::{Error, FittedStep, ImputeMethod, StepConfig};
+use crate::chain::Chain;
+use crate::error::check_rows;
+use crate::stats::{Needs, Stats};
+use crate::steps::{FittedKind, normalize};
+use crate::{Error, FittedStep, Rows, RowsRef, Stage, StepConfig};
+
+/// Rows that go through all steps at once, so that they stay in the cache.
+const BLOCK: usize = 1024;
+
+/// Most channels of a stored pipeline: a count that stands alone is not believed beyond it, as names
+/// are made of it.
+const MOST_CHANNELS: usize = 1 << 20;
 
 /// Fitted steps in order, as plain data that can be stored with a model.
 ///
-/// Row steps run over whole series ([`apply_series`](Self::apply_series)) or row by row
+/// Row steps run over whole series ([`apply`](Self::apply)) or row by row
 /// ([`Streamer`](crate::Streamer)); window steps run over each window cut from them
 /// ([`apply_window`](Self::apply_window)). Deserializing checks everything that
-/// [`validate`](Self::validate) does, so that a pipeline in hand is a usable one; its numbers come
+/// [`from_steps`](Self::from_steps) does, so that a pipeline in hand is a usable one; its numbers come
 /// back from JSON exactly.
 ///
 /// ```
-/// use preprocess::{ImputeMethod, Pipeline, StepConfig};
+/// use preprocess::{Impute, ImputeMethod, Pipeline, Rows, Stage, ZScore};
 ///
-/// let configs = [StepConfig::Impute { method: ImputeMethod::Mean }, StepConfig::ZScore];
+/// let configs = [Impute::by(ImputeMethod::Mean).into(), ZScore {}.into()];
 /// // One series of four rows with two channels, one value missing.
-/// let training = [1.0, 10.0, 2.0, f32::NAN, 3.0, 30.0, 2.0, 20.0];
-/// let pipeline = Pipeline::fit(&configs, 2, &[&training])?;
+/// let training = Rows::of_series(2, None, vec![1.0, 10.0, 2.0, f64::NAN, 3.0, 30.0, 2.0, 20.0]);
+/// let pipeline = Pipeline::fit(&configs, &Stage::unnamed(2), vec![training])?;
 ///
-/// let mut values = [2.0, f32::NAN];
-/// pipeline.apply_series(&mut values)?;
-/// assert_eq!(values, [0.0, 0.0]);
+/// let series = Rows::of_series(2, None, vec![2.0, f64::NAN]);
+/// let mut scaled = pipeline.apply(series.view())?;
+/// assert_eq!(scaled.values(), [0.0, 0.0]);
 ///
-/// pipeline.invert_series(&mut values)?;
-/// assert_eq!(values, [2.0, 20.0]);
+/// pipeline.invert(scaled.values_mut())?;
+/// assert_eq!(scaled.values(), [2.0, 20.0]);
 /// # Ok::<(), preprocess::Error>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(try_from = "Unchecked")]
+#[serde(try_from = "Stored", into = "Stored")]
 pub struct Pipeline {
-    channels: usize,
+    /// What comes into each step, and last what comes out.
+    stages: Vec<Stage>,
     steps: Vec<FittedStep>,
 }
 
 /// A pipeline as it stands in a file.
-#[derive(Deserialize)]
+#[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Unchecked {
+struct Stored {
     channels: usize,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    names: Option<Vec<String>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    rate_hz: Option<f64>,
     steps: Vec<FittedStep>,
 }
 
-impl TryFrom<Unchecked> for Pipeline {
+impl TryFrom<Stored> for Pipeline {
     type Error = Error;
 
-    fn try_from(Unchecked { channels, steps }: Unchecked) -> Result<Self, Error> {
-        Self::from_steps(channels, steps)
+    fn try_from(stored: Stored) -> Result<Self, Error> {
+        let Stored { channels, names, rate_hz, steps } = stored;
+        if channels > MOST_CHANNELS {
+            return Err(Error::RowLength { expected: MOST_CHANNELS, found: channels });
+        }
+        let names = names.unwrap_or_else(|| Stage::unnamed(channels).names);
+        if names.len() != channels {
+            return Err(Error::RowLength { expected: channels, found: names.len() });
+        }
+        Self::from_steps(Stage { names, rate_hz }, steps)
+    }
+}
+
+impl From<Pipeline> for Stored {
+    fn from(mut pipeline: Pipeline) -> Self {
+        let Stage { names, rate_hz } = pipeline.stages.swap_remove(0);
+        let channels = names.len();
+        let names = (names != Stage::unnamed(channels).names).then_some(names);
+        Self { channels, names, rate_hz, steps: pipeline.steps }
     }
 }
 
 impl Pipeline {
     /// Fits the steps on the training rows, each on what the steps before it leave.
     ///
-    /// Every series is a `[n_rows, channels]` slice; missing values are NaN, and count nowhere.
-    /// Pass training rows only, or the test result is flattered.
+    /// Missing values are NaN, and count nowhere. Pass training rows only, or the test result is
+    /// flattered.
     ///
     /// # Errors
-    /// If an option is out of range, a row step follows a window step, `channels` is 0, a series
-    /// holds no whole number of rows or an infinity, or a channel has no value to fit on.
-    pub fn fit(configs: &[StepConfig], channels: usize, series: &[&[f32]]) -> Result<Self, Error> {
-        check_layout(channels, configs.iter().copied())?;
-        for (i, values) in series.iter().enumerate() {
-            check_values(values, channels)
+    /// If an option is out of range or needs a rate that is not known, a row step follows a window
+    /// step, there are no channels, rows have other channels or an infinity, or a channel has no value
+    /// to fit on.
+    pub fn fit(
+        configs: &[StepConfig],
+        input: &Stage,
+        mut series: Vec<Rows>,
+    ) -> Result<Self, Error> {
+        for (i, rows) in series.iter().enumerate() {
+            check_rows(rows.view(), input)
                 .map_err(|e| Error::Series { series: i, source: Box::new(e) })?;
         }
-        let mut rows: Vec<Vec<f32>> = series.iter().map(|values| values.to_vec()).collect();
-        let mut steps = Vec::with_capacity(configs.len());
+        let mut pipeline = Self::from_steps(input.clone(), Vec::new())?;
         for config in configs {
-            let step = FittedStep::fit(config, channels, &rows)?;
-            for values in &mut rows {
-                run(&step, values, channels);
+            let input = pipeline.output().clone();
+            pipeline.extend(config, |needs, places| match places {
+                None => Stats::of(needs, input.channels(), &series),
+                Some(places) => {
+                    let some = series.iter().map(|rows| rows.of_channels(places));
+                    Stats::of(needs, places.len(), &some.collect::<Vec<_>>())
+                }
+            })?;
+            if !config.is_per_window() {
+                let step = &pipeline.steps[pipeline.steps.len() - 1];
+                for rows in &mut series {
+                    let mut chain = Chain::new(std::iter::once(step.start(&input)));
+                    *rows = run(&mut chain, rows.view(), pipeline.output().channels());
+                }
             }
-            steps.push(step);
         }
-        Self::from_steps(channels, steps)
+        Ok(pipeline)
+    }
+
+    /// Fits one step more, on the statistics that it needs of the channels in these places, or of all;
+    /// they are not asked for where it needs none.
+    pub(crate) fn extend(
+        &mut self,
+        config: &StepConfig,
+        statistics: impl FnOnce(Needs, Option<&[usize]>) -> Stats,
+    ) -> Result<(), Error> {
+        let position = self.steps.len();
+        let blame = |error: Error| error.at(position);
+        let input = self.output().clone();
+        let channels = config.places(&input).map_err(blame)?;
+        let inner = match &channels {
+            None => input.clone(),
+            Some(places) => Stage {
+                names: places.iter().map(|&place| input.names[place].clone()).collect(),
+                rate_hz: input.rate_hz,
+            },
+        };
+        config.kind.plan(&inner).map_err(blame)?;
+        let stats = match config.kind.needs() {
+            Needs::Nothing => Stats { channels: Vec::new() },
+            needs => statistics(needs, channels.as_deref()),
+        };
+        let kind = config.kind.fit(&inner, &stats).map_err(blame)?;
+        let step = FittedStep { kind, channels };
+        let output = step.check(&input).map_err(blame)?;
+        self.steps.push(step);
+        self.stages.push(output);
+        self.check_order()
     }
 
     /// A pipeline of steps that were fitted before.
     ///
     /// # Errors
-    /// As [`validate`](Self::validate).
-    pub fn from_steps(channels: usize, steps: Vec<FittedStep>) -> Result<Self, Error> {
-        let pipeline = Self { channels, steps };
-        pipeline.validate()?;
+    /// Names the first step and parameter that is wrong.
+    pub fn from_steps(input: Stage, steps: Vec<FittedStep>) -> Result<Self, Error> {
+        if input.channels() == 0 {
+            return Err(Error::NoChannels);
+        }
+        let mut stages = vec![input];
+        for (position, step) in steps.iter().enumerate() {
+            let input = &stages[position];
+            stages.push(step.check(input).map_err(|error| error.at(position))?);
+        }
+        let pipeline = Self { stages, steps };
+        pipeline.check_order()?;
         Ok(pipeline)
     }
 
-    /// Checks that every step has one usable parameter per channel and that row steps come first.
-    ///
-    /// # Errors
-    /// Names the first step and parameter that is wrong.
-    pub fn validate(&self) -> Result<(), Error> {
-        check_layout(self.channels, self.steps.iter().map(FittedStep::config))?;
-        let mut steps = self.steps.iter().enumerate();
-        steps.try_for_each(|(position, step)| step.validate(position, self.channels))
+    /// Fails unless row steps come first.
+    fn check_order(&self) -> Result<(), Error> {
+        let n_rows = self.row_steps().count();
+        match self.steps.iter().skip(n_rows).position(|step| !is_per_window(step)) {
+            None => Ok(()),
+            Some(at) => {
+                let step = self.steps[n_rows + at].kind.kind().name();
+                Err(Error::Order { step }.at(n_rows + at))
+            }
+        }
     }
 
-    /// Values in a row.
-    pub fn channels(&self) -> usize {
-        self.channels
+    /// What comes in.
+    pub fn input(&self) -> &Stage {
+        &self.stages[0]
+    }
+
+    /// What comes out.
+    pub fn output(&self) -> &Stage {
+        &self.stages[self.steps.len()]
     }
 
     /// The fitted steps in order.
@@ -112,46 +200,87 @@ impl Pipeline {
         &self.steps
     }
 
-    /// Runs the row steps over one whole series `[n_rows, channels]` in place.
+    /// The steps without their parameters.
+    pub fn configs(&self) -> Vec<StepConfig> {
+        let steps = self.steps.iter().zip(&self.stages);
+        steps.map(|(step, input)| step.config(input)).collect()
+    }
+
+    /// Whether one row comes out for each that goes in.
+    pub fn keeps_rows(&self) -> bool {
+        self.row_steps().all(|step| step.kind.kind().keeps_rows())
+    }
+
+    /// Runs the row steps over one whole series.
     ///
-    /// A series is what belongs together in time: imputation never looks past its ends.
+    /// A series is what belongs together in time: no step looks past its ends.
     ///
     /// # Errors
-    /// If the length is no whole number of rows, or a value is infinite; nothing has changed then.
-    pub fn apply_series(&self, values: &mut [f32]) -> Result<(), Error> {
-        check_values(values, self.channels)?;
-        for step in self.row_steps() {
-            run(step, values, self.channels);
-        }
-        Ok(())
+    /// If the rows have other channels, or a value is infinite.
+    pub fn apply(&self, series: RowsRef<'_>) -> Result<Rows, Error> {
+        check_rows(series, self.input())?;
+        Ok(run(&mut self.chain(), series, self.output().channels()))
     }
 
     /// Runs the window steps over one window `[n_rows, channels]` in place; it was cut from a
-    /// series after [`apply_series`](Self::apply_series).
+    /// series after [`apply`](Self::apply).
     ///
-    /// # Errors
-    /// As [`apply_series`](Self::apply_series).
-    pub fn apply_window(&self, window: &mut [f32]) -> Result<(), Error> {
-        check_values(window, self.channels)?;
-        for step in &self.steps {
-            if let FittedStep::WindowNormalize { method } = step {
-                normalize(window, self.channels, *method);
-            }
-        }
-        Ok(())
+    /// # Panics
+    /// If the window holds no whole number of rows.
+    pub fn apply_window(&self, window: &mut [f64]) {
+        self.normalize_window(window, |_, _, _| {});
     }
 
-    /// Takes a series back to its original units: undoes the scalings of
-    /// [`apply_series`](Self::apply_series), last step first.
+    /// [`apply_window`](Self::apply_window), and the line back to what the window held before:
+    /// `x = center + scale·y` for each channel, as a forecast needs it.
     ///
-    /// Imputed values stay, and window steps cannot be undone, as the window's own mean is gone.
+    /// # Panics
+    /// If the window holds no whole number of rows.
+    pub fn apply_window_keeping(&self, window: &mut [f64]) -> WindowScale {
+        let channels = self.output().channels();
+        let mut kept = WindowScale { center: vec![0.0; channels], scale: vec![1.0; channels] };
+        self.normalize_window(window, |channel, center, scale| {
+            kept.center[channel] += center * kept.scale[channel];
+            kept.scale[channel] *= scale;
+        });
+        kept
+    }
+
+    fn normalize_window(&self, window: &mut [f64], mut removed: impl FnMut(usize, f64, f64)) {
+        let channels = self.output().channels();
+        assert!(
+            window.len().is_multiple_of(channels),
+            "{} values, {channels} channels",
+            window.len()
+        );
+        for step in &self.steps {
+            let FittedKind::WindowNormalize(spec) = &step.kind else { continue };
+            match &step.channels {
+                None => normalize(window, channels, spec.method, &mut removed),
+                Some(places) => {
+                    for &place in places {
+                        let column = window.iter().skip(place).step_by(channels);
+                        let mut column: Vec<f64> = column.copied().collect();
+                        normalize(&mut column, 1, spec.method, |_, c, s| removed(place, c, s));
+                        let to = window.iter_mut().skip(place).step_by(channels);
+                        to.zip(column).for_each(|(to, v)| *to = v);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes rows that came out back to their original units: undoes the scalings, last step first.
+    ///
+    /// Imputed and smoothed values stay, and window steps cannot be undone, as the window's own mean is
+    /// gone: see [`apply_window_keeping`](Self::apply_window_keeping).
     ///
     /// # Errors
-    /// As [`apply_series`](Self::apply_series).
-    pub fn invert_series(&self, values: &mut [f32]) -> Result<(), Error> {
-        check_values(values, self.channels)?;
-        for lines in self.steps.iter().rev().filter_map(lines) {
-            for row in values.chunks_exact_mut(self.channels) {
+    /// If a step mixes, adds or takes away channels.
+    pub fn invert(&self, values: &mut [f64]) -> Result<(), Error> {
+        let channels = self.output().channels();
+        for lines in self.lines_back()? {
+            for row in values.chunks_exact_mut(channels) {
                 for (v, line) in row.iter_mut().zip(&lines) {
                     *v = line.inverse(*v);
                 }
@@ -163,137 +292,63 @@ impl Pipeline {
     /// Takes values of one channel back to their original units, such as a forecast of it.
     ///
     /// # Errors
-    /// If there is no such channel.
-    pub fn invert_channel(&self, channel: usize, values: &mut [f32]) -> Result<(), Error> {
-        let channels = self.channels;
+    /// If there is no such channel, or a step mixes channels.
+    pub fn invert_channel(&self, channel: usize, values: &mut [f64]) -> Result<(), Error> {
+        let channels = self.output().channels();
         if channel >= channels {
             return Err(Error::Channel { channel, channels });
         }
-        let path: Vec<Line> =
-            self.steps.iter().rev().filter_map(lines).map(|lines| lines[channel]).collect();
-        for v in values {
-            *v = path.iter().fold(*v, |v, line| line.inverse(v));
+        for lines in self.lines_back()? {
+            for v in &mut *values {
+                *v = lines[channel].inverse(*v);
+            }
         }
         Ok(())
     }
 
+    /// The lines of all scalings, last step first.
+    fn lines_back(&self) -> Result<Vec<Vec<crate::scale::Line>>, Error> {
+        let mut all = Vec::new();
+        for (step, stages) in self.steps.iter().zip(self.stages.windows(2)).rev() {
+            if stages[0].names != stages[1].names {
+                return Err(Error::NoInverse { step: step.kind.kind().name() });
+            }
+            all.extend(step.lines(&stages[0]));
+        }
+        Ok(all)
+    }
+
+    /// The row steps at the start of a series.
+    pub(crate) fn chain(&self) -> Chain {
+        let steps = self.row_steps().zip(&self.stages);
+        Chain::new(steps.map(|(step, input)| step.start(input)))
+    }
+
     /// The steps before the first window step.
     pub(crate) fn row_steps(&self) -> impl Iterator<Item = &FittedStep> {
-        self.steps.iter().filter(|step| !step.config().is_per_window())
+        self.steps.iter().take_while(|step| !is_per_window(step))
     }
 }
 
-/// Fails unless there are channels, options are in range, and row steps come first.
-fn check_layout(channels: usize, steps: impl Iterator<Item = StepConfig>) -> Result<(), Error> {
-    if channels == 0 {
-        return Err(Error::NoChannels);
-    }
-    let mut windows = false;
-    for (position, config) in steps.enumerate() {
-        config.validate()?;
-        if windows && !config.is_per_window() {
-            return Err(Error::Order { position, step: config.name() });
-        }
-        windows = config.is_per_window();
-    }
-    Ok(())
+/// The line back from a normalized window: `x = center + scale·y` for each channel.
+#[derive(Debug, Clone, PartialEq)]
+pub struct WindowScale {
+    /// What 0 stands for.
+    pub center: Vec<f64>,
+    /// What 1 is more than that.
+    pub scale: Vec<f64>,
 }
 
-/// One row step over one series; a window step does nothing here.
-fn run(step: &FittedStep, values: &mut [f32], channels: usize) {
-    if let FittedStep::Impute { method: ImputeMethod::Linear, fill } = step {
-        interpolate(values, fill);
-    } else if let Some(mut step) = RowStep::new(step) {
-        for row in values.chunks_exact_mut(channels) {
-            step.apply(row);
-        }
-    }
+fn is_per_window(step: &FittedStep) -> bool {
+    matches!(step.kind, FittedKind::WindowNormalize(_))
 }
 
-#[cfg(test)]
-#[expect(clippy::float_cmp, reason = "these values are exact in binary")]
-mod tests {
-    use super::*;
-    use crate::WindowMethod;
-
-    const CENTER: StepConfig = StepConfig::WindowNormalize { method: WindowMethod::Center };
-
-    #[test]
-    fn each_step_is_fitted_on_the_output_of_those_before() {
-        let min_max = StepConfig::MinMax { low: 0.0, high: 1.0 };
-        let zero = StepConfig::Impute { method: ImputeMethod::Zero };
-        let pipeline = Pipeline::fit(&[zero, min_max], 1, &[&[2.0, f32::NAN, 4.0]]).unwrap();
-        // The imputed 0 is the minimum.
-        let expected = FittedStep::MinMax { low: 0.0, high: 1.0, min: vec![0.0], max: vec![4.0] };
-        assert_eq!(pipeline.steps()[1], expected);
+/// One whole series through a chain.
+fn run(chain: &mut Chain, series: RowsRef<'_>, out_channels: usize) -> Rows {
+    let mut out = Rows::new(out_channels);
+    for start in (0..series.len()).step_by(BLOCK) {
+        chain.push(series.slice(start..series.len().min(start + BLOCK)), &mut out);
     }
-
-    #[test]
-    fn row_steps_come_before_window_steps() {
-        let error = Pipeline::fit(&[CENTER, StepConfig::ZScore], 1, &[&[1.0]]).unwrap_err();
-        assert_eq!(error, Error::Order { position: 1, step: "z-score" });
-        assert!(Pipeline::fit(&[StepConfig::ZScore, CENTER, CENTER], 1, &[&[1.0]]).is_ok());
-    }
-
-    #[test]
-    fn series_and_windows_run_their_own_steps() {
-        let pipeline = Pipeline::fit(&[StepConfig::ZScore, CENTER], 1, &[&[0.0, 2.0]]).unwrap();
-        let mut values = [5.0, 7.0];
-        pipeline.apply_series(&mut values).unwrap();
-        assert_eq!(values, [4.0, 6.0]);
-        pipeline.apply_window(&mut values).unwrap();
-        assert_eq!(values, [-1.0, 1.0]);
-    }
-
-    #[test]
-    fn training_data_is_checked_and_the_series_named() {
-        let fit = |second: &[f32]| {
-            let error = Pipeline::fit(&[StepConfig::ZScore], 2, &[&[1.0, 2.0], second]);
-            error.unwrap_err().to_string()
-        };
-        assert_eq!(
-            fit(&[1.0, 2.0, f32::INFINITY, 0.0]),
-            "training series 1: row 1, channel 0 is inf; mark missing values as NaN"
-        );
-        assert!(fit(&[1.0]).starts_with("training series 1: 1 values are no whole number"));
-        assert_eq!(Pipeline::fit(&[], 0, &[]).unwrap_err(), Error::NoChannels);
-        let none = Pipeline::fit(&[StepConfig::ZScore], 1, &[]).unwrap_err();
-        assert_eq!(none, Error::AllMissing { channel: 0, step: "z-score" });
-    }
-
-    #[test]
-    fn a_dead_channel_can_be_imputed_with_zero() {
-        let configs = [StepConfig::Impute { method: ImputeMethod::Zero }, StepConfig::ZScore];
-        let pipeline = Pipeline::fit(&configs, 1, &[&[f32::NAN; 3]]).unwrap();
-        let mut values = [f32::NAN];
-        pipeline.apply_series(&mut values).unwrap();
-        assert_eq!(values, [0.0]);
-    }
-
-    #[test]
-    fn bad_data_is_refused_and_left_as_it_was() {
-        let pipeline = Pipeline::fit(&[StepConfig::ZScore], 1, &[&[0.0, 2.0]]).unwrap();
-        let mut values = [3.0, f32::INFINITY];
-        assert!(pipeline.apply_series(&mut values).is_err());
-        assert!(pipeline.apply_window(&mut values).is_err());
-        assert!(pipeline.invert_series(&mut values).is_err());
-        assert_eq!(values, [3.0, f32::INFINITY]);
-        let error = pipeline.invert_channel(1, &mut []).unwrap_err();
-        assert_eq!(error, Error::Channel { channel: 1, channels: 1 });
-    }
-
-    #[test]
-    fn a_stored_pipeline_is_checked_when_read() {
-        let read = |json: &str| serde_json::from_str::<Pipeline>(json).map_err(|e| e.to_string());
-        let step = r#"{"step":"z-score","mean":[0.0,1.0],"std":[1.0,2.0]}"#;
-        assert!(read(&format!(r#"{{"channels":2,"steps":[{step}]}}"#)).is_ok());
-        let short = read(&format!(r#"{{"channels":3,"steps":[{step}]}}"#)).unwrap_err();
-        assert!(short.contains("mean has 2 values, expected 3"), "{short}");
-        let huge = step.replace("1.0,2.0", "1.0,1e99");
-        let huge = read(&format!(r#"{{"channels":2,"steps":[{huge}]}}"#)).unwrap_err();
-        assert!(huge.contains("std is inf at channel 1"), "{huge}");
-        assert!(read(r#"{"channels":1,"steps":[],"more":1}"#).is_err());
-        let order = r#"{"step":"window-normalize","method":"center"}"#;
-        assert!(read(&format!(r#"{{"channels":2,"steps":[{order},{step}]}}"#)).is_err());
-    }
+    chain.finish(&mut out);
+    out
 }

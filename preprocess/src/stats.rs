@@ -1,121 +1,289 @@
-//! Statistics of one channel's present values, in f64.
+//! What steps are fitted on: statistics of each channel's present values, in f64, that merge.
 
-use crate::Error;
+use crate::quantiles::Quantiles;
+use crate::scale::Line;
+use crate::{Error, Rows, Stage};
 
-/// `f` of the present values of each channel; `step` is named if a channel has none.
-pub(crate) fn per_channel<T>(
-    series: &[Vec<f32>],
-    channels: usize,
-    step: &'static str,
-    f: impl Fn(&mut [f32]) -> T,
-) -> Result<Vec<T>, Error> {
-    let mut column = Vec::new();
-    (0..channels)
-        .map(|channel| {
-            column.clear();
-            for values in series {
-                let present = values.iter().skip(channel).step_by(channels);
-                column.extend(present.filter(|v| !v.is_nan()));
-            }
-            if column.is_empty() {
-                return Err(Error::AllMissing { channel, step });
-            }
-            Ok(f(&mut column))
-        })
-        .collect()
+/// What a step must know of the training rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Needs {
+    /// Nothing.
+    Nothing,
+    /// Counts, means, deviations and ranges.
+    Moments,
+    /// Those, and quantiles.
+    Quantiles,
 }
 
-/// Smallest and largest value; NaN is skipped, and without any value both are NaN.
-pub(crate) fn extent(values: impl Iterator<Item = f32>) -> (f32, f32) {
-    values.fold((f32::NAN, f32::NAN), |(min, max), v| (min.min(v), max.max(v)))
+/// Statistics of the training rows, channel by channel.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Stats {
+    /// One for each channel.
+    pub(crate) channels: Vec<ChannelStats>,
 }
 
-/// Mean and population standard deviation (over `n`) of the values that are not NaN.
-///
-/// Two passes, so that a large offset costs no digits. Equal values give themselves and exactly 0:
-/// their sum may round, and the tiny deviation left over would later be divided by.
-pub(crate) fn mean_and_std(values: impl Iterator<Item = f32> + Clone) -> (f64, f64) {
-    let (min, max) = extent(values.clone());
-    if min.to_bits() == max.to_bits() {
-        return (min.into(), 0.0);
+/// Statistics of one channel's present values.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct ChannelStats {
+    /// How many there are.
+    pub(crate) count: u64,
+    /// How many are missing.
+    pub(crate) missing: u64,
+    /// Their mean.
+    pub(crate) mean: f64,
+    /// What the mean is more than the number that `mean` holds: with a large offset the digits behind it
+    /// count when statistics are merged.
+    pub(crate) mean_rest: f64,
+    /// `Σ (x − mean)²`.
+    pub(crate) m2: f64,
+    /// The smallest.
+    pub(crate) min: f64,
+    /// The largest.
+    pub(crate) max: f64,
+    /// Their quantiles, where those are needed.
+    pub(crate) quantiles: Quantiles,
+}
+
+impl Stats {
+    /// Statistics of all rows of all series.
+    pub(crate) fn of(needs: Needs, channels: usize, series: &[Rows]) -> Self {
+        let channels = (0..channels).map(|channel| {
+            let mut all = ChannelStats::empty();
+            for rows in series {
+                all.merge(&ChannelStats::of(rows, channel));
+            }
+            if needs == Needs::Quantiles {
+                let column = |rows: &'_ Rows| {
+                    let values = rows.values().iter().skip(channel).step_by(rows.channels());
+                    values.copied().filter(|v| !v.is_nan()).collect::<Vec<_>>()
+                };
+                all.quantiles = Quantiles::exact(series.iter().flat_map(column).collect());
+            }
+            all
+        });
+        Self { channels: channels.collect() }
     }
-    let present = values.filter(|v| !v.is_nan()).map(f64::from);
-    let (n, sum) = present.clone().fold((0_u64, 0.0), |(n, sum), v| (n + 1, sum + v));
-    let mean = sum / n as f64;
-    let squares: f64 = present.map(|v| (v - mean) * (v - mean)).sum();
-    (mean, (squares / n as f64).sqrt())
+
+    /// `f` of each channel's statistics; `step` is named if a channel has no value.
+    pub(crate) fn per_channel<T>(
+        &self,
+        input: &Stage,
+        step: &'static str,
+        f: impl Fn(&ChannelStats) -> T,
+    ) -> Result<Vec<T>, Error> {
+        let one = |(channel, stats): (usize, &ChannelStats)| match stats.count {
+            0 => Err(Error::AllMissing { channel: input.names[channel].clone(), step }),
+            _ => Ok(f(stats)),
+        };
+        self.channels.iter().enumerate().map(one).collect()
+    }
 }
 
-/// Median and interquartile range; sorts `values`, which must not be empty.
-pub(crate) fn median_and_iqr(values: &mut [f32]) -> (f64, f64) {
-    values.sort_unstable_by(f32::total_cmp);
-    (quantile(values, 0.5), quantile(values, 0.75) - quantile(values, 0.25))
+impl ChannelStats {
+    pub(crate) fn empty() -> Self {
+        let (min, max) = (f64::INFINITY, f64::NEG_INFINITY);
+        Self {
+            count: 0,
+            missing: 0,
+            mean: 0.0,
+            mean_rest: 0.0,
+            m2: 0.0,
+            min,
+            max,
+            quantiles: Quantiles::default(),
+        }
+    }
+
+    /// Two passes about the first value, so that a large offset costs no digits and equal values give
+    /// themselves and exactly 0.
+    fn of(rows: &Rows, channel: usize) -> Self {
+        let values = || rows.values().iter().skip(channel).step_by(rows.channels()).copied();
+        let present = || values().filter(|v| !v.is_nan());
+        let mut stats = Self::empty();
+        let Some(first) = present().next() else {
+            stats.missing = rows.len() as u64;
+            return stats;
+        };
+        let mut sum = 0.0;
+        for v in present() {
+            stats.count += 1;
+            sum += v - first;
+            stats.min = stats.min.min(v);
+            stats.max = stats.max.max(v);
+        }
+        stats.missing = rows.len() as u64 - stats.count;
+        let n = stats.count as f64;
+        let shift = sum / n;
+        (stats.mean, stats.mean_rest) = two_sum(first, shift);
+        // What the rounded mean leaves over is taken off again (Björck's corrected two-pass).
+        let (mut squares, mut rest) = (0.0, 0.0);
+        for v in present() {
+            let d = (v - first) - shift;
+            squares += d * d;
+            rest += d;
+        }
+        stats.m2 = (squares - rest * rest / n).max(0.0);
+        stats
+    }
+
+    /// Takes in what is known of other values, but for their quantiles: the pairwise formula of Chan
+    /// et al. (1979).
+    pub(crate) fn merge(&mut self, other: &Self) {
+        self.missing += other.missing;
+        if other.count == 0 {
+            return;
+        }
+        if self.count == 0 {
+            let missing = self.missing;
+            *self = Self { missing, ..other.clone() };
+            return;
+        }
+        let (a, b) = (self.count as f64, other.count as f64);
+        let delta = (other.mean - self.mean) + (other.mean_rest - self.mean_rest);
+        (self.mean, self.mean_rest) = two_sum(self.mean, self.mean_rest + delta * (b / (a + b)));
+        self.m2 += other.m2 + delta * delta * (a * b / (a + b));
+        self.count += other.count;
+        self.min = self.min.min(other.min);
+        self.max = self.max.max(other.max);
+    }
+
+    /// Population standard deviation, over `n`.
+    pub(crate) fn std(&self) -> f64 {
+        (self.m2 / self.count as f64).sqrt()
+    }
+
+    /// A quantile, linear between neighbours (`numpy.quantile`'s default).
+    pub(crate) fn quantile(&self, q: f64) -> f64 {
+        self.quantiles.at(q)
+    }
+
+    /// Statistics of `count` times one number.
+    pub(crate) fn atom(count: u64, value: f64) -> Self {
+        if count == 0 {
+            return Self::empty();
+        }
+        let quantiles = Quantiles::atom(count, value);
+        Self { count, mean: value, min: value, max: value, quantiles, ..Self::empty() }
+    }
+
+    /// What becomes of them where every value goes on a line that rises.
+    pub(crate) fn mapped(&self, line: Line) -> Self {
+        if self.count == 0 {
+            return self.clone();
+        }
+        let slope = line.span / line.scale;
+        let (mean, mean_rest) = two_sum(line.forward(self.mean), self.mean_rest * slope);
+        Self {
+            mean,
+            mean_rest,
+            m2: self.m2 * slope * slope,
+            min: line.forward(self.min),
+            max: line.forward(self.max),
+            quantiles: self.quantiles.mapped(|v| line.forward(v)),
+            ..*self
+        }
+    }
+
+    /// Counts them as a share of themselves, of so many rows.
+    pub(crate) fn count_as(&mut self, share: f64, rows: u64) {
+        if self.count > 0 {
+            let count = ((self.count as f64 * share).round() as u64).clamp(1, rows.max(1));
+            self.m2 *= count as f64 / self.count as f64;
+            self.quantiles = std::mem::take(&mut self.quantiles).counted(count);
+            self.count = count;
+        }
+        self.missing = rows - self.count;
+    }
+
+    /// What becomes of them where every missing value is filled by one number.
+    pub(crate) fn filled(&self, value: f64) -> Self {
+        let atom = Self::atom(self.missing, value);
+        let mut filled = Self { missing: 0, ..self.clone() };
+        filled.merge(&atom);
+        if !self.quantiles.is_empty() || self.count == 0 {
+            filled.quantiles = Quantiles::mixed([&self.quantiles, &atom.quantiles]);
+        }
+        filled
+    }
 }
 
-/// Quantile of sorted values, linear between neighbours (`numpy.quantile`'s default).
-fn quantile(sorted: &[f32], q: f64) -> f64 {
-    let place = q * (sorted.len() - 1) as f64;
-    let (below, share) = (place.floor() as usize, place.fract());
-    let low = f64::from(sorted[below]);
-    let high = f64::from(sorted[sorted.len().min(below + 2) - 1]);
-    low + (high - low) * share
+/// The rounded sum, and what rounding took off it (Knuth).
+fn two_sum(a: f64, b: f64) -> (f64, f64) {
+    let sum = a + b;
+    let of_b = sum - a;
+    (sum, (a - (sum - of_b)) + (b - of_b))
+}
+
+/// Mean and population standard deviation of values that are not NaN; both NaN without any.
+pub(crate) fn mean_and_std(rows: &[f64], channels: usize, channel: usize) -> (f64, f64) {
+    let values = || rows.iter().skip(channel).step_by(channels).copied().filter(|v| !v.is_nan());
+    let Some(first) = values().next() else { return (f64::NAN, f64::NAN) };
+    let (n, sum) = values().fold((0_u64, 0.0), |(n, sum), v| (n + 1, sum + (v - first)));
+    let shift = sum / n as f64;
+    let squares: f64 = values().map(|v| ((v - first) - shift).powi(2)).sum();
+    (first + shift, (squares / n as f64).sqrt())
+}
+
+/// Smallest and largest value that is not NaN; both NaN without any.
+pub(crate) fn extent(rows: &[f64], channels: usize, channel: usize) -> (f64, f64) {
+    let values = rows.iter().skip(channel).step_by(channels);
+    values.fold((f64::NAN, f64::NAN), |(min, max), &v| (min.min(v), max.max(v)))
 }
 
 /// A spread to divide by: 1 where the channel does not vary.
-pub(crate) fn scale_or_one(spread: f64) -> f32 {
-    // An interquartile range may exceed the largest f32, a spread of subnormals may round to 0.
-    let spread = spread.min(f32::MAX.into()) as f32;
+pub(crate) fn scale_or_one(spread: f64) -> f64 {
     if spread > 0.0 { spread } else { 1.0 }
 }
 
 #[cfg(test)]
-#[expect(clippy::float_cmp, reason = "these values are exact in binary")]
 mod tests {
     use super::*;
 
-    #[test]
-    fn nan_is_skipped() {
-        let values = [f32::NAN, 1.0, 3.0, f32::NAN];
-        assert_eq!(mean_and_std(values.into_iter()), (2.0, 1.0));
-        assert_eq!(extent(values.into_iter()), (1.0, 3.0));
-        assert!(extent([f32::NAN].into_iter()).0.is_nan());
+    fn stats(values: &[f64]) -> ChannelStats {
+        let rows = Rows::of_series(1, None, values.to_vec());
+        Stats::of(Needs::Quantiles, 1, &[rows]).channels[0].clone()
     }
 
     #[test]
-    fn equal_values_have_no_deviation_whatever_their_sum_rounds_to() {
-        let values = vec![0.1_f32; 1_000_003];
-        assert_eq!(mean_and_std(values.into_iter()), (f64::from(0.1_f32), 0.0));
+    fn moments_of_known_values() {
+        let found = stats(&[2.0, f64::NAN, 4.0, 4.0, 4.0, 5.0, 5.0, 7.0, 9.0]);
+        assert_eq!((found.count, found.missing), (8, 1));
+        testkit::assert_close(
+            "mean, std, min, max, quartiles",
+            &[
+                found.mean,
+                found.std(),
+                found.min,
+                found.max,
+                found.quantile(0.25),
+                found.quantile(0.75),
+            ],
+            &[5.0, 2.0, 2.0, 9.0, 4.0, 5.5],
+            1e-15,
+            0.0,
+        );
     }
 
     #[test]
-    fn a_large_offset_costs_no_digits() {
-        let values = [1_000_000.0_f32, 1_000_001.0, 1_000_002.0];
-        let (mean, std) = mean_and_std(values.into_iter());
-        assert_eq!(mean, 1_000_001.0);
-        assert!((std - (2.0_f64 / 3.0).sqrt()).abs() < 1e-12);
+    fn equal_values_have_no_spread_whatever_their_rounding() {
+        for value in [0.1, 1e300, 5_411_237.3, -7e-300] {
+            let found = stats(&vec![value; 1001]);
+            testkit::assert_same_bits("mean", &[found.mean, found.m2], &[value, 0.0]);
+            let (mean, std) = mean_and_std(&[value; 7], 1, 0);
+            testkit::assert_same_bits("window", &[mean, std], &[value, 0.0]);
+        }
     }
 
     #[test]
-    fn quantiles_are_numpys() {
-        // numpy.quantile([1, 2, 4, 8], [.25, .5, .75]) is [1.75, 3, 5].
-        assert_eq!(median_and_iqr(&mut [8.0, 1.0, 4.0, 2.0]), (3.0, 3.25));
-        assert_eq!(median_and_iqr(&mut [5.0]), (5.0, 0.0));
-        assert_eq!(median_and_iqr(&mut [3.0, 1.0, 2.0]), (2.0, 1.0));
-    }
-
-    #[test]
-    fn a_scale_is_always_positive_and_finite() {
-        assert_eq!(scale_or_one(0.0), 1.0);
-        assert_eq!(scale_or_one(1e-60), 1.0);
-        assert_eq!(scale_or_one(6e38), f32::MAX);
-        assert_eq!(scale_or_one(2.5), 2.5);
-    }
-
-    #[test]
-    fn a_channel_without_values_is_named() {
-        let series = [vec![1.0, f32::NAN, 2.0, f32::NAN], vec![3.0, f32::NAN]];
-        let message = per_channel(&series, 2, "z-score", |v| v.len()).unwrap_err().to_string();
-        assert!(message.starts_with("channel 1 has no value in the training rows"), "{message}");
-        assert_eq!(per_channel(&series[..0], 0, "z-score", |v| v.len()), Ok(vec![]));
+    fn parts_merge_to_the_whole() {
+        let values: Vec<f64> =
+            testkit::sequence(3, 4000).iter().map(|&v| 1e6 + f64::from(v)).collect();
+        let whole = stats(&values);
+        let mut parts = ChannelStats::empty();
+        for part in values.chunks(137) {
+            parts.merge(&stats(part));
+        }
+        let numbers = |s: &ChannelStats| [s.count as f64, s.mean, s.m2, s.min, s.max];
+        testkit::assert_close("merged", &numbers(&parts), &numbers(&whole), 1e-12, 0.0);
     }
 }

@@ -1,107 +1,104 @@
-//! A fitted pipeline over rows that arrive one at a time.
+//! The row steps over a stream.
 
-use crate::row::RowStep;
-use crate::{Error, FittedStep, ImputeMethod, Pipeline};
+use crate::chain::Chain;
+use crate::error::check_rows;
+use crate::{Error, Latency, Pipeline, Rows, RowsRef, Stage};
 
-/// Runs a pipeline's row steps as rows come in, with the numbers of
-/// [`Pipeline::apply_series`] bit for bit.
+/// The row steps of a pipeline over rows that arrive one at a time: the same numbers as
+/// [`Pipeline::apply`] gives for the whole series, bit for bit, and no allocation once it runs.
 ///
-/// Window steps are not its business: keep the last rows it gave, and call
-/// [`Pipeline::apply_window`] on a copy of each window.
+/// Window steps are not part of it: call [`Pipeline::apply_window`] on each window.
 ///
 /// ```
-/// use preprocess::{ImputeMethod, Pipeline, StepConfig, Streamer};
+/// use preprocess::{Impute, ImputeMethod, Pipeline, Rows, Stage, Streamer, ZScore};
 ///
-/// let configs = [StepConfig::Impute { method: ImputeMethod::Previous }, StepConfig::ZScore];
-/// let pipeline = Pipeline::fit(&configs, 1, &[&[0.0, 2.0]])?;
+/// let configs = [Impute::by(ImputeMethod::Previous).into(), ZScore {}.into()];
+/// let training = Rows::of_series(1, None, vec![0.0, 2.0]);
+/// let pipeline = Pipeline::fit(&configs, &Stage::unnamed(1), vec![training])?;
 /// let mut streamer = Streamer::new(&pipeline)?;
 ///
-/// let mut row = [5.0];
-/// streamer.push(&mut row)?;
-/// assert_eq!(row, [4.0]);
-///
-/// let mut row = [f32::NAN]; // the sensor missed a beat
-/// streamer.push(&mut row)?;
-/// assert_eq!(row, [4.0]);
+/// assert_eq!(streamer.push(0.0, &[5.0])?.values(), [4.0]);
+/// // The sensor missed a beat.
+/// assert_eq!(streamer.push(1.0, &[f64::NAN])?.values(), [4.0]);
 /// # Ok::<(), preprocess::Error>(())
 /// ```
-#[derive(Debug, Clone)]
 pub struct Streamer {
-    channels: usize,
-    steps: Vec<RowStep>,
+    input: Stage,
+    chain: Chain,
+    out: Rows,
+}
+
+impl std::fmt::Debug for Streamer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Streamer").field("input", &self.input).finish_non_exhaustive()
+    }
 }
 
 impl Streamer {
     /// A stream at its first row.
     ///
     /// # Errors
-    /// If the pipeline interpolates linearly, which needs later rows.
+    /// If a step looks at later rows without end, as linear interpolation and zero-phase filters do;
+    /// the message names what to take instead.
     pub fn new(pipeline: &Pipeline) -> Result<Self, Error> {
-        let is_linear = |step: &FittedStep| {
-            matches!(step, FittedStep::Impute { method: ImputeMethod::Linear, .. })
-        };
-        if let Some(position) = pipeline.steps().iter().position(is_linear) {
-            return Err(Error::NotCausal { position });
+        let chain = pipeline.chain();
+        let steps = chain.steps().zip(pipeline.row_steps()).enumerate();
+        for (position, (running, step)) in steps {
+            if running.latency() == Latency::WholeSeries {
+                let kind = step.kind.kind();
+                let error = Error::NotCausal { step: kind.name(), instead: kind.on_a_stream() };
+                return Err(error.at(position));
+            }
         }
-        let steps = pipeline.row_steps().filter_map(RowStep::new).collect();
-        Ok(Self { channels: pipeline.channels(), steps })
+        Ok(Self::over_series(pipeline))
     }
 
-    /// Runs the row steps on the next row in place.
+    /// Steps over rows of which the last will come: also those that wait for the end of the series,
+    /// which is for a file that is read in pieces, not for a sensor.
+    pub fn over_series(pipeline: &Pipeline) -> Self {
+        let out = Rows::new(pipeline.output().channels());
+        Self { input: pipeline.input().clone(), chain: pipeline.chain(), out }
+    }
+
+    /// How far what comes out lies behind what went in, in rows that go in.
+    pub fn latency(&self) -> Latency {
+        self.chain.latency(self.input.rate_hz)
+    }
+
+    /// Runs the row steps on the next row, and returns the rows that are ready: one for most
+    /// pipelines, none while a step waits for more, several where the rate rises.
     ///
     /// # Errors
     /// If the row has another number of values than the pipeline has channels, or one is infinite;
     /// the row then does not count.
-    pub fn push(&mut self, row: &mut [f32]) -> Result<(), Error> {
-        if row.len() != self.channels {
-            return Err(Error::RowLength { expected: self.channels, found: row.len() });
+    pub fn push(&mut self, time: f64, row: &[f64]) -> Result<RowsRef<'_>, Error> {
+        if row.len() != self.input.channels() {
+            return Err(Error::RowLength { expected: self.input.channels(), found: row.len() });
         }
-        crate::error::check_values(row, self.channels)?;
-        for step in &mut self.steps {
-            step.apply(row);
-        }
-        Ok(())
+        let times = [time];
+        self.push_rows(RowsRef::new(row.len(), &times, row))
+    }
+
+    /// Runs the row steps on the next rows; see [`push`](Self::push).
+    ///
+    /// # Errors
+    /// As [`push`](Self::push); no row counts then.
+    pub fn push_rows(&mut self, rows: RowsRef<'_>) -> Result<RowsRef<'_>, Error> {
+        check_rows(rows, &self.input)?;
+        self.out.clear();
+        self.chain.push(rows, &mut self.out);
+        Ok(self.out.view())
+    }
+
+    /// Ends the series: returns the rows that were held back.
+    pub fn finish(&mut self) -> RowsRef<'_> {
+        self.out.clear();
+        self.chain.finish(&mut self.out);
+        self.out.view()
     }
 
     /// Forgets all rows: the next one begins another series.
     pub fn reset(&mut self) {
-        for step in &mut self.steps {
-            step.reset();
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::StepConfig;
-
-    #[test]
-    fn linear_interpolation_is_refused() {
-        let configs = [StepConfig::ZScore, StepConfig::Impute { method: ImputeMethod::Linear }];
-        let pipeline = Pipeline::fit(&configs, 1, &[&[0.0, 2.0]]).unwrap();
-        let error = Streamer::new(&pipeline).unwrap_err();
-        assert_eq!(error, Error::NotCausal { position: 1 });
-        assert!(error.to_string().ends_with("use \"previous\""));
-    }
-
-    #[test]
-    fn a_bad_row_does_not_count() {
-        let configs = [StepConfig::Impute { method: ImputeMethod::Previous }];
-        let pipeline = Pipeline::fit(&configs, 2, &[&[0.0, 0.0]]).unwrap();
-        let mut streamer = Streamer::new(&pipeline).unwrap();
-        streamer.push(&mut [1.0, 2.0]).unwrap();
-        assert!(streamer.push(&mut [5.0, f32::INFINITY]).is_err());
-        assert_eq!(
-            streamer.push(&mut [5.0]).unwrap_err(),
-            Error::RowLength { expected: 2, found: 1 }
-        );
-        let mut row = [f32::NAN; 2];
-        streamer.push(&mut row).unwrap();
-        testkit::assert_same_bits("row", &row, &[1.0, 2.0]);
-        streamer.reset();
-        let mut row = [f32::NAN; 2];
-        streamer.push(&mut row).unwrap();
-        testkit::assert_same_bits("row", &row, &[0.0, 0.0]);
+        self.chain.reset();
     }
 }

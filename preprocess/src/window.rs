@@ -75,7 +75,7 @@ impl Windowing {
     pub fn new(window_len: usize, stride: usize, tail: Tail) -> Result<Self, Error> {
         for (option, found) in [("window_len", window_len), ("stride", stride)] {
             if found == 0 {
-                let (owner, expected) = ("window", "at least 1 row");
+                let (owner, expected) = ("window", "at least 1 row".to_owned());
                 return Err(Error::Option { owner, option, found: 0.0, expected });
             }
         }

@@ -10,12 +10,19 @@ use std::path::Path;
 /// If the lengths differ, or if any element is out of tolerance or either side is NaN there; the
 /// message names the worst index. A NaN never passes, since only `diff <= tolerance` counts as good.
 #[track_caller]
-pub fn assert_close(name: &str, actual: &[f32], expected: &[f32], rel_tol: f64, abs_tol: f64) {
+pub fn assert_close<T: Copy + Into<f64>>(
+    name: &str,
+    actual: &[T],
+    expected: &[T],
+    rel_tol: f64,
+    abs_tol: f64,
+) {
     assert_eq!(actual.len(), expected.len(), "{name}: lengths differ");
     let mut worst: Option<(usize, f64)> = None;
     for (i, (&a, &e)) in actual.iter().zip(expected).enumerate() {
-        let diff = (f64::from(a) - f64::from(e)).abs();
-        let tolerance = abs_tol + rel_tol * f64::from(e).abs();
+        let (a, e): (f64, f64) = (a.into(), e.into());
+        let diff = (a - e).abs();
+        let tolerance = abs_tol + rel_tol * e.abs();
         let same = a.to_bits() == e.to_bits() && !a.is_nan();
         if same || diff <= tolerance {
             continue;
@@ -29,8 +36,8 @@ pub fn assert_close(name: &str, actual: &[f32], expected: &[f32], rel_tol: f64, 
         panic!(
             "{name}: element {i} of {} is {:e}, expected {:e} ({excess:.2} x the tolerance)",
             actual.len(),
-            actual[i],
-            expected[i],
+            actual[i].into(),
+            expected[i].into(),
         );
     }
 }
@@ -40,10 +47,13 @@ pub fn assert_close(name: &str, actual: &[f32], expected: &[f32], rel_tol: f64, 
 /// # Panics
 /// If the lengths or any bits differ; the message names the first index.
 #[track_caller]
-pub fn assert_same_bits(name: &str, a: &[f32], b: &[f32]) {
+pub fn assert_same_bits<T: Copy + Into<f64>>(name: &str, a: &[T], b: &[T]) {
     assert_eq!(a.len(), b.len(), "{name}: lengths differ");
-    if let Some(i) = a.iter().zip(b).position(|(x, y)| x.to_bits() != y.to_bits()) {
-        panic!("{name}: bits differ at element {i}: {:e} and {:e}", a[i], b[i]);
+    // Every f32 is a f64 of its own, so that their bits differ where those of the f32 do.
+    let bits = |v: &T| Into::<f64>::into(*v).to_bits();
+    if let Some(i) = a.iter().zip(b).position(|(x, y)| bits(x) != bits(y)) {
+        let (a, b): (f64, f64) = (a[i].into(), b[i].into());
+        panic!("{name}: bits differ at element {i}: {a:e} and {b:e}");
     }
 }
 

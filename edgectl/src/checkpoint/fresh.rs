@@ -2,13 +2,14 @@
 
 use anyhow::{Context, ensure};
 use attn_core::Encoder;
-use preprocess::Pipeline;
+use preprocess::{Pipeline, Stage};
 
 use super::meta::Meta;
 use super::model::Checkpoint;
+use super::stats_file::StatsFile;
 use crate::data::{Dataset, check_classes, train_segments};
 use crate::run::{FromCenter, Run};
-use crate::windows::{Cut, WindowSet};
+use crate::windows::{Cut, WindowSet, longest};
 
 impl Checkpoint {
     /// A fresh model for a run: schema and classes from the data, preprocessing fitted on the
@@ -26,27 +27,66 @@ impl Checkpoint {
             "{}: the data has no labels; name the label column in the [data] section of the job file",
             dataset.segments[train[0]].source.display()
         );
-        let series: Vec<Vec<f32>> = train.iter().map(|&i| dataset.segments[i].rounded()).collect();
-        let series: Vec<&[f32]> = series.iter().map(Vec::as_slice).collect();
         let job = run.job();
-        let pipeline =
-            Pipeline::fit(&job.preprocess, channels, &series).context("fitting [[preprocess]]")?;
-        let longest = series.iter().map(|values| values.len() / channels).max().unwrap_or(0);
-        let seq_len = job.window.len.or(job.window.max_len).unwrap_or(longest);
-        let config = job.model.encoder(channels, seq_len, dataset.classes.len());
+        let rate_hz = dataset.sample_rate_hz(&job.data);
+        let stage = Stage { names: dataset.channels.clone(), rate_hz };
+        let series = train.iter().map(|&i| dataset.segments[i].rows(channels, rate_hz));
+        let pipeline = Pipeline::fit(&job.preprocess, &stage, series.collect())
+            .context("fitting [[preprocess]]")?;
+        let seq_len = match job.window.len.or(job.window.max_len) {
+            Some(len) => len,
+            None => longest(dataset, &pipeline, &train)?,
+        };
+        let config =
+            job.model.encoder(pipeline.output().channels(), seq_len, dataset.classes.len());
         let encoder = Encoder::new(config).context("[model]")?;
         // What could never train shall fail here, not on the nodes.
         let cut = Cut { window: &job.window, seq_len, train: true };
         let set = WindowSet::new(dataset, &pipeline, &train, cut)?;
         check_classes(dataset, run.data(), &train, set.windows().iter().map(|w| w.segment))?;
-        let params = encoder.init(job.train.seed);
+        drop(set);
+        Self::untrained(run, encoder, (&dataset.classes, &dataset.channels), pipeline)
+    }
+
+    /// A fresh model for a run without data: schema, classes and preprocessing by the statistics of
+    /// nodes.
+    ///
+    /// # Errors
+    /// If a step is still to be fitted, there are no classes, or sizes do not fit together.
+    pub fn of_statistics(run: &Run, stats: &StatsFile) -> anyhow::Result<Self> {
+        let job = run.job();
+        let pipeline = stats.pipeline(&job.preprocess)?;
+        let seq_len = match job.window.len.or(job.window.max_len) {
+            Some(len) => len,
+            None => {
+                ensure!(
+                    pipeline.keeps_rows() && stats.longest > 0,
+                    "it is not known how many rows a series has after [[preprocess]]; give [window] len or max_len"
+                );
+                stats.longest
+            }
+        };
+        let config = job.model.encoder(pipeline.output().channels(), seq_len, stats.classes.len());
+        let encoder = Encoder::new(config).context("[model]")?;
+        let channels = pipeline.input().names.clone();
+        Self::untrained(run, encoder, (&stats.classes, &channels), pipeline)
+    }
+
+    /// Weights at random, and what stands beside them.
+    fn untrained(
+        run: &Run,
+        encoder: Encoder,
+        (classes, channels): (&[String], &[String]),
+        pipeline: Pipeline,
+    ) -> anyhow::Result<Self> {
+        let params = encoder.init(run.train().seed);
         let control = (run.node_side().needs() == FromCenter::ControlVariate)
             .then(|| vec![0.0; params.len()]);
         let run = run.with(|job| {
             job.data = job.data.clone().without_paths();
             job.federation.holdout.clear();
         })?;
-        let names = (dataset.classes.clone(), dataset.channels.clone());
+        let names = (classes.to_vec(), channels.to_vec());
         let meta = Meta::new(encoder.config().clone(), names, pipeline, run);
         let checkpoint = Self { meta, encoder, params, control };
         checkpoint.check_patterns()?;

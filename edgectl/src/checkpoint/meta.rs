@@ -15,7 +15,7 @@ use serde_json::{Map, Value};
 
 use super::provenance::Provenance;
 use super::unknown::{Unknown, add, known};
-use crate::data::{DataConfig, Dataset, Expected, Format, MAX_CLASSES};
+use crate::data::{DataConfig, Dataset, Expected, Format, MAX_CLASSES, is_same_rate};
 use crate::job::{FederationConfig, Job, ModelConfig, TrainConfig, WindowConfig};
 use crate::run::{FromCenter, Run};
 
@@ -134,7 +134,7 @@ impl Meta {
         let job = Job {
             data: read.data,
             window: read.window,
-            preprocess: read.preprocess.steps().iter().map(FittedStep::config).collect(),
+            preprocess: read.preprocess.configs(),
             model: ModelConfig::from(&read.model),
             train: read.train,
             federation: read.federation,
@@ -188,13 +188,14 @@ impl Meta {
 
     fn check(&self) -> anyhow::Result<()> {
         self.model.validate()?;
-        self.preprocess.validate()?;
         let (n_channels, n_outputs) = (self.channels.len(), self.model.task.n_outputs());
         ensure!(
-            n_channels == self.model.channels && self.preprocess.channels() == n_channels,
-            "{n_channels} channel names, {} channels in the model, {} in the preprocessing",
-            self.model.channels,
-            self.preprocess.channels()
+            self.preprocess.input().channels() == n_channels
+                && self.preprocess.output().channels() == self.model.channels,
+            "{n_channels} channel names, the preprocessing makes {} channels of {}, the model takes {}",
+            self.preprocess.output().channels(),
+            self.preprocess.input().channels(),
+            self.model.channels
         );
         ensure!(
             self.classes.len() == n_outputs,
@@ -233,10 +234,34 @@ impl Meta {
     /// As [`Dataset::read`].
     pub fn read_data(&self, paths: &[PathBuf], preprocessed: bool) -> anyhow::Result<Dataset> {
         if preprocessed {
-            Dataset::read_preprocessed(paths, self.run.data(), self.expected())
-        } else {
-            Dataset::read(paths, self.run.data(), Some(self.expected()))
+            let channels = &self.preprocess.output().names;
+            let expected = Expected { channels, classes: &self.classes };
+            return Dataset::read_preprocessed(paths, self.run.data(), expected);
         }
+        let dataset = Dataset::read(paths, self.run.data(), Some(self.expected()))?;
+        self.check_rate(&dataset)?;
+        Ok(dataset)
+    }
+
+    /// Holds the rate of data to the one that the model was made for, unless a step makes it so.
+    fn check_rate(&self, dataset: &Dataset) -> anyhow::Result<()> {
+        let sets_rate =
+            |step: &FittedStep| ["grid", "frame-rate"].contains(&step.kind.kind().name());
+        if self.preprocess.steps().iter().any(sets_rate) {
+            return Ok(());
+        }
+        if let (Some(made_for), Some(found)) =
+            (self.preprocess.input().rate_hz, dataset.own_rate_hz())
+        {
+            let first =
+                dataset.segments.first().map(|segment| segment.source.display().to_string());
+            ensure!(
+                is_same_rate(made_for, found),
+                "{}: {found} rows per second, but the model was made for {made_for}; bring rows of that rate, or put step = \"grid\" with rate_hz = {made_for} in front of the [[preprocess]] steps of the job",
+                first.unwrap_or_default()
+            );
+        }
+        Ok(())
     }
 
     /// How the files of [`read_data`](Self::read_data) are laid out.

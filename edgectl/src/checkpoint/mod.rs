@@ -6,9 +6,11 @@ mod meta;
 mod model;
 mod note;
 mod provenance;
+mod stats_file;
 mod unknown;
 
 pub use meta::{FORMAT, METADATA_KEY, Meta};
 pub use model::Checkpoint;
 pub use note::{AdaptersNote, CappedNote, ChangeNote, MergeNote, PrivacyNote, UpdateNote};
 pub use provenance::Provenance;
+pub use stats_file::{STATS_KEY, StatsFile};

@@ -3,6 +3,7 @@
 mod aggregate;
 mod bench;
 mod precision;
+mod preprocess;
 
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -17,6 +18,7 @@ pub use bench::{
     AttentionShape, BenchCommand, GemmShape, InferShape, ModelShape, OptimizerShape, TrainShape,
 };
 pub use precision::PrecisionArg;
+pub use preprocess::{ApplyArgs, DescribeArgs, FitArgs, PreprocessArgs, PreprocessCommand};
 
 /// Train small attention models where the data is, and merge them at a center.
 #[derive(Debug, Parser)]
@@ -73,7 +75,7 @@ pub enum Command {
     Predict(PredictArgs),
     /// Run nodes, center and rounds in one process
     Simulate(SimulateArgs),
-    /// Write data as a model sees it
+    /// Write data as a model sees it, fit across nodes how it is scaled, or say what data is
     Preprocess(PreprocessArgs),
     /// Show what a weight file holds
     Inspect(InspectArgs),
@@ -85,8 +87,9 @@ pub enum Command {
 /// `edgectl init`
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Example:
-  edgectl init --config examples/watch.toml --data data/watch --out global.safetensors")]
+Examples:
+  edgectl init --config examples/watch.toml --data data/watch --out global.safetensors
+  edgectl init --config examples/watch.toml --stats stats.safetensors --out global.safetensors")]
 pub struct InitArgs {
     /// The job file
     #[arg(long, value_name = "JOB.toml")]
@@ -94,6 +97,10 @@ pub struct InitArgs {
     /// Files or folders; preprocessing is fitted on their training rows [default: the job's path]
     #[arg(long, value_name = "PATH", num_args = 1..)]
     pub data: Vec<PathBuf>,
+    /// Statistics of the nodes' training rows, which `preprocess fit` wrote and aggregate merged, to fit
+    /// preprocessing on; channels and classes are theirs, and no data is read
+    #[arg(long, value_name = "FILE", conflicts_with = "data")]
+    pub stats: Option<PathBuf>,
     /// Where to write the model; replaces a plain file that is none of the inputs
     #[arg(long, value_name = "FILE")]
     pub out: PathBuf,
@@ -269,24 +276,6 @@ pub struct SimulateArgs {
     /// Seed of everything random [default: the job's]
     #[arg(long)]
     pub seed: Option<u64>,
-}
-
-/// `edgectl preprocess`
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Example:
-  edgectl preprocess --model global.safetensors --data data/watch/subject_03.csv --out scaled.csv")]
-pub struct PreprocessArgs {
-    /// The model whose fitted preprocessing to apply
-    #[arg(long, value_name = "FILE")]
-    pub model: PathBuf,
-    /// Files or folders
-    #[arg(long, value_name = "PATH", num_args = 1.., required = true)]
-    pub data: Vec<PathBuf>,
-    /// Where to write the rows, as a long CSV that train, eval and predict read with --preprocessed;
-    /// replaces a plain file that is none of the inputs
-    #[arg(long, value_name = "FILE.csv")]
-    pub out: PathBuf,
 }
 
 /// `edgectl inspect`

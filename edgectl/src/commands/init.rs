@@ -1,15 +1,19 @@
 //! `edgectl init`: a fresh model that fits the data's schema.
 
+use std::path::Path;
+
 use aggregate::Targets;
+use anyhow::Context;
 use serde::Serialize;
 
 use super::overrides::checked;
 use super::targets::protect_data;
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::{Checkpoint, StatsFile};
 use crate::cli::InitArgs;
 use crate::data::{Dataset, Understood};
 use crate::job::Job;
 use crate::output::{Output, shown};
+use crate::run::Schema;
 
 #[derive(Serialize)]
 struct Report<'a> {
@@ -18,7 +22,8 @@ struct Report<'a> {
     channels: &'a [String],
     classes: &'a [String],
     window_len: usize,
-    data: &'a Understood,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<&'a Understood>,
     warnings: &'a [String],
 }
 
@@ -27,14 +32,17 @@ pub(super) fn run(args: &InitArgs, output: Output) -> anyhow::Result<()> {
     targets.add(&args.out)?;
     targets.protect(&args.config)?;
     let job = Job::read(&args.config)?;
-    let data = job.data_paths(&args.data)?;
-    protect_data(&targets, &data, job.data.format)?;
-    let dataset = Dataset::read(&data, &job.data, None)?;
-    let run = checked(job, &args.config, args, &dataset)?;
-    let all: Vec<usize> = (0..dataset.segments.len()).collect();
-    let checkpoint = Checkpoint::fresh(&run, &dataset, &all)?;
-    let understood = Understood::of(&dataset);
-    output.understood(&understood);
+    let (checkpoint, understood) = match &args.stats {
+        Some(path) => {
+            targets.protect(path)?;
+            (of_statistics(args, job, path)?, None)
+        }
+        None => {
+            let (checkpoint, understood) = of_data(args, job, &targets)?;
+            output.understood(&understood);
+            (checkpoint, Some(understood))
+        }
+    };
     checkpoint.write(&args.out)?;
     let meta = &checkpoint.meta;
     let report = Report {
@@ -43,8 +51,8 @@ pub(super) fn run(args: &InitArgs, output: Output) -> anyhow::Result<()> {
         channels: &meta.channels,
         classes: &meta.classes,
         window_len: meta.model.seq_len,
-        data: &understood,
-        warnings: &understood.warnings,
+        data: understood.as_ref(),
+        warnings: understood.as_ref().map_or(&[], |understood| understood.warnings.as_slice()),
     };
     let text = format!(
         "{}: a fresh model with {} parameters for {} channels, windows of {} steps, {} classes",
@@ -55,4 +63,27 @@ pub(super) fn run(args: &InitArgs, output: Output) -> anyhow::Result<()> {
         meta.classes.len()
     );
     output.result(&report, &text)
+}
+
+/// Fitted on the training rows of the data.
+fn of_data(
+    args: &InitArgs,
+    job: Job,
+    targets: &Targets,
+) -> anyhow::Result<(Checkpoint, Understood)> {
+    let data = job.data_paths(&args.data)?;
+    protect_data(targets, &data, job.data.format)?;
+    let dataset = Dataset::read(&data, &job.data, None)?;
+    let run = checked(job, &args.config, args, Schema::of(&dataset))?;
+    let all: Vec<usize> = (0..dataset.segments.len()).collect();
+    Ok((Checkpoint::fresh(&run, &dataset, &all)?, Understood::of(&dataset)))
+}
+
+/// Fitted on statistics of nodes, whose rows nobody shows.
+fn of_statistics(args: &InitArgs, job: Job, path: &Path) -> anyhow::Result<Checkpoint> {
+    let stats = StatsFile::read(path)?;
+    let channels = stats.statistics.scope().fitted.input().channels();
+    let schema = Schema { channels, classes: stats.classes.len() };
+    let run = checked(job, &args.config, args, schema)?;
+    Checkpoint::of_statistics(&run, &stats).with_context(|| format!("{}", path.display()))
 }

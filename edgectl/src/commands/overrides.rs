@@ -5,7 +5,6 @@ use std::path::Path;
 use anyhow::Context;
 
 use crate::cli::{InitArgs, SimulateArgs, TrainArgs};
-use crate::data::Dataset;
 use crate::job::Job;
 use crate::run::{Run, Schema};
 
@@ -25,7 +24,7 @@ fn put<T: Clone>(option: &mut T, flag: Option<&T>) {
 
 impl Overrides for InitArgs {
     fn apply(&self, job: &mut Job) {
-        let Self { config: _, data: _, out: _, seed } = self;
+        let Self { config: _, data: _, stats: _, out: _, seed } = self;
         put(&mut job.train.seed, seed.as_ref());
     }
 }
@@ -94,14 +93,13 @@ impl Overrides for SimulateArgs {
     }
 }
 
-/// The job of a file with all overrides made, checked against the data that it is for.
+/// The job of a file with all overrides made, checked against what the data has that it is for.
 pub(super) fn checked(
     mut job: Job,
     path: &Path,
     flags: &impl Overrides,
-    dataset: &Dataset,
+    schema: Schema,
 ) -> anyhow::Result<Run> {
     flags.apply(&mut job);
-    let schema = Schema { channels: dataset.channels.len(), classes: dataset.classes.len() };
     Run::check(job, Some(schema)).with_context(|| format!("{}", path.display()))
 }

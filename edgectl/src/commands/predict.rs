@@ -63,6 +63,7 @@ fn csv(checkpoint: &Checkpoint, set: &WindowSet<'_>, logits: &[f32]) -> anyhow::
     writer.write_record(fixed.into_iter().map(str::to_owned).chain(probabilities))?;
     for (window, logits) in set.windows().iter().zip(logits.chunks_exact(classes.len())) {
         let segment = &set.dataset().segments[window.segment];
+        let (start, rows) = set.rows_of(window);
         let answer = argmax(logits);
         let p: Vec<f32> = log_softmax(logits).into_iter().map(f32::exp).collect();
         let mut record = vec![
@@ -70,8 +71,8 @@ fn csv(checkpoint: &Checkpoint, set: &WindowSet<'_>, logits: &[f32]) -> anyhow::
             segment.series.clone(),
             segment.split.name().to_owned(),
             segment.first_line.to_string(),
-            window.start.to_string(),
-            window.len.to_string(),
+            start.to_string(),
+            rows.to_string(),
             window.label.map(|l| classes[l as usize].clone()).unwrap_or_default(),
             classes[answer].clone(),
             format!("{:.6}", p[answer]),

@@ -21,7 +21,7 @@ use crate::job::Job;
 use crate::metrics::Metrics;
 use crate::outcome::Outcome;
 use crate::output::{Output, metrics_text, shown, table};
-use crate::run::Run;
+use crate::run::{Run, Schema};
 use crate::system::peak_rss_bytes;
 use crate::training::{TrainOptions, loss_rose, train};
 
@@ -57,10 +57,11 @@ pub(super) fn run(args: &SimulateArgs, threads: usize, output: Output) -> anyhow
     // As far as it is known whatever the nodes are.
     files_of(args, &folder, (&[], 0), read)?;
     let dataset = Dataset::read(&data, &job.data, None)?;
-    let run = checked(job, &args.config, args, &dataset)?;
+    let run = checked(job, &args.config, args, Schema::of(&dataset))?;
     let federation = run.federation();
-    let (nodes, held_out) = choose_nodes(&dataset, &federation.holdout)?;
-    let segments: Vec<usize> = nodes.iter().flat_map(|n| n.segments.iter().copied()).collect();
+    let Chosen { nodes, only_test, held_out } = choose_nodes(&dataset, &federation.holdout)?;
+    let all = nodes.iter().chain(&only_test);
+    let segments: Vec<usize> = all.flat_map(|n| n.segments.iter().copied()).collect();
     // Without a mark `test_segments` takes every row, which here would test on training rows.
     ensure!(
         segments.iter().any(|&i| dataset.segments[i].split != Split::Unmarked),
@@ -78,6 +79,9 @@ pub(super) fn run(args: &SimulateArgs, threads: usize, output: Output) -> anyhow
         federation.rounds,
         run.train().epochs
     ));
+    if let Some(names) = names_of(&only_test) {
+        output.note(&format!("all rows of {names} are marked for the test: they do not train"));
+    }
 
     let files = files_of(args, &folder, (&nodes, federation.rounds), read)?;
     let attackers = None;
@@ -201,8 +205,26 @@ fn files_of(
     Ok(files)
 }
 
-/// The nodes that train, and all segments of those that are held out.
-fn choose_nodes(dataset: &Dataset, holdout: &[String]) -> anyhow::Result<(Vec<Node>, Vec<usize>)> {
+/// Which nodes do what.
+struct Chosen {
+    /// Those that train, and whose test rows test.
+    nodes: Vec<Node>,
+    /// Those whose rows are all for the test.
+    only_test: Vec<Node>,
+    /// All segments of those that are held out.
+    held_out: Vec<usize>,
+}
+
+/// The first names of some nodes; none of none.
+fn names_of(nodes: &[Node]) -> Option<String> {
+    const SHOWN: usize = 5;
+    let names: Vec<&str> = nodes.iter().take(SHOWN).map(|node| node.name.as_str()).collect();
+    let more = nodes.len().saturating_sub(SHOWN);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    (!nodes.is_empty()).then(|| format!("{}{more}", names.join(", ")))
+}
+
+fn choose_nodes(dataset: &Dataset, holdout: &[String]) -> anyhow::Result<Chosen> {
     let all = dataset.nodes();
     for name in holdout {
         ensure!(
@@ -215,9 +237,10 @@ fn choose_nodes(dataset: &Dataset, holdout: &[String]) -> anyhow::Result<(Vec<No
         all.into_iter().partition(|node| holdout.contains(&node.name));
     // A node whose rows are all for the test has nothing to train on; its rows still test.
     let trains = |node: &Node| train_segments(dataset, &node.segments).is_ok();
-    let nodes: Vec<Node> = nodes.into_iter().filter(trains).collect();
+    let (nodes, only_test): (Vec<Node>, Vec<Node>) = nodes.into_iter().partition(trains);
     ensure!(!nodes.is_empty(), "no node is left to train");
-    Ok((nodes, held_out.into_iter().flat_map(|n| n.segments).collect()))
+    let held_out = held_out.into_iter().flat_map(|n| n.segments).collect();
+    Ok(Chosen { nodes, only_test, held_out })
 }
 
 /// A bar over all rounds, and a line per round.

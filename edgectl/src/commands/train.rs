@@ -1,6 +1,6 @@
 //! `edgectl train`: trains on a node's own files.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use aggregate::Targets;
@@ -16,6 +16,7 @@ use crate::interrupt::Stop;
 use crate::job::Job;
 use crate::outcome::Outcome;
 use crate::output::{Output, metrics_text, shown};
+use crate::run::Schema;
 use crate::system::peak_rss_bytes;
 use crate::training::{
     TrainOptions, TrainReport, Variate, key_path, state_path, train, variate_path,
@@ -42,10 +43,10 @@ pub(super) fn run(args: &TrainArgs, threads: usize, output: Output) -> anyhow::R
     let (state, variate) = (state_path(&args.out), variate_path(&args.out));
     let targets = targets(args, &state, &variate)?;
     let stop = Stop::new(args.time_budget).after_steps(args.stop_after_steps);
-    let Start { checkpoint: mut start, base, dataset, rounds } = start(args, &targets)?;
+    let Start { checkpoint: mut start, base, data, dataset, rounds } = start(args, &targets)?;
     let epochs = start.meta.run.train().epochs;
 
-    let node = args.node.clone().unwrap_or_else(|| node_name(&dataset));
+    let node = args.node.clone().unwrap_or_else(|| node_name(&dataset, &data));
     let all: Vec<usize> = (0..dataset.segments.len()).collect();
     let segments = train_segments(&dataset, &all)?;
     keep_own(&mut start, &args.out)?;
@@ -87,6 +88,8 @@ struct Start {
     checkpoint: Checkpoint,
     /// Hash of the model's file, where it comes from one.
     base: Option<String>,
+    /// Where the data is.
+    data: Vec<PathBuf>,
     dataset: Dataset,
     /// Rounds that the schedule spans.
     rounds: u32,
@@ -118,11 +121,11 @@ fn start(args: &TrainArgs, targets: &Targets) -> anyhow::Result<Start> {
         protect_data(targets, &data, job.data.format)?;
         let dataset = Dataset::read(&data, &job.data, None)?;
         let path = args.config.as_deref().unwrap_or(Path::new(""));
-        let run = checked(job, path, args, &dataset)?;
+        let run = checked(job, path, args, Schema::of(&dataset))?;
         let all: Vec<usize> = (0..dataset.segments.len()).collect();
         let checkpoint = Checkpoint::fresh(&run, &dataset, &all)?;
         // A run of its own, not a round of a federation: the schedule spans this run.
-        return Ok(Start { checkpoint, base: None, dataset, rounds: 1 });
+        return Ok(Start { checkpoint, base: None, data, dataset, rounds: 1 });
     };
     let (checkpoint, hash) = Checkpoint::read_base(init)?;
     let data = match (&job, args.data.as_slice()) {
@@ -143,7 +146,7 @@ fn start(args: &TrainArgs, targets: &Targets) -> anyhow::Result<Start> {
     protect_data(targets, &data, checkpoint.meta.data_format(args.preprocessed))?;
     let dataset = checkpoint.meta.read_data(&data, args.preprocessed)?;
     let rounds = checkpoint.meta.run.federation().rounds;
-    Ok(Start { checkpoint, base: Some(hash), dataset, rounds })
+    Ok(Start { checkpoint, base: Some(hash), data, dataset, rounds })
 }
 
 /// Takes what stays on the node from its last update, if there is one.
@@ -157,10 +160,21 @@ fn keep_own(start: &mut Checkpoint, out: &Path) -> anyhow::Result<()> {
     start.take_local(&patterns, &own)
 }
 
-/// The node's name by its data; of several, all of them.
-fn node_name(dataset: &Dataset) -> String {
-    let names: Vec<String> = dataset.nodes().into_iter().map(|node| node.name).collect();
-    names.join("+")
+/// The node's name by its data: of several files or nodes the name of the folder that was given, else
+/// that of the first and how many more there are.
+pub(super) fn node_name(dataset: &Dataset, given: &[PathBuf]) -> String {
+    let nodes = dataset.nodes();
+    let folder = match given {
+        [folder] if folder.is_dir() => std::path::absolute(folder).ok(),
+        _ => None,
+    };
+    let folder = folder.as_deref().and_then(Path::file_name).map(|name| name.to_string_lossy());
+    match (nodes.as_slice(), folder) {
+        ([], _) => String::new(),
+        ([one], _) => one.name.clone(),
+        (_, Some(folder)) => folder.into_owned(),
+        ([first, rest @ ..], None) => format!("{}+{}", first.name, rest.len()),
+    }
 }
 
 fn text(report: &Report<'_>) -> String {

@@ -89,6 +89,7 @@ mod tests {
             first_line: 1,
             values: vec![0.0],
             times: None,
+            in_seconds: false,
             rate_hz: None,
             labels,
         };

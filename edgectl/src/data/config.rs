@@ -29,6 +29,10 @@ pub struct DataConfig {
     /// not decrease. Numbers, or dates as `2016-07-01 05:30:00`; they must not decrease within a series.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub time: Option<String>,
+    /// Rows per second. Left out: what the files declare, else the usual step of regular times in a known
+    /// unit. Steps that count in Hz or seconds need one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sample_rate_hz: Option<f64>,
     /// The class label column; `label` if present. An empty cell (or `?`) is a row without a label.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,
@@ -88,6 +92,7 @@ impl Default for DataConfig {
             format: Format::Auto,
             series: None,
             time: None,
+            sample_rate_hz: None,
             label: None,
             split: None,
             node: None,

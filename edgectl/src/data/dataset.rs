@@ -43,6 +43,8 @@ pub struct Segment {
     /// The rows' times, which do not decrease: dates as seconds since 1970, numbers in seconds where the
     /// column's name says their unit, else as they stand. Wide tables and `.ts` files have none.
     pub times: Option<Vec<f64>>,
+    /// Whether these are seconds.
+    pub in_seconds: bool,
     /// Samples a second, where the file declares it.
     pub rate_hz: Option<f64>,
     /// The rows' labels.
@@ -94,14 +96,14 @@ impl Dataset {
 }
 
 impl Segment {
+    /// Where it is, for a message.
+    pub fn place(&self) -> String {
+        format!("{}: series {}", self.source.display(), self.series)
+    }
+
     /// How many rows the segment has, given the number of channels.
     pub fn n_rows(&self, n_channels: usize) -> usize {
         self.values.len() / n_channels.max(1)
-    }
-
-    /// The values in the precision of a model.
-    pub fn rounded(&self) -> Vec<f32> {
-        self.values.iter().map(|&value| value as f32).collect()
     }
 }
 
@@ -142,6 +144,7 @@ mod tests {
             first_line: 1,
             values: vec![0.0; 6],
             times: None,
+            in_seconds: false,
             rate_hz: None,
             labels: Labels::None,
         }

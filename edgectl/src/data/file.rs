@@ -7,8 +7,7 @@ use anyhow::anyhow;
 use super::block::{Block, Need};
 use super::collect::Collector;
 use super::columns::Columns;
-use super::files;
-use super::listing::{Mark, Told};
+use super::listing::Told;
 use super::number::quoted;
 use super::reader::at_cell;
 use super::reading::{FileRead, Layout, Reading, Roles};
@@ -20,6 +19,8 @@ pub(super) struct File<'f, 'a> {
     pub(super) path: &'f Path,
     /// What places are called.
     pub(super) unit: &'static str,
+    /// The split of all rows: what a table says of the file, else what its name says.
+    pub(super) of_whole: Split,
     /// Names of the columns.
     pub(super) header: Vec<String>,
     /// What tables say of the file.
@@ -51,14 +52,6 @@ impl File<'_, '_> {
         let path = self.path.to_owned();
         let (doubled_times, first_doubled, left_out) = (0, None, 0);
         self.all.readings.push(FileRead { path, reading, doubled_times, first_doubled, left_out });
-    }
-
-    /// The split of all rows: what a table says of the file, else what its name says.
-    pub(super) fn split_of_all(&self) -> Split {
-        match self.told.of_all().mark {
-            Some(Mark::For(split)) => split,
-            _ => files::split_of(self.path),
-        }
     }
 
     /// Changes what was noted.
@@ -96,7 +89,7 @@ impl File<'_, '_> {
         row: usize,
         column: Option<usize>,
     ) -> anyhow::Result<Split> {
-        let Some(column) = column else { return Ok(self.split_of_all()) };
+        let Some(column) = column else { return Ok(self.of_whole) };
         let cell = block.text(column, row);
         Split::of_cell(cell).ok_or_else(|| {
             self.error(

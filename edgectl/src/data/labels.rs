@@ -201,6 +201,15 @@ impl Classes {
     }
 }
 
+/// Names of classes in the order that a data set with these gives them.
+pub fn sorted_classes(names: Vec<String>) -> Vec<String> {
+    let mut classes = Classes::new(None);
+    for name in &names {
+        classes.declare(name);
+    }
+    classes.finish().0
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

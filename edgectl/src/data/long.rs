@@ -29,8 +29,6 @@ pub(super) struct Long {
     places: HashMap<Vec<u8>, usize>,
     key: Vec<u8>,
     last: usize,
-    /// Whether the split can change from row to row.
-    of_file: Split,
     scratch: Scratch,
 }
 
@@ -87,7 +85,6 @@ impl Long {
             places: HashMap::new(),
             key: Vec::new(),
             last: 0,
-            of_file: file.split_of_all(),
             scratch: Scratch::default(),
         };
         Ok((long, needs))
@@ -105,10 +102,7 @@ impl Long {
         for row in 0..block.n_rows() {
             let series = self.series_of(file, block, row)?;
             self.check_time(file, block, row, series)?;
-            let split = match self.columns.split {
-                None => self.of_file,
-                column => file.split(block, row, column)?,
-            };
+            let split = file.split(block, row, self.columns.split)?;
             let run = self.run(file, block.place(row), series, split);
             if current != Some(run) {
                 self.hand_on(file, block, current, start..row);

@@ -95,7 +95,7 @@ impl Samples {
         let label = class.map_err(|reason| file.error_at(series.place, &reason))?;
         self.sample = Sample { label, rate_hz: series.rate_hz };
         if !self.differs(file) {
-            let (split, node) = (file.split_of_all(), node.map(str::to_owned));
+            let (split, node) = (file.of_whole, node.map(str::to_owned));
             self.open_run(file, series.place, split, node);
         }
         Ok(())
@@ -143,7 +143,7 @@ impl Samples {
                 self.frame.and_then(|column| std::str::from_utf8(block.text(column, row)).ok());
             let Said { label, mark, node } = file.told.of_frame(block.place(row), name);
             let split = match mark {
-                None => Some(files::split_of(file.path)),
+                None => Some(file.of_whole),
                 Some(Mark::For(split)) => Some(split),
                 Some(Mark::LeftOut) => None,
             };

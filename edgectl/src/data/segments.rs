@@ -2,6 +2,7 @@
 
 use super::dataset::Segment;
 use super::labels::{LabelRun, Labels};
+use super::reading::Clock;
 use super::runs::{Rows, Run, Runs};
 
 /// Keeps every run as a segment.
@@ -35,6 +36,7 @@ impl Runs for Segments {
             first_line: run.first_line,
             values: Vec::new(),
             times: None,
+            in_seconds: run.clock != Clock::Numbers,
             rate_hz: run.rate_hz,
             labels: run.label.map_or(Labels::None, Labels::One),
         };
@@ -75,7 +77,7 @@ impl Runs for Segments {
 mod tests {
     use std::path::Path;
 
-    use super::super::reading::{Clock, Layout};
+    use super::super::reading::Layout;
     use super::super::split::Split;
     use super::*;
 

@@ -8,7 +8,8 @@ use super::columns::{Columns, is_long, position};
 use super::config::Format;
 use super::dataset::Expected;
 use super::file::File;
-use super::listing::Told;
+use super::files;
+use super::listing::{Mark, Told};
 use super::long::Long;
 use super::reader::{Header, Needs, Note, Series, Sink};
 use super::reading::Layout;
@@ -51,7 +52,11 @@ impl<'f, 'a> FileSink<'f, 'a> {
         all: &'f mut Collector<'a>,
         runs: &'f mut dyn Runs,
     ) -> Self {
-        let file = File { path, unit: "line", header: Vec::new(), told, all, runs };
+        let of_whole = match told.of_all().mark {
+            Some(Mark::For(split)) => split,
+            _ => files::split_of(path),
+        };
+        let file = File { path, unit: "line", of_whole, header: Vec::new(), told, all, runs };
         Self { file, kind, layout: None }
     }
 

@@ -128,7 +128,8 @@ impl<R: BufRead> Table<R> {
         // From the line behind the row back to its start. The reader's own start lies before blank
         // lines; it counts for a quote that is never closed, as that row takes the last line end
         // too.
-        let inner = self.record.as_slice().iter().filter(|&&byte| byte == b'\n').count();
+        let ends = self.record.as_slice().iter().map(|&byte| usize::from(byte == b'\n'));
+        let inner: usize = ends.sum();
         let start = self.record.position().map_or(1, |position| position.line() as usize);
         let line = (self.rows.position().line() as usize).saturating_sub(1 + inner).max(start);
         let line = line + self.skipped;

@@ -200,10 +200,10 @@ impl FilesRead {
     fn line(&self) -> String {
         let Self { files, first, reading } = self;
         let layout = match reading.layout {
-            Layout::Long => "a long table: one row is a time step",
-            Layout::Wide => "a wide table: one row is a sample",
-            Layout::Ts => "in .ts format: one line is a sample",
-            Layout::Recording => "a recording: one row, sample or frame is a time step",
+            Layout::Long => "a long table: each row is a time step",
+            Layout::Wide => "a wide table: each row is a sample",
+            Layout::Ts => "in .ts format: each line is a sample",
+            Layout::Recording => "a recording: each row, sample or frame is a time step",
             Layout::Beside => {
                 return format!(
                     "{first}: not read, as a table beside recordings is no data; data.labels or \
@@ -341,7 +341,7 @@ mod tests {
         assert_eq!(
             found.lines(),
             [
-                "a.csv and 1 more: read as a long table: one row is a time step; series from \
+                "a.csv and 1 more: read as a long table: each row is a time step; series from \
                  \"series\"; time from \"t\"; label from \"label\"",
                 "4 steps in 2 runs of rows; channels: x 1 to 1 (2 missing), y -2 to 3",
                 "classes, with their rows: a 2, b 2",
@@ -349,7 +349,7 @@ mod tests {
         );
         assert_eq!(found.warnings, [""; 0]);
         let found = understood(&[("a.csv", "clock,x,label\n1,2,a\n2,3,b\n")]);
-        assert!(found.lines()[0].contains("a wide table: one row is a sample"), "{found:?}");
+        assert!(found.lines()[0].contains("a wide table: each row is a sample"), "{found:?}");
         assert_eq!(found.classes[0], ClassFound { name: "a".to_owned(), rows: 1 });
     }
 

@@ -9,6 +9,7 @@ use anyhow::ensure;
 use super::columns::Names;
 use super::config::{DataConfig, Format};
 use super::dataset::{Dataset, Segment};
+use super::scaled::Scaled;
 use super::split::Split;
 
 impl DataConfig {
@@ -30,8 +31,8 @@ impl DataConfig {
 }
 
 impl Dataset {
-    /// Writes all segments as one long table, with `values` in place of their own (`[n_rows,
-    /// channels]`, NaN is an empty cell); returns the number of rows.
+    /// Writes all segments as one long table of `channels`, with what `scaled` makes of them in place of
+    /// their own values and labels (NaN is an empty cell); returns the number of rows.
     ///
     /// Columns have the names that `config` gives them. Nodes are written by name, series so that no
     /// two of one node have the same, and time as the number of the row in its series: the original
@@ -41,25 +42,24 @@ impl Dataset {
     /// If a channel has the name of a column that is needed, or the writer fails.
     pub fn write_long<W: Write>(
         &self,
-        config: &DataConfig,
-        mut values: impl FnMut(&Segment) -> anyhow::Result<Vec<f32>>,
+        (config, channels): (&DataConfig, &[String]),
+        mut scaled: impl FnMut(&Segment) -> anyhow::Result<Scaled>,
         writer: W,
     ) -> anyhow::Result<usize> {
-        let channels = self.channels.len();
-        let names = Names::of(config, &self.channels);
+        let names = Names::of(config, channels);
         let (nodes, series) = (self.node_of_segments(), self.written_series());
         self.check_names(&names, &nodes, &series)?;
         let mut writer = csv::Writer::from_writer(writer);
         let parts = [&names.node, &names.series, &names.time, &names.label, &names.split];
-        let header = parts.into_iter().flatten().chain(&self.channels);
+        let header = parts.into_iter().flatten().chain(channels);
         writer.write_record(header)?;
         let mut n_rows = 0;
         let mut times: HashMap<(&str, &str), usize> = HashMap::new();
         for (index, segment) in self.segments.iter().enumerate() {
-            let values = values(segment)?;
+            let Scaled { values, labels, .. } = scaled(segment)?;
             let time = times.entry((&nodes[index], &series[index])).or_default();
-            for (row, values) in values.chunks_exact(channels).enumerate() {
-                let label = segment.labels.at(row).map(|class| &self.classes[class as usize]);
+            for (row, values) in values.chunks_exact(channels.len()).enumerate() {
+                let label = labels.at(row).map(|class| &self.classes[class as usize]);
                 let cells = [
                     names.node.as_ref().map(|_| nodes[index].clone()),
                     names.series.as_ref().map(|_| series[index].clone()),

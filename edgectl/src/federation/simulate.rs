@@ -246,7 +246,7 @@ fn evaluate_arm(
     let patterns = &model.meta.run.federation().rules.keep_local;
     let mut parts = Vec::new();
     if !patterns.is_empty() {
-        let test: HashSet<usize> = arm.test.iter().copied().collect();
+        let mut test: HashSet<usize> = arm.test.iter().copied().collect();
         for member in members {
             let segments = member.node.segments.iter().copied().filter(|i| test.contains(i));
             let segments: Vec<usize> = segments.collect();
@@ -255,7 +255,15 @@ fn evaluate_arm(
             };
             let mut own = model.clone();
             own.take_local(patterns, &Checkpoint::of(update)?)?;
+            for segment in &segments {
+                test.remove(segment);
+            }
             parts.push((own, segments));
+        }
+        // Nodes that only test have no parameters of their own.
+        let rest: Vec<usize> = arm.test.iter().copied().filter(|i| test.contains(i)).collect();
+        if !rest.is_empty() && !parts.is_empty() {
+            parts.push((model.clone(), rest));
         }
     }
     if parts.is_empty() {

@@ -4,7 +4,7 @@ use anyhow::{Context, ensure};
 
 use super::node_side::NodeSide;
 use super::sections::{check_federation, check_private, check_train, check_window};
-use crate::data::DataConfig;
+use crate::data::{DataConfig, Dataset};
 use crate::job::{FederationConfig, Job, TrainConfig, WindowConfig};
 
 /// What is asked for, with everything in it checked and every two things in it going together.
@@ -36,6 +36,13 @@ pub struct Schema {
     pub channels: usize,
     /// Classes.
     pub classes: usize,
+}
+
+impl Schema {
+    /// What a data set has.
+    pub fn of(dataset: &Dataset) -> Self {
+        Self { channels: dataset.channels.len(), classes: dataset.classes.len() }
+    }
 }
 
 impl Run {

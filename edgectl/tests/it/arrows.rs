@@ -11,7 +11,7 @@ use std::process::Command;
 const ALLOWED: [(&str, &[&str]); 4] = [
     ("attn-core", &["faer", "pulp", "rayon", "serde"]),
     ("optim", &["glob", "pulp", "rayon", "serde", "thiserror"]),
-    ("preprocess", &["serde", "thiserror"]),
+    ("preprocess", &["faer", "pulp", "realfft", "serde", "thiserror"]),
     (
         "aggregate",
         &[

@@ -48,7 +48,7 @@ const ORDER: [(&str, &str); 7] = [
          reducers claims rules options check agree admit
          pages stack lost report stack_rules run far merge_block totals summary outputs attempt merge slices fault",
     ),
-    ("preprocess", "error config interpolate stats normalize window fitted row pipeline streamer"),
+    ("preprocess", "dispatch rows stage error step window scale stats spec steps on_channels config chain pipeline streamer"),
     (
         "edgectl",
         "system interrupt outcome lines nearest diverged metrics

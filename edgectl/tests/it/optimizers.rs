@@ -373,7 +373,7 @@ fn patience_is_the_number_of_epochs_without_a_better_loss() {
     let write = |patience: usize| {
         let job = JOB
             .replace("epochs = 2", &format!("epochs = 15\npatience = {patience}"))
-            .replace("lr = 3e-3", "lr = 0.05");
+            .replace("lr = 3e-3", "lr = 0.1");
         let job = format!("{job}\n[train.validation]\nfraction = 0.5\nby = \"time\"\n");
         std::fs::write(at.join("job.toml"), job).expect("written");
     };

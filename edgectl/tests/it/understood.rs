@@ -76,7 +76,7 @@ fn what_was_read_is_in_the_report_and_on_stderr() {
             json!([{"name": "fast", "rows": 480}, {"name": "slow", "rows": 480}])
         );
         assert!(
-            stderr.contains("and 2 more: read as a long table: one row is a time step"),
+            stderr.contains("and 2 more: read as a long table: each row is a time step"),
             "{stderr}"
         );
         assert!(stderr.contains("classes, with their rows: fast 480, slow 480"), "{stderr}");
@@ -106,7 +106,7 @@ fn a_table_of_time_steps_without_their_name_is_told_to_be_wide() {
     for args in &COMMANDS[..2] {
         let (report, stderr) = run(at, &[args, &["--data", "d.csv"][..]].concat());
         assert_eq!(report["data"]["read"][0]["layout"], "wide");
-        assert!(stderr.contains("d.csv: read as a wide table: one row is a sample"), "{stderr}");
+        assert!(stderr.contains("d.csv: read as a wide table: each row is a sample"), "{stderr}");
     }
 }
 

@@ -15,7 +15,7 @@ fn round_trips(folder: &Path, job: &str, data: &[&str]) -> String {
     let out = ["--model", "g", "--out", "scaled.csv"];
     ok(folder, &[&["preprocess"], &out[..], &given].concat());
     for (out, data) in [("raw", &given[..]), ("written", &written[..])] {
-        let train = ["train", "--init", "g", "--out", out];
+        let train = ["train", "--init", "g", "--node", "n", "--out", out];
         ok(folder, &[&train[..], data].concat());
     }
     assert!(bytes(folder, "raw") == bytes(folder, "written"), "training differs");

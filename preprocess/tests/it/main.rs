@@ -1,8 +1,16 @@
 //! The integration tests, as one binary.
 
+// Series, pipelines and strategies that the tests share.
+mod support;
+// What every step in the list must do.
+mod laws;
 // Streaming gives the bits of the batch.
 mod stream;
 // Scale then unscale, exact storage, fitted statistics, data that cannot be handled.
 mod pipeline;
 // Windows stay within their series, for all sizes.
 mod window;
+// Fitted across nodes: the rounds give what all rows together give.
+mod rounds;
+// What nodes hand out: merged in any order, stored, refused, capped.
+mod statistics;

@@ -5,6 +5,7 @@ mod effects;
 mod plan;
 mod quarantine;
 mod report;
+mod statistics;
 
 use std::path::Path;
 use std::time::Instant;
@@ -22,6 +23,9 @@ use crate::output::Output;
 use crate::system::peak_rss_bytes;
 
 pub(super) fn run(args: &AggregateArgs, output: Output) -> anyhow::Result<()> {
+    if statistics::are_given(args)? {
+        return statistics::run(args, output);
+    }
     let began = Instant::now();
     let mut targets = targets(args)?;
     if let Some(folder) = &args.quarantine {

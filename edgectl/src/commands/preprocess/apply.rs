@@ -1,0 +1,84 @@
+//! `edgectl preprocess apply`: data as a model sees it, after the row-wise steps.
+
+use aggregate::{Targets, WeightFile, atomic_write};
+use anyhow::{Context, ensure};
+use preprocess::{Pipeline, Stage};
+use serde::Serialize;
+
+use super::super::targets::protect_data;
+use crate::checkpoint::{Meta, StatsFile};
+use crate::cli::ApplyArgs;
+use crate::data::{DataConfig, Dataset, Scaled, Segment, train_segments};
+use crate::job::Job;
+use crate::output::{Output, shown};
+
+#[derive(Serialize)]
+struct Report<'a> {
+    out: String,
+    rows: usize,
+    /// What the columns of values are called.
+    channels: &'a [String],
+}
+
+/// What to run over which rows.
+struct Work {
+    data: DataConfig,
+    dataset: Dataset,
+    pipeline: Pipeline,
+}
+
+pub(super) fn run(args: &ApplyArgs, output: Output) -> anyhow::Result<()> {
+    let mut targets = Targets::default();
+    targets.add(&args.out)?;
+    for input in args.model.iter().chain(&args.config).chain(&args.stats) {
+        targets.protect(input)?;
+    }
+    let Work { data, dataset, pipeline } = match (&args.model, &args.config) {
+        (Some(model), _) => {
+            let meta = Meta::read(&WeightFile::open(model)?)?;
+            ensure!(!args.data.is_empty(), "no data: give --data PATH");
+            protect_data(&targets, &args.data, meta.run.data().format)?;
+            let dataset = meta.read_data(&args.data, false)?;
+            Work { data: meta.run.data().clone(), dataset, pipeline: meta.preprocess }
+        }
+        (None, Some(config)) => of_job(args, &Job::read(config)?, &targets)?,
+        (None, None) => anyhow::bail!("give --model MODEL or --config JOB.toml"),
+    };
+    let channels = &pipeline.output().names;
+    let mut table = Vec::new();
+    let scaled = |segment: &Segment| Scaled::of(segment, &dataset, &pipeline);
+    let rows = dataset.write_long((&data, channels), scaled, &mut table)?;
+    atomic_write(&args.out, &table)?;
+    let report = Report { out: args.out.display().to_string(), rows, channels };
+    let text = format!("{}: {rows} rows, scaled; read it with --preprocessed", shown(&report.out));
+    output.result(&report, &text)
+}
+
+/// The steps of a job, fitted on merged statistics, else on the training rows at hand.
+fn of_job(args: &ApplyArgs, job: &Job, targets: &Targets) -> anyhow::Result<Work> {
+    let data = job.data_paths(&args.data)?;
+    protect_data(targets, &data, job.data.format)?;
+    let dataset = Dataset::read(&data, &job.data, None)?;
+    let pipeline = if let Some(path) = &args.stats {
+        let stats = StatsFile::read(path)?;
+        let pipeline = stats.pipeline(&job.preprocess);
+        let pipeline = pipeline.with_context(|| format!("{}", path.display()))?;
+        ensure!(
+            pipeline.input().names == dataset.channels,
+            "{}: statistics of the channels {}, but the data has {}",
+            path.display(),
+            pipeline.input().names.join(", "),
+            dataset.channels.join(", ")
+        );
+        pipeline
+    } else {
+        let rate_hz = dataset.sample_rate_hz(&job.data);
+        let stage = Stage { names: dataset.channels.clone(), rate_hz };
+        let all: Vec<usize> = (0..dataset.segments.len()).collect();
+        let train = train_segments(&dataset, &all)?;
+        let series =
+            train.iter().map(|&i| dataset.segments[i].rows(stage.channels(), rate_hz)).collect();
+        Pipeline::fit(&job.preprocess, &stage, series).context("fitting [[preprocess]]")?
+    };
+    Ok(Work { data: job.data.clone(), dataset, pipeline })
+}

@@ -1,0 +1,22 @@
+//! `edgectl preprocess`: what a model sees of data, how it is fitted, and what the data is.
+
+mod apply;
+mod describe;
+mod fit;
+
+use anyhow::Context;
+
+use crate::cli::{PreprocessArgs, PreprocessCommand};
+use crate::output::Output;
+
+pub(super) fn run(args: &PreprocessArgs, output: Output) -> anyhow::Result<()> {
+    match &args.command {
+        Some(PreprocessCommand::Apply(args)) => apply::run(args, output),
+        Some(PreprocessCommand::Fit(args)) => fit::run(args, output),
+        Some(PreprocessCommand::Describe(args)) => describe::run(args, output),
+        None => {
+            let args = args.apply.as_ref();
+            apply::run(args.context("give --model, --data and --out; see --help")?, output)
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! A segment after the row steps of a pipeline: what windows are cut from, and `preprocess` writes.
+
+use anyhow::Context;
+use preprocess::Pipeline;
+
+use super::dataset::{Dataset, Segment};
+use super::labels::Labels;
+
+/// Rows that come out stand for the last row that was not later; so much earlier still counts, in
+/// seconds or rows, as times that were computed in two ways differ in their last digits.
+const ROUNDING: f64 = 1e-6;
+
+/// A segment after the row steps.
+#[derive(Debug, Clone)]
+pub struct Scaled {
+    /// `[n_rows, channels]`, the channels that the pipeline hands on.
+    pub values: Vec<f64>,
+    /// The rows' labels.
+    pub labels: Labels,
+    /// The row of the segment that each row stands for, where they are not the same.
+    origins: Option<Vec<usize>>,
+}
+
+impl Scaled {
+    /// Runs the row steps over a segment; of data that has them behind it, the segment itself.
+    ///
+    /// # Errors
+    /// If a value is infinite.
+    pub fn of(segment: &Segment, dataset: &Dataset, pipeline: &Pipeline) -> anyhow::Result<Self> {
+        if dataset.preprocessed {
+            let (values, labels) = (segment.values.clone(), segment.labels.clone());
+            return Ok(Self { values, labels, origins: None });
+        }
+        let rows = segment.rows(dataset.channels.len(), pipeline.input().rate_hz);
+        let scaled = pipeline.apply(rows.view()).with_context(|| segment.place())?;
+        let origins = (!pipeline.keeps_rows()).then(|| origins(rows.times(), scaled.times()));
+        let labels = match (&segment.labels, &origins) {
+            (Labels::PerRow(of_row), Some(origins)) => {
+                Labels::PerRow(origins.iter().map(|&row| of_row[row]).collect())
+            }
+            (labels, _) => labels.clone(),
+        };
+        Ok(Self { values: scaled.into_values(), labels, origins })
+    }
+
+    /// The row of the segment that a row stands for.
+    pub fn origin(&self, row: usize) -> usize {
+        self.origins.as_ref().map_or(row, |origins| origins[row])
+    }
+}
+
+/// For each time that comes out the last row that went in and was not later, else the first.
+fn origins(of_rows: &[f64], out: &[f64]) -> Vec<usize> {
+    let row = |&time: &f64| {
+        let n_not_later = of_rows.partition_point(|&of_row| of_row <= time + ROUNDING);
+        n_not_later.saturating_sub(1)
+    };
+    out.iter().map(row).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_stands_for_the_last_one_that_was_not_later() {
+        let in_rows = [0.0, 0.1, 0.2, 0.2, 0.3];
+        assert_eq!(
+            origins(&in_rows, &[-1.0, 0.0, 0.15, 0.199_999_999_9, 0.3, 9.0]),
+            [0, 0, 1, 3, 4, 4]
+        );
+    }
+}
