@@ -325,7 +325,7 @@ mod tests {
         Ok((folder, all.remove(0)))
     }
 
-    fn said<'s>(label: &'s str, mark: Mark) -> Said<'s> {
+    fn said(label: &str, mark: Mark) -> Said<'_> {
         Said { label: (!label.is_empty()).then_some(label), mark: Some(mark), node: None }
     }
 

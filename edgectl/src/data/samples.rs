@@ -166,12 +166,11 @@ impl Samples {
                     self.open_run(file, block.place(row), split, node);
                 }
             }
-            match split {
-                Some(_) => self.labels.push(class),
-                None => {
-                    n_left_out += 1;
-                    start = row + 1;
-                }
+            if split.is_some() {
+                self.labels.push(class);
+            } else {
+                n_left_out += 1;
+                start = row + 1;
             }
         }
         self.hand_on(file, block, start..block.n_rows());

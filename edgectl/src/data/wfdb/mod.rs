@@ -147,7 +147,9 @@ impl Marks {
         let bytes = bounded(&path, file, MAX_ANNOTATIONS)?;
         let found = annotations::parse(&bytes)
             .map_err(|(at, why)| anyhow!("{}: byte {at}: {why}", path.display()))?;
-        if let Some(told) = annotations::resolution_hz(&found).filter(|&told| told != rate_hz) {
+        if let Some(told) = annotations::resolution_hz(&found)
+            .filter(|&told| (told - rate_hz).abs() > 1e-6 * rate_hz)
+        {
             bail!(
                 "{}: its sample numbers are at {told} a second, but the record has {rate_hz}; convert \
                  the annotations to the record's rate",

@@ -14,7 +14,7 @@ use super::header::{Header, Signal};
 pub(super) struct Signals<'h> {
     /// The header, for messages.
     path: &'h Path,
-    signals: &'h [Signal],
+    described: &'h [Signal],
     files: Vec<SignalFile>,
     sums: Vec<u16>,
     /// The samples that were read last.
@@ -60,7 +60,7 @@ impl<'h> Signals<'h> {
         }
         Ok(Self {
             path,
-            signals,
+            described: signals,
             files,
             sums: vec![0; signals.len()],
             samples: signals.iter().map(|signal| signal.initial.unwrap_or(0)).collect(),
@@ -92,14 +92,14 @@ impl<'h> Signals<'h> {
                 let is_difference = file.encoding == Encoding::Differences;
                 let sample = &mut self.samples[index];
                 *sample = if is_difference { sample.wrapping_add(step) } else { step };
-                let initial = self.signals[index].initial.unwrap_or(*sample);
+                let initial = self.described[index].initial.unwrap_or(*sample);
                 ensure!(
                     self.n_read > 0 || is_difference || *sample == initial,
                     "{}: line {}: {:?} begins with the sample {sample}, but the header says {initial}; \
                      one of the files is another record's",
                     self.path.display(),
-                    self.signals[index].line,
-                    self.signals[index].name
+                    self.described[index].line,
+                    self.described[index].name
                 );
                 self.sums[index] = self.sums[index].wrapping_add(*sample as u16);
             }
@@ -109,7 +109,7 @@ impl<'h> Signals<'h> {
     }
 
     fn check_sums(&self) -> anyhow::Result<()> {
-        for (signal, sum) in self.signals.iter().zip(&self.sums) {
+        for (signal, sum) in self.described.iter().zip(&self.sums) {
             if let Some(told) = signal.checksum.filter(|told| told != sum) {
                 bail!(
                     "{}: line {}: the checksum of {:?} is {}, but the header says {}; the record is \
@@ -176,7 +176,8 @@ fn open_file(
         let all = encoding.n_samples(size);
         let rest = all % n_signals;
         let whole = encoding.n_bytes(all) == Some(size);
-        if !(whole && rest == 0) && !(rest == 1 && filled(all - 1)) {
+        let is_whole = whole && rest == 0 || rest == 1 && filled(all - 1);
+        if !is_whole {
             bail!("{}: it ends inside a sample; it is cut off, copy it anew", path.display());
         }
         all / n_signals
