@@ -20,7 +20,8 @@ pub(super) struct Framing {
     from: Size,
     to: Size,
     colour: Colour,
-    /// What each column and each row of the result is a mean of; none where sizes are the same.
+    /// What each column and each row of the result is a mean of, once there was a frame: until then its
+    /// size is only claimed.
     spans: Option<[Vec<Span>; 2]>,
     line: Vec<f64>,
     narrow: Vec<f64>,
@@ -54,8 +55,7 @@ impl Framing {
                 to[0], to[1]
             ));
         }
-        let spans = (from != to).then(|| [0, 1].map(|axis| spans(from[axis], to[axis])));
-        Ok(Self { from, to, colour, spans, line: Vec::new(), narrow: Vec::new() })
+        Ok(Self { from, to, colour, spans: None, line: Vec::new(), narrow: Vec::new() })
     }
 
     /// The size of the frames that it takes.
@@ -98,10 +98,13 @@ impl Framing {
     /// Means over areas: of each line along the width, which are then added to the rows they are in.
     fn row_of(&mut self, values: impl Iterator<Item = f64>, planes: usize, row: &mut Vec<f64>) {
         row.clear();
-        let Some([columns, rows]) = &self.spans else {
+        let (from, to) = (self.from, self.to);
+        if from == to {
             row.extend(values);
             return;
-        };
+        }
+        let all_spans = || [0, 1].map(|axis| spans(from[axis], to[axis]));
+        let [columns, rows] = self.spans.get_or_insert_with(all_spans);
         let n_out = columns.len() * planes;
         row.resize(n_out * rows.len(), 0.0);
         let mut values = values.peekable();
@@ -220,6 +223,15 @@ mod tests {
         close(&row, &[7.; 3]);
         assert_eq!(colours.names(), ["p0_r", "p0_g", "p0_b"]);
         assert_eq!(framing([2, 1], None, Colour::Grey).names(), ["p0", "p1"]);
+    }
+
+    #[test]
+    fn a_claimed_size_allocates_nothing() {
+        let mut framing = framing([1, 1 << 24], Some([1, 1]), Colour::Grey);
+        assert!(framing.spans.is_none());
+        let mut row = Vec::new();
+        framing.row_of_grey((0..1 << 24).map(|_| 7.0), &mut row);
+        assert!((row[0] - 7.0).abs() < 1e-6, "{row:?}");
     }
 
     #[test]

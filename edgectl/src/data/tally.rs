@@ -24,7 +24,8 @@ pub(super) struct Tally {
     labels: Vec<usize>,
     pace: Pace,
     clock: Option<Clock>,
-    rate_hz: Option<f64>,
+    /// The lowest and the highest rate that files declare.
+    rates_hz: Option<(f64, f64)>,
     open: HashMap<usize, Open>,
     next: usize,
 }
@@ -62,7 +63,7 @@ pub(super) struct TimesTally {
     /// What they are.
     pub(super) clock: Clock,
     /// What files declare.
-    pub(super) rate_hz: Option<f64>,
+    pub(super) rates_hz: Option<(f64, f64)>,
 }
 
 impl Tally {
@@ -126,7 +127,7 @@ impl Tally {
         TimesTally {
             paced: std::mem::take(&mut self.pace).finish(),
             clock: self.clock.unwrap_or(Clock::Numbers),
-            rate_hz: self.rate_hz,
+            rates_hz: self.rates_hz,
         }
     }
 }
@@ -138,7 +139,10 @@ impl Runs for Tally {
         if !is_long {
             self.count(run.label, 1);
         }
-        self.rate_hz = self.rate_hz.or(run.rate_hz);
+        if let Some(rate) = run.rate_hz {
+            let (low, high) = self.rates_hz.unwrap_or((rate, rate));
+            self.rates_hz = Some((low.min(rate), high.max(rate)));
+        }
         let label = run.label;
         let open = Open { is_long, label, clock: run.clock, last_time: None, last: Vec::new() };
         self.open.insert(self.next, open);

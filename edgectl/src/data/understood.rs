@@ -6,6 +6,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::dataset::Dataset;
+use super::rate::is_same;
 use super::reading::{Clock, FileRead, Layout, Reading, Roles, TimeUnit};
 use super::tally::{Tally, TimesTally};
 use super::times::shown_date;
@@ -125,7 +126,16 @@ impl Understood {
         let channels = channels.collect();
         let named = classes.iter().zip(tally.labels(places));
         let classes = named.map(|(name, rows)| ClassFound { name: name.clone(), rows }).collect();
-        let TimesTally { paced, clock, rate_hz } = tally.times();
+        let TimesTally { paced, clock, rates_hz } = tally.times();
+        let rate_hz = rates_hz.filter(|&(low, high)| is_same(low, high)).map(|(low, _)| low);
+        if let Some((low, high)) = rates_hz.filter(|_| rate_hz.is_none()) {
+            warnings.push(format!(
+                "the files declare different rates, from {} to {} rows a second, so that windows of as \
+                 many rows are not of one length in time; bring them to one rate (videos by data.frames.fps)",
+                six_digits(low),
+                six_digits(high)
+            ));
+        }
         let times = paced.map(|paced| TimesFound {
             first: paced.first,
             last: paced.last,

@@ -312,6 +312,20 @@ fn a_table_tells_of_clips_and_folds() {
 }
 
 #[test]
+fn different_rates_are_warned_of() {
+    let folder = tempfile::tempdir().unwrap();
+    let (a, b) = (folder.path().join("a.y4m"), folder.path().join("b.y4m"));
+    video(&a, &[[0, 1]]);
+    let found = |folder| Understood::of(&plain(folder).unwrap());
+    assert_eq!(found(folder.path()).warnings, [""; 0]);
+    let text = String::from_utf8(fs::read(&a).unwrap()).unwrap();
+    fs::write(b, text.replace("F10:1", "F25:1")).unwrap();
+    let found = found(folder.path());
+    assert_eq!(found.rate_hz, None);
+    assert!(found.warnings[0].contains("different rates, from 10 to 25 rows"), "{found:?}");
+}
+
+#[test]
 fn videos_are_thinned_and_brought_to_a_size() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("v.y4m");
