@@ -104,7 +104,7 @@ impl Framing {
             return;
         }
         let all_spans = || [0, 1].map(|axis| spans(from[axis], to[axis]));
-        let [columns, rows] = self.spans.get_or_insert_with(all_spans);
+        let [columns, rows] = &*self.spans.get_or_insert_with(all_spans);
         let n_out = columns.len() * planes;
         row.resize(n_out * rows.len(), 0.0);
         let mut values = values.peekable();
