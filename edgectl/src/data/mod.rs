@@ -17,6 +17,7 @@ mod delimited;
 mod describe;
 mod file;
 mod files;
+#[cfg(any(feature = "images", feature = "video"))]
 mod frame;
 #[cfg(feature = "images")]
 mod images;
