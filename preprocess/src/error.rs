@@ -1,5 +1,6 @@
 //! What can be wrong with options, data and stored pipelines.
 
+use crate::dispatch::vectorized;
 use crate::{RowsRef, Stage};
 
 /// An option out of range, data that does not fit, or a stored pipeline that cannot be used.
@@ -103,6 +104,14 @@ pub enum Error {
         channel: String,
         /// The step that was being fitted.
         step: &'static str,
+    },
+    /// The training rows do not tell what a step must know.
+    #[error("{step} cannot be fitted: {reason}")]
+    Fit {
+        /// The step.
+        step: &'static str,
+        /// Why, and what to do.
+        reason: String,
     },
     /// One of the training series is at fault.
     #[error("training series {series}: {source}")]
@@ -245,14 +254,27 @@ fn check_parameter(
 
 /// Passes if rows have the channels of a stage and no infinity.
 pub(crate) fn check_rows(rows: RowsRef<'_>, input: &Stage) -> Result<(), Error> {
+    check_block(rows, 0, input)
+}
+
+/// The same for some rows of a series, from row `first` on.
+pub(crate) fn check_block(rows: RowsRef<'_>, first: usize, input: &Stage) -> Result<(), Error> {
     let channels = input.channels();
     if rows.channels() != channels {
         return Err(Error::RowLength { expected: channels, found: rows.channels() });
     }
+    // Without a way out of the loop it takes several values at once.
+    let any = vectorized(
+        #[inline(always)]
+        || rows.values().iter().fold(false, |any, v| any | v.is_infinite()),
+    );
+    if !any {
+        return Ok(());
+    }
     match rows.values().iter().position(|v| v.is_infinite()) {
         None => Ok(()),
         Some(at) => Err(Error::Infinite {
-            row: at / channels,
+            row: first + at / channels,
             channel: input.names[at % channels].clone(),
             found: rows.values()[at],
         }),

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::chain::Chain;
-use crate::error::check_rows;
+use crate::error::{check_block, check_rows};
 use crate::stats::{Needs, Stats};
 use crate::steps::{FittedKind, normalize};
 use crate::{Error, FittedStep, Rows, RowsRef, Stage, StepConfig};
@@ -104,21 +104,19 @@ impl Pipeline {
                 .map_err(|e| Error::Series { series: i, source: Box::new(e) })?;
         }
         let mut pipeline = Self::from_steps(input.clone(), Vec::new())?;
-        for config in configs {
-            let input = pipeline.output().clone();
+        for (position, config) in configs.iter().enumerate() {
+            let channels = pipeline.output().channels();
             pipeline.extend(config, |needs, places| match places {
-                None => Stats::of(needs, input.channels(), &series),
+                None => Stats::of(needs, channels, &series),
                 Some(places) => {
                     let some = series.iter().map(|rows| rows.of_channels(places));
                     Stats::of(needs, places.len(), &some.collect::<Vec<_>>())
                 }
             })?;
-            if !config.is_per_window() {
-                let step = &pipeline.steps[pipeline.steps.len() - 1];
-                for rows in &mut series {
-                    let mut chain = Chain::new(std::iter::once(step.start(&input)));
-                    *rows = run(&mut chain, rows.view(), pipeline.output().channels());
-                }
+            // What no later step is fitted on need not be computed.
+            let later = &configs[position + 1..];
+            if later.iter().any(|config| config.kind.needs() != Needs::Nothing) {
+                pipeline.run_last(&mut series);
             }
         }
         Ok(pipeline)
@@ -133,26 +131,51 @@ impl Pipeline {
     ) -> Result<(), Error> {
         let position = self.steps.len();
         let blame = |error: Error| error.at(position);
-        let input = self.output().clone();
-        let channels = config.places(&input).map_err(blame)?;
-        let inner = match &channels {
-            None => input.clone(),
-            Some(places) => Stage {
-                names: places.iter().map(|&place| input.names[place].clone()).collect(),
-                rate_hz: input.rate_hz,
-            },
-        };
-        config.kind.plan(&inner).map_err(blame)?;
+        let (channels, inner) = self.next_input(config)?;
         let stats = match config.kind.needs() {
-            Needs::Nothing => Stats { channels: Vec::new() },
+            Needs::Nothing => Stats { channels: Vec::new(), covariance: None },
             needs => statistics(needs, channels.as_deref()),
         };
         let kind = config.kind.fit(&inner, &stats).map_err(blame)?;
         let step = FittedStep { kind, channels };
-        let output = step.check(&input).map_err(blame)?;
+        let output = step.check(self.output()).map_err(blame)?;
         self.steps.push(step);
         self.stages.push(output);
         self.check_order()
+    }
+
+    /// Runs the last step over rows that have passed those before it.
+    fn run_last(&self, series: &mut [Rows]) {
+        let (Some(step), [.., input, output]) = (self.steps.last(), &self.stages[..]) else {
+            return;
+        };
+        if is_per_window(step) {
+            return;
+        }
+        for rows in series {
+            let mut out = Rows::new(output.channels());
+            let mut chain = Chain::new(std::iter::once(step.start(input)));
+            for (_, block) in blocks(rows.view()) {
+                chain.push(block, &mut out);
+            }
+            chain.finish(&mut out);
+            *rows = out;
+        }
+    }
+
+    /// The channels that the next step runs on, if not all, and what it gets; its options are checked.
+    pub(crate) fn next_input(
+        &self,
+        config: &StepConfig,
+    ) -> Result<(Option<Vec<usize>>, Stage), Error> {
+        let blame = |error: Error| error.at(self.steps.len());
+        let mut inner = self.output().clone();
+        let channels = config.places(&inner).map_err(blame)?;
+        if let Some(places) = &channels {
+            inner.names = places.iter().map(|&place| inner.names[place].clone()).collect();
+        }
+        config.kind.plan(&inner).map_err(blame)?;
+        Ok((channels, inner))
     }
 
     /// A pipeline of steps that were fitted before.
@@ -218,8 +241,15 @@ impl Pipeline {
     /// # Errors
     /// If the rows have other channels, or a value is infinite.
     pub fn apply(&self, series: RowsRef<'_>) -> Result<Rows, Error> {
-        check_rows(series, self.input())?;
-        Ok(run(&mut self.chain(), series, self.output().channels()))
+        check_rows(series.slice(0..0), self.input())?;
+        let (mut chain, mut out) = (self.chain(), Rows::new(self.output().channels()));
+        for (first, block) in blocks(series) {
+            // Block by block, so that they come from memory once.
+            check_block(block, first, self.input())?;
+            chain.push(block, &mut out);
+        }
+        chain.finish(&mut out);
+        Ok(out)
     }
 
     /// Runs the window steps over one window `[n_rows, channels]` in place; it was cut from a
@@ -343,12 +373,8 @@ fn is_per_window(step: &FittedStep) -> bool {
     matches!(step.kind, FittedKind::WindowNormalize(_))
 }
 
-/// One whole series through a chain.
-fn run(chain: &mut Chain, series: RowsRef<'_>, out_channels: usize) -> Rows {
-    let mut out = Rows::new(out_channels);
-    for start in (0..series.len()).step_by(BLOCK) {
-        chain.push(series.slice(start..series.len().min(start + BLOCK)), &mut out);
-    }
-    chain.finish(&mut out);
-    out
+/// A series in the pieces in which it runs, each with the number of its first row.
+fn blocks(series: RowsRef<'_>) -> impl Iterator<Item = (usize, RowsRef<'_>)> {
+    let starts = (0..series.len()).step_by(BLOCK);
+    starts.map(move |start| (start, series.slice(start..series.len().min(start + BLOCK))))
 }

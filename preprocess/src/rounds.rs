@@ -1,6 +1,5 @@
 //! A pipeline that is fitted by several nodes, none of which shows its rows.
 
-use crate::error::check_rows;
 use crate::known::Known;
 use crate::stats::Needs;
 use crate::{Error, Pipeline, Rows, Scope, Stage, Statistics, StepConfig};
@@ -11,7 +10,8 @@ use crate::{Error, Pipeline, Rows, Scope, Stage, Statistics, StepConfig};
 /// fitted so far leave them, somebody [merges](Statistics::merge) these, and all
 /// [fit](Self::fit) what can be fitted on them: the first step that needs statistics, and every one
 /// after it whose statistics follow from those. Behind scalings and `impute` they do, so that one round
-/// is enough for most pipelines; behind a step that mixes channels or bends values it takes another.
+/// is enough for most pipelines. It takes another behind a step that mixes channels or bends values, for
+/// `pca` behind `impute` if there were gaps, and for `impute` from neighbours by a second method.
 ///
 /// The pipeline is the one that [`Pipeline::fit`] makes of all nodes' series together, to 1e-12; where
 /// quantiles count (`robust-scale`, `impute` by `median`), to the rank error that
@@ -100,9 +100,8 @@ impl Rounds {
             return Err(Error::NothingToFit);
         }
         let passed = series.iter().enumerate().map(|(i, rows)| {
-            check_rows(rows.view(), self.pipeline.input())
-                .and_then(|()| self.pipeline.apply(rows.view()))
-                .map_err(|e| Error::Series { series: i, source: Box::new(e) })
+            let passed = self.pipeline.apply(rows.view());
+            passed.map_err(|e| Error::Series { series: i, source: Box::new(e) })
         });
         Statistics::of(self.scope(), &passed.collect::<Result<Vec<_>, _>>()?)
     }
@@ -127,7 +126,8 @@ impl Rounds {
     fn go_on(&mut self, mut known: Option<Known>) -> Result<(), Error> {
         for config in &self.configs[self.pipeline.steps().len()..] {
             let needs = config.kind.needs();
-            let is_known = known.as_ref().is_some_and(|known| known.has(needs));
+            let (places, _) = self.pipeline.next_input(config)?;
+            let is_known = known.as_ref().is_some_and(|known| known.has(needs, places.as_deref()));
             if needs != Needs::Nothing && !is_known {
                 break;
             }

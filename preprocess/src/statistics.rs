@@ -5,10 +5,11 @@ use std::cmp::Ordering;
 use serde::{Deserialize, Serialize};
 
 use crate::cap::counted_rows;
-use crate::known::{Channel, Known, Wanted};
+use crate::covariance::Covariance;
+use crate::known::{Channel, Known, Together, Wanted};
 use crate::quantiles::{MOST_POINTS, Quantiles};
 use crate::spec::Fitted;
-use crate::stats::{ChannelStats, Stats};
+use crate::stats::{ChannelStats, Needs, Stats};
 use crate::tensors;
 use crate::{Error, FittedImpute, ImputeMethod, Pipeline, Rounds, Rows, StepConfig, Tensor};
 
@@ -61,7 +62,19 @@ impl Scope {
 
     /// Which statistics there are.
     pub(crate) fn wanted(&self) -> Wanted {
-        Wanted::by(&self.configs[self.fitted.steps().len()..])
+        let next = &self.configs[self.fitted.steps().len()..];
+        Wanted::by(next, self.fitted.output().channels())
+    }
+
+    /// The channels of which it is known how they vary together, if not all: those of a step that is
+    /// the first to be fitted, as it leaves out rows that miss something of them, and no others.
+    pub(crate) fn together(&self) -> Result<Option<Vec<usize>>, Error> {
+        match self.configs.get(self.fitted.steps().len()) {
+            Some(next) if next.kind.needs() == Needs::Covariance => {
+                Ok(self.fitted.next_input(next)?.0)
+            }
+            _ => Ok(None),
+        }
     }
 }
 
@@ -72,9 +85,9 @@ impl Scope {
 /// their mean, sum of squared deviations, smallest and largest value; where a step needs quantiles, at
 /// most 1025 evenly spaced ones, and never more than a quarter of the values has (but two, which are
 /// the range); and the same of the values with gaps filled by `previous` or `linear`, where a step
-/// fills them so. Of a node with a handful of rows these are nearly the rows themselves.
+/// fills them so; and, where a step needs it, how channels vary together. Of a node with a handful of rows these are nearly the rows themselves.
 ///
-/// Counts, means, deviations and ranges of merged parts are those of all rows, to rounding. A quantile
+/// Counts, means, deviations, ranges and covariances of merged parts are those of all rows, to rounding. A quantile
 /// of parts `k` with `n_k` of all `N` values, summarised by `m_k = min(1025, max(2, n_k/4))` points, is a
 /// value whose rank among all `N` is off by at most
 ///
@@ -103,7 +116,7 @@ pub struct Capped {
 impl Statistics {
     /// Of series that have passed the steps that are fitted.
     pub(crate) fn of(scope: Scope, passed: &[Rows]) -> Result<Self, Error> {
-        let Wanted { needs, filled_by } = scope.wanted();
+        let Wanted { needs, covariance, filled_by } = scope.wanted();
         let channels = scope.fitted.output().channels();
         let raw = Stats::of(needs, channels, passed).channels.into_iter().map(summarised);
         let filled = filled_by.map(|method| {
@@ -112,8 +125,9 @@ impl Statistics {
         });
         let mut filled = filled.into_iter().flatten().map(summarised);
         let channels = raw.map(|now| Channel { now, filled: filled.next() }).collect();
+        let covariance = if covariance { Some(together(&scope, passed)?) } else { None };
         let rows = passed.iter().map(|rows| rows.len() as u64).sum();
-        Self::checked(scope, rows, Known { filled_by, channels })
+        Self::checked(scope, rows, Known { filled_by, channels, covariance })
     }
 
     /// Numbers that somebody else found.
@@ -153,6 +167,9 @@ impl Statistics {
     /// | `points` | `[channels]` | how many quantiles are known, if a step needs them |
     /// | `quantiles` | `[Σ points]` | evenly spaced from `min` to `max`, channel by channel |
     /// | `filled.…` | | the same with gaps filled by neighbours, if a step does so |
+    /// | `covariance.count` | `[1]` | rows without a missing value, if a step needs the covariance |
+    /// | `covariance.mean`, `covariance.mean_rest` | `[n]` | means over these, of all channels or of those of the step that comes first |
+    /// | `covariance.comoment` | `[n, n]` | `Σ (x − mean)(x − mean)ᵀ` over these |
     ///
     /// Of a channel without a value all are 0.
     ///
@@ -217,7 +234,15 @@ impl Statistics {
             now: merged(&|c| Some(&c.now), channel).unwrap_or_else(ChannelStats::empty),
             filled: merged(&|c| c.filled.as_ref(), channel),
         });
-        let known = Known { filled_by: first.known.filled_by, channels: channels.collect() };
+        let channels = channels.collect();
+        let covariance = first.known.covariance.clone().map(|mut all| {
+            all.covariance = Covariance::empty(all.covariance.mean.len());
+            for known in sorted.iter().filter_map(|(_, known)| known.covariance.as_ref()) {
+                all.covariance.merge(&known.covariance);
+            }
+            all
+        });
+        let known = Known { filled_by: first.known.filled_by, channels, covariance };
         Ok((Self::checked(first.scope.clone(), rows, known)?, capped))
     }
 
@@ -230,6 +255,9 @@ impl Statistics {
                 let both = std::iter::once(&mut channel.now).chain(&mut channel.filled);
                 both.for_each(|stats| stats.count_as(share, rows));
             }
+            if let Some(known) = &mut known.covariance {
+                known.covariance.count_as(share, rows);
+            }
         }
         (rows, known)
     }
@@ -240,6 +268,19 @@ fn summarised(mut stats: ChannelStats) -> ChannelStats {
     let n_points = (stats.count / VALUES_PER_POINT).clamp(2, MOST_POINTS as u64);
     stats.quantiles = stats.quantiles.summary(n_points as usize);
     stats
+}
+
+/// How channels vary together.
+fn together(scope: &Scope, passed: &[Rows]) -> Result<Together, Error> {
+    let of = scope.together()?;
+    let covariance = match &of {
+        None => Covariance::of(scope.fitted.output().channels(), passed),
+        Some(places) => {
+            let some: Vec<Rows> = passed.iter().map(|rows| rows.of_channels(places)).collect();
+            Covariance::of(places.len(), &some)
+        }
+    };
+    Ok(Together { of, covariance, is_filled: false })
 }
 
 /// Rows with gaps filled from their neighbours; what these cannot fill stays missing.

@@ -1,5 +1,6 @@
 //! What steps are fitted on: statistics of each channel's present values, in f64, that merge.
 
+use crate::covariance::Covariance;
 use crate::quantiles::Quantiles;
 use crate::scale::Line;
 use crate::{Error, Rows, Stage};
@@ -13,6 +14,8 @@ pub(crate) enum Needs {
     Moments,
     /// Those, and quantiles.
     Quantiles,
+    /// How channels vary together, and nothing of each alone.
+    Covariance,
 }
 
 /// Statistics of the training rows, channel by channel.
@@ -20,6 +23,8 @@ pub(crate) enum Needs {
 pub(crate) struct Stats {
     /// One for each channel.
     pub(crate) channels: Vec<ChannelStats>,
+    /// How they vary together, where that is needed.
+    pub(crate) covariance: Option<Covariance>,
 }
 
 /// Statistics of one channel's present values.
@@ -47,6 +52,10 @@ pub(crate) struct ChannelStats {
 impl Stats {
     /// Statistics of all rows of all series.
     pub(crate) fn of(needs: Needs, channels: usize, series: &[Rows]) -> Self {
+        if needs == Needs::Covariance {
+            let covariance = Some(Covariance::of(channels, series));
+            return Self { channels: Vec::new(), covariance };
+        }
         let channels = (0..channels).map(|channel| {
             let mut all = ChannelStats::empty();
             for rows in series {
@@ -61,7 +70,7 @@ impl Stats {
             }
             all
         });
-        Self { channels: channels.collect() }
+        Self { channels: channels.collect(), covariance: None }
     }
 
     /// `f` of each channel's statistics; `step` is named if a channel has no value.
@@ -208,7 +217,7 @@ impl ChannelStats {
 }
 
 /// The rounded sum, and what rounding took off it (Knuth).
-fn two_sum(a: f64, b: f64) -> (f64, f64) {
+pub(crate) fn two_sum(a: f64, b: f64) -> (f64, f64) {
     let sum = a + b;
     let of_b = sum - a;
     (sum, (a - (sum - of_b)) + (b - of_b))

@@ -1,6 +1,7 @@
 //! Statistics as named arrays, and whether their numbers can be those of values.
 
-use crate::known::{Channel, Known, Wanted};
+use crate::covariance::Covariance;
+use crate::known::{Channel, Known, Together, Wanted};
 use crate::quantiles::{MOST_POINTS, Quantiles};
 use crate::stats::{ChannelStats, Needs};
 use crate::{Error, Scope};
@@ -26,6 +27,7 @@ const LARGEST: f64 = 1e150;
 const SLACK: f64 = 1e-9;
 
 const FILLED: &str = "filled.";
+const TOGETHER: &str = "covariance.";
 
 type Number = fn(&ChannelStats) -> f64;
 
@@ -47,6 +49,14 @@ pub(crate) fn write(rows: u64, known: &Known) -> Vec<Tensor> {
     if let Some(filled) = filled.collect::<Option<Vec<_>>>() {
         write_channels(FILLED, &filled, &mut tensors);
     }
+    if let Some(Together { covariance, .. }) = &known.covariance {
+        let channels = covariance.mean.len();
+        tensors.push(tensor(TOGETHER, "count", vec![covariance.count as f64]));
+        tensors.push(tensor(TOGETHER, "mean", covariance.mean.clone()));
+        tensors.push(tensor(TOGETHER, "mean_rest", covariance.mean_rest.clone()));
+        let comoment = tensor(TOGETHER, "comoment", covariance.comoment.clone());
+        tensors.push(Tensor { shape: vec![channels, channels], ..comoment });
+    }
     tensors
 }
 
@@ -67,20 +77,21 @@ fn tensor(prefix: &str, name: &str, values: Vec<f64>) -> Tensor {
 
 /// The numbers of a file; whether they can be is for [`check`].
 pub(crate) fn read(scope: &Scope, tensors: &[Tensor]) -> Result<(u64, Known), Error> {
-    let Wanted { needs, filled_by } = scope.wanted();
+    let Wanted { needs, covariance, filled_by } = scope.wanted();
     let mut file = File { tensors, n_read: 0, channels: scope.fitted.output().channels() };
-    let rows = whole("rows", 0, file.take("", "rows", 1)?[0], MOST_ROWS)?;
+    let rows = whole("rows", 0, file.take("", "rows", &[1])?[0], MOST_ROWS)?;
     let raw = file.channels("", rows, needs)?;
     let filled = match filled_by {
         Some(_) => file.channels(FILLED, rows, needs)?.into_iter().map(Some).collect(),
         None => vec![None; raw.len()],
     };
+    let covariance = if covariance { Some(file.together(rows, scope)?) } else { None };
     if file.n_read != tensors.len() {
         let names: Vec<&str> = tensors.iter().map(|tensor| tensor.name.as_str()).collect();
         return bad(format!("expected {} tensors, found {}", file.n_read, names.join(", ")));
     }
     let channels = raw.into_iter().zip(filled).map(|(now, filled)| Channel { now, filled });
-    Ok((rows, Known { filled_by, channels: channels.collect() }))
+    Ok((rows, Known { filled_by, channels: channels.collect(), covariance }))
 }
 
 struct File<'a> {
@@ -90,13 +101,13 @@ struct File<'a> {
 }
 
 impl<'a> File<'a> {
-    fn take(&mut self, prefix: &str, name: &str, len: usize) -> Result<&'a [f64], Error> {
+    fn take(&mut self, prefix: &str, name: &str, shape: &[usize]) -> Result<&'a [f64], Error> {
         let name = format!("{prefix}{name}");
         let Some(found) = self.tensors.iter().find(|tensor| tensor.name == name) else {
             return bad(format!("{name} is missing"));
         };
-        if found.shape != [len] || found.values.len() != len {
-            return bad(format!("{name} has the shape {:?}, expected [{len}]", found.shape));
+        if found.shape != shape || found.values.len() != shape.iter().product::<usize>() {
+            return bad(format!("{name} has the shape {:?}, expected {shape:?}", found.shape));
         }
         self.n_read += 1;
         Ok(&found.values)
@@ -110,18 +121,18 @@ impl<'a> File<'a> {
     ) -> Result<Vec<ChannelStats>, Error> {
         let mut columns = Vec::new();
         for (name, _) in COLUMNS {
-            columns.push(self.take(prefix, name, self.channels)?);
+            columns.push(self.take(prefix, name, &[self.channels])?);
         }
         let mut points = vec![0; self.channels];
         let mut quantiles: &[f64] = &[];
         let some = |count: &f64| *count > 0.0;
         if needs == Needs::Quantiles && columns[0].iter().any(some) {
-            let found = self.take(prefix, "points", self.channels)?;
+            let found = self.take(prefix, "points", &[self.channels])?;
             for (at, (points, &found)) in points.iter_mut().zip(found).enumerate() {
                 *points =
                     whole(&format!("{prefix}points"), at, found, MOST_POINTS as u64)? as usize;
             }
-            quantiles = self.take(prefix, "quantiles", points.iter().sum())?;
+            quantiles = self.take(prefix, "quantiles", &[points.iter().sum()])?;
         }
         let mut all = Vec::new();
         for (at, n_points) in points.into_iter().enumerate() {
@@ -142,6 +153,20 @@ impl<'a> File<'a> {
         }
         Ok(all)
     }
+
+    fn together(&mut self, rows: u64, scope: &Scope) -> Result<Together, Error> {
+        let of = scope.together()?;
+        let n = of.as_ref().map_or(self.channels, Vec::len);
+        let count = whole("covariance.count", 0, self.take(TOGETHER, "count", &[1])?[0], rows)?;
+        let covariance = Covariance {
+            count,
+            incomplete: rows - count,
+            mean: self.take(TOGETHER, "mean", &[n])?.to_vec(),
+            mean_rest: self.take(TOGETHER, "mean_rest", &[n])?.to_vec(),
+            comoment: self.take(TOGETHER, "comoment", &[n, n])?.to_vec(),
+        };
+        Ok(Together { of, covariance, is_filled: false })
+    }
 }
 
 /// Fails unless the numbers can be those of values.
@@ -160,7 +185,51 @@ pub(crate) fn check(scope: &Scope, rows: u64, known: &Known) -> Result<(), Error
             return bad(format!("channel {name:?}: fewer values with gaps filled than without"));
         }
     }
+    if let Some(together) = &known.covariance
+        && let Some(what) = together_flaw(together, known)
+    {
+        return bad(what);
+    }
     Ok(())
+}
+
+/// What is wrong with a covariance.
+fn together_flaw(together: &Together, known: &Known) -> Option<String> {
+    let Together { of, covariance: Covariance { count, mean, mean_rest, comoment, .. }, .. } =
+        together;
+    let n = mean.len();
+    if *count == 0 {
+        let is_empty = [mean, mean_rest, comoment].iter().all(|all| all.iter().all(|&v| v == 0.0));
+        return (!is_empty).then(|| "covariance.count is 0, and other numbers are not".to_owned());
+    }
+    for at in 0..n {
+        let place = of.as_ref().map_or(at, |places| places[at]);
+        let ChannelStats { min, max, .. } = known.channels[place].now;
+        let one = ChannelStats {
+            count: *count,
+            mean: mean[at],
+            mean_rest: mean_rest[at],
+            m2: comoment[at * n + at],
+            min,
+            max,
+            ..ChannelStats::empty()
+        };
+        if let Some(what) = flaw(&one, Needs::Moments) {
+            return Some(format!("covariance, at {at}: {what}"));
+        }
+        for other in 0..at {
+            let (one, turned) = (comoment[at * n + other], comoment[other * n + at]);
+            let most = comoment[at * n + at].sqrt() * comoment[other * n + other].sqrt();
+            let is_bounded = one.abs() <= most * (1.0 + SLACK) + f64::MIN_POSITIVE;
+            if one.to_bits() != turned.to_bits() || !is_bounded {
+                return Some(format!(
+                    "covariance.comoment at {at}, {other} is {one:e} and {turned:e}, expected the \
+                     same twice, within {most:e}"
+                ));
+            }
+        }
+    }
+    None
 }
 
 pub(crate) fn check_rows(rows: u64) -> Result<(), Error> {

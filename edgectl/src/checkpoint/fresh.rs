@@ -2,7 +2,7 @@
 
 use anyhow::{Context, ensure};
 use attn_core::Encoder;
-use preprocess::{Pipeline, Stage};
+use preprocess::Pipeline;
 
 use super::meta::Meta;
 use super::model::Checkpoint;
@@ -20,7 +20,25 @@ impl Checkpoint {
     /// # Errors
     /// If there are no training rows, no labels, a label that is [no class](check_classes), or sizes do not fit together.
     pub fn fresh(run: &Run, dataset: &Dataset, segments: &[usize]) -> anyhow::Result<Self> {
-        let channels = dataset.channels.len();
+        let train = train_segments(dataset, segments)?;
+        let stage = dataset.stage(run.data());
+        let rate_hz = stage.rate_hz;
+        let series = train.iter().map(|&i| dataset.segments[i].rows(stage.channels(), rate_hz));
+        let pipeline = Pipeline::fit(&run.job().preprocess, &stage, series.collect())
+            .context("fitting [[preprocess]]")?;
+        Self::fresh_with(run, dataset, segments, pipeline)
+    }
+
+    /// The same with preprocessing that was fitted before, as across nodes.
+    ///
+    /// # Errors
+    /// As [`fresh`](Self::fresh).
+    pub fn fresh_with(
+        run: &Run,
+        dataset: &Dataset,
+        segments: &[usize],
+        pipeline: Pipeline,
+    ) -> anyhow::Result<Self> {
         let train = train_segments(dataset, segments)?;
         ensure!(
             !dataset.classes.is_empty(),
@@ -28,11 +46,6 @@ impl Checkpoint {
             dataset.segments[train[0]].source.display()
         );
         let job = run.job();
-        let rate_hz = dataset.sample_rate_hz(&job.data);
-        let stage = Stage { names: dataset.channels.clone(), rate_hz };
-        let series = train.iter().map(|&i| dataset.segments[i].rows(channels, rate_hz));
-        let pipeline = Pipeline::fit(&job.preprocess, &stage, series.collect())
-            .context("fitting [[preprocess]]")?;
         let seq_len = match job.window.len.or(job.window.max_len) {
             Some(len) => len,
             None => longest(dataset, &pipeline, &train)?,

@@ -6,6 +6,7 @@ use std::time::Instant;
 use anyhow::{Context, ensure};
 use attn_core::Precision;
 use indicatif::ProgressBar;
+use preprocess::Capped;
 use serde::Serialize;
 
 use super::attacks;
@@ -15,9 +16,11 @@ use crate::checkpoint::Checkpoint;
 use crate::cli::SimulateArgs;
 use crate::data::{Dataset, Format, Node, Split, Understood, test_segments, train_segments};
 use crate::evaluate::evaluate;
-use crate::federation::{Arm, ArmReport, Round, RoundProgress, RunFolder, arm_files, simulate_arm};
+use crate::federation::{
+    Arm, ArmReport, Round, RoundProgress, RunFolder, arm_files, fit_across, simulate_arm,
+};
 use crate::interrupt::{Reason, Stop};
-use crate::job::Job;
+use crate::job::{FitOn, Job};
 use crate::metrics::Metrics;
 use crate::outcome::Outcome;
 use crate::output::{Output, metrics_text, shown, table};
@@ -69,7 +72,18 @@ pub(super) fn run(args: &SimulateArgs, threads: usize, output: Output) -> anyhow
     );
     let test = test_segments(&dataset, &segments);
     ensure!(!test.is_empty(), "no row is marked for the test: mark rows in a split column");
-    let start = Checkpoint::fresh(&run, &dataset, &segments)?;
+    let start = match federation.fit {
+        FitOn::Rows => Checkpoint::fresh(&run, &dataset, &segments)?,
+        FitOn::Statistics => {
+            let (pipeline, capped) = fit_across(&run, &dataset, &nodes)?;
+            for Capped { node, claimed, counted } in &capped {
+                output.note(&format!(
+                    "statistics of node {node}: its {claimed} rows count as {counted} (max_weight)"
+                ));
+            }
+            Checkpoint::fresh_with(&run, &dataset, &segments, pipeline)?
+        }
+    };
     let understood = Understood::of(&dataset);
     output.understood(&understood);
     output.note(&format!(

@@ -1,6 +1,6 @@
 //! How often a row comes, and when: by the job, by what files declare, or by regular times.
 
-use preprocess::Rows;
+use preprocess::{Rows, Stage};
 
 use super::config::DataConfig;
 use super::dataset::{Dataset, Segment};
@@ -16,6 +16,11 @@ impl Dataset {
     /// times in seconds, where nearly all steps are that.
     pub fn sample_rate_hz(&self, config: &DataConfig) -> Option<f64> {
         config.sample_rate_hz.or_else(|| self.own_rate_hz())
+    }
+
+    /// What the data hands to the first step: its channels, and their rate.
+    pub fn stage(&self, config: &DataConfig) -> Stage {
+        Stage { names: self.channels.clone(), rate_hz: self.sample_rate_hz(config) }
     }
 
     /// Rows per second by the data alone.

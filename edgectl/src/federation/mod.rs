@@ -2,6 +2,7 @@
 
 mod attack;
 mod file_names;
+mod fit;
 mod merge;
 mod merged_meta;
 mod recipe;
@@ -12,6 +13,7 @@ mod strategy;
 mod update_file;
 
 pub use attack::Attack;
+pub use fit::fit_across;
 pub use merge::{Merge, Merged, Refused, merge};
 pub use run_folder::RunFolder;
 pub use simulate::{Arm, ArmReport, Attackers, Round, RoundProgress, arm_files, simulate_arm};

@@ -13,14 +13,35 @@ pub struct FederationConfig {
     /// How the center merges; the seed of buckets is that of the round.
     #[serde(flatten)]
     pub rules: Rules,
+    /// What `simulate` fits `[[preprocess]]` on.
+    #[serde(skip_serializing_if = "FitOn::is_rows")]
+    pub fit: FitOn,
     /// Nodes that never train; the final model is tested on all their rows.
     pub holdout: Vec<String>,
+}
+
+/// What `simulate` fits `[[preprocess]]` on.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FitOn {
+    /// The training rows of all nodes together.
+    #[default]
+    Rows,
+    /// Statistics that each node hands out of its training rows, merged as `preprocess fit` and
+    /// `aggregate` do, before the first round.
+    Statistics,
+}
+
+impl FitOn {
+    fn is_rows(&self) -> bool {
+        *self == Self::Rows
+    }
 }
 
 impl FederationConfig {
     /// All keys of the table.
     pub(super) fn keys() -> impl Iterator<Item = &'static str> {
-        ["rounds", "holdout"].into_iter().chain(Rules::KEYS)
+        ["rounds", "fit", "holdout"].into_iter().chain(Rules::KEYS)
     }
 
     /// The key of `[federation]` that a job file cannot be read for: errors inside a flattened
@@ -38,7 +59,7 @@ impl FederationConfig {
 
 impl Default for FederationConfig {
     fn default() -> Self {
-        Self { rounds: 20, rules: Rules::default(), holdout: Vec::new() }
+        Self { rounds: 20, rules: Rules::default(), fit: FitOn::Rows, holdout: Vec::new() }
     }
 }
 
@@ -65,10 +86,12 @@ mod tests {
             quorum = 2
             tolerance = "strict"
             privacy = { clip_norm = 1, noise_multiplier = 1.5 }
+            fit = "statistics"
             holdout = ["a", "b"]
         "#;
         let config: FederationConfig = toml::from_str(text).expect("valid");
         assert_eq!((config.rounds, &*config.holdout), (7, &["a".to_owned(), "b".to_owned()][..]));
+        assert_eq!(config.fit, FitOn::Statistics);
         let rules = &config.rules;
         assert_eq!(
             (rules.reduce, rules.bucket),
@@ -120,7 +143,8 @@ mod tests {
 
     #[test]
     fn the_keys_are_those_of_the_fields() {
-        let FederationConfig { rounds: _, rules: _, holdout: _ } = FederationConfig::default();
+        let FederationConfig { rounds: _, rules: _, fit: _, holdout: _ } =
+            FederationConfig::default();
         for key in FederationConfig::keys() {
             let table = format!("{key} = \"no such value\"");
             let message = toml::from_str::<FederationConfig>(&table).expect_err(key).to_string();

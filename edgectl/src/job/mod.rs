@@ -11,7 +11,7 @@ mod validation;
 mod window;
 
 pub use augment::AugmentConfig;
-pub use federation::FederationConfig;
+pub use federation::{FederationConfig, FitOn};
 pub use file::Job;
 pub use model::ModelConfig;
 pub use private::PrivateTraining;

@@ -7,7 +7,7 @@ use crate::job::FederationConfig;
 
 impl Run {
     /// Plain federated averaging: the same rounds of the same local training, merged by the default
-    /// rules. Of `[federation]` only `rounds` and `holdout` matter, and nodes do nothing against
+    /// rules. Of `[federation]` only `rounds`, `fit` and `holdout` matter, and nodes do nothing against
     /// drift.
     ///
     /// # Errors
@@ -70,6 +70,7 @@ mod tests {
             train("augment", json!({ "jitter": 0.5 })),
             train("seed", json!(4)),
             federation("rounds", json!(3)),
+            federation("fit", json!("statistics")),
             federation("holdout", json!(["a"])),
             federation("reduce", json!({ "name": "median" })),
             (
@@ -115,7 +116,7 @@ mod tests {
                 baseline(&with).expect("valid") == baseline(&without).expect("valid")
             };
             let of_recipe = section == "train" && key != "proximal";
-            let fedavg = of_recipe || ["rounds", "holdout"].contains(&key);
+            let fedavg = of_recipe || ["rounds", "fit", "holdout"].contains(&key);
             let centralised = of_recipe || key == "rounds";
             assert_eq!(same(Run::plain_fedavg), !fedavg, "plain averaging and {section}.{key}");
             assert_eq!(same(Run::centralised), !centralised, "one model and {section}.{key}");
@@ -172,7 +173,7 @@ mod tests {
         for key in keys_of_train() {
             assert!(listed.contains(&format!("train.{key}")), "train.{key} is in no line above");
         }
-        for key in ["rounds", "holdout"] {
+        for key in ["rounds", "fit", "holdout"] {
             assert!(listed.contains(&format!("federation.{key}")), "{key}");
         }
         for key in Rules::KEYS {

@@ -47,6 +47,8 @@ mod repeat;
 mod same_bytes;
 /// Strategies end to end: by hand as simulated, trees, quarantine, privacy, attackers.
 mod strategies;
+// Preprocessing that is fitted across nodes.
+mod statistics;
 /// Helpers: a small federation on disk, and runs of the command.
 mod support;
 /// What an output may replace: all commands, all kinds of target.

@@ -1,14 +1,32 @@
 //! The list of all steps, one file each: it drives configuration files, storage and tests.
 
+mod background;
+mod band_power;
+mod crop;
+mod frame_difference;
+mod grey;
 mod impute;
 mod min_max;
+mod pca;
+mod random_projection;
+mod resize;
 mod robust_scale;
+mod spectrogram;
 mod window_normalize;
 mod z_score;
 
+pub use background::Background;
+pub use band_power::BandPower;
+pub use crop::Crop;
+pub use frame_difference::FrameDifference;
+pub use grey::Grey;
 pub use impute::{FittedImpute, Impute, ImputeMethod};
 pub use min_max::{FittedMinMax, MinMax};
+pub use pca::{FittedPca, Pca};
+pub use random_projection::RandomProjection;
+pub use resize::Resize;
 pub use robust_scale::{FittedRobustScale, RobustScale};
+pub use spectrogram::{Spectrogram, SpectrumScale};
 pub(crate) use window_normalize::normalize;
 pub use window_normalize::{WindowMethod, WindowNormalize};
 pub use z_score::{FittedZScore, ZScore};
@@ -109,6 +127,24 @@ steps! {
     "min-max" => MinMax, FittedMinMax;
     /// `(x − median)/(q75 − q25)` of the training rows.
     "robust-scale" => RobustScale, FittedRobustScale;
+    /// The directions in which the training rows vary most.
+    "pca" => Pca, FittedPca;
+    /// Random directions, a function of a seed.
+    "random-projection" => RandomProjection, RandomProjection;
+    /// The spectrum of one short frame after the other.
+    "spectrogram" => Spectrogram, Spectrogram;
+    /// Power within bands of frequency, frame by frame.
+    "band-power" => BandPower, BandPower;
+    /// Pictures of three colours become grey.
+    "grey" => Grey, Grey;
+    /// A part of a picture.
+    "crop" => Crop, Crop;
+    /// Smaller pictures by the mean over areas.
+    "resize" => Resize, Resize;
+    /// What changed since the row before.
+    "frame-difference" => FrameDifference, FrameDifference;
+    /// What stands out from a slowly changing background.
+    "background" => Background, Background;
     /// Normalizes each channel of each window by the window's own values.
     "window-normalize" => WindowNormalize, WindowNormalize;
 }

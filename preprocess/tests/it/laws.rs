@@ -1,14 +1,17 @@
 //! Laws of every step in the list: each has a sample here, or the first test fails.
 
 use preprocess::{
-    Error, Impute, ImputeMethod, Latency, MinMax, Pipeline, RobustScale, Rows, STEP_NAMES, Stage,
-    StepConfig, Streamer, WindowNormalize, ZScore,
+    Background, BandPower, Crop, Error, FrameDifference, Grey, Impute, ImputeMethod, Latency,
+    MinMax, Pca, Pipeline, RandomProjection, Resize, RobustScale, Rows, STEP_NAMES, Spectrogram,
+    SpectrumScale, SpectrumWindow, Stage, StepConfig, Streamer, WindowNormalize, ZScore,
 };
 use proptest::prelude::*;
 use testkit::assert_same_bits;
 
 /// The rate of the rows that samples run on.
 const RATE_HZ: f64 = 50.0;
+/// Their channels: enough for two pixels of three colours.
+const CHANNELS: usize = 6;
 
 /// At least one for each step, with different options.
 fn samples() -> Vec<StepConfig> {
@@ -20,6 +23,37 @@ fn samples() -> Vec<StepConfig> {
         StepConfig::from(ZScore {}).on(["dim_1"]),
         MinMax { low: -1.0, high: 2.0 }.into(),
         RobustScale {}.into(),
+        Pca { components: 3, whiten: false }.into(),
+        StepConfig::from(Pca { components: 2, whiten: true }).on(["dim_1", "dim_3", "dim_0"]),
+        RandomProjection { components: 6, seed: 1 }.into(),
+        StepConfig::from(RandomProjection { components: 1, seed: 2 }).on(["dim_2", "dim_5"]),
+        Spectrogram { len: 16, hop: 4, ..Spectrogram::default() }.into(),
+        Spectrogram {
+            len: 7,
+            hop: 9,
+            window: SpectrumWindow::Blackman,
+            scale: SpectrumScale::Magnitude,
+            ..Spectrogram::default()
+        }
+        .into(),
+        BandPower { bands_hz: vec![[0.5, 4.0], [4.0, 25.0]], ..BandPower::of_frames(100, 7) }
+            .into(),
+        BandPower {
+            bands_hz: vec![[0.0, 25.0]],
+            window: SpectrumWindow::Boxcar,
+            log: false,
+            ..BandPower::of_frames(2, 1)
+        }
+        .into(),
+        Grey { width: 2, height: 1 }.into(),
+        StepConfig::from(Grey { width: 1, height: 1 }).on(["dim_4", "dim_0", "dim_2"]),
+        Crop { width: 3, height: 2, left: 1, top: 0, to_width: 2, to_height: 2 }.into(),
+        Resize { width: 3, height: 2, to_width: 2, to_height: 1 }.into(),
+        Resize { width: 1, height: 3, to_width: 1, to_height: 2 }.into(),
+        FrameDifference { absolute: false }.into(),
+        FrameDifference { absolute: true }.into(),
+        Background::default().into(),
+        StepConfig::from(Background { rate: 0.7, absolute: true }).on(["dim_5"]),
         WindowNormalize::default().into(),
     ]
 }
@@ -32,21 +66,21 @@ fn every_step_has_a_sample() {
     }
 }
 
-/// Two channels of waves and noise with a gap or two.
+/// Channels of waves and noise with a gap or two.
 fn series(seed: u64, n_rows: usize, gaps: bool) -> Rows {
-    let noise = testkit::sequence(seed, 2 * n_rows);
+    let noise = testkit::sequence(seed, CHANNELS * n_rows);
     let value = |(i, noise): (usize, f32)| {
-        let time = (i / 2) as f64 / RATE_HZ;
+        let time = (i / CHANNELS) as f64 / RATE_HZ;
         let wave = (time * 2.0).sin() + 0.3 * (time * 40.0).cos();
         let value = 5.0 + (1.0 + (i % 2) as f64) * (wave + 0.2 * f64::from(noise));
-        if gaps && i % 37 == 11 { f64::NAN } else { value }
+        if gaps && i % 111 == 11 { f64::NAN } else { value }
     };
     let values = noise.into_iter().enumerate().map(value).collect();
-    Rows::of_series(2, Some(RATE_HZ), values)
+    Rows::of_series(CHANNELS, Some(RATE_HZ), values)
 }
 
 fn stage() -> Stage {
-    Stage::unnamed(2).at(RATE_HZ)
+    Stage::unnamed(CHANNELS).at(RATE_HZ)
 }
 
 fn fit(configs: &[StepConfig]) -> Result<Pipeline, Error> {
@@ -161,7 +195,7 @@ fn every_step_is_stored_exactly() {
 fn every_step_takes_a_series_of_nothing_but_gaps() {
     for sample in samples() {
         let pipeline = fitted(&sample);
-        let gaps = Rows::of_series(2, Some(RATE_HZ), vec![f64::NAN; 60]);
+        let gaps = Rows::of_series(CHANNELS, Some(RATE_HZ), vec![f64::NAN; 40 * CHANNELS]);
         let out = pipeline.apply(gaps.view()).expect("gaps are no infinities");
         assert!(out.values().iter().all(|v| !v.is_infinite()), "{sample:?}");
     }

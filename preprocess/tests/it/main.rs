@@ -14,3 +14,7 @@ mod window;
 mod rounds;
 // What nodes hand out: merged in any order, stored, refused, capped.
 mod statistics;
+// Steps that reduce against scikit-learn, scipy and numpy.
+mod golden_reduce;
+// Distances and variances after PCA.
+mod reduce;

@@ -1,8 +1,8 @@
 //! Laws of fitting across nodes: rounds give the pipeline of all rows together.
 
 use preprocess::{
-    Error, FittedKind, Impute, ImputeMethod, MinMax, Pipeline, RobustScale, Rounds, Rows, Stage,
-    Statistics, StepConfig, ZScore,
+    Error, FittedKind, Impute, ImputeMethod, MinMax, Pca, Pipeline, RobustScale, Rounds, Rows,
+    Stage, Statistics, StepConfig, ZScore,
 };
 use proptest::prelude::*;
 use testkit::assert_close;
@@ -186,6 +186,66 @@ fn gaps_filled_from_neighbours_by_two_methods_take_two_rounds() {
     assert_eq!(by_rounds(&configs, &stage, &full).unwrap().1, 1);
 }
 
+/// Three channels that share a part, far from zero, with gaps in the last two.
+fn related(seed: u64, n_rows: usize, gaps: bool) -> Rows {
+    let noise = testkit::sequence(seed, 3 * n_rows);
+    let value = |(at, &own): (usize, &f32)| {
+        let (row, channel) = (at / 3, at % 3);
+        if gaps && channel > 0 && (row + channel) % 17 == 5 {
+            return f64::NAN;
+        }
+        let shared = f64::from(noise[3 * row]);
+        1e5 + (1.0 + channel as f64) * (f64::from(own) - 0.8 * shared) + 0.01 * row as f64
+    };
+    Rows::of_series(3, None, noise.iter().enumerate().map(value).collect())
+}
+
+#[test]
+fn components_are_those_of_all_rows_together() {
+    let pca: StepConfig = Pca { components: 2, whiten: true }.into();
+    let some = |config: &StepConfig| config.clone().on(["dim_2", "dim_0"]);
+    let impute = |mask| StepConfig::from(Impute { method: ImputeMethod::Previous, mask });
+    let scale: StepConfig = ZScore {}.into();
+    let stage = Stage::unnamed(3);
+    // With as many rounds as they take without gaps, and with some.
+    for (configs, n_rounds) in [
+        (vec![pca.clone()], [1, 1]),
+        (vec![some(&pca)], [1, 1]),
+        (vec![scale.clone(), pca.clone()], [1, 1]),
+        (vec![scale.clone(), some(&pca)], [1, 2]),
+        (vec![impute(false), scale.clone(), pca.clone()], [1, 2]),
+        (vec![impute(false), MinMax::default().into(), some(&pca)], [1, 2]),
+        (vec![scale.clone(), impute(true).on(["dim_1"]), some(&pca)], [1, 2]),
+        (vec![scale.clone(), pca.clone(), scale.clone(), MinMax::default().into()], [2, 2]),
+    ] {
+        for (gaps, n_rounds) in [false, true].into_iter().zip(n_rounds) {
+            let nodes = [(1, 90), (2, 1), (3, 250)].map(|(seed, n)| vec![related(seed, n, gaps)]);
+            let (pipeline, found) = by_rounds(&configs, &stage, &nodes).unwrap();
+            let name = format!("gaps {gaps}: {configs:?}");
+            assert_eq!(found, n_rounds, "{name}");
+            let whole = Pipeline::fit(&configs, &stage, nodes.concat()).unwrap();
+            assert_eq!(pipeline.output(), whole.output(), "{name}");
+            let rows = related(4, 40, false);
+            let [found, expected] =
+                [&pipeline, &whole].map(|pipeline| pipeline.apply(rows.view()).unwrap());
+            assert_close(&name, found.values(), expected.values(), 1e-8, 1e-8);
+        }
+    }
+}
+
+#[test]
+fn many_channels_do_not_leave_a_matrix_for_a_few() {
+    let pca = StepConfig::from(Pca { components: 1, whiten: false }).on(["dim_7", "dim_0"]);
+    let stage = Stage::unnamed(300);
+    let noise = testkit::sequence(9, 300 * 12);
+    let series = Rows::of_series(300, None, noise.into_iter().map(f64::from).collect());
+    let configs = [ZScore {}.into(), pca];
+    let first = Rounds::new(&configs, &stage).unwrap();
+    let statistics = first.statistics(std::slice::from_ref(&series)).unwrap();
+    assert!(statistics.to_tensors().iter().all(|tensor| tensor.values.len() <= 300));
+    assert_eq!(by_rounds(&configs, &stage, &[vec![series]]).unwrap().1, 2);
+}
+
 #[test]
 fn rounds_go_on_where_others_stopped() {
     let configs = [Impute::by(ImputeMethod::Zero).into(), ZScore {}.into()];
@@ -217,6 +277,9 @@ fn what_a_round_cannot_use_leaves_it_as_it_was() {
     let error = rounds.fit(&rounds.clone().statistics(&gaps).unwrap()).unwrap_err().to_string();
     assert!(error.starts_with("step 0: channel \"ay\" has no value"), "{error}");
     assert_eq!(rounds, before);
+    let unknown = [StepConfig::from(Pca { components: 1, whiten: false }).on(["az"])];
+    let error = Rounds::new(&unknown, &stage).unwrap_err().to_string();
+    assert!(error.starts_with("step 0: pca: there is no channel \"az\""), "{error}");
     let infinite = [Rows::of_series(2, None, vec![1.0, f64::INFINITY])];
     let error = rounds.statistics(&infinite).unwrap_err().to_string();
     assert!(error.starts_with("training series 0: row 0, channel \"ay\" is inf"), "{error}");

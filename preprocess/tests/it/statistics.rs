@@ -1,7 +1,7 @@
 //! Laws of what nodes hand out: merging, storage, refusals and caps.
 
 use preprocess::{
-    Impute, ImputeMethod, MAX_WEIGHT, RobustScale, Rounds, Rows, Scope, Stage, Statistics,
+    Impute, ImputeMethod, MAX_WEIGHT, Pca, RobustScale, Rounds, Rows, Scope, Stage, Statistics,
     StepConfig, Tensor, ZScore,
 };
 use proptest::prelude::*;
@@ -209,6 +209,47 @@ fn numbers_that_no_values_have_are_refused() {
         Scope { configs: Vec::new(), ..Rounds::new(&[], &Stage::unnamed(2)).unwrap().scope() };
     let error = Statistics::from_tensors(scope, &good).unwrap_err().to_string();
     assert!(error.contains("no step waits for them"), "{error}");
+}
+
+#[test]
+fn covariances_merge_are_stored_and_refused() {
+    let configs = [Pca { components: 1, whiten: false }.into()];
+    let rounds = Rounds::new(&configs, &Stage::unnamed(2)).unwrap();
+    let noise: Vec<f64> =
+        testkit::sequence(6, 400).into_iter().map(|v| 1e4 + f64::from(v)).collect();
+    let rows = |from: usize, to: usize| [Rows::of_series(2, None, noise[from..to].to_vec())];
+    let whole = rounds.statistics(&rows(0, 400)).unwrap();
+    let parts = [(0, 14), (14, 200), (200, 400)].map(|(from, to)| rows(from, to));
+    let parts = parts.map(|rows| rounds.statistics(&rows).unwrap());
+    let together = merged(&parts.iter().collect::<Vec<_>>(), None);
+    assert_same(&together, &merged(&parts.iter().rev().collect::<Vec<_>>(), None));
+    let comoment = |all: &Statistics| find(all, "covariance.comoment");
+    assert_close("co-moment", &comoment(&together), &comoment(&whole), 1e-12, 0.0);
+    let good = together.to_tensors();
+    assert_same(&together, &Statistics::from_tensors(rounds.scope(), &good).unwrap());
+    // As half as many rows, each counts half.
+    let capped = merged(&[&whole, &parts[2]], Some(MAX_WEIGHT));
+    assert_same_bits("count", &find(&capped, "covariance.count"), &[200.0]);
+
+    for (name, value, expected) in [
+        ("covariance.count", 201.0, "covariance.count is 201 at 0, expected a whole number from 0"),
+        ("covariance.count", 0.0, "covariance.count is 0, and other numbers are not"),
+        ("covariance.mean", 0.0, "covariance, at 0: the mean 0 is not between"),
+        ("covariance.mean_rest", f64::NAN, "covariance, at 0: mean_rest is NaN"),
+        ("covariance.comoment", -1.0, "covariance, at 0: m2 is -1e0"),
+        ("covariance.comoment", 1e-9, "covariance.comoment at 1, 0 is"),
+    ] {
+        let mut tensors = good.clone();
+        let tensor = tensors.iter_mut().find(|tensor| tensor.name == name).expect("a tensor");
+        tensor.values[0] = value;
+        let error = Statistics::from_tensors(rounds.scope(), &tensors).unwrap_err().to_string();
+        assert!(error.contains(expected), "{name}: {error}");
+    }
+    let mut tensors = good;
+    let tensor = tensors.iter_mut().find(|tensor| tensor.name.ends_with("comoment")).unwrap();
+    tensor.values[1] += 1e-6;
+    let error = Statistics::from_tensors(rounds.scope(), &tensors).unwrap_err().to_string();
+    assert!(error.contains("expected the same twice"), "{error}");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use aggregate::{Targets, WeightFile, atomic_write};
 use anyhow::{Context, ensure};
-use preprocess::{Pipeline, Stage};
+use preprocess::Pipeline;
 use serde::Serialize;
 
 use super::super::targets::protect_data;
@@ -72,12 +72,13 @@ fn of_job(args: &ApplyArgs, job: &Job, targets: &Targets) -> anyhow::Result<Work
         );
         pipeline
     } else {
-        let rate_hz = dataset.sample_rate_hz(&job.data);
-        let stage = Stage { names: dataset.channels.clone(), rate_hz };
+        let stage = dataset.stage(&job.data);
         let all: Vec<usize> = (0..dataset.segments.len()).collect();
         let train = train_segments(&dataset, &all)?;
-        let series =
-            train.iter().map(|&i| dataset.segments[i].rows(stage.channels(), rate_hz)).collect();
+        let series = train
+            .iter()
+            .map(|&i| dataset.segments[i].rows(stage.channels(), stage.rate_hz))
+            .collect();
         Pipeline::fit(&job.preprocess, &stage, series).context("fitting [[preprocess]]")?
     };
     Ok(Work { data: job.data.clone(), dataset, pipeline })

@@ -2,7 +2,7 @@
 
 use aggregate::Targets;
 use anyhow::{Context, ensure};
-use preprocess::{Rounds, Stage};
+use preprocess::Rounds;
 use serde::Serialize;
 
 use super::super::targets::protect_data;
@@ -36,8 +36,7 @@ pub(super) fn run(args: &FitArgs, output: Output) -> anyhow::Result<()> {
     let dataset = Dataset::read(&data, &job.data, None)?;
     let understood = Understood::of(&dataset);
     output.understood(&understood);
-    let stage =
-        Stage { names: dataset.channels.clone(), rate_hz: dataset.sample_rate_hz(&job.data) };
+    let stage = dataset.stage(&job.data);
     let rounds = match &args.stats {
         None => Rounds::new(&job.preprocess, &stage).context("[[preprocess]]")?,
         Some(path) => {
@@ -74,12 +73,13 @@ pub(super) fn run(args: &FitArgs, output: Output) -> anyhow::Result<()> {
         data: &understood,
     };
     let text = format!(
-        "{}: statistics of {} training rows of node {} for step {} of {}; merge those of all nodes with `edgectl aggregate`",
+        "{}: statistics of {} training rows of node {} for step {} of {} ({}); merge those of all nodes with `edgectl aggregate`",
         shown(&report.out),
         report.rows,
         shown(&node),
-        report.fitted,
-        report.steps
+        report.fitted + 1,
+        report.steps,
+        job.preprocess[report.fitted].name()
     );
     output.result(&report, &text)
 }
