@@ -54,6 +54,12 @@ impl Campaign {
         Self { name, n_inputs, base_bytes: BASE_BYTES, files: Vec::new() }
     }
 
+    /// Makes no more inputs than so many, whatever the variable says: each starts a program.
+    #[must_use]
+    pub fn at_most(self, n_inputs: u64) -> Self {
+        Self { n_inputs: self.n_inputs.min(n_inputs), ..self }
+    }
+
     /// Lets each call hold so many bytes whatever the size of its files.
     #[must_use]
     pub fn allow(self, base_bytes: u64) -> Self {

@@ -96,7 +96,7 @@ impl Checkpoint {
         let control = (run.node_side().needs() == FromCenter::ControlVariate)
             .then(|| vec![0.0; params.len()]);
         let run = run.with(|job| {
-            job.data.path = None;
+            job.data = job.data.clone().without_paths();
             job.federation.holdout.clear();
         })?;
         let names = (classes.to_vec(), channels.to_vec());

@@ -8,6 +8,7 @@ use super::columns::{position, require};
 use super::config::DataConfig;
 use super::dataset::Expected;
 use super::labels::Classes;
+use super::listing::Listing;
 use super::reading::FileRead;
 use super::table::listed;
 
@@ -17,6 +18,8 @@ pub(super) struct Collector<'a> {
     pub(super) expected: Option<Expected<'a>>,
     pub(super) classes: Classes,
     pub(super) readings: Vec<FileRead>,
+    /// Tables that tell of files and frames.
+    pub(super) listings: Vec<Listing>,
     /// The value columns of the first file, for the files after it.
     columns: Option<(PathBuf, Vec<String>)>,
     channels: Option<(PathBuf, Vec<String>)>,
@@ -29,6 +32,7 @@ impl<'a> Collector<'a> {
             expected,
             classes: Classes::new(expected.map(|expected| expected.classes)),
             readings: Vec::new(),
+            listings: Vec::new(),
             columns: None,
             channels: None,
         }

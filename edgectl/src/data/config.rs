@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::recordings::{Annotations, Frames, LabelTable};
+
 /// The `[data]` section of a job file, also stored in the checkpoint.
 ///
 /// Every key has a default, so that a table that uses the usual column names needs no section at
@@ -53,6 +55,34 @@ pub struct DataConfig {
     /// default. With `"."` a comma stands before decimals.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub thousands: Option<Thousands>,
+    /// A table whose first column names files, and whose second says `train` or `test` of each. In a job
+    /// file it is relative to that file's folder; a checkpoint does not keep it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub split_file: Option<PathBuf>,
+    /// A table of what files or frames are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub labels: Option<LabelTable>,
+    /// What becomes of frames of videos and of pictures.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub frames: Option<Frames>,
+    /// What becomes of annotations of WFDB records; without, they are not read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub annotations: Option<Annotations>,
+}
+
+impl DataConfig {
+    /// The paths that it names.
+    pub fn paths_mut(&mut self) -> impl Iterator<Item = &mut PathBuf> {
+        let labels = self.labels.as_mut().and_then(|labels| labels.path.as_mut());
+        [self.path.as_mut(), self.split_file.as_mut(), labels].into_iter().flatten()
+    }
+
+    /// The same without the paths, which are those of one machine.
+    #[must_use]
+    pub fn without_paths(mut self) -> Self {
+        (self.path, self.split_file, self.labels) = (None, None, None);
+        self
+    }
 }
 
 impl Default for DataConfig {
@@ -69,6 +99,10 @@ impl Default for DataConfig {
             channels: None,
             wide_channels: 1,
             thousands: None,
+            split_file: None,
+            labels: None,
+            frames: None,
+            annotations: None,
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::io::BufRead;
 
 use super::block::{Block, Need};
+use super::config::DataConfig;
 use super::reader::{Header, Note, Reader, Sink};
 use super::source::Source;
 use super::style::Style;
@@ -28,7 +29,12 @@ impl Reader for Delimited {
         true
     }
 
-    fn read(&self, source: Source<'_>, sink: &mut dyn Sink) -> anyhow::Result<()> {
+    fn read(
+        &self,
+        source: Source<'_>,
+        _config: &DataConfig,
+        sink: &mut dyn Sink,
+    ) -> anyhow::Result<()> {
         let mut table = Table::open(source.path, source.input)?;
         let (first, end) = first_rows(&mut table);
         let mut sample = Block::new(&vec![Need::Text; table.header().len()]);
@@ -43,6 +49,8 @@ impl Reader for Delimited {
             delimiter: Some(table.delimiter()),
             sample: Some(&sample),
             classes: &[],
+            label: None,
+            frame: None,
         };
         let needs = sink.columns(&header)?;
         let mut rows = Rows {

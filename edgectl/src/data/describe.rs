@@ -5,9 +5,7 @@ use std::path::PathBuf;
 use super::class_count::MAX_CLASSES;
 use super::collect::Collector;
 use super::config::DataConfig;
-use super::files;
-use super::read::read_file;
-use super::source::Source;
+use super::read::read_files;
 use super::tally::Tally;
 use super::understood::Understood;
 
@@ -22,9 +20,7 @@ impl Understood {
         let mut all = Collector::new(config, None);
         all.classes = all.classes.at_most(MAX_CLASSES);
         let mut tally = Tally::default();
-        for path in files::find(paths, config.format)? {
-            read_file(Source::open(&path)?, &mut all, &mut tally)?;
-        }
+        read_files(paths, &mut all, &mut tally)?;
         let channels = all.channels().to_vec();
         let Collector { classes, readings, .. } = all;
         let overflown = classes.overflown();

@@ -7,6 +7,7 @@ use anyhow::anyhow;
 use super::block::{Block, Need};
 use super::collect::Collector;
 use super::columns::Columns;
+use super::listing::Told;
 use super::number::quoted;
 use super::reader::at_cell;
 use super::reading::{FileRead, Layout, Reading, Roles};
@@ -18,10 +19,12 @@ pub(super) struct File<'f, 'a> {
     pub(super) path: &'f Path,
     /// What places are called.
     pub(super) unit: &'static str,
-    /// The split that its name says.
-    pub(super) of_name: Split,
+    /// The split of all rows: what a table says of the file, else what its name says.
+    pub(super) of_whole: Split,
     /// Names of the columns.
     pub(super) header: Vec<String>,
+    /// What tables say of the file.
+    pub(super) told: Told,
     /// What all files have in common.
     pub(super) all: &'f mut Collector<'a>,
     /// Where the rows go.
@@ -47,7 +50,8 @@ impl File<'_, '_> {
         let delimiter = delimiter.map(char::from);
         let reading = Reading { layout, delimiter, decimal: None, time_unit: None, roles };
         let path = self.path.to_owned();
-        self.all.readings.push(FileRead { path, reading, doubled_times: 0, first_doubled: None });
+        let (doubled_times, first_doubled, left_out) = (0, None, 0);
+        self.all.readings.push(FileRead { path, reading, doubled_times, first_doubled, left_out });
     }
 
     /// Changes what was noted.
@@ -85,7 +89,7 @@ impl File<'_, '_> {
         row: usize,
         column: Option<usize>,
     ) -> anyhow::Result<Split> {
-        let Some(column) = column else { return Ok(self.of_name) };
+        let Some(column) = column else { return Ok(self.of_whole) };
         let cell = block.text(column, row);
         Split::of_cell(cell).ok_or_else(|| {
             self.error(

@@ -13,28 +13,43 @@ use super::split::Split;
 
 /// The files behind `paths`: a file is itself; a directory is its data files sorted by name
 /// (`*.csv`, `*.tsv` and `*.ts`, those that `format` can read, also packed as `*.csv.gz` or `*.csv.zst`), without those of its subdirectories
-/// and hidden ones.
+/// and hidden ones. Pictures in it are one series, the directory itself. Where it holds recordings, tables
+/// in it are lists of them and no data.
 ///
 /// # Errors
 /// No path at all, a path that does not exist, a directory that cannot be listed or has no data
 /// files, and a file that is reached twice.
 pub fn find(paths: &[PathBuf], format: Format) -> anyhow::Result<Vec<PathBuf>> {
+    Ok(find_all(paths, format)?.data)
+}
+
+/// Files that were found.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    /// Those to read, and folders of pictures.
+    pub(super) data: Vec<PathBuf>,
+    /// Tables beside recordings.
+    pub(super) beside: Vec<PathBuf>,
+}
+
+/// [`find`], and the tables that are no data.
+pub(super) fn find_all(paths: &[PathBuf], format: Format) -> anyhow::Result<Found> {
     if paths.is_empty() {
         bail!("no data given; name a file or a directory of data files");
     }
-    let mut files = Vec::new();
+    let mut found = Found::default();
     for path in paths {
         let metadata = path
             .metadata()
             .with_context(|| format!("{}: cannot read the data; check the path", path.display()))?;
         if metadata.is_dir() {
-            files.extend(in_directory(path, format)?);
+            in_directory(path, format, &mut found)?;
         } else {
-            files.push(path.clone());
+            found.data.push(path.clone());
         }
     }
     let mut seen = HashSet::new();
-    for file in &files {
+    for file in &found.data {
         if !seen.insert(file.canonicalize().unwrap_or_else(|_| file.clone())) {
             bail!(
                 "{}: given twice, its rows would count double; name each file once",
@@ -42,28 +57,50 @@ pub fn find(paths: &[PathBuf], format: Format) -> anyhow::Result<Vec<PathBuf>> {
             );
         }
     }
-    Ok(files)
+    Ok(found)
 }
 
-fn in_directory(directory: &Path, format: Format) -> anyhow::Result<Vec<PathBuf>> {
+fn in_directory(directory: &Path, format: Format, found: &mut Found) -> anyhow::Result<()> {
     let wanted: Vec<&str> = admitted(format).flat_map(Reader::extensions).copied().collect();
-    let is_wanted = |path: &Path| {
+    let reader_of = |path: &Path| {
         let (name, _) = inner_name(path);
-        wanted.iter().any(|wanted| has_extension(&name, wanted))
+        let is_its = |reader: &&dyn Reader| {
+            reader.extensions().iter().any(|extension| has_extension(&name, extension))
+        };
+        admitted(format).find(is_its)
     };
     let unreadable = || format!("{}: cannot list the directory", directory.display());
-    let mut files = Vec::new();
+    let (mut files, mut tables, mut recordings) = (Vec::new(), Vec::new(), Vec::new());
+    let mut has_pictures = false;
     for entry in directory.read_dir().with_context(unreadable)? {
         let path = entry.with_context(unreadable)?.path();
         let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
-        if hidden || path.is_dir() || !is_wanted(&path) {
-            continue;
-        }
+        let Some(reader) = reader_of(&path).filter(|_| !hidden && !path.is_dir()) else { continue };
         // A pipe would wait for its writer; a link that leads nowhere is an error when it is read.
         if path.exists() && !path.is_file() {
             bail!("{}: it is no plain file; move it out of the folder", path.display());
         }
-        files.push(path);
+        if reader.reads_folders() {
+            has_pictures = true;
+        } else if reader.is_recording() {
+            recordings.push(path);
+        } else if reader.is_table() {
+            tables.push(path);
+        } else {
+            files.push(path);
+        }
+    }
+    let has_recordings = has_pictures || !recordings.is_empty();
+    if has_recordings {
+        tables.sort();
+        found.beside.append(&mut tables);
+    }
+    files.append(&mut recordings);
+    files.append(&mut tables);
+    if has_pictures {
+        // A folder has a name, which `.` has not.
+        let named = directory.file_name().is_none();
+        files.push(if named { directory.canonicalize()? } else { directory.to_owned() });
     }
     if files.is_empty() {
         bail!(
@@ -74,7 +111,8 @@ fn in_directory(directory: &Path, format: Format) -> anyhow::Result<Vec<PathBuf>
         );
     }
     files.sort();
-    Ok(files)
+    found.data.append(&mut files);
+    Ok(())
 }
 
 /// The split that a file's name gives all its rows: `X_TRAIN.ts`, `x_test.csv`.

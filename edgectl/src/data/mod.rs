@@ -17,8 +17,13 @@ mod delimited;
 mod describe;
 mod file;
 mod files;
+#[cfg(any(feature = "images", feature = "video"))]
+mod frame;
+#[cfg(feature = "images")]
+mod images;
 mod labels;
 mod lines;
+mod listing;
 mod long;
 mod number;
 mod pace;
@@ -28,6 +33,7 @@ mod read;
 mod reader;
 mod readers;
 mod reading;
+mod recordings;
 mod runs;
 mod samples;
 mod scaled;
@@ -43,6 +49,12 @@ mod times;
 mod ts;
 mod understood;
 mod unpack;
+#[cfg(feature = "video")]
+mod video;
+#[cfg(feature = "wav")]
+mod wav;
+#[cfg(feature = "wfdb")]
+mod wfdb;
 mod wide;
 mod write;
 
@@ -56,6 +68,7 @@ pub use rate::is_same as is_same_rate;
 #[cfg(test)]
 use read::read_inline;
 pub use reading::{FileRead, Layout, Reading, Roles, TimeUnit};
+pub use recordings::{Annotations, Colour, Frames, LabelTable};
 pub use scaled::Scaled;
 pub use split::Split;
 pub use understood::{ChannelFound, ClassFound, FilesRead, TimesFound, Understood};

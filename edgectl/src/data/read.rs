@@ -7,11 +7,13 @@ use std::path::PathBuf;
 use super::collect::Collector;
 use super::config::DataConfig;
 use super::dataset::{Dataset, Expected};
-use super::files;
+use super::files::{self, Found};
+use super::listing::{Listing, Mark, Told};
 use super::readers::reader_of;
+use super::reading::FileRead;
 use super::runs::Runs;
 use super::segments::Segments;
-use super::sink::FileSink;
+use super::sink::{FileSink, Kind};
 use super::source::{Source, inner_name};
 
 impl Dataset {
@@ -35,9 +37,7 @@ impl Dataset {
     ) -> anyhow::Result<Self> {
         let mut all = Collector::new(config, expected);
         let mut segments = Segments::default();
-        for path in files::find(paths, config.format)? {
-            read_file(Source::open(&path)?, &mut all, &mut segments)?;
-        }
+        read_files(paths, &mut all, &mut segments)?;
         Ok(finish(all, segments))
     }
 
@@ -56,6 +56,27 @@ impl Dataset {
     }
 }
 
+/// Reads files, and the data files of directories, and hands their runs on.
+pub(super) fn read_files(
+    paths: &[PathBuf],
+    all: &mut Collector<'_>,
+    runs: &mut dyn Runs,
+) -> anyhow::Result<()> {
+    all.listings = Listing::of(all.config)?;
+    let Found { data, beside } = files::find_all(paths, all.config.format)?;
+    for path in data {
+        if !all.listings.iter().any(|listing| listing.is_at(&path)) {
+            read_file(Source::open(&path)?, all, runs)?;
+        }
+    }
+    for path in beside {
+        if !all.listings.iter().any(|listing| listing.is_at(&path)) {
+            all.readings.push(FileRead::beside(path));
+        }
+    }
+    Ok(())
+}
+
 /// Reads one file in its format, and hands its runs on.
 ///
 /// A table is unpacked by its first bytes, another file where its name says that it is packed.
@@ -69,8 +90,18 @@ pub(super) fn read_file(
     if named_packed || reader.is_table() {
         source = source.unpacked()?;
     }
-    let mut sink = FileSink::new(source.path, reader.is_table(), all, runs);
-    reader.read(source, &mut sink)?;
+    let told = Told::of(&all.listings, source.path)?;
+    if told.of_all().mark == Some(Mark::LeftOut) {
+        return Ok(());
+    }
+    let kind = match (reader.is_table(), reader.is_recording()) {
+        (true, _) => Kind::Table,
+        (false, true) => Kind::Recording,
+        (false, false) => Kind::Samples,
+    };
+    let config = all.config;
+    let mut sink = FileSink::new(source.path, kind, told, all, runs);
+    reader.read(source, config, &mut sink)?;
     sink.finish();
     Ok(())
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::block::{Block, Need};
-use super::config::Thousands;
+use super::config::{DataConfig, Thousands};
 use super::source::Source;
 
 /// One format.
@@ -21,6 +21,17 @@ pub(super) trait Reader: Sync {
     /// says itself where a sample begins.
     fn is_table(&self) -> bool;
 
+    /// Whether a file is one recording, whose rows are time steps. Tables beside such files in a folder
+    /// tell of them, and are no data.
+    fn is_recording(&self) -> bool {
+        false
+    }
+
+    /// Whether the files of a folder are one series, and the folder is what is read.
+    fn reads_folders(&self) -> bool {
+        false
+    }
+
     /// Whether a file is of this format, by its name (without `.gz` and `.zst`) or its first bytes.
     fn claims(&self, name: &Path, head: &[u8]) -> bool {
         let _ = head;
@@ -32,7 +43,12 @@ pub(super) trait Reader: Sync {
     /// # Errors
     /// If it cannot be read or is not of the format, and what the sink refuses. Rows before the bad one
     /// have been handed over.
-    fn read(&self, source: Source<'_>, sink: &mut dyn Sink) -> anyhow::Result<()>;
+    fn read(
+        &self,
+        source: Source<'_>,
+        config: &DataConfig,
+        sink: &mut dyn Sink,
+    ) -> anyhow::Result<()>;
 }
 
 /// Takes what a reader reads, in pieces.
@@ -63,6 +79,10 @@ pub(super) struct Header<'h> {
     pub(super) sample: Option<&'h Block>,
     /// Classes that the file declares, whether or not a sample has them.
     pub(super) classes: &'h [String],
+    /// Where rows of a sample have labels: the column, which is no channel and behind the channels.
+    pub(super) label: Option<usize>,
+    /// Where rows of a sample have names: the same.
+    pub(super) frame: Option<usize>,
 }
 
 /// What a sink needs of a file.

@@ -4,15 +4,34 @@ use std::path::Path;
 
 use super::config::Format;
 use super::delimited::Delimited;
+#[cfg(feature = "images")]
+use super::images::Pictures;
 use super::reader::Reader;
 use super::ts::Ts;
+#[cfg(feature = "video")]
+use super::video::Video;
+#[cfg(feature = "wav")]
+use super::wav::Wav;
+#[cfg(feature = "wfdb")]
+use super::wfdb::Wfdb;
 
 /// All readers. They drive which file is read how, which files of a folder are data, and messages.
-pub(super) const READERS: [&dyn Reader; 2] = [&Delimited, &Ts];
+pub(super) const READERS: &[&dyn Reader] = &[
+    &Delimited,
+    &Ts,
+    #[cfg(feature = "wfdb")]
+    &Wfdb,
+    #[cfg(feature = "video")]
+    &Video,
+    #[cfg(feature = "images")]
+    &Pictures,
+    #[cfg(feature = "wav")]
+    &Wav,
+];
 
 /// The readers that a configuration admits.
 pub(super) fn admitted(format: Format) -> impl Iterator<Item = &'static dyn Reader> {
-    READERS.into_iter().filter(move |reader| match format {
+    READERS.iter().copied().filter(move |reader| match format {
         Format::Auto => true,
         Format::Long | Format::Wide => reader.is_table(),
         Format::Ts => reader.name() == "ts",
@@ -37,6 +56,14 @@ mod tests {
             (Format::Auto, "a.TSV", "csv"),
             (Format::Auto, "a.ts", "ts"),
             (Format::Auto, "a", "csv"),
+            #[cfg(feature = "wfdb")]
+            (Format::Auto, "100.hea", "wfdb"),
+            #[cfg(feature = "video")]
+            (Format::Auto, "a.MP4", "video"),
+            #[cfg(feature = "images")]
+            (Format::Auto, "a.jpg", "pictures"),
+            #[cfg(feature = "wav")]
+            (Format::Auto, "a.wav", "wav"),
             (Format::Wide, "a.ts", "csv"),
             (Format::Ts, "a.txt", "ts"),
         ] {

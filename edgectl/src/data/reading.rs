@@ -14,6 +14,10 @@ pub enum Layout {
     Wide,
     /// One line for each sample, as sktime and the UEA archive write it.
     Ts,
+    /// A recording: one row, sample or frame is a time step.
+    Recording,
+    /// A table beside recordings, which is not read.
+    Beside,
 }
 
 /// How a file was read: what its columns were taken for.
@@ -97,6 +101,18 @@ pub struct FileRead {
     pub doubled_times: usize,
     /// The line of the first of them.
     pub first_doubled: Option<usize>,
+    /// How many rows a table that tells of them leaves out.
+    pub left_out: usize,
+}
+
+impl FileRead {
+    /// A table that is not read, since it stands beside recordings.
+    pub(super) fn beside(path: PathBuf) -> Self {
+        let layout = Layout::Beside;
+        let (delimiter, decimal, time_unit) = (None, None, None);
+        let reading = Reading { layout, delimiter, decimal, time_unit, roles: Roles::default() };
+        Self { path, reading, doubled_times: 0, first_doubled: None, left_out: 0 }
+    }
 }
 
 impl TimeUnit {

@@ -9,8 +9,10 @@ use super::config::Format;
 use super::dataset::Expected;
 use super::file::File;
 use super::files;
+use super::listing::{Mark, Told};
 use super::long::Long;
 use super::reader::{Header, Needs, Note, Series, Sink};
+use super::reading::Layout;
 use super::runs::Runs;
 use super::samples::Samples;
 use super::time_column;
@@ -19,8 +21,19 @@ use super::wide::Wide;
 /// Takes one file.
 pub(super) struct FileSink<'f, 'a> {
     file: File<'f, 'a>,
-    is_table: bool,
+    kind: Kind,
     layout: Option<Opened>,
+}
+
+/// What the rows of a format are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Those of a table, which may be time steps or whole samples.
+    Table,
+    /// Those of samples.
+    Samples,
+    /// Those of one recording.
+    Recording,
 }
 
 /// The layout of the file, once its columns are known.
@@ -31,16 +44,20 @@ enum Opened {
 }
 
 impl<'f, 'a> FileSink<'f, 'a> {
-    /// Of a file whose format is one of tables, or of samples.
+    /// Of a file whose format is of a kind.
     pub(super) fn new(
         path: &'f Path,
-        is_table: bool,
+        kind: Kind,
+        told: Told,
         all: &'f mut Collector<'a>,
         runs: &'f mut dyn Runs,
     ) -> Self {
-        let of_name = files::split_of(path);
-        let file = File { path, unit: "line", of_name, header: Vec::new(), all, runs };
-        Self { file, is_table, layout: None }
+        let of_whole = match told.of_all().mark {
+            Some(Mark::For(split)) => split,
+            _ => files::split_of(path),
+        };
+        let file = File { path, unit: "line", of_whole, header: Vec::new(), told, all, runs };
+        Self { file, kind, layout: None }
     }
 
     /// The file is read.
@@ -103,10 +120,12 @@ impl Sink for FileSink<'_, '_> {
         self.file.unit = header.unit;
         self.file.header = header.names.to_vec();
         header.classes.iter().for_each(|class| self.file.all.classes.declare(class));
-        if self.is_table {
-            return self.open_table(header);
-        }
-        let (samples, needs) = Samples::open(&mut self.file)?;
+        let layout = match self.kind {
+            Kind::Table => return self.open_table(header),
+            Kind::Samples => Layout::Ts,
+            Kind::Recording => Layout::Recording,
+        };
+        let (samples, needs) = Samples::open(&mut self.file, header, layout)?;
         self.layout = Some(Opened::Samples(samples));
         Ok(self.needs(needs))
     }
@@ -122,10 +141,7 @@ impl Sink for FileSink<'_, '_> {
         match &mut self.layout {
             Some(Opened::Long(long)) => long.rows(&mut self.file, block),
             Some(Opened::Wide(wide)) => wide.rows(&mut self.file, block),
-            Some(Opened::Samples(samples)) => {
-                samples.rows(&mut self.file, block);
-                Ok(())
-            }
+            Some(Opened::Samples(samples)) => samples.rows(&mut self.file, block),
             None => Ok(()),
         }
     }

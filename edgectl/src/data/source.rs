@@ -1,7 +1,7 @@
 //! An open file: its first bytes, then all of them, unpacked where it is packed.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader};
+use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -26,6 +26,10 @@ pub(super) struct Source<'s> {
 impl<'s> Source<'s> {
     /// Opens a file.
     pub(super) fn open(path: &'s Path) -> anyhow::Result<Self> {
+        // The reader of a folder opens what is in it.
+        if path.is_dir() {
+            return Ok(Self::new(path, io::empty()));
+        }
         let file = File::open(path)
             .with_context(|| format!("{}: cannot open the file", path.display()))?;
         Ok(Self::new(path, BufReader::with_capacity(BUFFER, file)))

@@ -24,7 +24,8 @@ pub(super) struct Tally {
     labels: Vec<usize>,
     pace: Pace,
     clock: Option<Clock>,
-    rate_hz: Option<f64>,
+    /// The lowest and the highest rate that files declare.
+    rates_hz: Option<(f64, f64)>,
     open: HashMap<usize, Open>,
     next: usize,
 }
@@ -46,6 +47,8 @@ pub(super) struct ChannelTally {
 #[derive(Debug)]
 struct Open {
     is_long: bool,
+    /// The label of all rows.
+    label: Option<u32>,
     clock: Clock,
     last_time: Option<f64>,
     /// The last value of each channel.
@@ -60,7 +63,7 @@ pub(super) struct TimesTally {
     /// What they are.
     pub(super) clock: Clock,
     /// What files declare.
-    pub(super) rate_hz: Option<f64>,
+    pub(super) rates_hz: Option<(f64, f64)>,
 }
 
 impl Tally {
@@ -102,12 +105,12 @@ impl Tally {
         self.end(&[run]);
     }
 
-    fn count(&mut self, label: Option<u32>) {
+    fn count(&mut self, label: Option<u32>, n: usize) {
         let Some(class) = label.map(|class| class as usize) else { return };
         if self.labels.len() <= class {
             self.labels.resize(class + 1, 0);
         }
-        self.labels[class] += 1;
+        self.labels[class] += n;
     }
 
     /// How many labels there were of each class, the class that had index `i` being at `places[i]`.
@@ -124,7 +127,7 @@ impl Tally {
         TimesTally {
             paced: std::mem::take(&mut self.pace).finish(),
             clock: self.clock.unwrap_or(Clock::Numbers),
-            rate_hz: self.rate_hz,
+            rates_hz: self.rates_hz,
         }
     }
 }
@@ -132,12 +135,16 @@ impl Tally {
 impl Runs for Tally {
     fn begin(&mut self, run: &Run<'_>) -> usize {
         self.series += 1;
-        let is_long = run.layout == Layout::Long;
+        let is_long = matches!(run.layout, Layout::Long | Layout::Recording);
         if !is_long {
-            self.count(run.label);
+            self.count(run.label, 1);
         }
-        self.rate_hz = self.rate_hz.or(run.rate_hz);
-        let open = Open { is_long, clock: run.clock, last_time: None, last: Vec::new() };
+        if let Some(rate) = run.rate_hz {
+            let (low, high) = self.rates_hz.unwrap_or((rate, rate));
+            self.rates_hz = Some((low.min(rate), high.max(rate)));
+        }
+        let label = run.label;
+        let open = Open { is_long, label, clock: run.clock, last_time: None, last: Vec::new() };
         self.open.insert(self.next, open);
         self.next += 1;
         self.next - 1
@@ -161,7 +168,11 @@ impl Runs for Tally {
             open.last_time = times.last().copied().or(open.last_time);
         }
         if open.is_long {
-            rows.labels.unwrap_or_default().iter().for_each(|label| self.count(*label));
+            let of_all = open.label;
+            match rows.labels {
+                Some(labels) => labels.iter().for_each(|label| self.count(*label, 1)),
+                None => self.count(of_all, rows.n_rows()),
+            }
         }
     }
 

@@ -5,6 +5,7 @@ use std::io::{BufRead, Read};
 use anyhow::{Context, anyhow, bail};
 
 use super::block::{Block, Need};
+use super::config::DataConfig;
 use super::lines::{TOO_LONG, skip_bom};
 use super::number;
 use super::reader::{Header, Reader, Series, Sink, channel_name};
@@ -30,7 +31,12 @@ impl Reader for Ts {
         false
     }
 
-    fn read(&self, source: Source<'_>, sink: &mut dyn Sink) -> anyhow::Result<()> {
+    fn read(
+        &self,
+        source: Source<'_>,
+        _config: &DataConfig,
+        sink: &mut dyn Sink,
+    ) -> anyhow::Result<()> {
         let Source { path, mut input } = source;
         let unreadable = || format!("{}: cannot read the file", path.display());
         skip_bom(&mut input).with_context(unreadable)?;
@@ -99,7 +105,15 @@ impl Opened {
     fn new(head: &Head, n_dimensions: usize, sink: &mut dyn Sink) -> anyhow::Result<Self> {
         let names: Vec<String> = (0..n_dimensions).map(channel_name).collect();
         let (unit, classes) = ("line", &head.classes[..]);
-        let header = Header { names: &names, unit, delimiter: None, sample: None, classes };
+        let header = Header {
+            names: &names,
+            unit,
+            delimiter: None,
+            sample: None,
+            classes,
+            label: None,
+            frame: None,
+        };
         let needs = sink.columns(&header)?;
         let block = Block::new(&needs.columns);
         Ok(Self { needs: needs.columns, labels: needs.labels, block })

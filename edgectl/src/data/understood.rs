@@ -6,6 +6,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::dataset::Dataset;
+use super::rate::is_same;
 use super::reading::{Clock, FileRead, Layout, Reading, Roles, TimeUnit};
 use super::tally::{Tally, TimesTally};
 use super::times::shown_date;
@@ -86,6 +87,8 @@ pub struct Understood {
     pub gaps: usize,
     /// Rows that have the time of the row before in their series.
     pub doubled_times: usize,
+    /// Rows that a table of labels or splits leaves out.
+    pub left_out: usize,
     /// What is likely not as it should be.
     #[serde(skip)]
     pub warnings: Vec<String>,
@@ -123,7 +126,16 @@ impl Understood {
         let channels = channels.collect();
         let named = classes.iter().zip(tally.labels(places));
         let classes = named.map(|(name, rows)| ClassFound { name: name.clone(), rows }).collect();
-        let TimesTally { paced, clock, rate_hz } = tally.times();
+        let TimesTally { paced, clock, rates_hz } = tally.times();
+        let rate_hz = rates_hz.filter(|&(low, high)| is_same(low, high)).map(|(low, _)| low);
+        if let Some((low, high)) = rates_hz.filter(|_| rate_hz.is_none()) {
+            warnings.push(format!(
+                "the files declare different rates, from {} to {} rows a second, so that windows of as \
+                 many rows are not of one length in time; bring them to one rate (videos by data.frames.fps)",
+                six_digits(low),
+                six_digits(high)
+            ));
+        }
         let times = paced.map(|paced| TimesFound {
             first: paced.first,
             last: paced.last,
@@ -141,6 +153,7 @@ impl Understood {
             times,
             rate_hz: rate_hz.or(by_step.map(|step| 1.0 / step)),
             gaps: paced.map_or(0, |paced| paced.gaps),
+            left_out: files.iter().map(|file| file.left_out).sum(),
             doubled_times: files.iter().map(|file| file.doubled_times).sum(),
             warnings,
         }
@@ -171,6 +184,9 @@ impl Understood {
             lines.push(format!("classes, with their rows: {}", some(classes)));
         }
         lines.extend(self.times_line());
+        if self.left_out > 0 {
+            lines.push(format!("{} rows are left out, as a table says", self.left_out));
+        }
         lines
     }
 
@@ -197,6 +213,13 @@ impl FilesRead {
             Layout::Long => "a long table: each row is a time step",
             Layout::Wide => "a wide table: each row is a sample",
             Layout::Ts => "in .ts format: each line is a sample",
+            Layout::Recording => "a recording: each row, sample or frame is a time step",
+            Layout::Beside => {
+                return format!(
+                    "{first}: not read, as a table beside recordings is no data; data.labels or \
+                     data.split_file make use of one"
+                );
+            }
         };
         let more = if *files > 1 { format!(" and {} more", files - 1) } else { String::new() };
         let Roles { series, time, label, split, node } = &reading.roles;

@@ -17,7 +17,16 @@ impl DataConfig {
     /// long one, whatever the files were that it was made of.
     #[must_use]
     pub fn of_written(&self) -> Self {
-        Self { format: Format::Long, channels: None, wide_channels: 1, ..self.clone() }
+        let config = self.clone().without_paths();
+        let (frames, annotations) = (None, None);
+        Self {
+            format: Format::Long,
+            channels: None,
+            wide_channels: 1,
+            frames,
+            annotations,
+            ..config
+        }
     }
 }
 

@@ -59,9 +59,8 @@ impl Job {
             let lines = text_of_place.split('\n').map(str::to_owned).chain([message.to_owned()]);
             Lines::new(lines.chain(key).chain(hint(message)))
         })?;
-        if let Some(data) = job.data.path.take() {
-            job.data.path = Some(path.parent().unwrap_or(Path::new("")).join(data));
-        }
+        let folder = path.parent().unwrap_or(Path::new(""));
+        job.data.paths_mut().for_each(|data| *data = folder.join(&*data));
         Ok(job)
     }
 

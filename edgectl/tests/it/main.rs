@@ -39,6 +39,8 @@ mod readers;
 /// The commands of README.md and `--help`, run on small files.
 #[cfg(unix)]
 mod readme;
+/// Recordings, videos and pictures: as other programs read them, and with what a table tells of them.
+mod recordings;
 /// The same seed gives the same bytes: threads, resume, order of files, simulate.
 mod repeat;
 /// Models have the tensor bytes that were recorded for their jobs.

@@ -10,6 +10,8 @@ mod data;
 mod job;
 /// The whole merge: a damaged update among good ones, a damaged base.
 mod merge;
+/// Records, videos, pictures and sound, and tables that tell of them.
+mod recordings;
 /// A round of edgectl: a damaged update among those of three nodes.
 mod round;
 /// Models in several files: the index and its shards.
