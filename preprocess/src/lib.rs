@@ -1,6 +1,7 @@
 //! Clean, resample, scale, reduce and window multichannel sensor series.
 #![doc = include_str!("../README.md")]
 
+mod around;
 mod cap;
 mod chain;
 mod config;
@@ -8,7 +9,10 @@ mod dispatch;
 mod error;
 mod known;
 mod on_channels;
+mod order;
+mod order_filter;
 mod pipeline;
+mod polynomial;
 mod quantiles;
 mod rounds;
 mod rows;
@@ -34,8 +38,10 @@ pub use stage::Stage;
 pub use statistics::{Capped, MAX_WEIGHT, Scope, Statistics};
 pub use step::{Latency, Step};
 pub use steps::{
-    FittedImpute, FittedKind, FittedMinMax, FittedRobustScale, FittedZScore, Impute, ImputeMethod,
-    MinMax, RobustScale, STEP_NAMES, StepKind, WindowMethod, WindowNormalize, ZScore,
+    Butterworth, Exponential, FittedImpute, FittedKind, FittedMinMax, FittedRobustScale,
+    FittedZScore, Hampel, Impute, ImputeMethod, Median, MinMax, MovingAverage, Notch, RobustScale,
+    STEP_NAMES, SavitzkyGolay, StepKind, Threshold, Wavelet, WaveletKind, WindowMethod,
+    WindowNormalize, ZScore,
 };
 pub use streamer::Streamer;
 pub use tensors::Tensor;

@@ -1,14 +1,30 @@
 //! The list of all steps, one file each: it drives configuration files, storage and tests.
 
+mod butterworth;
+mod exponential;
+mod hampel;
 mod impute;
+mod median;
 mod min_max;
+mod moving_average;
+mod notch;
 mod robust_scale;
+mod savitzky_golay;
+mod wavelet;
 mod window_normalize;
 mod z_score;
 
+pub use butterworth::Butterworth;
+pub use exponential::Exponential;
+pub use hampel::Hampel;
 pub use impute::{FittedImpute, Impute, ImputeMethod};
+pub use median::Median;
 pub use min_max::{FittedMinMax, MinMax};
+pub use moving_average::MovingAverage;
+pub use notch::Notch;
 pub use robust_scale::{FittedRobustScale, RobustScale};
+pub use savitzky_golay::SavitzkyGolay;
+pub use wavelet::{Threshold, Wavelet, WaveletKind};
 pub(crate) use window_normalize::normalize;
 pub use window_normalize::{WindowMethod, WindowNormalize};
 pub use z_score::{FittedZScore, ZScore};
@@ -103,6 +119,22 @@ macro_rules! steps {
 steps! {
     /// Fills missing values.
     "impute" => Impute, FittedImpute;
+    /// The mean of the last rows.
+    "moving-average" => MovingAverage, MovingAverage;
+    /// Exponential smoothing.
+    "exponential" => Exponential, Exponential;
+    /// The median of the rows around each.
+    "median" => Median, Median;
+    /// Outliers are replaced by the median of the rows around them.
+    "hampel" => Hampel, Hampel;
+    /// A polynomial through the rows around each.
+    "savitzky-golay" => SavitzkyGolay, SavitzkyGolay;
+    /// Frequencies pass or not.
+    "butterworth" => Butterworth, Butterworth;
+    /// One frequency is taken out.
+    "notch" => Notch, Notch;
+    /// Noise is taken out of wavelet coefficients.
+    "wavelet" => Wavelet, Wavelet;
     /// `(x − mean)/std` of the training rows.
     "z-score" => ZScore, FittedZScore;
     /// `low + (high − low)·(x − min)/(max − min)` of the training rows.

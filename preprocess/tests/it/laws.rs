@@ -1,8 +1,9 @@
 //! Laws of every step in the list: each has a sample here, or the first test fails.
 
 use preprocess::{
-    Error, Impute, ImputeMethod, Latency, MinMax, Pipeline, RobustScale, Rows, STEP_NAMES, Stage,
-    StepConfig, Streamer, WindowNormalize, ZScore,
+    Butterworth, Error, Exponential, Hampel, Impute, ImputeMethod, Latency, Median, MinMax,
+    MovingAverage, Notch, Pipeline, RobustScale, Rows, STEP_NAMES, SavitzkyGolay, Stage,
+    StepConfig, Streamer, Threshold, Wavelet, WaveletKind, WindowNormalize, ZScore,
 };
 use proptest::prelude::*;
 use testkit::assert_same_bits;
@@ -20,6 +21,23 @@ fn samples() -> Vec<StepConfig> {
         StepConfig::from(ZScore {}).on(["dim_1"]),
         MinMax { low: -1.0, high: 2.0 }.into(),
         RobustScale {}.into(),
+        MovingAverage { len: 1 }.into(),
+        MovingAverage { len: 5 }.into(),
+        Exponential::by_alpha(0.3).into(),
+        Exponential::by_time_constant(0.1).into(),
+        Median { len: 5 }.into(),
+        Median { len: 21 }.into(),
+        StepConfig::from(Hampel { len: 7, n_sigmas: 3.0 }).on(["dim_0"]),
+        Hampel { len: 13, n_sigmas: 0.5 }.into(),
+        SavitzkyGolay { len: 11, order: 3, deriv: 0 }.into(),
+        SavitzkyGolay { len: 5, order: 2, deriv: 1 }.into(),
+        Butterworth::low_pass(4, 5.0).into(),
+        Butterworth::band_pass(3, 2.0, 9.0).into(),
+        Butterworth { zero_phase: true, ..Butterworth::high_pass(5, 1.0) }.into(),
+        Notch::at(12.0).into(),
+        Notch { freq_hz: 3.0, q: 2.0, zero_phase: true }.into(),
+        Wavelet { wavelet: WaveletKind::Db4, level: 3, threshold: Threshold::Soft }.into(),
+        Wavelet { wavelet: WaveletKind::Haar, level: 9, threshold: Threshold::Hard }.into(),
         WindowNormalize::default().into(),
     ]
 }
