@@ -1,14 +1,9 @@
-//! Medians: of sorted values, and of a few values for eight windows at once.
+//! Medians: of sorted values, and of a few values without a branch.
 
 #![expect(
     clippy::inline_always,
     reason = "what is not inlined into the dispatched closure is compiled for the oldest processor"
 )]
-
-/// Windows side by side.
-pub(crate) const LANES: usize = 8;
-
-pub(crate) type Lanes = [f64; LANES];
 
 /// The median of sorted values: the mean of the two in the middle where their number is even, NaN
 /// where there are none.
@@ -48,12 +43,13 @@ fn middle(a: f64, b: f64) -> f64 {
     0.5 * a + 0.5 * b
 }
 
-/// The median of `N` values, an odd number of at least 3, in each lane; anything where one is NaN.
+/// The median of `N` values, an odd number of at least 3; anything where one is NaN. Without a branch, so
+/// that a loop over windows is done for several at once.
 ///
 /// Of a bit more than half of the values neither the smallest nor the largest can be the median: both
 /// are forgotten, the next value comes in, and so on until three are left.
 #[inline(always)]
-pub(crate) fn medians<const N: usize>(mut values: [Lanes; N]) -> Lanes {
+pub(crate) fn median_of_few<const N: usize>(mut values: [f64; N]) -> f64 {
     let end = N / 2 + 2;
     for start in 0..end - 2 {
         let n = end - start;
@@ -75,17 +71,18 @@ pub(crate) fn medians<const N: usize>(mut values: [Lanes; N]) -> Lanes {
     values[end - 2]
 }
 
-/// Puts the smaller one at `a` and the larger one at `b`, lane by lane.
+/// Puts the smaller one at `a` and the larger one at `b`.
 #[inline(always)]
-fn exchange<const N: usize>(values: &mut [Lanes; N], a: usize, b: usize) {
+fn exchange<const N: usize>(values: &mut [f64; N], a: usize, b: usize) {
     let (left, right) = (values[a], values[b]);
-    values[a] = std::array::from_fn(|i| if left[i] < right[i] { left[i] } else { right[i] });
-    values[b] = std::array::from_fn(|i| if left[i] < right[i] { right[i] } else { left[i] });
+    values[a] = if left < right { left } else { right };
+    values[b] = if left < right { right } else { left };
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use testkit::assert_same_bits;
 
     fn agrees<const N: usize>() {
         for seed in 0..200 {
@@ -95,12 +92,13 @@ mod tests {
             let mut sorted = values.clone();
             sorted.sort_unstable_by(f64::total_cmp);
             let median = sorted[N / 2];
-            let lanes = std::array::from_fn(|i| [values[i]; LANES]);
-            assert_eq!(medians::<N>(lanes), [median; LANES], "{values:?}");
-            assert_eq!(median_of_sorted(&sorted), median);
+            let few: [f64; N] = std::array::from_fn(|i| values[i]);
+            let found = [median_of_few(few) + 0.0, median_of_sorted(&sorted) + 0.0];
+            assert_same_bits("medians", &found, &[median + 0.0; 2]);
             let mut away: Vec<f64> = values.iter().map(|v| (v - median).abs()).collect();
             away.sort_unstable_by(f64::total_cmp);
-            assert_eq!(deviation_of_sorted(&sorted, median), away[N / 2], "{values:?}");
+            let found = deviation_of_sorted(&sorted, median);
+            assert_same_bits("deviation", &[found], &[away[N / 2]]);
         }
     }
 
@@ -115,9 +113,12 @@ mod tests {
 
     #[test]
     fn an_even_number_has_the_mean_of_two() {
-        assert_eq!(median_of_sorted(&[1.0, 2.0, 4.0, 9.0]), 3.0);
-        assert_eq!(deviation_of_sorted(&[1.0, 2.0, 4.0, 9.0], 3.0), 1.5);
-        assert_eq!(deviation_of_sorted(&[1.0, 3.0], 2.0), 1.0);
+        let found = [
+            median_of_sorted(&[1.0, 2.0, 4.0, 9.0]),
+            deviation_of_sorted(&[1.0, 2.0, 4.0, 9.0], 3.0),
+            deviation_of_sorted(&[1.0, 3.0], 2.0),
+        ];
+        assert_same_bits("means of two", &found, &[3.0, 1.5, 1.0]);
         assert!(median_of_sorted(&[]).is_nan() && deviation_of_sorted(&[], f64::NAN).is_nan());
     }
 }

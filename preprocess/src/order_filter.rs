@@ -7,7 +7,7 @@
 
 use crate::around::Around;
 use crate::dispatch::vectorized;
-use crate::order::{LANES, Lanes, deviation_of_sorted, median_of_sorted, medians};
+use crate::order::{deviation_of_sorted, median_of_few, median_of_sorted};
 use crate::{Error, Latency, Rows, RowsRef, Stage, Step};
 
 /// Longest window: a value is put into a sorted window by moving half of it.
@@ -117,69 +117,57 @@ fn replaced(value: f64, median: f64, deviation: f64, n_sigmas: f64) -> f64 {
     if is_outlier { median } else { value }
 }
 
-/// Short windows: eight values side by side, in the order in which they lie in memory, each with the
-/// values of its channel before and after it.
+/// Short windows, in the order in which their middles lie in memory, whatever channels they are: several
+/// are done at once.
 fn few<const N: usize>(windows: &[f64], channels: usize, n_sigmas: Option<f64>, to: &mut [f64]) {
-    vectorized(
+    let has_gaps = vectorized(
         #[inline(always)]
         || {
-            let (eights, rest) = to.as_chunks_mut::<LANES>();
-            let n_eights = eights.len();
-            for (at, to) in eights.iter_mut().enumerate() {
-                let window = |j: usize| *lanes(&windows[at * LANES + j * channels..]);
-                *to = eight::<N>(std::array::from_fn(window), n_sigmas);
+            match n_sigmas {
+                None => each::<N>(windows, channels, to, median_of_few),
+                Some(n_sigmas) => each::<N>(
+                    windows,
+                    channels,
+                    to,
+                    #[inline(always)]
+                    |window| {
+                        let median = median_of_few(window);
+                        let deviation = median_of_few(window.map(|v| (v - median).abs()));
+                        replaced(window[N / 2], median, deviation, n_sigmas)
+                    },
+                ),
             }
-            if !rest.is_empty() {
-                let mut window = [[0.0; LANES]; N];
-                for (j, lanes) in window.iter_mut().enumerate() {
-                    let from = n_eights * LANES + j * channels;
-                    lanes[..rest.len()].copy_from_slice(&windows[from..from + rest.len()]);
-                }
-                rest.copy_from_slice(&eight::<N>(window, n_sigmas)[..rest.len()]);
-            }
+            windows.iter().fold(false, |gaps, v| gaps | v.is_nan())
         },
     );
-}
-
-#[inline(always)]
-fn lanes(values: &[f64]) -> &Lanes {
-    values.first_chunk().expect("every window is whole")
-}
-
-#[inline(always)]
-fn eight<const N: usize>(window: [Lanes; N], n_sigmas: Option<f64>) -> Lanes {
-    let centre = window[N / 2];
-    let median = medians(window);
-    let mut out = median;
-    if let Some(n_sigmas) = n_sigmas {
-        let away = |j: usize| std::array::from_fn(|i| (window[j][i] - median[i]).abs());
-        let deviation = medians::<N>(std::array::from_fn(away));
-        out = std::array::from_fn(|i| replaced(centre[i], median[i], deviation[i], n_sigmas));
-    }
-    // A NaN anywhere makes the sum one.
-    let mut sum = [0.0; LANES];
-    for lanes in &window {
-        sum = std::array::from_fn(|i| sum[i] + lanes[i]);
-    }
-    if sum.iter().any(|sum| sum.is_nan()) {
-        with_gaps(&window, n_sigmas, &mut out);
-    }
-    out
-}
-
-/// The present values of the windows that have a missing one.
-#[cold]
-fn with_gaps<const N: usize>(window: &[Lanes; N], n_sigmas: Option<f64>, out: &mut Lanes) {
-    for (i, out) in out.iter_mut().enumerate() {
-        let mut values: [f64; N] = std::array::from_fn(|j| window[j][i]);
-        let centre = values[N / 2];
-        // Whatever a gap's sign: behind all numbers.
-        values = values.map(|v| if v.is_nan() { f64::NAN } else { v });
-        values.sort_unstable_by(f64::total_cmp);
-        let n_present = values.iter().filter(|v| !v.is_nan()).count();
-        if n_present < N {
-            *out = by_sorted(centre, &values[..n_present], n_sigmas);
+    if has_gaps {
+        for (at, to) in to.iter_mut().enumerate() {
+            let mut window: [f64; N] = std::array::from_fn(|j| windows[j * channels + at]);
+            let centre = window[N / 2];
+            // Gaps go behind all numbers, whatever their sign.
+            window = window.map(|v| if v.is_nan() { f64::NAN } else { v });
+            let n_present = window.iter().filter(|v| !v.is_nan()).count();
+            if n_present < N {
+                window.sort_unstable_by(f64::total_cmp);
+                *to = by_sorted(centre, &window[..n_present], n_sigmas);
+            }
         }
+    }
+}
+
+/// `f` of every window. In a function of its own, where `to` is known to lie apart from the windows.
+#[inline(always)]
+fn each<const N: usize>(
+    windows: &[f64],
+    channels: usize,
+    to: &mut [f64],
+    f: impl Fn([f64; N]) -> f64,
+) {
+    let n = to.len();
+    // The same row of all windows, for each row of a window.
+    let rows: [&[f64]; N] = std::array::from_fn(|j| &windows[j * channels..][..n]);
+    for (at, to) in to.iter_mut().enumerate() {
+        *to = f(std::array::from_fn(|j| rows[j][at]));
     }
 }
 

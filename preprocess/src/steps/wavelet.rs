@@ -136,7 +136,9 @@ impl Wavelet {
         let Some((_, finest)) = levels.first() else { return smooth };
         let threshold = sigma(finest) * (2.0 * (n as f64).ln()).sqrt();
         for (len, details) in levels.iter_mut().rev() {
-            details.iter_mut().for_each(|d| *d = self.threshold.apply(*d, threshold));
+            for d in &mut *details {
+                *d = self.threshold.apply(*d, threshold);
+            }
             smooth = double(&smooth, details, *len, filter);
         }
         smooth
@@ -196,13 +198,13 @@ fn halve(series: &[f64], scaling: &[f64]) -> (Vec<f64>, Vec<f64>) {
     let len = scaling.len();
     // Behind the end the mirror image runs backwards, then the series again, and so on.
     let mirrored = |at: isize| {
-        let at = at.rem_euclid(2 * n as isize) as usize;
+        let at = at.rem_euclid(2 * n.cast_signed()).cast_unsigned();
         series[at.min(2 * n - 1 - at)]
     };
     let pair = |k: usize| {
-        let first = (2 * k + 2) as isize - len as isize;
+        let first = (2 * k + 2).cast_signed() - len.cast_signed();
         (0..len).fold((0.0, 0.0), |(smooth, detail), m| {
-            let x = mirrored(first + m as isize);
+            let x = mirrored(first + m.cast_signed());
             (smooth + scaling[m] * x, detail + of_details(scaling, m) * x)
         })
     };

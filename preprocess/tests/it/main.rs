@@ -14,3 +14,7 @@ mod window;
 mod rounds;
 // What nodes hand out: merged in any order, stored, refused, capped.
 mod statistics;
+// Denoising steps with gaps, with options that are refused, and on a stream.
+mod denoise;
+// Denoising steps against scipy, pandas and PyWavelets.
+mod golden_denoise;
