@@ -2,6 +2,7 @@
 #![doc = include_str!("../README.md")]
 
 mod align;
+mod around;
 pub mod augment;
 mod cap;
 mod chain;
@@ -13,8 +14,11 @@ mod each_value;
 mod error;
 mod known;
 mod on_channels;
+mod order;
+mod order_filter;
 mod picture;
 mod pipeline;
+mod polynomial;
 mod polyphase;
 mod projection;
 mod quantiles;
@@ -49,11 +53,12 @@ pub use stage::Stage;
 pub use statistics::{Capped, MAX_WEIGHT, Statistics};
 pub use step::{Latency, Step};
 pub use steps::{
-    Background, BandPower, Between, ClipQuantile, Crop, Decimate, Difference, FittedClipQuantile,
-    FittedImpute, FittedKind, FittedMinMax, FittedPca, FittedRobustScale, FittedZScore,
-    FrameDifference, FrameRate, Grey, Grid, Impute, ImputeMethod, Log1p, MinMax, Pca,
-    RandomProjection, Resample, Resize, RobustScale, STEP_NAMES, Spectrogram, SpectrumScale,
-    StepKind, WindowMethod, WindowNormalize, ZScore,
+    Background, BandPower, Between, Butterworth, ClipQuantile, Crop, Decimate, Difference,
+    Exponential, FittedClipQuantile, FittedImpute, FittedKind, FittedMinMax, FittedPca,
+    FittedRobustScale, FittedZScore, FrameDifference, FrameRate, Grey, Grid, Hampel, Impute,
+    ImputeMethod, Log1p, Median, MinMax, MovingAverage, Notch, Pca, RandomProjection, Resample,
+    Resize, RobustScale, STEP_NAMES, SavitzkyGolay, Spectrogram, SpectrumScale, StepKind,
+    Threshold, Wavelet, WaveletKind, WindowMethod, WindowNormalize, ZScore,
 };
 pub use stft::SpectrumWindow;
 pub use streamer::Streamer;

@@ -2,9 +2,11 @@
 
 mod design;
 mod filter;
+mod step;
 mod zero_phase;
 
 pub use filter::SosFilter;
+pub(crate) use step::Filtering;
 
 use serde::{Deserialize, Serialize};
 

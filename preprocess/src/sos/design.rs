@@ -89,7 +89,7 @@ pub(super) fn digital(
     let warped = |hz: f64| TWICE * (PI * hz / rate_hz).tan();
     let edge = warped(cutoff_hz[0]);
     let order: usize = prototype.poles.iter().map(|p| 1 + usize::from(is_pair(p))).sum();
-    let power = |base: f64| base.powi(order as i32);
+    let power = |base: f64| (0..order).fold(1.0, |power, _| power * base);
     let (poles, zeros, gain): (Vec<Pole>, Vec<f64>, f64) = match band {
         Band::LowPass => {
             let poles = prototype.poles.iter().map(|pole| pole.map(|p| p * edge));

@@ -2,45 +2,61 @@
 
 mod background;
 mod band_power;
+mod butterworth;
 mod clip_quantile;
 mod crop;
 mod decimate;
 mod difference;
+mod exponential;
 mod frame_difference;
 mod frame_rate;
 mod grey;
 mod grid;
+mod hampel;
 mod impute;
 mod log1p;
+mod median;
 mod min_max;
+mod moving_average;
+mod notch;
 mod pca;
 mod random_projection;
 mod resample;
 mod resize;
 mod robust_scale;
+mod savitzky_golay;
 mod spectrogram;
+mod wavelet;
 mod window_normalize;
 mod z_score;
 
 pub use background::Background;
 pub use band_power::BandPower;
+pub use butterworth::Butterworth;
 pub use clip_quantile::{ClipQuantile, FittedClipQuantile};
 pub use crop::Crop;
 pub use decimate::Decimate;
 pub use difference::Difference;
+pub use exponential::Exponential;
 pub use frame_difference::FrameDifference;
 pub use frame_rate::FrameRate;
 pub use grey::Grey;
 pub use grid::{Between, Grid};
+pub use hampel::Hampel;
 pub use impute::{FittedImpute, Impute, ImputeMethod};
 pub use log1p::Log1p;
+pub use median::Median;
 pub use min_max::{FittedMinMax, MinMax};
+pub use moving_average::MovingAverage;
+pub use notch::Notch;
 pub use pca::{FittedPca, Pca};
 pub use random_projection::RandomProjection;
 pub use resample::Resample;
 pub use resize::Resize;
 pub use robust_scale::{FittedRobustScale, RobustScale};
+pub use savitzky_golay::SavitzkyGolay;
 pub use spectrogram::{Spectrogram, SpectrumScale};
+pub use wavelet::{Threshold, Wavelet, WaveletKind};
 pub(crate) use window_normalize::normalize;
 pub use window_normalize::{WindowMethod, WindowNormalize};
 pub use z_score::{FittedZScore, ZScore};
@@ -135,6 +151,22 @@ macro_rules! steps {
 steps! {
     /// Fills missing values.
     "impute" => Impute, FittedImpute;
+    /// The mean of the last rows.
+    "moving-average" => MovingAverage, MovingAverage;
+    /// Exponential smoothing.
+    "exponential" => Exponential, Exponential;
+    /// The median of the rows around each.
+    "median" => Median, Median;
+    /// Outliers are replaced by the median of the rows around them.
+    "hampel" => Hampel, Hampel;
+    /// A polynomial through the rows around each.
+    "savitzky-golay" => SavitzkyGolay, SavitzkyGolay;
+    /// Frequencies pass or not.
+    "butterworth" => Butterworth, Butterworth;
+    /// One frequency is taken out.
+    "notch" => Notch, Notch;
+    /// Noise is taken out of wavelet coefficients.
+    "wavelet" => Wavelet, Wavelet;
     /// `(x − mean)/std` of the training rows.
     "z-score" => ZScore, FittedZScore;
     /// `low + (high − low)·(x − min)/(max − min)` of the training rows.

@@ -1,10 +1,11 @@
 //! Laws of every step in the list: each has a sample here, or the first test fails.
 
 use preprocess::{
-    Background, BandPower, Between, ClipQuantile, Crop, Decimate, Difference, Error,
-    FrameDifference, FrameRate, Grey, Grid, Impute, ImputeMethod, Latency, Log1p, MinMax, Pca,
-    Pipeline, RandomProjection, Resample, Resize, RobustScale, Rows, STEP_NAMES, Spectrogram,
-    SpectrumScale, SpectrumWindow, Stage, StepConfig, Streamer, WindowNormalize, ZScore,
+    Background, BandPower, Between, Butterworth, ClipQuantile, Crop, Decimate, Difference, Error,
+    Exponential, FrameDifference, FrameRate, Grey, Grid, Hampel, Impute, ImputeMethod, Latency,
+    Log1p, Median, MinMax, MovingAverage, Notch, Pca, Pipeline, RandomProjection, Resample, Resize,
+    RobustScale, Rows, STEP_NAMES, SavitzkyGolay, Spectrogram, SpectrumScale, SpectrumWindow,
+    Stage, StepConfig, Streamer, Threshold, Wavelet, WaveletKind, WindowNormalize, ZScore,
 };
 use proptest::prelude::*;
 use testkit::assert_same_bits;
@@ -70,6 +71,23 @@ fn samples() -> Vec<StepConfig> {
         Resample::by(1, 1).into(),
         FrameRate { rate_hz: 20.0 }.into(),
         FrameRate { rate_hz: 60.0 }.into(),
+        MovingAverage { len: 1 }.into(),
+        MovingAverage { len: 5 }.into(),
+        Exponential::by_alpha(0.3).into(),
+        Exponential::by_time_constant(0.1).into(),
+        Median { len: 5 }.into(),
+        Median { len: 21 }.into(),
+        StepConfig::from(Hampel { len: 7, n_sigmas: 3.0 }).on(["dim_0"]),
+        Hampel { len: 13, n_sigmas: 0.5 }.into(),
+        SavitzkyGolay { len: 11, order: 3, deriv: 0 }.into(),
+        SavitzkyGolay { len: 5, order: 2, deriv: 1 }.into(),
+        Butterworth::low_pass(4, 5.0).into(),
+        Butterworth::band_pass(3, 2.0, 9.0).into(),
+        Butterworth { zero_phase: true, ..Butterworth::high_pass(5, 1.0) }.into(),
+        Notch::at(12.0).into(),
+        Notch { freq_hz: 3.0, q: 2.0, zero_phase: true }.into(),
+        Wavelet { wavelet: WaveletKind::Db4, level: 3, threshold: Threshold::Soft }.into(),
+        Wavelet { wavelet: WaveletKind::Haar, level: 9, threshold: Threshold::Hard }.into(),
         WindowNormalize::default().into(),
     ]
 }

@@ -22,3 +22,7 @@ mod statistics;
 mod golden_reduce;
 // Distances and variances after PCA.
 mod reduce;
+// Denoising steps with gaps, with options that are refused, and on a stream.
+mod denoise;
+// Denoising steps against scipy, pandas and PyWavelets.
+mod golden_denoise;
