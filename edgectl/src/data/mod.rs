@@ -6,6 +6,8 @@
 //! A `reader` of a format hands blocks of rows to the `sink`, which finds out what the columns mean
 //! and hands runs of rows on: to `segments`, which keeps them, or to a `tally`, which counts them.
 
+#[cfg(feature = "arff")]
+mod arff;
 mod block;
 mod choose;
 mod class_count;
@@ -17,11 +19,19 @@ mod delimited;
 mod describe;
 mod file;
 mod files;
+#[cfg(feature = "jsonl")]
+mod jsonl;
 mod labels;
 mod lines;
 mod long;
+#[cfg(feature = "npy")]
+mod npy;
 mod number;
 mod pace;
+#[cfg(feature = "parquet")]
+mod parquet;
+#[cfg(any(feature = "npy", feature = "parquet"))]
+mod plain;
 mod preamble;
 mod read;
 mod reader;
@@ -39,6 +49,8 @@ mod tally;
 mod time_column;
 mod times;
 mod ts;
+#[cfg(any(feature = "jsonl", feature = "parquet"))]
+mod typed;
 mod understood;
 mod unpack;
 mod wide;

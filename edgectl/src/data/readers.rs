@@ -8,11 +8,24 @@ use super::reader::Reader;
 use super::ts::Ts;
 
 /// All readers. They drive which file is read how, which files of a folder are data, and messages.
-pub(super) const READERS: [&dyn Reader; 2] = [&Delimited, &Ts];
+pub(super) const READERS: &[&dyn Reader] = &[
+    &Delimited,
+    &Ts,
+    #[cfg(feature = "arff")]
+    &super::arff::Arff,
+    #[cfg(feature = "jsonl")]
+    &super::jsonl::JsonLines,
+    #[cfg(feature = "npy")]
+    &super::npy::Npy,
+    #[cfg(feature = "npy")]
+    &super::npy::Npz,
+    #[cfg(feature = "parquet")]
+    &super::parquet::Parquet,
+];
 
 /// The readers that a configuration admits.
 pub(super) fn admitted(format: Format) -> impl Iterator<Item = &'static dyn Reader> {
-    READERS.into_iter().filter(move |reader| match format {
+    READERS.iter().copied().filter(move |reader| match format {
         Format::Auto => true,
         Format::Long | Format::Wide => reader.is_table(),
         Format::Ts => reader.name() == "ts",
