@@ -41,7 +41,7 @@ impl Reader for JsonLines {
         let path = lines.path;
         let (mut layout, mut row) = (Layout::default(), Row::default());
         let (first, end) = lines.first(&mut layout, &mut row);
-        if layout.names().is_empty() {
+        if first.is_empty() || layout.names().is_empty() {
             end?;
             bail!("{}: no lines with values; expected one JSON object a line", path.display());
         }

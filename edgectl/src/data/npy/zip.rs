@@ -180,3 +180,117 @@ impl<'p> Archive<'p> {
         Ok(labels)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::{Path, PathBuf};
+
+    use super::super::super::{DataConfig, Dataset, Labels};
+    use proptest::prelude::*;
+
+    fn golden(name: &str) -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/formats").join(name)
+    }
+
+    fn read(path: PathBuf) -> Result<Dataset, String> {
+        let read = Dataset::read(&[path], &DataConfig::default(), None);
+        read.map_err(|error| format!("{error:#}"))
+    }
+
+    fn read_bytes(bytes: &[u8]) -> Result<Dataset, String> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("d.npz");
+        fs::write(&path, bytes).unwrap();
+        read(path)
+    }
+
+    #[test]
+    fn every_type_and_order_of_numpy_is_read() {
+        let quarters: Vec<f64> = (0..12).map(|i| f64::from(i) / 4.0).collect();
+        let wholes: Vec<f64> = (0..12).map(f64::from).collect();
+        for name in ["f4", "be_f8", "fortran", "v2"] {
+            let data = read(golden(&format!("npy/{name}.npy"))).unwrap();
+            assert_eq!((data.channels.len(), &data.segments[0].values), (3, &quarters), "{name}");
+        }
+        for name in ["i1", "i2", "be_i4", "i8", "u1", "be_u2", "u4", "be_u8"] {
+            let data = read(golden(&format!("npy/{name}.npy"))).unwrap();
+            assert_eq!((data.channels.len(), &data.segments[0].values), (3, &wholes), "{name}");
+        }
+        for name in ["samples", "fortran_samples"] {
+            let data = read(golden(&format!("npy/{name}.npy"))).unwrap();
+            assert_eq!((data.channels.len(), data.segments.len()), (2, 2), "{name}");
+            assert_eq!(data.segments[1].values, quarters[6..], "{name}");
+        }
+        let data = read(golden("npy/one.npy")).unwrap();
+        assert_eq!((data.channels.len(), &data.segments[0].values), (1, &quarters));
+        let data = read(golden("npy/b1.npy")).unwrap();
+        assert_eq!(data.segments[0].values[..3], [0.0, 1.0, 0.0]);
+        let error = read(golden("npy/objects.npy")).unwrap_err();
+        assert!(error.contains("objects.npy: arrays of Python objects"), "{error}");
+    }
+
+    #[test]
+    fn labels_stand_beside_the_values() {
+        let quarters: Vec<f64> = (0..12).map(|i| f64::from(i) / 4.0).collect();
+        for (name, n_channels, classes) in [
+            ("x", 2, &[][..]),
+            ("numbers", 2, &["-1", "7"][..]),
+            ("names", 1, &["run", "walk"]),
+            ("truths", 2, &["false", "true"]),
+            ("bytes", 2, &["ab", "b"]),
+        ] {
+            let data = read(golden(&format!("npz/{name}.npz"))).unwrap();
+            assert_eq!((data.channels.len(), data.segments.len()), (n_channels, 2), "{name}");
+            assert_eq!(data.classes, classes, "{name}");
+            assert_eq!(data.segments[1].values, quarters[6..], "{name}");
+            let labels = if name == "x" { Labels::None } else { Labels::One(1) };
+            assert_eq!(data.segments[0].labels, labels, "{name}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_read_is_named() {
+        for (name, reason) in [
+            ("others", "it has arrays that are not understood (weights, bias)"),
+            ("short", "array \"y\": expected one label for each of 2 samples, found 3"),
+            ("objects", "array \"y\": arrays of Python objects"),
+        ] {
+            let error = read(golden(&format!("npz/{name}.npz"))).unwrap_err();
+            assert!(error.contains(&format!("{name}.npz: ")) && error.contains(reason), "{error}");
+        }
+    }
+
+    #[test]
+    fn damage_is_told() {
+        let sound = fs::read(golden("npz/x.npz")).unwrap();
+        let packed = fs::read(golden("npz/numbers.npz")).unwrap();
+        let error = read_bytes(&sound[..sound.len() - 30]).unwrap_err();
+        assert!(error.contains("d.npz: not a zip archive that is whole"), "{error}");
+        let mut changed = sound.clone();
+        let at = changed.windows(6).position(|window| window == b"\x93NUMPY").unwrap();
+        changed[at + 128 + 5] ^= 1;
+        let error = read_bytes(&changed).unwrap_err();
+        assert!(
+            error.contains("d.npz: sample 2: cannot read")
+                || error.contains("d.npz: cannot read the array"),
+            "{error}"
+        );
+        let mut changed = packed;
+        changed[70..90].fill(0xff);
+        let error = read_bytes(&changed).unwrap_err();
+        assert!(error.contains("d.npz: array"), "{error}");
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(200))]
+        #[test]
+        fn any_edit_returns(at: prop::sample::Index, byte: u8, packed: bool) {
+            let name = if packed { "npz/numbers.npz" } else { "npz/x.npz" };
+            let mut bytes = fs::read(golden(name)).unwrap();
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+            let _ = read_bytes(&bytes);
+        }
+    }
+}

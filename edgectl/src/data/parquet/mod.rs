@@ -1,7 +1,10 @@
 //! The reader of Parquet: a table whose columns have types.
 
 mod column;
+mod delta;
 mod pages;
+#[cfg(test)]
+mod tests;
 mod thrift;
 
 use std::ops::Range;

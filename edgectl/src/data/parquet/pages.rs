@@ -13,6 +13,7 @@ use ::parquet::errors::{ParquetError, Result};
 use bytes::Bytes;
 
 use super::super::unpack;
+use super::delta;
 use super::thrift::{PageHeader, Problem};
 
 /// Most bytes of a page: they mostly have one MiB, and one is in memory for each column.
@@ -158,7 +159,7 @@ impl Pages {
                 let buffer = self.unpack(bytes, header.n_unpacked)?;
                 let levels =
                     if self.chunk.optional { levels_of_v1(&buffer, definition)? } else { 0 };
-                self.check(encoding, &buffer[levels..])?;
+                let (buffer, encoding) = self.values(encoding, buffer, levels, header)?;
                 Ok(Some(Page::DataPage {
                     buf: Bytes::from(buffer),
                     num_values: header.n_values,
@@ -205,7 +206,7 @@ impl Pages {
                     let packed = bytes.split_off(n_levels);
                     bytes.extend(self.unpack(packed, header.n_unpacked - n_levels)?);
                 }
-                self.check(encoding, &bytes[n_levels..])?;
+                let (bytes, encoding) = self.values(encoding, bytes, n_levels, header)?;
                 Ok(Some(Page::DataPageV2 {
                     buf: Bytes::from(bytes),
                     num_values: header.n_values,
@@ -223,9 +224,17 @@ impl Pages {
         }
     }
 
-    /// What the decoders of the crate expect of the values of a page.
-    fn check(&self, encoding: Encoding, values: &[u8]) -> Result<()> {
-        match encoding {
+    /// A page whose values, behind its levels, are as the decoders of the crate expect them.
+    fn values(
+        &self,
+        encoding: Encoding,
+        mut page: Vec<u8>,
+        n_levels: usize,
+        header: &PageHeader,
+    ) -> Result<(Vec<u8>, Encoding)> {
+        let values = &page[n_levels..];
+        let n_values = header.n_values as usize;
+        let plain = match encoding {
             Encoding::RLE_DICTIONARY | Encoding::PLAIN_DICTIONARY => {
                 if !self.has_dictionary {
                     return Err(damaged("a page refers to a dictionary that is not there"));
@@ -233,10 +242,23 @@ impl Pages {
                 if values.first().is_some_and(|&n_bits| n_bits > 32) {
                     return Err(damaged("a page has places of more than 32 bits"));
                 }
-                Ok(())
+                return Ok((page, encoding));
             }
-            _ => Ok(()),
-        }
+            Encoding::DELTA_LENGTH_BYTE_ARRAY if self.chunk.kind == Type::BYTE_ARRAY => {
+                delta::plain_of_lengths(values, n_values, MAX_PAGE)
+            }
+            Encoding::DELTA_BYTE_ARRAY if self.chunk.kind == Type::BYTE_ARRAY => {
+                delta::plain_of_prefixes(values, n_values, MAX_PAGE)
+            }
+            Encoding::DELTA_LENGTH_BYTE_ARRAY | Encoding::DELTA_BYTE_ARRAY => {
+                return Err(damaged(&format!("encoding {encoding} is not read for this type")));
+            }
+            _ => return Ok((page, encoding)),
+        };
+        let plain = plain.ok_or_else(|| damaged("the lengths of its texts do not hold"))?;
+        page.truncate(n_levels);
+        page.extend(plain);
+        Ok((page, Encoding::PLAIN))
     }
 }
 
