@@ -1,5 +1,7 @@
 //! One column of a Parquet file: what its type means, and its values as numbers or text.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use ::parquet::basic::{ConvertedType, LogicalType, TimeUnit, Type};
 use ::parquet::column::reader::{ColumnReader, get_column_reader};
 use ::parquet::data_type::ByteArray;
@@ -137,6 +139,15 @@ impl Column {
     /// # Errors
     /// If the file is damaged, or has fewer of them.
     pub(super) fn read(&mut self, n_rows: usize) -> Result<()> {
+        // Pages are checked before the crate decodes them; what is not found there ends here, and not the
+        // program. The column is not read on after an error.
+        let read = catch_unwind(AssertUnwindSafe(|| self.decode(n_rows)));
+        read.unwrap_or_else(|_| {
+            Err(ParquetError::General("a page does not hold what it says".to_owned()))
+        })
+    }
+
+    fn decode(&mut self, n_rows: usize) -> Result<()> {
         let Self { meaning, is_optional, reader, levels, values } = self;
         levels.clear();
         /// Reads values of one type and spreads them over the rows.

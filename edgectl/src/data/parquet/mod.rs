@@ -1,8 +1,8 @@
 //! The reader of Parquet: a table whose columns have types.
 
 mod column;
-mod delta;
 mod pages;
+mod replain;
 #[cfg(test)]
 mod tests;
 mod thrift;

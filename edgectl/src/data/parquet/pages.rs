@@ -13,7 +13,7 @@ use ::parquet::errors::{ParquetError, Result};
 use bytes::Bytes;
 
 use super::super::unpack;
-use super::delta;
+use super::replain;
 use super::thrift::{PageHeader, Problem};
 
 /// Most bytes of a page: they mostly have one MiB, and one is in memory for each column.
@@ -171,19 +171,20 @@ impl Pages {
             }
             2 => {
                 let buffer = self.unpack(bytes, header.n_unpacked)?;
-                let least = match self.chunk.kind {
-                    Type::INT32 | Type::FLOAT | Type::BYTE_ARRAY => 4,
-                    Type::INT64 | Type::DOUBLE => 8,
-                    Type::INT96 => 12,
-                    Type::FIXED_LEN_BYTE_ARRAY => self.chunk.width,
-                    Type::BOOLEAN => return Err(damaged("a dictionary of truths")),
-                };
+                if self.chunk.kind == Type::BOOLEAN {
+                    return Err(damaged("a dictionary of truths"));
+                }
                 let is_plain = matches!(encoding, Encoding::PLAIN | Encoding::PLAIN_DICTIONARY);
                 if self.has_dictionary || !is_plain {
                     return Err(damaged("a second dictionary, or one in an unknown encoding"));
                 }
-                if (header.n_values as usize).saturating_mul(least) > buffer.len() {
+                if (header.n_values as usize).saturating_mul(self.width()) > buffer.len() {
                     return Err(damaged("its dictionary has fewer values than it claims"));
+                }
+                if self.chunk.kind == Type::BYTE_ARRAY
+                    && !replain::has_texts(&buffer, header.n_values as usize)
+                {
+                    return Err(damaged("the texts of its dictionary are longer than it"));
                 }
                 self.has_dictionary = true;
                 Ok(Some(Page::DictionaryPage {
@@ -224,6 +225,17 @@ impl Pages {
         }
     }
 
+    /// Bytes of a plain value, at least.
+    fn width(&self) -> usize {
+        match self.chunk.kind {
+            Type::BOOLEAN => 1,
+            Type::INT32 | Type::FLOAT | Type::BYTE_ARRAY => 4,
+            Type::INT64 | Type::DOUBLE => 8,
+            Type::INT96 => 12,
+            Type::FIXED_LEN_BYTE_ARRAY => self.chunk.width,
+        }
+    }
+
     /// A page whose values, behind its levels, are as the decoders of the crate expect them.
     fn values(
         &self,
@@ -234,7 +246,30 @@ impl Pages {
     ) -> Result<(Vec<u8>, Encoding)> {
         let values = &page[n_levels..];
         let n_values = header.n_values as usize;
+        let n_present = match header.kind {
+            // Behind their length of four bytes.
+            0 if self.chunk.optional => replain::n_present(&page[4..n_levels], n_values),
+            3 if self.chunk.optional => {
+                let repetition = header.level_bytes[1] as usize;
+                replain::n_present(&page[repetition..n_levels], n_values)
+            }
+            _ => Some(n_values),
+        };
+        let n_present = n_present.ok_or_else(|| damaged("a page has too few levels"))?;
         let plain = match encoding {
+            Encoding::PLAIN if self.chunk.kind == Type::BYTE_ARRAY => {
+                if !replain::has_texts(values, n_present) {
+                    return Err(damaged("the texts of a page are longer than the page"));
+                }
+                return Ok((page, encoding));
+            }
+            Encoding::RLE => {
+                let length = values.first_chunk().map(|bytes| u32::from_le_bytes(*bytes));
+                if length.is_none_or(|length| length as usize > values.len() - 4) {
+                    return Err(damaged("the truths of a page are longer than the page"));
+                }
+                return Ok((page, encoding));
+            }
             Encoding::RLE_DICTIONARY | Encoding::PLAIN_DICTIONARY => {
                 if !self.has_dictionary {
                     return Err(damaged("a page refers to a dictionary that is not there"));
@@ -245,17 +280,26 @@ impl Pages {
                 return Ok((page, encoding));
             }
             Encoding::DELTA_LENGTH_BYTE_ARRAY if self.chunk.kind == Type::BYTE_ARRAY => {
-                delta::plain_of_lengths(values, n_values, MAX_PAGE)
+                replain::plain_of_lengths(values, n_values, MAX_PAGE)
             }
             Encoding::DELTA_BYTE_ARRAY if self.chunk.kind == Type::BYTE_ARRAY => {
-                delta::plain_of_prefixes(values, n_values, MAX_PAGE)
+                replain::plain_of_prefixes(values, n_values, MAX_PAGE)
             }
-            Encoding::DELTA_LENGTH_BYTE_ARRAY | Encoding::DELTA_BYTE_ARRAY => {
+            Encoding::BYTE_STREAM_SPLIT if self.chunk.kind != Type::BYTE_ARRAY => {
+                replain::plain_of_streams(values, self.width())
+            }
+            Encoding::DELTA_LENGTH_BYTE_ARRAY
+            | Encoding::DELTA_BYTE_ARRAY
+            | Encoding::BYTE_STREAM_SPLIT => {
                 return Err(damaged(&format!("encoding {encoding} is not read for this type")));
             }
             _ => return Ok((page, encoding)),
         };
-        let plain = plain.ok_or_else(|| damaged("the lengths of its texts do not hold"))?;
+        let plain = plain
+            .filter(|plain| {
+                self.chunk.kind != Type::BYTE_ARRAY || replain::has_texts(plain, n_present)
+            })
+            .ok_or_else(|| damaged("a page does not hold what its encoding says"))?;
         page.truncate(n_levels);
         page.extend(plain);
         Ok((page, Encoding::PLAIN))

@@ -1,11 +1,72 @@
-//! Texts whose lengths, and beginnings shared with the text before, are written as differences.
+//! Pages in encodings whose decoders in the crate `parquet` go by what a page claims, so that one that is
+//! damaged ends the program or fills its memory: here they are checked and made plain pages.
 //!
-//! The crate `parquet` decodes such a page by what it claims, so that one that is damaged ends the program
-//! or fills its memory: here it is checked and made a plain page.
 //! <https://parquet.apache.org/docs/file-format/data-pages/encodings/>
 
 /// Numbers of a block, of which writers have 128.
 const MAX_BLOCK: usize = 1 << 16;
+
+/// How many of `n` values are there, by their levels: runs of ones (there) and zeros (missing).
+///
+/// # Errors
+/// If there are fewer levels.
+pub(super) fn n_present(levels: &[u8], n: usize) -> Option<usize> {
+    let (mut input, mut n_seen, mut n_present) = (levels, 0, 0);
+    while n_seen < n {
+        let head = usize::try_from(unsigned(&mut input)?).ok()?;
+        let left = n - n_seen;
+        if head & 1 == 0 {
+            let (&level, rest) = input.split_first()?;
+            input = rest;
+            let run = (head >> 1).min(left);
+            n_present += run * usize::from(level & 1);
+            n_seen += run;
+            if run == 0 {
+                return None;
+            }
+        } else {
+            // Eight levels a byte; the last byte may have fewer.
+            let run = (head >> 1).checked_mul(8)?.min(left);
+            let (packed, rest) = input.split_at_checked((head >> 1).min(input.len()))?;
+            input = rest;
+            if run == 0 || packed.len() * 8 < run {
+                return None;
+            }
+            let present = |bit: &usize| packed[bit / 8] >> (bit % 8) & 1 == 1;
+            n_present += (0..run).filter(present).count();
+            n_seen += run;
+        }
+    }
+    Some(n_present)
+}
+
+/// Whether a plain page has so many texts, each with its length before it.
+pub(super) fn has_texts(page: &[u8], n: usize) -> bool {
+    let mut rest = page;
+    (0..n).all(|_| {
+        let Some((length, texts)) = rest.split_first_chunk::<4>() else { return false };
+        let length = u32::from_le_bytes(*length) as usize;
+        let behind = texts.get(length..);
+        rest = behind.unwrap_or_default();
+        behind.is_some()
+    })
+}
+
+/// A page of values of `width` bytes, all first bytes first, as a plain page: value by value.
+///
+/// # Errors
+/// If it does not hold whole values.
+pub(super) fn plain_of_streams(page: &[u8], width: usize) -> Option<Vec<u8>> {
+    if width == 0 || !page.len().is_multiple_of(width) {
+        return None;
+    }
+    let n = page.len() / width;
+    let mut plain = vec![0; page.len()];
+    for (value, bytes) in plain.chunks_exact_mut(width).enumerate() {
+        bytes.iter_mut().enumerate().for_each(|(i, byte)| *byte = page[i * n + value]);
+    }
+    Some(plain)
+}
 
 /// A page of texts with their lengths first, as a plain page: each text with its length before it.
 ///
@@ -17,7 +78,7 @@ pub(super) fn plain_of_lengths(page: &[u8], n_values: usize, most: usize) -> Opt
     for length in lengths {
         let (text, rest) = texts.split_at_checked(usize::try_from(length).ok()?)?;
         texts = rest;
-        push(&mut plain, &[text], most)?;
+        push(&mut plain, text, most)?;
     }
     Some(plain)
 }
@@ -39,18 +100,17 @@ pub(super) fn plain_of_prefixes(page: &[u8], n_values: usize, most: usize) -> Op
         let prefix = usize::try_from(prefix).ok().filter(|&prefix| prefix <= last.len())?;
         last.truncate(prefix);
         last.extend_from_slice(end);
-        push(&mut plain, &[&last], most)?;
+        push(&mut plain, &last, most)?;
     }
     Some(plain)
 }
 
-fn push(plain: &mut Vec<u8>, text: &[&[u8]], most: usize) -> Option<()> {
-    let n: usize = text.iter().map(|part| part.len()).sum();
-    if plain.len() + 4 + n > most {
+fn push(plain: &mut Vec<u8>, text: &[u8], most: usize) -> Option<()> {
+    if plain.len() + 4 + text.len() > most {
         return None;
     }
-    plain.extend_from_slice(&u32::try_from(n).ok()?.to_le_bytes());
-    text.iter().for_each(|part| plain.extend_from_slice(part));
+    plain.extend_from_slice(&u32::try_from(text.len()).ok()?.to_le_bytes());
+    plain.extend_from_slice(text);
     Some(())
 }
 
@@ -156,6 +216,24 @@ mod tests {
     }
 
     #[test]
+    fn levels_and_texts_are_counted() {
+        // Five ones, then a byte of bits.
+        let levels = [10, 1, 3, 0b0000_0101];
+        assert_eq!(n_present(&levels, 13), Some(7));
+        assert_eq!(n_present(&levels, 6), Some(6));
+        assert_eq!((n_present(&levels, 14), n_present(&levels[..3], 13)), (None, None));
+        assert_eq!(n_present(&[0, 0], 1), None);
+        let page = b"\x01\0\0\0a\0\0\0\0";
+        assert!(has_texts(page, 2) && !has_texts(page, 3) && !has_texts(&page[..4], 1));
+    }
+
+    #[test]
+    fn streams_become_values() {
+        assert_eq!(plain_of_streams(b"acebdf", 2).unwrap(), b"abcdef");
+        assert_eq!((plain_of_streams(b"abc", 2), plain_of_streams(b"abc", 0)), (None, None));
+    }
+
+    #[test]
     fn texts_stand_behind_their_lengths() {
         // Lengths 1 and 2.
         let page = [&[0x80, 0x01, 0x04, 0x02, 0x02, 0x02, 0, 0, 0, 0][..], b"abc"].concat();
@@ -173,6 +251,7 @@ mod tests {
             let page = [&[0x80, 0x01, 0x04][..], &tail].concat();
             let _ = (plain_of_lengths(&page, 1000, 1000), plain_of_prefixes(&page, 1000, 1000));
             let _ = plain_of_lengths(&tail, 1000, 1000);
+            let _ = (n_present(&tail, 1000), has_texts(&tail, 1000));
         }
     }
 }
