@@ -9,6 +9,7 @@ use super::config::DataConfig;
 use super::dataset::{Dataset, Expected};
 use super::files;
 use super::readers::reader_of;
+use super::reading::Layout;
 use super::runs::Runs;
 use super::segments::Segments;
 use super::sink::FileSink;
@@ -17,8 +18,8 @@ use super::source::{Source, inner_name};
 impl Dataset {
     /// Reads files, and the data files of directories.
     ///
-    /// A directory stands for its `*.csv`, `*.tsv` and `*.ts` files, also packed ones (`*.csv.gz`,
-    /// `*.csv.zst`), sorted by name. A file called
+    /// A directory stands for its files in formats that are read (`*.csv`, `*.ts`, `*.parquet`, …), also
+    /// packed ones (`*.csv.gz`, `*.csv.zst`), sorted by name. A file called
     /// `…_TRAIN` or `…_TEST` marks all its rows so, unless a split column does. Series of different
     /// files are different series. With `expected`, its channels are read and others passed over,
     /// its classes are the classes, and the label and split columns that `config` names may be
@@ -69,7 +70,12 @@ pub(super) fn read_file(
     if named_packed || reader.is_table() {
         source = source.unpacked()?;
     }
-    let mut sink = FileSink::new(source.path, reader.is_table(), all, runs);
+    let samples = match (reader.is_table(), reader.name()) {
+        (true, _) => None,
+        (false, "ts") => Some(Layout::Ts),
+        (false, _) => Some(Layout::Samples),
+    };
+    let mut sink = FileSink::new(source.path, samples, all, runs);
     reader.read(source, &mut sink)?;
     sink.finish();
     Ok(())

@@ -14,6 +14,8 @@ pub enum Layout {
     Wide,
     /// One line for each sample, as sktime and the UEA archive write it.
     Ts,
+    /// Samples or recordings, whose format says where each begins.
+    Samples,
 }
 
 /// How a file was read: what its columns were taken for.

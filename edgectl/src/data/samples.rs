@@ -16,18 +16,21 @@ pub(super) struct Samples {
 
 impl Samples {
     /// What to read of a file with these columns, all of which are channels.
-    pub(super) fn open(file: &mut File<'_, '_>) -> anyhow::Result<(Self, Vec<Need>)> {
+    pub(super) fn open(
+        file: &mut File<'_, '_>,
+        layout: Layout,
+    ) -> anyhow::Result<(Self, Vec<Need>)> {
         let every: Vec<usize> = (0..file.header.len()).collect();
         let wanted = file.all.wanted_channels();
         let values = file.all.value_columns(file.path, &file.header, wanted, &every)?;
         let names = values.iter().map(|&column| file.header[column].clone()).collect();
         file.all.agree(file.path, names)?;
-        file.note(Layout::Ts, None, None);
+        file.note(layout, None, None);
         let mut needs = vec![Need::Skip; every.len()];
         for &column in &values {
             needs[column] = Need::Number;
         }
-        Ok((Self { values, count: 0, run: None, scratch: Vec::new() }, needs))
+        Ok((Self { layout, values, count: 0, run: None, scratch: Vec::new() }, needs))
     }
 
     /// A sample begins.
@@ -45,7 +48,7 @@ impl Samples {
         self.count += 1;
         self.run = Some(file.runs.begin(&Run {
             source: file.path,
-            layout: Layout::Ts,
+            layout: self.layout,
             node: None,
             series: &self.count.to_string(),
             split: file.of_name,

@@ -11,6 +11,7 @@ use super::file::File;
 use super::files;
 use super::long::Long;
 use super::reader::{Header, Needs, Note, Series, Sink};
+use super::reading::Layout;
 use super::runs::Runs;
 use super::samples::Samples;
 use super::time_column;
@@ -19,7 +20,8 @@ use super::wide::Wide;
 /// Takes one file.
 pub(super) struct FileSink<'f, 'a> {
     file: File<'f, 'a>,
-    is_table: bool,
+    /// How its samples are laid out; nothing for a table.
+    samples: Option<Layout>,
     layout: Option<Opened>,
 }
 
@@ -31,16 +33,16 @@ enum Opened {
 }
 
 impl<'f, 'a> FileSink<'f, 'a> {
-    /// Of a file whose format is one of tables, or of samples.
+    /// Of a file, whose samples are laid out so; or which is a table.
     pub(super) fn new(
         path: &'f Path,
-        is_table: bool,
+        samples: Option<Layout>,
         all: &'f mut Collector<'a>,
         runs: &'f mut dyn Runs,
     ) -> Self {
         let of_name = files::split_of(path);
         let file = File { path, unit: "line", of_name, header: Vec::new(), all, runs };
-        Self { file, is_table, layout: None }
+        Self { file, samples, layout: None }
     }
 
     /// The file is read.
@@ -103,10 +105,8 @@ impl Sink for FileSink<'_, '_> {
         self.file.unit = header.unit;
         self.file.header = header.names.to_vec();
         header.classes.iter().for_each(|class| self.file.all.classes.declare(class));
-        if self.is_table {
-            return self.open_table(header);
-        }
-        let (samples, needs) = Samples::open(&mut self.file)?;
+        let Some(layout) = self.samples else { return self.open_table(header) };
+        let (samples, needs) = Samples::open(&mut self.file, layout)?;
         self.layout = Some(Opened::Samples(samples));
         Ok(self.needs(needs))
     }

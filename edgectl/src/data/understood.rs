@@ -197,6 +197,7 @@ impl FilesRead {
             Layout::Long => "a long table: one row is a time step",
             Layout::Wide => "a wide table: one row is a sample",
             Layout::Ts => "in .ts format: one line is a sample",
+            Layout::Samples => "as samples or recordings, each a series",
         };
         let more = if *files > 1 { format!(" and {} more", files - 1) } else { String::new() };
         let Roles { series, time, label, split, node } = &reading.roles;

@@ -9,19 +9,16 @@ pub(super) fn split(line: &[u8]) -> Result<Vec<Vec<u8>>, String> {
     let mut rest = line;
     loop {
         rest = rest.trim_ascii_start();
-        let cell = match rest.first() {
-            Some(&quote @ (b'\'' | b'"')) => {
-                let (cell, after) = quoted(quote, &rest[1..])
-                    .ok_or("a quote is not closed; correct the line, or it is cut off")?;
-                rest = after.trim_ascii_start();
-                cell
-            }
-            _ => {
-                let end = rest.iter().position(|&byte| byte == b',').unwrap_or(rest.len());
-                let (cell, after) = rest.split_at(end);
-                rest = after;
-                cell.trim_ascii().to_vec()
-            }
+        let cell = if let Some(&quote @ (b'\'' | b'"')) = rest.first() {
+            let (cell, after) = quoted(quote, &rest[1..])
+                .ok_or("a quote is not closed; correct the line, or it is cut off")?;
+            rest = after.trim_ascii_start();
+            cell
+        } else {
+            let end = rest.iter().position(|&byte| byte == b',').unwrap_or(rest.len());
+            let (cell, after) = rest.split_at(end);
+            rest = after;
+            cell.trim_ascii().to_vec()
         };
         cells.push(cell);
         match rest.split_first() {

@@ -89,10 +89,9 @@ impl Meaning {
             }
             (
                 Type::BYTE_ARRAY,
-                Some(LogicalType::String | LogicalType::Enum | LogicalType::Json),
+                None | Some(LogicalType::String | LogicalType::Enum | LogicalType::Json),
                 _,
-            )
-            | (Type::BYTE_ARRAY, None, _) => Self::Text,
+            ) => Self::Text,
             (_, Some(other), _) => return Err(format!("of type {other:?}")),
             (other, ..) => return Err(format!("of type {other:?}")),
         })
@@ -314,7 +313,7 @@ mod tests {
             (&[0xff, 0x00], -256.0),
             (&[0x01, 0x00, 0x00], 65536.0),
         ] {
-            assert_eq!(big(bytes), number);
+            assert_eq!([big(bytes)], [number]);
         }
         for (bits, number) in [
             (0x3c00_u16, 1.0),
@@ -324,7 +323,7 @@ mod tests {
             (0x7c00, f64::INFINITY),
             (0x8000, 0.0),
         ] {
-            assert_eq!(half(&bits.to_le_bytes()), number);
+            assert_eq!([half(&bits.to_le_bytes())], [number]);
         }
         assert!(half(&0x7e00_u16.to_le_bytes()).is_nan());
     }

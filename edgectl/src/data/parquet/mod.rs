@@ -315,10 +315,9 @@ fn push(
     for &(field, ref column) in columns {
         let numbers = column.numbers().filter(|_| typed.needs()[field] == Need::Number);
         if let Some(numbers) = numbers.map(|numbers| &numbers[rows.clone()]) {
-            // A comparison that is true for NaN, which is a missing value.
+            // None for NaN, which is a missing value.
             let most = f64::from(f32::MAX);
-            let fine = numbers.iter().fold(true, |fine, number| fine & !(number.abs() > most));
-            if fine {
+            if numbers.iter().filter(|number| number.abs() > most).count() == 0 {
                 typed.block.extend_numbers(field, numbers);
                 continue;
             }

@@ -263,6 +263,12 @@ impl Pages {
                 }
                 return Ok((page, encoding));
             }
+            Encoding::DELTA_BINARY_PACKED => {
+                if n_present > 0 && replain::n_numbers(values).is_none_or(|n| n < n_present) {
+                    return Err(damaged("a page has fewer numbers than levels"));
+                }
+                return Ok((page, encoding));
+            }
             Encoding::RLE => {
                 let length = values.first_chunk().map(|bytes| u32::from_le_bytes(*bytes));
                 if length.is_none_or(|length| length as usize > values.len() - 4) {
@@ -319,9 +325,8 @@ fn encoding(number: i64) -> Result<Encoding> {
     Ok(match number {
         0 => Encoding::PLAIN,
         2 => Encoding::PLAIN_DICTIONARY,
-        3 => Encoding::RLE,
-        // Only as that of levels that are not there.
-        4 => Encoding::RLE,
+        // 4 only as that of levels that are not there.
+        3 | 4 => Encoding::RLE,
         5 => Encoding::DELTA_BINARY_PACKED,
         6 => Encoding::DELTA_LENGTH_BYTE_ARRAY,
         7 => Encoding::DELTA_BYTE_ARRAY,

@@ -114,6 +114,14 @@ fn push(plain: &mut Vec<u8>, text: &[u8], most: usize) -> Option<()> {
     Some(())
 }
 
+/// How many numbers a page of differences claims.
+pub(super) fn n_numbers(page: &[u8]) -> Option<usize> {
+    let mut input = page;
+    unsigned(&mut input)?;
+    unsigned(&mut input)?;
+    usize::try_from(unsigned(&mut input)?).ok()
+}
+
 /// Whole numbers of 32 bits, of which each is the last one, the least difference of its block, and a
 /// number of few bits; and what follows them.
 fn numbers(bytes: &[u8], most: usize) -> Option<(Vec<i32>, &[u8])> {
@@ -211,6 +219,7 @@ mod tests {
     fn differences_become_numbers() {
         let (found, rest) = numbers(&NUMBERS, 8).unwrap();
         assert_eq!((&found[..], rest.len()), (&[7, 5, 3, 1, 2, 3, 4, 5][..], 0));
+        assert_eq!(n_numbers(&NUMBERS), Some(8));
         assert_eq!(numbers(&NUMBERS, 7), None, "more than there may be");
         assert_eq!(numbers(&NUMBERS[..17], 8), None, "cut off");
     }
