@@ -8,6 +8,7 @@ use super::runs::{Rows, Run};
 
 /// A file of samples that is read; each is a series of its own, called by its number.
 pub(super) struct Samples {
+    layout: Layout,
     values: Vec<usize>,
     count: usize,
     run: Option<usize>,
