@@ -313,7 +313,7 @@ mod tests {
             (&[0xff, 0x00], -256.0),
             (&[0x01, 0x00, 0x00], 65536.0),
         ] {
-            assert_eq!([big(bytes)], [number]);
+            assert_eq!(big(bytes).to_bits(), f64::to_bits(number));
         }
         for (bits, number) in [
             (0x3c00_u16, 1.0),
@@ -321,9 +321,9 @@ mod tests {
             (0x7bff, 65504.0),
             (0x0001, 2_f64.powi(-24)),
             (0x7c00, f64::INFINITY),
-            (0x8000, 0.0),
+            (0x8000, -0.0),
         ] {
-            assert_eq!([half(&bits.to_le_bytes())], [number]);
+            assert_eq!(half(&bits.to_le_bytes()).to_bits(), f64::to_bits(number));
         }
         assert!(half(&0x7e00_u16.to_le_bytes()).is_nan());
     }

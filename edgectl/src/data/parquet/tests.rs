@@ -96,7 +96,7 @@ fn what_is_not_read_is_named() {
     assert_eq!(read_with(golden("nested"), &config).unwrap().segments[0].values, [1.0, 2.0]);
     let channels = Some(vec!["label".to_owned()]);
     let label = Some("y".to_owned());
-    let config = DataConfig { channels, label, ..DataConfig::default() };
+    let config = DataConfig { label, channels, ..DataConfig::default() };
     let error = read_with(golden("snappy"), &config).unwrap_err();
     assert!(
         error.contains("snappy.parquet: row 1, column \"label\": expected a number"),
