@@ -99,6 +99,13 @@ save("csv", "ragged.csv", "t,x,y\n0,1\n1,2,3,4\n")
 save("ts", "two.ts", "# a comment\n@problemName two\n@timeStamps false\n@missing true\n@univariate false\n@dimensions 2\n@equalLength true\n@seriesLength 3\n@classLabel true up down\n@data\n1,2,3:4,5,6:up\n3,?,1:6,5,4:down\n")
 save("ts", "one.ts", "@univariate true\n@classLabel false\n@data\n1,2,3\n4,5\n")
 save("ts", "bad.ts", "@dimensions 0\n@data\n1:2\n3\n")
+save("arff", "one.arff", "% a comment\n@relation one\n@attribute att0 numeric\n@attribute 'att 1' real\n@attribute class {fast,slow}\n\n@data\n1,2,fast\n?,-4e1,'slow'\n3,4,?\n")
+save("arff", "two.arff", "@relation two\n@attribute motion relational\n@attribute t0 numeric\n@attribute t1 numeric\n@end motion\n@attribute class {fast,slow}\n@data\n'1,2\\n3,4',fast\n\"5,?\\n7,8\",slow\n")
+save("arff", "bad.arff", "@relation bad\n@attribute a string\n@data\nx\n")
+save("jsonl", "long.jsonl", '{"t":0,"x":1.5,"acc":{"x":1,"y":[2,3]},"label":"fast"}\n{"t":1,"x":null,"label":"slow","acc":{"y":[1,2]}}\n\n{"t":2,"x":true}\n')
+save("jsonl", "wide.jsonl", '{"p0":1,"p1":2,"label":"fast"}\n{"p0":-1e3,"p1":0.5,"label":"slow"}\n')
+save("jsonl", "dates.jsonl", '{"timestamp":"2016-07-01 00:00:00","x":1}\n{"timestamp":"2016-07-01T01:00:00","x":2}\n')
+save("jsonl", "bad.jsonl", '{"x":"1"}\n[1]\n{"x":1,"x":2}\n')
 
 JOB = """\
 [data]

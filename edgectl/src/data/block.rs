@@ -3,10 +3,10 @@
 use super::times::TimeKind;
 
 /// Most rows of a block.
-const MAX_ROWS: usize = 1 << 16;
+pub(super) const MAX_ROWS: usize = 1 << 16;
 
 /// Most bytes of a block's cells; a block has one row at least, however long.
-const MAX_BYTES: usize = 1 << 20;
+pub(super) const MAX_BYTES: usize = 1 << 20;
 
 /// What a sink needs of a column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,6 +106,15 @@ impl Block {
         if let Cells::Numbers(numbers) = &mut self.columns[column] {
             numbers.push(number);
             self.n_bytes += size_of::<f64>();
+        }
+    }
+
+    /// Adds numbers of several rows to a column of numbers or times.
+    #[cfg(feature = "parquet")]
+    pub(super) fn extend_numbers(&mut self, column: usize, more: &[f64]) {
+        if let Cells::Numbers(numbers) = &mut self.columns[column] {
+            numbers.extend_from_slice(more);
+            self.n_bytes += size_of_val(more);
         }
     }
 

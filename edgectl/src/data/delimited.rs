@@ -8,7 +8,7 @@ use super::reader::{Header, Note, Reader, Sink};
 use super::source::Source;
 use super::style::Style;
 use super::table::{KeptRow, Row, Table};
-use super::times::{self, TimeKind};
+use super::times::{self, FirstTime};
 
 /// Most rows, and about how many bytes of them, that are shown to the sink to judge by.
 const SAMPLE: (usize, usize) = (1000, 1 << 17);
@@ -56,7 +56,7 @@ impl Reader for Delimited {
         let mut rows = Rows {
             block: Block::new(&needs.columns),
             style: Style::new(table.delimiter(), needs.thousands),
-            first_time: None,
+            first_time: FirstTime::default(),
             needs: needs.columns,
         };
         let read = first.iter().try_for_each(|kept| rows.add(&table.row(kept), sink));
@@ -95,8 +95,7 @@ struct Rows {
     needs: Vec<Need>,
     block: Block,
     style: Style,
-    /// How the first time is written, and its line.
-    first_time: Option<(TimeKind, usize)>,
+    first_time: FirstTime,
 }
 
 impl Rows {
@@ -131,29 +130,9 @@ impl Rows {
 
     /// A time that is written as the others are.
     fn time(&mut self, row: &Row<'_>, column: usize) -> anyhow::Result<f64> {
-        let Some((kind, time)) = times::parse(row.cell(column)) else {
-            return Err(row.error(
-                column,
-                "the cell is empty; every row needs a time here, fill it in or leave the row out",
-            ));
-        };
-        match self.first_time {
-            Some((first, line)) if first != kind => {
-                return Err(row.error(
-                    column,
-                    &format!(
-                        "the time is {}, but that of line {line} is {}; write all times alike",
-                        kind.noun(),
-                        first.noun()
-                    ),
-                ));
-            }
-            Some(_) => {}
-            None => {
-                self.first_time = Some((kind, row.line));
-                self.block.time_kind = Some(kind);
-            }
-        }
+        let read = self.first_time.take(times::parse(row.cell(column)), "line", row.line);
+        let (kind, time) = read.map_err(|reason| row.error(column, &reason))?;
+        self.block.time_kind = Some(kind);
         Ok(time)
     }
 

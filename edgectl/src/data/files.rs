@@ -12,8 +12,8 @@ use super::source::inner_name;
 use super::split::Split;
 
 /// The files behind `paths`: a file is itself; a directory is its data files sorted by name
-/// (`*.csv`, `*.tsv` and `*.ts`, those that `format` can read, also packed as `*.csv.gz` or `*.csv.zst`), without those of its subdirectories
-/// and hidden ones. Pictures in it are one series, the directory itself. Where it holds recordings, tables
+/// (`*.csv`, `*.ts`, `*.parquet`, …, those that `format` can read, also packed as `*.csv.gz` or
+/// `*.csv.zst`), without those of its subdirectories and hidden ones. Pictures in it are one series, the directory itself. Where it holds recordings, tables
 /// in it are lists of them and no data.
 ///
 /// # Errors

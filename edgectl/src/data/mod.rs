@@ -6,6 +6,8 @@
 //! A `reader` of a format hands blocks of rows to the `sink`, which finds out what the columns mean
 //! and hands runs of rows on: to `segments`, which keeps them, or to a `tally`, which counts them.
 
+#[cfg(feature = "arff")]
+mod arff;
 mod block;
 mod choose;
 mod class_count;
@@ -21,12 +23,20 @@ mod files;
 mod frame;
 #[cfg(feature = "images")]
 mod images;
+#[cfg(feature = "jsonl")]
+mod jsonl;
 mod labels;
 mod lines;
 mod listing;
 mod long;
+#[cfg(feature = "npy")]
+mod npy;
 mod number;
 mod pace;
+#[cfg(feature = "parquet")]
+mod parquet;
+#[cfg(any(feature = "npy", feature = "parquet"))]
+mod plain;
 mod preamble;
 mod rate;
 mod read;
@@ -47,6 +57,8 @@ mod tally;
 mod time_column;
 mod times;
 mod ts;
+#[cfg(any(feature = "jsonl", feature = "parquet"))]
+mod typed;
 mod understood;
 mod unpack;
 #[cfg(feature = "video")]

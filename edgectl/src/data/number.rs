@@ -58,6 +58,17 @@ fn plain(cell: &[u8]) -> Option<f64> {
     ((1..TENS.len()).contains(&n_digits)).then(|| sign * (whole as f64 / TENS[n_decimals]))
 }
 
+/// Holds a number that is none of text to the range of cells of text; NaN is a missing one.
+///
+/// # Errors
+/// As [`parse`].
+pub(super) fn in_range(value: f64) -> Result<f64, String> {
+    if (value as f32).is_infinite() {
+        return Err(format!("expected a finite number within ±3.4e38, found {value:e}"));
+    }
+    Ok(value)
+}
+
 /// Whether a number's digits are grouped, as in 1,234.5: with a decimal point, or more than one comma.
 fn is_grouped(cell: &[u8]) -> bool {
     let text = cell.strip_prefix(b"-").unwrap_or(cell);

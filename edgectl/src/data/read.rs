@@ -10,7 +10,7 @@ use super::dataset::{Dataset, Expected};
 use super::files::{self, Found};
 use super::listing::{Listing, Mark, Told};
 use super::readers::reader_of;
-use super::reading::FileRead;
+use super::reading::{FileRead, Layout};
 use super::runs::Runs;
 use super::segments::Segments;
 use super::sink::{FileSink, Kind};
@@ -19,8 +19,8 @@ use super::source::{Source, inner_name};
 impl Dataset {
     /// Reads files, and the data files of directories.
     ///
-    /// A directory stands for its `*.csv`, `*.tsv` and `*.ts` files, also packed ones (`*.csv.gz`,
-    /// `*.csv.zst`), sorted by name. A file called
+    /// A directory stands for its files in formats that are read (`*.csv`, `*.ts`, `*.parquet`, …), also
+    /// packed ones (`*.csv.gz`, `*.csv.zst`), sorted by name. A file called
     /// `…_TRAIN` or `…_TEST` marks all its rows so, unless a split column does. Series of different
     /// files are different series. With `expected`, its channels are read and others passed over,
     /// its classes are the classes, and the label and split columns that `config` names may be
@@ -97,7 +97,8 @@ pub(super) fn read_file(
     let kind = match (reader.is_table(), reader.is_recording()) {
         (true, _) => Kind::Table,
         (false, true) => Kind::Recording,
-        (false, false) => Kind::Samples,
+        (false, false) if reader.name() == "ts" => Kind::Samples(Layout::Ts),
+        (false, false) => Kind::Samples(Layout::Samples),
     };
     let config = all.config;
     let mut sink = FileSink::new(source.path, kind, told, all, runs);

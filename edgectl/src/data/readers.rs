@@ -27,6 +27,16 @@ pub(super) const READERS: &[&dyn Reader] = &[
     &Pictures,
     #[cfg(feature = "wav")]
     &Wav,
+    #[cfg(feature = "arff")]
+    &super::arff::Arff,
+    #[cfg(feature = "jsonl")]
+    &super::jsonl::JsonLines,
+    #[cfg(feature = "npy")]
+    &super::npy::Npy,
+    #[cfg(feature = "npy")]
+    &super::npy::Npz,
+    #[cfg(feature = "parquet")]
+    &super::parquet::Parquet,
 ];
 
 /// The readers that a configuration admits.

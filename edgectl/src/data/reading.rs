@@ -18,6 +18,8 @@ pub enum Layout {
     Recording,
     /// A table beside recordings, which is not read.
     Beside,
+    /// Samples or recordings, whose format says where each begins.
+    Samples,
 }
 
 /// How a file was read: what its columns were taken for.

@@ -31,7 +31,7 @@ pub(super) enum Kind {
     /// Those of a table, which may be time steps or whole samples.
     Table,
     /// Those of samples.
-    Samples,
+    Samples(Layout),
     /// Those of one recording.
     Recording,
 }
@@ -122,7 +122,7 @@ impl Sink for FileSink<'_, '_> {
         header.classes.iter().for_each(|class| self.file.all.classes.declare(class));
         let layout = match self.kind {
             Kind::Table => return self.open_table(header),
-            Kind::Samples => Layout::Ts,
+            Kind::Samples(layout) => layout,
             Kind::Recording => Layout::Recording,
         };
         let (samples, needs) = Samples::open(&mut self.file, header, layout)?;

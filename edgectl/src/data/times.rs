@@ -40,6 +40,39 @@ impl TimeKind {
     }
 }
 
+/// How the first time of a file is written, and where: as all others are.
+#[derive(Debug, Default)]
+pub(super) struct FirstTime(Option<(TimeKind, usize)>);
+
+impl FirstTime {
+    /// Takes a time that is written as the first one is.
+    ///
+    /// # Errors
+    /// If there is none, and if it is written otherwise.
+    pub(super) fn take(
+        &mut self,
+        time: Option<(TimeKind, f64)>,
+        unit: &str,
+        place: usize,
+    ) -> Result<(TimeKind, f64), String> {
+        let Some((kind, time)) = time else {
+            return Err(
+                "the cell is empty; every row needs a time here, fill it in or leave the row out"
+                    .to_owned(),
+            );
+        };
+        let (first, first_place) = *self.0.get_or_insert((kind, place));
+        if first != kind {
+            return Err(format!(
+                "the time is {}, but that of {unit} {first_place} is {}; write all times alike",
+                kind.noun(),
+                first.noun()
+            ));
+        }
+        Ok((kind, time))
+    }
+}
+
 /// Reads a time: how it is written, and its value, for dates in seconds since 1970 (in Greenwich, where
 /// no offset is written); NaN for text. `None` for an empty cell and for words for nothing.
 pub(super) fn parse(cell: &[u8]) -> Option<(TimeKind, f64)> {

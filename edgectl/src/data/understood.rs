@@ -213,6 +213,7 @@ impl FilesRead {
             Layout::Long => "a long table: each row is a time step",
             Layout::Wide => "a wide table: each row is a sample",
             Layout::Ts => "in .ts format: each line is a sample",
+            Layout::Samples => "as samples or recordings, each a series",
             Layout::Recording => "a recording: each row, sample or frame is a time step",
             Layout::Beside => {
                 return format!(

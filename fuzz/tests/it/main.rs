@@ -4,7 +4,7 @@
 mod adapters;
 /// Checkpoints: the metadata of edgectl inside a weight file.
 mod checkpoint;
-/// Tables and `.ts` files.
+/// Tables and samples in every format.
 mod data;
 /// Job files.
 mod job;
