@@ -18,6 +18,7 @@ pub mod metrics;
 pub mod nearest;
 pub mod outcome;
 pub mod output;
+pub mod padding;
 pub mod run;
 pub mod system;
 pub mod training;

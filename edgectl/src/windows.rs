@@ -222,8 +222,12 @@ impl<'a> WindowSet<'a> {
             if let Some((config, rng)) = &mut random {
                 start = moved(start, window.len, window.end, config.shift, rng);
                 if start != window.start {
-                    let moved = |row| scaled.labels.at(row);
-                    label = label_of(self.rule, start, window.len, moved).or(label);
+                    let moved = label_of(self.rule, start, window.len, |row| scaled.labels.at(row));
+                    // A window of one class is not moved to where it has none.
+                    if self.rule == WindowLabel::Pure && moved.is_none() {
+                        start = window.start;
+                    }
+                    label = moved.or(label);
                 }
             }
             buffer.window.clear();
@@ -255,18 +259,27 @@ pub fn longest(
     pipeline: &Pipeline,
     segments: &[usize],
 ) -> anyhow::Result<usize> {
-    let mut longest = 0;
-    for &index in segments {
+    Ok(row_counts(dataset, pipeline, segments)?.into_iter().max().unwrap_or(0))
+}
+
+/// How many rows each of these segments has after the row steps.
+///
+/// # Errors
+/// If a value is infinite.
+pub fn row_counts(
+    dataset: &Dataset,
+    pipeline: &Pipeline,
+    segments: &[usize],
+) -> anyhow::Result<Vec<usize>> {
+    let n_rows = |&index: &usize| {
         let segment = &dataset.segments[index];
-        let n_rows = if pipeline.keeps_rows() {
-            segment.n_rows(dataset.channels.len())
-        } else {
-            let scaled = Scaled::of(segment, dataset, pipeline)?;
-            scaled.values.len() / pipeline.output().channels()
-        };
-        longest = longest.max(n_rows);
-    }
-    Ok(longest)
+        if pipeline.keeps_rows() {
+            return Ok(segment.n_rows(dataset.channels.len()));
+        }
+        let scaled = Scaled::of(segment, dataset, pipeline)?;
+        Ok(scaled.values.len() / pipeline.output().channels())
+    };
+    segments.iter().map(n_rows).collect()
 }
 
 /// A start moved by at most `shift` rows, so that the window still ends before row `n_rows`.
@@ -318,6 +331,10 @@ fn label_of(
     match rule {
         WindowLabel::Last => at(start + len - 1),
         WindowLabel::Middle => at(start + len / 2),
+        WindowLabel::Pure => {
+            let first = at(start);
+            first.filter(|_| (start..start + len).all(|row| at(row) == first))
+        }
         WindowLabel::Majority => {
             let mut counts = std::collections::BTreeMap::new();
             for label in (start..start + len).filter_map(&at) {
@@ -342,6 +359,10 @@ mod tests {
         assert_eq!(label(WindowLabel::Majority, 0, 3), Some(2));
         assert_eq!(label(WindowLabel::Majority, 0, 6), Some(1), "of equals the first class");
         assert_eq!(label(WindowLabel::Majority, 3, 1), None);
+        assert_eq!(label(WindowLabel::Pure, 0, 2), Some(2));
+        assert_eq!(label(WindowLabel::Pure, 0, 3), None, "they differ");
+        assert_eq!(label(WindowLabel::Pure, 2, 2), None, "one has none");
+        assert_eq!(label(WindowLabel::Pure, 3, 1), None);
     }
 
     #[test]

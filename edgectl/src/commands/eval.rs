@@ -1,12 +1,21 @@
 //! `edgectl eval`: metrics on held-out data.
 
 use anyhow::ensure;
+use serde::Serialize;
 
 use crate::checkpoint::Checkpoint;
 use crate::cli::EvalArgs;
-use crate::data::test_segments;
+use crate::data::{NOTHING_MARKED, is_marked, test_segments};
 use crate::evaluate::evaluate;
+use crate::metrics::Metrics;
 use crate::output::{Output, metrics_text};
+
+#[derive(Serialize)]
+struct Report<'a> {
+    #[serde(flatten)]
+    metrics: &'a Metrics,
+    warnings: Vec<&'static str>,
+}
 
 pub(super) fn run(args: &EvalArgs, threads: usize, output: Output) -> anyhow::Result<()> {
     let checkpoint = Checkpoint::read(&args.model)?;
@@ -18,6 +27,11 @@ pub(super) fn run(args: &EvalArgs, threads: usize, output: Output) -> anyhow::Re
         "{}: no row is marked for the test; --all evaluates on every row",
         args.data[0].display()
     );
+    let warnings =
+        if args.all || is_marked(&dataset, &segments) { Vec::new() } else { vec![NOTHING_MARKED] };
+    for warning in &warnings {
+        output.warn(warning);
+    }
     let metrics = evaluate(&checkpoint, &dataset, &segments, args.precision.into(), threads)?;
-    output.result(&metrics, &metrics_text(&metrics))
+    output.result(&Report { metrics: &metrics, warnings }, &metrics_text(&metrics))
 }

@@ -13,6 +13,7 @@ use crate::cli::InitArgs;
 use crate::data::{Dataset, Understood};
 use crate::job::Job;
 use crate::output::{Output, shown};
+use crate::padding::padding;
 use crate::run::Schema;
 
 #[derive(Serialize)]
@@ -76,7 +77,10 @@ fn of_data(
     let dataset = Dataset::read(&data, &job.data, None)?;
     let run = checked(job, &args.config, args, Schema::of(&dataset))?;
     let all: Vec<usize> = (0..dataset.segments.len()).collect();
-    Ok((Checkpoint::fresh(&run, &dataset, &all)?, Understood::of(&dataset)))
+    let checkpoint = Checkpoint::fresh(&run, &dataset, &all)?;
+    let mut understood = Understood::of(&dataset);
+    understood.warnings.extend(padding(&checkpoint, &dataset, &all)?);
+    Ok((checkpoint, understood))
 }
 
 /// Fitted on statistics of nodes, whose rows nobody shows.

@@ -14,7 +14,7 @@ use super::overrides::checked;
 use super::targets::protect_data;
 use crate::checkpoint::Checkpoint;
 use crate::cli::SimulateArgs;
-use crate::data::{Dataset, Format, Node, Split, Understood, test_segments, train_segments};
+use crate::data::{Dataset, Format, Node, Understood, is_marked, test_segments, train_segments};
 use crate::evaluate::evaluate;
 use crate::federation::{
     Arm, ArmReport, Round, RoundProgress, RunFolder, arm_files, fit_across, simulate_arm,
@@ -24,6 +24,7 @@ use crate::job::{FitOn, Job};
 use crate::metrics::Metrics;
 use crate::outcome::Outcome;
 use crate::output::{Output, metrics_text, shown, table};
+use crate::padding::padding;
 use crate::run::{Run, Schema};
 use crate::system::peak_rss_bytes;
 use crate::training::{TrainOptions, loss_rose, train};
@@ -65,13 +66,7 @@ pub(super) fn run(args: &SimulateArgs, threads: usize, output: Output) -> anyhow
     let Chosen { nodes, only_test, held_out } = choose_nodes(&dataset, &federation.holdout)?;
     let all = nodes.iter().chain(&only_test);
     let segments: Vec<usize> = all.flat_map(|n| n.segments.iter().copied()).collect();
-    // Without a mark `test_segments` takes every row, which here would test on training rows.
-    ensure!(
-        segments.iter().any(|&i| dataset.segments[i].split != Split::Unmarked),
-        "no row is marked train or test, so accuracy would be that of the training rows; add a split column"
-    );
-    let test = test_segments(&dataset, &segments);
-    ensure!(!test.is_empty(), "no row is marked for the test: mark rows in a split column");
+    let test = test_rows(&dataset, &segments)?;
     let start = match federation.fit {
         FitOn::Rows => Checkpoint::fresh(&run, &dataset, &segments)?,
         FitOn::Statistics => {
@@ -84,7 +79,8 @@ pub(super) fn run(args: &SimulateArgs, threads: usize, output: Output) -> anyhow
             Checkpoint::fresh_with(&run, &dataset, &segments, pipeline)?
         }
     };
-    let understood = Understood::of(&dataset);
+    let mut understood = Understood::of(&dataset);
+    understood.warnings.extend(padding(&start, &dataset, &segments)?);
     output.understood(&understood);
     output.note(&format!(
         "{} nodes, {} parameters, {} rounds of {} epochs",
@@ -157,6 +153,22 @@ pub(super) fn run(args: &SimulateArgs, threads: usize, output: Output) -> anyhow
     warnings(&rounds).for_each(|warning| output.warn(&warning));
     output.result(&report, &text(&report, &federation.holdout))?;
     Ok(stopped.into())
+}
+
+/// The rows that are for the test.
+fn test_rows(dataset: &Dataset, segments: &[usize]) -> anyhow::Result<Vec<usize>> {
+    // Without a mark `test_segments` takes every row, which here would test on training rows.
+    ensure!(
+        is_marked(dataset, segments),
+        "no row is marked train or test, so accuracy would be that of the training rows; add a split column, \
+         or say split = in [data] of the job"
+    );
+    let test = test_segments(dataset, segments);
+    ensure!(
+        !test.is_empty(),
+        "no row is marked for the test: mark rows in a split column, or say split = in [data] of the job"
+    );
+    Ok(test)
 }
 
 /// Where a run was stopped.

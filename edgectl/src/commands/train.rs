@@ -16,6 +16,7 @@ use crate::interrupt::Stop;
 use crate::job::Job;
 use crate::outcome::Outcome;
 use crate::output::{Output, metrics_text, shown};
+use crate::padding::padding;
 use crate::run::Schema;
 use crate::system::peak_rss_bytes;
 use crate::training::{
@@ -50,7 +51,8 @@ pub(super) fn run(args: &TrainArgs, threads: usize, output: Output) -> anyhow::R
     let all: Vec<usize> = (0..dataset.segments.len()).collect();
     let segments = train_segments(&dataset, &all)?;
     keep_own(&mut start, &args.out)?;
-    let understood = Understood::of(&dataset);
+    let mut understood = Understood::of(&dataset);
+    understood.warnings.extend(padding(&start, &dataset, &segments)?);
     output.understood(&understood);
     let options = TrainOptions {
         node: &node,

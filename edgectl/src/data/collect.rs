@@ -4,11 +4,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::bail;
 
-use super::columns::{position, require};
+use super::columns::require;
 use super::config::DataConfig;
 use super::dataset::Expected;
 use super::labels::Classes;
 use super::listing::Listing;
+use super::patterns::{self, has_pattern};
 use super::reading::FileRead;
 use super::table::listed;
 
@@ -38,14 +39,20 @@ impl<'a> Collector<'a> {
         }
     }
 
-    /// The names that must hold values where a column is a channel: those of the configuration,
-    /// else of the model.
+    /// What says which columns hold values where a column is a channel: the configuration, else the model;
+    /// instead of patterns what the model made of them.
     pub(super) fn wanted_channels(&self) -> Option<&'a [String]> {
-        self.config.channels.as_deref().or(self.expected.map(|expected| expected.channels))
+        let configured = self.config.channels.as_deref();
+        let expected = self.expected.map(|expected| expected.channels);
+        if configured.is_some_and(has_pattern) {
+            expected.or(configured)
+        } else {
+            configured.or(expected)
+        }
     }
 
-    /// Places in `header` of the value columns: `wanted` if there are such; else those of the first
-    /// file, which must be the `rest` of this file's columns too.
+    /// Places in `header` of the value columns: `wanted` if there are such, patterns among the `rest`; else
+    /// the `rest` of the columns. What no name says must be in all files what it is in the first.
     pub(super) fn value_columns(
         &mut self,
         path: &Path,
@@ -53,16 +60,21 @@ impl<'a> Collector<'a> {
         wanted: Option<&[String]>,
         rest: &[usize],
     ) -> anyhow::Result<Vec<usize>> {
-        if let Some(wanted) = wanted {
-            let why = if self.config.channels.is_some() {
-                "data.channels lists it"
-            } else {
-                "the model reads it"
-            };
-            check_distinct(wanted)?;
-            return wanted.iter().map(|name| require(path, header, name, why)).collect();
-        }
-        if let Some(column) = rest.iter().find(|&&column| header[column].is_empty()) {
+        let found = match wanted {
+            Some(wanted) => {
+                if self.config.channels.as_deref() != Some(wanted) {
+                    let why = "the model reads it";
+                    return wanted.iter().map(|name| require(path, header, name, why)).collect();
+                }
+                let found = patterns::columns(path, header, ("data.channels", wanted), rest)?;
+                if !has_pattern(wanted) {
+                    return Ok(found);
+                }
+                found
+            }
+            None => rest.to_vec(),
+        };
+        if let Some(column) = found.iter().find(|&&column| header[column].is_empty()) {
             bail!(
                 "{}: column {} has no name; name it in the header, or list the columns that are \
                  values in data.channels",
@@ -73,16 +85,16 @@ impl<'a> Collector<'a> {
         let Some((first, columns)) = &self.columns else {
             self.columns = Some((
                 path.to_owned(),
-                rest.iter().map(|&column| header[column].clone()).collect(),
+                found.iter().map(|&column| header[column].clone()).collect(),
             ));
-            return Ok(rest.to_vec());
+            return Ok(found);
         };
         let why = format!("{} has it, and all files need the same channels", first.display());
         let places = columns
             .iter()
             .map(|name| require(path, header, name, &why))
             .collect::<anyhow::Result<Vec<_>>>()?;
-        if let Some(&extra) = rest.iter().find(|column| !places.contains(column)) {
+        if let Some(&extra) = found.iter().find(|column| !places.contains(column)) {
             bail!(
                 "{}: column {:?} is not in {}, and all files need the same channels; list the \
                  columns that are values in data.channels",
@@ -125,19 +137,16 @@ impl<'a> Collector<'a> {
         Ok(())
     }
 
+    /// The channels that a file must have: those of the model, or of the files before it.
+    pub(super) fn known_channels(&self) -> Option<&[String]> {
+        let others = self.channels.as_ref().map(|(_, channels)| &channels[..]);
+        self.expected.map(|expected| expected.channels).or(others)
+    }
+
     /// The channels of all files.
     pub(super) fn channels(&self) -> &[String] {
         self.channels.as_ref().map_or(&[], |(_, channels)| channels)
     }
-}
-
-fn check_distinct(wanted: &[String]) -> anyhow::Result<()> {
-    for (place, name) in wanted.iter().enumerate() {
-        if position(wanted, name) != Some(place) {
-            bail!("data.channels lists {name:?} twice; list each column once");
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -182,9 +191,28 @@ mod tests {
             missing.contains("data.channels lists it") && missing.contains("mean \"Ay\""),
             "{missing}"
         );
-        let twice =
-            error(all.value_columns(Path::new("a"), &names("ax"), Some(&names("ax ax")), &[0]));
+        let config = DataConfig { channels: Some(names("ax ax")), ..DataConfig::default() };
+        let mut all = Collector::new(&config, None);
+        let wanted = all.wanted_channels();
+        let twice = error(all.value_columns(Path::new("a"), &names("ax"), wanted, &[0]));
         assert!(twice.contains("lists \"ax\" twice"), "{twice}");
+    }
+
+    #[test]
+    fn a_pattern_means_in_all_files_what_it_means_in_the_first() {
+        let config = DataConfig { channels: Some(names("a*")), ..DataConfig::default() };
+        let mut all = Collector::new(&config, None);
+        let wanted = all.wanted_channels();
+        let mut columns = |name: &str, header: &str| {
+            all.value_columns(Path::new(name), &names(header), wanted, &[0, 1, 2])
+        };
+        assert_eq!(columns("a.csv", "ax b ay").unwrap(), [0, 2]);
+        assert_eq!(columns("b.csv", "ay ax b").unwrap(), [1, 0]);
+        assert!(error(columns("c.csv", "ax ay az")).contains("\"az\" is not in a.csv"));
+        assert!(error(columns("d.csv", "ax b c")).contains("no column \"ay\": a.csv has it"));
+        let model = names("ay ax");
+        let all = Collector::new(&config, Some(Expected { channels: &model, classes: &[] }));
+        assert_eq!(all.wanted_channels(), Some(&model[..]), "not what the pattern is now");
     }
 
     #[test]

@@ -5,13 +5,16 @@ use std::path::Path;
 use anyhow::bail;
 
 use super::config::DataConfig;
+use super::select::SeriesBy;
+use super::split_by::SplitBy;
 use super::table::listed;
 use crate::nearest::nearest;
 
 /// The columns of one table, as positions in its header.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Columns {
-    pub(super) series: Option<usize>,
+    /// Those whose cells together name the series.
+    pub(super) series: Vec<usize>,
     pub(super) time: Option<usize>,
     pub(super) label: Option<usize>,
     pub(super) split: Option<usize>,
@@ -20,30 +23,44 @@ pub(super) struct Columns {
     pub(super) rest: Vec<usize>,
 }
 
+/// What a column without values is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Series,
+    Time,
+    Label,
+    Split,
+    Node,
+}
+
 /// The names that parts have by default: series, time, label, split, node.
 const DEFAULTS: [&str; 5] = ["series", "t", "label", "split", "node"];
 
 impl Columns {
     /// Finds each part's column. `values` are the names already known to hold values; a default
-    /// does not take one of those. With `lenient`, the label and the split column may be absent
-    /// although `config` names them, as they are in the data that a trained model meets.
+    /// does not take one of those, nor a column in `ignored`. With `lenient`, the label and the split column
+    /// may be absent although `config` names them, as they are in the data that a trained model meets.
     pub(super) fn find(
         path: &Path,
         header: &[String],
         config: &DataConfig,
-        values: &[String],
+        (values, ignored): (&[String], &[usize]),
         lenient: bool,
     ) -> anyhow::Result<Self> {
-        let configured = [
-            ("data.series", &config.series, false),
-            ("data.time", &config.time, false),
-            ("data.label", &config.label, lenient),
-            ("data.split", &config.split, lenient),
-            ("data.node", &config.node, false),
-        ];
-        let mut found = [None; 5];
-        for (part, (key, name, may_lack)) in configured.iter().enumerate() {
-            let Some(name) = name else { continue };
+        let series = config.series.iter().flat_map(SeriesBy::columns);
+        let split = config.split.as_ref().and_then(SplitBy::column);
+        let named = series.map(|name| ("data.series", name, Part::Series, false)).chain(
+            [
+                ("data.time", config.time.as_ref(), Part::Time, false),
+                ("data.label", config.label.as_ref(), Part::Label, lenient),
+                ("data.split", split, Part::Split, lenient),
+                ("data.node", config.node.as_ref(), Part::Node, false),
+            ]
+            .into_iter()
+            .filter_map(|(key, name, part, may_lack)| Some((key, name?, part, may_lack))),
+        );
+        let mut found: Vec<(Part, usize)> = Vec::new();
+        for (key, name, part, may_lack) in named {
             if values.contains(name) {
                 bail!(
                     "{key} names the column {name:?}, which is one of the channels; take it out \
@@ -51,28 +68,49 @@ impl Columns {
                 );
             }
             let at = match position(header, name) {
-                None if *may_lack => continue,
+                None if may_lack => continue,
                 None => require(path, header, name, &format!("{key} names it"))?,
                 Some(at) => at,
             };
-            if found.contains(&Some(at)) {
+            if found.iter().any(|&(_, other)| other == at) {
                 bail!(
                     "{key} names the column {name:?}, which another key of [data] names too; \
                      correct one"
                 );
             }
-            found[part] = Some(at);
+            if ignored.contains(&at) {
+                bail!("{key} names the column {name:?}, which data.ignore lists; correct one");
+            }
+            found.push((part, at));
         }
-        for (part, name) in DEFAULTS.iter().enumerate() {
-            let at = position(header, name);
-            let free = !found.contains(&at) && !values.iter().any(|value| value == name);
-            if configured[part].1.is_none() && free {
-                found[part] = at;
+        let configured = [
+            (Part::Series, config.series.is_some()),
+            (Part::Time, config.time.is_some()),
+            (Part::Label, config.label.is_some()),
+            (Part::Split, config.split.is_some()),
+            (Part::Node, config.node.is_some()),
+        ];
+        for (name, (part, is_configured)) in DEFAULTS.iter().zip(configured) {
+            let Some(at) = position(header, name) else { continue };
+            let free = !found.iter().any(|&(_, other)| other == at)
+                && !values.iter().any(|value| value == name)
+                && !ignored.contains(&at);
+            if !is_configured && free {
+                found.push((part, at));
             }
         }
-        let [series, time, label, split, node] = found;
-        let rest = (0..header.len()).filter(|column| !found.contains(&Some(*column))).collect();
-        Ok(Self { series, time, label, split, node, rest })
+        let of = |part: Part| found.iter().filter(move |(p, _)| *p == part).map(|&(_, at)| at);
+        let is_taken = |column: &usize| {
+            ignored.contains(column) || found.iter().any(|(_, other)| other == column)
+        };
+        Ok(Self {
+            series: of(Part::Series).collect(),
+            time: of(Part::Time).next(),
+            label: of(Part::Label).next(),
+            split: of(Part::Split).next(),
+            node: of(Part::Node).next(),
+            rest: (0..header.len()).filter(|column| !is_taken(column)).collect(),
+        })
     }
 
     /// Takes a column without another part as the time.
@@ -83,7 +121,13 @@ impl Columns {
 
     /// The columns that tell series apart.
     pub(super) fn of_series(&self) -> Vec<usize> {
-        self.node.into_iter().chain(self.series).collect()
+        self.node.into_iter().chain(self.series.iter().copied()).collect()
+    }
+
+    /// The columns that have a part.
+    pub(super) fn parts(&self) -> impl Iterator<Item = usize> {
+        let others = [self.time, self.label, self.split, self.node];
+        self.series.iter().copied().chain(others.into_iter().flatten())
     }
 }
 
@@ -99,17 +143,17 @@ pub(super) struct Names {
 impl Names {
     /// As the configuration says, else by default.
     pub(super) fn of(config: &DataConfig, channels: &[String]) -> Self {
-        let name = |configured: &Option<String>, default: &str| {
-            let name = configured.as_deref().unwrap_or(default);
+        let name = |configured: Option<&String>, default: &str| {
+            let name = configured.map_or(default, String::as_str);
             (!channels.iter().any(|channel| channel == name)).then(|| name.to_owned())
         };
         let [series, time, label, split, node] = DEFAULTS;
         Self {
-            series: name(&config.series, series),
-            time: name(&config.time, time),
-            label: name(&config.label, label),
-            split: name(&config.split, split),
-            node: name(&config.node, node),
+            series: name(config.series.as_ref().map(SeriesBy::joined).as_ref(), series),
+            time: name(config.time.as_ref(), time),
+            label: name(config.label.as_ref(), label),
+            split: name(config.split.as_ref().and_then(SplitBy::column), split),
+            node: name(config.node.as_ref(), node),
         }
     }
 }
@@ -117,7 +161,9 @@ impl Names {
 /// Whether the header says that a row is a time step: by the series or the time column.
 pub(super) fn is_long(header: &[String], config: &DataConfig) -> bool {
     let [series, time, ..] = DEFAULTS;
-    position(header, config.series.as_deref().unwrap_or(series)).is_some()
+    let of_series =
+        |config: &SeriesBy| config.columns().iter().any(|name| position(header, name).is_some());
+    config.series.as_ref().map_or_else(|| position(header, series).is_some(), of_series)
         || position(header, config.time.as_deref().unwrap_or(time)).is_some()
 }
 
@@ -163,13 +209,14 @@ mod tests {
         values: &str,
         lenient: bool,
     ) -> Result<Columns, String> {
-        Columns::find(Path::new("x.csv"), &names(header), config, &names(values), lenient)
+        let (header, values) = (names(header), names(values));
+        Columns::find(Path::new("x.csv"), &header, config, (&values, &[]), lenient)
             .map_err(|error| format!("{error:#}"))
     }
 
     fn named(series: &str, label: &str) -> DataConfig {
         DataConfig {
-            series: Some(series.to_owned()),
+            series: Some(series.into()),
             label: Some(label.to_owned()),
             ..DataConfig::default()
         }
@@ -179,17 +226,18 @@ mod tests {
     fn usual_names_need_no_configuration() {
         let columns =
             find("series t label split node ax ay", &DataConfig::default(), "", false).unwrap();
-        let [series, time, label, split, node] = [0, 1, 2, 3, 4].map(Some);
+        let [time, label, split, node] = [1, 2, 3, 4].map(Some);
+        let series = vec![0];
         assert_eq!(columns, Columns { series, time, label, split, node, rest: vec![5, 6] });
         let columns = find("ax ay", &DataConfig::default(), "", false).unwrap();
-        assert_eq!((columns.series, columns.label, columns.rest), (None, None, vec![0, 1]));
+        assert_eq!((columns.series, columns.label, columns.rest), (vec![], None, vec![0, 1]));
     }
 
     #[test]
     fn configured_names_replace_the_usual_ones() {
         let columns =
             find("sample t label posture ax", &named("sample", "posture"), "", false).unwrap();
-        assert_eq!((columns.series, columns.label, columns.rest), (Some(0), Some(3), vec![2, 4]));
+        assert_eq!((columns.series, columns.label, columns.rest), (vec![0], Some(3), vec![2, 4]));
     }
 
     #[test]
@@ -201,6 +249,28 @@ mod tests {
             error.contains("data.label names the column \"posture\", which is one of the channels"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn several_columns_name_a_series() {
+        let series = ["trial", "subject"];
+        let config = DataConfig { series: Some(series[..].into()), ..DataConfig::default() };
+        let columns = find("subject trial series t ax", &config, "", false).unwrap();
+        assert_eq!((columns.series, columns.rest), (vec![1, 0], vec![2, 4]));
+        let error = find("trial ax", &config, "", true).unwrap_err();
+        assert!(error.contains("no column \"subject\": data.series names it"), "{error}");
+    }
+
+    #[test]
+    fn an_ignored_column_has_no_part() {
+        let header = names("t label ax");
+        let config = DataConfig::default();
+        let columns =
+            Columns::find(Path::new("x"), &header, &config, (&[], &[0, 2]), false).unwrap();
+        assert_eq!((columns.time, columns.label, columns.rest), (None, Some(1), vec![]));
+        let config = DataConfig { time: Some("t".to_owned()), ..config };
+        let found = Columns::find(Path::new("x"), &header, &config, (&[], &[0]), false);
+        assert!(found.unwrap_err().to_string().contains("\"t\", which data.ignore lists"));
     }
 
     #[test]

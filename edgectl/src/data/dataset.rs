@@ -63,7 +63,7 @@ pub struct Expected<'a> {
 /// A node by its name, and its part of a data set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Node {
-    /// What the node column says, else the file's stem without `_TRAIN` or `_TEST`. Where files in
+    /// What the node column says, else the file's stem without `_TRAIN` or `test_`. Where files in
     /// different directories have the same stem, the directory's name comes before it.
     pub name: String,
     /// Indexes into [`Dataset::segments`].
@@ -72,16 +72,19 @@ pub struct Node {
 
 impl Dataset {
     /// The nodes in the order in which they first appear: by the node column where there is one,
-    /// else by file, an `X_TRAIN` and an `X_TEST` beside each other being one. Their names are
+    /// else by file, an `X_TRAIN` and an `X_TEST` beside each other being one, or files of one name in
+    /// folders `train` and `test`. Their names are
     /// distinct.
     pub fn nodes(&self) -> Vec<Node> {
         let mut keys: Vec<(Option<&Path>, String)> = Vec::new();
         let mut members: Vec<Vec<usize>> = Vec::new();
         let mut places = HashMap::new();
         for (index, segment) in self.segments.iter().enumerate() {
-            let key = match &segment.node {
-                Some(node) => (None, node.clone()),
-                None => (segment.source.parent(), files::stem_of(&segment.source)),
+            let key = if let Some(node) = &segment.node {
+                (None, node.clone())
+            } else {
+                let named = files::Named::of(&segment.source);
+                (named.home, named.stem)
             };
             let place = *places.entry(key.clone()).or_insert(keys.len());
             if place == keys.len() {
@@ -177,6 +180,11 @@ mod tests {
             ]),
             [named("P", &[0, 1, 3]), named("q", &[2])]
         );
+        assert_eq!(
+            nodes(&[("d/train/x.csv", None), ("d/test/x.csv", None), ("d/test_x.csv", None)]),
+            [named("x", &[0, 1, 2])]
+        );
+        assert_eq!(nodes(&[("d/train.csv", None), ("d/test.csv", None)]), [named("d", &[0, 1])]);
     }
 
     #[test]

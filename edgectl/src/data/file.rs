@@ -7,12 +7,17 @@ use anyhow::anyhow;
 use super::block::{Block, Need};
 use super::collect::Collector;
 use super::columns::Columns;
+use super::files;
+use super::join::Joined;
 use super::listing::Told;
 use super::number::quoted;
 use super::reader::at_cell;
-use super::reading::{FileRead, Layout, Reading, Roles};
+use super::reading::{FileRead, Layout, Reading, Roles, Selection};
+use super::row_split::RowSplit;
 use super::runs::Runs;
+use super::select::{Accepted, is_nothing};
 use super::split::Split;
+use super::split_by::SplitBy;
 
 /// The file that is read, and where its rows go.
 pub(super) struct File<'f, 'a> {
@@ -25,6 +30,12 @@ pub(super) struct File<'f, 'a> {
     pub(super) header: Vec<String>,
     /// What tables say of the file.
     pub(super) told: Told,
+    /// What is joined to its rows.
+    pub(super) joined: Joined,
+    /// Columns, and the cells of rows that are read.
+    pub(super) only: Vec<(usize, &'a Accepted)>,
+    /// What of it was chosen.
+    pub(super) selection: Selection,
     /// What all files have in common.
     pub(super) all: &'f mut Collector<'a>,
     /// Where the rows go.
@@ -41,17 +52,49 @@ impl File<'_, '_> {
     ) {
         let name = |column: Option<usize>| column.map(|column| self.header[column].clone());
         let roles = columns.map_or_else(Roles::default, |columns| Roles {
-            series: name(columns.series),
+            series: self.series_column(columns),
             time: name(columns.time),
             label: name(columns.label),
             split: name(columns.split),
             node: name(columns.node),
         });
         let delimiter = delimiter.map(char::from);
-        let reading = Reading { layout, delimiter, decimal: None, time_unit: None, roles };
-        let path = self.path.to_owned();
-        let (doubled_times, first_doubled, left_out) = (0, None, 0);
-        self.all.readings.push(FileRead { path, reading, doubled_times, first_doubled, left_out });
+        let mut selection = std::mem::take(&mut self.selection);
+        selection.split_by = self.split_by(columns.and_then(|columns| columns.split));
+        let (decimal, time_unit) = (None, None);
+        let reading = Reading { layout, delimiter, decimal, time_unit, roles, selection };
+        self.all.readings.push(FileRead::new(self.path.to_owned(), reading));
+    }
+
+    /// What the series column, or several together, are called.
+    fn series_column(&self, columns: &Columns) -> Option<String> {
+        let names: Vec<&str> =
+            columns.series.iter().map(|&column| self.header[column].as_str()).collect();
+        (!names.is_empty()).then(|| names.join("/"))
+    }
+
+    /// What says which rows are for the test, for people.
+    fn split_by(&self, column: Option<usize>) -> Option<String> {
+        match (&self.all.config.split, column) {
+            (Some(by @ (SplitBy::Fraction { .. } | SplitBy::After(_))), _)
+            | (Some(by), Some(_)) => Some(by.words()),
+            (None, Some(column)) => Some(format!("the column {:?}", self.header[column])),
+            (_, None) if self.told.of_all().mark.is_some() => Some("a table of files".to_owned()),
+            (_, None) => files::Named::of(self.path).by.map(str::to_owned),
+        }
+    }
+
+    /// Whether a row is one of those that are read; counts it if not.
+    pub(super) fn is_wanted(&mut self, block: &Block, row: usize) -> bool {
+        let fits = |&(column, accepted): &(usize, &Accepted)| match block.numbers(column) {
+            [] => accepted.has(block.text(column, row)),
+            numbers => accepted.has_number(numbers[row]),
+        };
+        let wanted = self.only.iter().all(fits);
+        if !wanted {
+            self.amend(|read| read.not_wanted += 1);
+        }
+        wanted
     }
 
     /// Changes what was noted.
@@ -64,8 +107,10 @@ impl File<'_, '_> {
     /// What a table's layout needs of each column: its `values` as numbers, the time as `time`.
     pub(super) fn needs(&self, columns: &Columns, values: &[usize], time: Need) -> Vec<Need> {
         let mut needs = vec![Need::Skip; self.header.len()];
-        let texts = [columns.series, columns.node, columns.split, self.label_of(columns)];
-        for column in texts.into_iter().flatten() {
+        let texts = [columns.node, columns.split, self.label_of(columns)];
+        let only = self.only.iter().map(|&(column, _)| column);
+        let texts = texts.into_iter().flatten().chain(columns.series.iter().copied()).chain(only);
+        for column in texts {
             needs[column] = Need::Text;
         }
         if let Some(column) = columns.time {
@@ -82,25 +127,50 @@ impl File<'_, '_> {
         columns.label.filter(|_| !self.all.classes.ignored())
     }
 
-    /// The split of a row: its cell, else the file's.
-    pub(super) fn split(
-        &self,
-        block: &Block,
-        row: usize,
-        column: Option<usize>,
-    ) -> anyhow::Result<Split> {
-        let Some(column) = column else { return Ok(self.of_whole) };
+    /// The split of a sample of a file that is no table.
+    pub(super) fn split_of_sample(&self, node: Option<&str>, series: &str) -> Split {
+        match RowSplit::of(self.all.config.split.as_ref(), None, self.of_whole) {
+            RowSplit::Series(chance) => chance.split(&files::stem_of(self.path), node, series),
+            _ => self.of_whole,
+        }
+    }
+
+    /// The split of a row by a cell of a column.
+    pub(super) fn split(&self, block: &Block, row: usize, column: usize) -> anyhow::Result<Split> {
         let cell = block.text(column, row);
+        if let Some(SplitBy::Cells { test, train, .. }) = &self.all.config.split {
+            return Ok(match train {
+                _ if test.has(cell) => Split::Test,
+                Some(train) if train.has(cell) => Split::Train,
+                None if !is_nothing(cell) => Split::Train,
+                _ => Split::Unmarked,
+            });
+        }
         Split::of_cell(cell).ok_or_else(|| {
+            let name = &self.header[column];
             self.error(
                 block.place(row),
                 column,
                 &format!(
-                    "expected \"train\", \"test\" or \"unmarked\", found {}; correct the cell",
-                    quoted(cell)
+                    "expected \"train\", \"test\" or \"unmarked\", found {}; correct the cell, or say in \
+                     [data] which cells are for the test: split = {{ column = {name:?}, test = [{}] }}",
+                    quoted(cell),
+                    quoted(cell),
                 ),
             )
         })
+    }
+
+    /// The name of the series of a row, by its columns; none if there is none.
+    pub(super) fn series(
+        &self,
+        block: &Block,
+        row: usize,
+        columns: &[usize],
+    ) -> anyhow::Result<Option<String>> {
+        let cells = columns.iter().map(|&column| self.id(block, row, column));
+        let cells = cells.collect::<anyhow::Result<Vec<_>>>()?;
+        Ok((!cells.is_empty()).then(|| cells.join("/")))
     }
 
     /// A cell as the name of a series or a node.

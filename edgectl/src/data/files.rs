@@ -13,8 +13,9 @@ use super::split::Split;
 
 /// The files behind `paths`: a file is itself; a directory is its data files sorted by name
 /// (`*.csv`, `*.ts`, `*.parquet`, …, those that `format` can read, also packed as `*.csv.gz` or
-/// `*.csv.zst`), without those of its subdirectories and hidden ones. Pictures in it are one series, the directory itself. Where it holds recordings, tables
-/// in it are lists of them and no data.
+/// `*.csv.zst`), without those of its subdirectories and hidden ones; of a directory that has only the
+/// subdirectories `train` and `test` it is theirs. Pictures in it are one series, the directory itself.
+/// Where it holds recordings, tables in it are lists of them and no data.
 ///
 /// # Errors
 /// No path at all, a path that does not exist, a directory that cannot be listed or has no data
@@ -71,11 +72,15 @@ fn in_directory(directory: &Path, format: Format, found: &mut Found) -> anyhow::
     };
     let unreadable = || format!("{}: cannot list the directory", directory.display());
     let (mut files, mut tables, mut recordings) = (Vec::new(), Vec::new(), Vec::new());
-    let mut has_pictures = false;
+    let (mut has_pictures, mut folders) = (false, Vec::new());
     for entry in directory.read_dir().with_context(unreadable)? {
         let path = entry.with_context(unreadable)?.path();
         let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
-        let Some(reader) = reader_of(&path).filter(|_| !hidden && !path.is_dir()) else { continue };
+        if !hidden && path.is_dir() {
+            folders.push(path);
+            continue;
+        }
+        let Some(reader) = reader_of(&path).filter(|_| !hidden) else { continue };
         // A pipe would wait for its writer; a link that leads nowhere is an error when it is read.
         if path.exists() && !path.is_file() {
             bail!("{}: it is no plain file; move it out of the folder", path.display());
@@ -103,6 +108,10 @@ fn in_directory(directory: &Path, format: Format, found: &mut Found) -> anyhow::
         files.push(if named { directory.canonicalize()? } else { directory.to_owned() });
     }
     if files.is_empty() {
+        let halves = halves(&folders);
+        if !halves.is_empty() {
+            return halves.into_iter().try_for_each(|half| in_directory(half, format, found));
+        }
         bail!(
             "{}: no data files in this directory (looked for *.{}, not in its subdirectories); \
              name a directory that holds some, or the files themselves",
@@ -115,29 +124,108 @@ fn in_directory(directory: &Path, format: Format, found: &mut Found) -> anyhow::
     Ok(())
 }
 
-/// The split that a file's name gives all its rows: `X_TRAIN.ts`, `x_test.csv`.
-pub(super) fn split_of(path: &Path) -> Split {
-    stem_and_split(path).1
+/// The folders `train` and `test`, if there is no other; the one that comes first is read first.
+fn halves(folders: &[PathBuf]) -> Vec<&Path> {
+    let split =
+        |folder: &PathBuf| folder.file_name().and_then(|name| of_word(&name.to_string_lossy()));
+    let splits: Vec<_> = folders.iter().map(split).collect();
+    let both = [Some(Split::Train), Some(Split::Test)];
+    let is_both = splits.len() == 2 && both.iter().all(|split| splits.contains(split));
+    let mut halves: Vec<&Path> = folders.iter().filter(|_| is_both).map(PathBuf::as_path).collect();
+    halves.sort();
+    halves
 }
 
-/// The file's name without its extension and without `_TRAIN` or `_TEST`.
-pub(super) fn stem_of(path: &Path) -> String {
-    stem_and_split(path).0
+/// What a file's path says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Named<'p> {
+    /// The name without extension and without what says the split; of `train.csv` the name of its folder.
+    pub(super) stem: String,
+    /// What all its rows are for.
+    pub(super) split: Split,
+    /// What says so.
+    pub(super) by: Option<&'static str>,
+    /// The folder that it is in, or the one above if that says the split.
+    pub(super) home: Option<&'p Path>,
 }
 
-fn stem_and_split(path: &Path) -> (String, Split) {
-    let (name, _) = inner_name(path);
-    let stem = name.file_stem().unwrap_or_default().to_string_lossy();
-    for (suffix, split) in [("_train", Split::Train), ("_test", Split::Test)] {
-        if let Some((start, end)) =
-            stem.len().checked_sub(suffix.len()).and_then(|at| stem.split_at_checked(at))
-            && !start.is_empty()
-            && end.eq_ignore_ascii_case(suffix)
-        {
-            return (start.to_owned(), split);
+impl<'p> Named<'p> {
+    /// By a name such as `X_TRAIN.ts`, `test_x.csv` or `train.csv`, else by a folder called `train` or
+    /// `test`.
+    pub(super) fn of(path: &'p Path) -> Self {
+        let parent = path.parent();
+        let folder =
+            parent.and_then(Path::file_name).and_then(|name| of_word(&name.to_string_lossy()));
+        let home = if folder.is_some() { parent.and_then(Path::parent) } else { parent };
+        let (name, _) = inner_name(path);
+        let name = name.file_stem().unwrap_or_default().to_string_lossy();
+        let by_name = Some("the names of files");
+        if let Some(split) = of_word(&name) {
+            let stem =
+                home.and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned());
+            return Self {
+                stem: stem.unwrap_or_else(|| "data".to_owned()),
+                split,
+                by: by_name,
+                home,
+            };
         }
+        if let Some((stem, split)) = of_end(&name) {
+            return Self { stem: stem.to_owned(), split, by: by_name, home };
+        }
+        let by = folder.map(|_| "the names of folders");
+        Self { stem: name.into_owned(), split: folder.unwrap_or(Split::Unmarked), by, home }
     }
-    (stem.into_owned(), Split::Unmarked)
+}
+
+/// The split that a whole word names.
+fn of_word(word: &str) -> Option<Split> {
+    let all = [("train", Split::Train), ("test", Split::Test)];
+    all.into_iter().find(|(name, _)| word.eq_ignore_ascii_case(name)).map(|(_, split)| split)
+}
+
+/// The split that the end of a name names, or else its beginning, and the rest of the name.
+fn of_end(name: &str) -> Option<(&str, Split)> {
+    const BETWEEN: [char; 4] = ['_', '-', '.', ' '];
+    let last = name.rsplit_once(BETWEEN);
+    let first = name.split_once(BETWEEN).map(|(word, rest)| (rest, word));
+    let mut parts = [last, first].into_iter().flatten().filter(|(rest, _)| !rest.is_empty());
+    parts.find_map(|(rest, word)| Some((rest, of_word(word)?)))
+}
+
+/// Whether a file that nothing marks is called as rows for the test are: `tests2.csv`,
+/// `subject1_validation.csv`, `holdout/x.csv`.
+pub(super) fn looks_like_test(path: &Path) -> bool {
+    const WORDS: [&str; 10] = [
+        "test",
+        "tests",
+        "testing",
+        "testset",
+        "testdata",
+        "valid",
+        "validation",
+        "val",
+        "holdout",
+        "heldout",
+    ];
+    let (name, _) = inner_name(path);
+    let name = name.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let folder =
+        path.parent().and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned());
+    [Some(name), folder].into_iter().flatten().any(|name| {
+        let lower = name.to_lowercase();
+        lower.split(|c: char| !c.is_alphabetic()).any(|word| WORDS.contains(&word))
+    })
+}
+
+/// The split that a file's name or folder gives all its rows.
+pub(super) fn split_of(path: &Path) -> Split {
+    Named::of(path).split
+}
+
+/// The file's name without its extension and without what says the split.
+pub(super) fn stem_of(path: &Path) -> String {
+    Named::of(path).stem
 }
 
 #[cfg(test)]
@@ -214,17 +302,61 @@ mod tests {
             ("GunPoint_TEST.ts", "GunPoint", Split::Test),
             ("ecg_test.csv", "ecg", Split::Test),
             ("ecg_Train.csv", "ecg", Split::Train),
+            ("test_a.csv", "a", Split::Test),
+            ("train-b_2.csv", "b_2", Split::Train),
+            ("a.test.csv.gz", "a", Split::Test),
+            ("d/train.csv", "d", Split::Train),
+            ("test.csv", "data", Split::Test),
+            ("d/train/x.csv", "x", Split::Train),
+            ("d/Test/x.csv", "x", Split::Test),
+            ("d/test/x_train.csv", "x", Split::Train),
+            ("d/train/test.csv", "d", Split::Test),
+            ("train/d/x.csv", "x", Split::Unmarked),
             ("_train.csv", "_train", Split::Unmarked),
+            ("test_.csv", "test_", Split::Unmarked),
             ("latest.csv", "latest", Split::Unmarked),
+            ("testing_a.csv", "testing_a", Split::Unmarked),
             ("subject_01.csv", "subject_01", Split::Unmarked),
             ("é_test.csv", "é", Split::Test),
             ("ééé.csv", "ééé", Split::Unmarked),
         ] {
-            assert_eq!(
-                (stem_of(Path::new(name)), split_of(Path::new(name))),
-                (stem.to_owned(), split),
-                "{name}"
-            );
+            let named = Named::of(Path::new(name));
+            assert_eq!((named.stem, named.split), (stem.to_owned(), split), "{name}");
+            assert_eq!(named.by.is_some(), split != Split::Unmarked, "{name}");
+        }
+        for (name, home) in [("d/train/x.csv", "d"), ("d/x_test.csv", "d"), ("test/x.csv", "")] {
+            assert_eq!(Named::of(Path::new(name)).home, Some(Path::new(home)), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_directory_of_train_and_test_is_both() {
+        let root = tempfile::tempdir().unwrap();
+        let file = |name: &str| {
+            let path = root.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, "").unwrap();
+        };
+        for name in ["train/b.csv", "train/a.csv", "test/a.csv"] {
+            file(name);
+        }
+        fs::write(root.path().join("README.md"), "").unwrap();
+        let paths = [root.path().to_owned()];
+        let found = find(&paths, Format::Auto).unwrap();
+        assert_eq!(names(&found), ["a.csv", "a.csv", "b.csv"]);
+        assert_eq!(split_of(&found[0]), Split::Test);
+        file("other/a.csv");
+        let error = find(&paths, Format::Auto).unwrap_err().to_string();
+        assert!(error.contains("no data files in this directory"), "{error}");
+    }
+
+    #[test]
+    fn names_of_held_out_rows_are_seen() {
+        for name in ["tests2.csv", "s1_validation.csv", "holdout/x.csv", "S1-Val.csv.gz"] {
+            assert!(looks_like_test(Path::new(name)), "{name}");
+        }
+        for name in ["latest.csv", "contest_1.csv", "valley.csv", "x.csv"] {
+            assert!(!looks_like_test(Path::new(name)), "{name}");
         }
     }
 }

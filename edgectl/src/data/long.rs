@@ -9,7 +9,10 @@ use super::block::{Block, Need};
 use super::columns::Columns;
 use super::file::File;
 use super::files;
+use super::join::Joined;
+use super::one_series::OneSeries;
 use super::reading::{Clock, Layout, TimeUnit};
+use super::row_split::{RowSplit, n_before};
 use super::runs::{Rows, Run};
 use super::split::Split;
 use super::times::TimeKind;
@@ -20,7 +23,7 @@ use super::times::TimeKind;
 /// rows of other series lie between them; without a series column, all rows (of a node) are one. A
 /// series is cut into runs where its split changes. Runs come series by series, in the order in which
 /// the series start.
-pub(super) struct Long {
+pub(super) struct Long<'a> {
     columns: Columns,
     values: Vec<usize>,
     label: Option<usize>,
@@ -28,7 +31,10 @@ pub(super) struct Long {
     series: Vec<OneSeries>,
     places: HashMap<Vec<u8>, usize>,
     key: Vec<u8>,
+    id: Vec<u8>,
     last: usize,
+    split: RowSplit<'a>,
+    joined: Joined,
     scratch: Scratch,
 }
 
@@ -50,25 +56,32 @@ struct Scratch {
     labels: Vec<Option<u32>>,
 }
 
-struct OneSeries {
-    node: Option<String>,
-    name: Option<String>,
-    last_time: f64,
-    /// Its runs; rows are added to the last one.
-    runs: Vec<(Split, usize)>,
-}
-
-impl Long {
+impl<'a> Long<'a> {
     /// What to read of a table with these columns.
     pub(super) fn open(
-        file: &mut File<'_, '_>,
+        file: &mut File<'_, 'a>,
         columns: Columns,
         delimiter: Option<u8>,
     ) -> anyhow::Result<(Self, Vec<Need>)> {
-        let wanted = file.all.wanted_channels();
+        let joined = std::mem::take(&mut file.joined);
+        if columns.time.is_none() && joined.n_channels() > 0 {
+            bail!(
+                "{}: data.join needs times; name the time column in data.time",
+                file.path.display()
+            );
+        }
+        let wanted = file.all.wanted_channels().map(|wanted| match file.all.expected {
+            // What is joined are the last of a model's channels.
+            Some(model) if wanted == model.channels => {
+                &wanted[..wanted.len().saturating_sub(joined.n_channels())]
+            }
+            _ => wanted,
+        });
         let values = file.all.value_columns(file.path, &file.header, wanted, &columns.rest)?;
-        let names = values.iter().map(|&column| file.header[column].clone()).collect();
+        let mut names = values.iter().map(|&column| file.header[column].clone()).collect();
+        joined.add_names(&mut names);
         file.all.agree(file.path, names)?;
+        file.selection.joined = file.all.config.join.iter().map(|join| join.path.clone()).collect();
         file.note(Layout::Long, delimiter, Some(&columns));
         let needs = file.needs(&columns, &values, Need::Time);
         let time = columns.time.map(|column| Time {
@@ -76,6 +89,13 @@ impl Long {
             named: TimeUnit::of_name(&file.header[column]),
             kind: TimeKind::Number,
         });
+        let split = RowSplit::of(file.all.config.split.as_ref(), columns.split, file.of_whole);
+        if time.is_none() && matches!(split, RowSplit::Time(_)) {
+            bail!(
+                "{}: data.split is by time, but there is no time column; name it in data.time",
+                file.path.display()
+            );
+        }
         let long = Self {
             label: file.label_of(&columns),
             columns,
@@ -84,7 +104,10 @@ impl Long {
             series: Vec::new(),
             places: HashMap::new(),
             key: Vec::new(),
+            id: Vec::new(),
             last: 0,
+            split,
+            joined,
             scratch: Scratch::default(),
         };
         Ok((long, needs))
@@ -95,14 +118,31 @@ impl Long {
         if let (Some(time), Some(kind)) = (&mut self.time, block.time_kind) {
             time.kind = kind;
             let unit = time.unit();
+            let alike = self.joined.check_clock(time.clock());
+            alike.map_err(|reason| file.error(block.place(0), time.column, &reason))?;
             file.amend(|read| read.reading.time_unit = unit);
         }
         self.scratch.labels.clear();
+        let after = self.after(file, block)?;
         let (mut start, mut current) = (0, None);
         for row in 0..block.n_rows() {
+            if !file.only.is_empty() && !file.is_wanted(block, row) {
+                self.hand_on(file, block, current.take(), start..row);
+                continue;
+            }
             let series = self.series_of(file, block, row)?;
             self.check_time(file, block, row, series)?;
-            let split = file.split(block, row, self.columns.split)?;
+            let split = match self.split {
+                RowSplit::All(split) => split,
+                RowSplit::Cell(column) => file.split(block, row, column)?,
+                RowSplit::Series(_) => self.series[series].by_chance,
+                RowSplit::Last(_) => {
+                    self.series[series].count(block.place(row));
+                    Split::Train
+                }
+                RowSplit::Time(_) if self.time_at(block, row) >= after => Split::Test,
+                RowSplit::Time(_) => Split::Train,
+            };
             let run = self.run(file, block.place(row), series, split);
             if current != Some(run) {
                 self.hand_on(file, block, current, start..row);
@@ -116,8 +156,30 @@ impl Long {
         Ok(())
     }
 
+    /// The time from which on rows are for the test, once a time was read; else infinite.
+    fn after(&self, file: &File<'_, '_>, block: &Block) -> anyhow::Result<f64> {
+        let (RowSplit::Time(moment), Some(time)) = (self.split, self.time) else {
+            return Ok(f64::INFINITY);
+        };
+        let among = moment.among(time.kind);
+        among.map_err(|reason| file.error(block.place(0), time.column, &reason))
+    }
+
+    /// The time of a row, in seconds where its unit is known.
+    fn time_at(&self, block: &Block, row: usize) -> f64 {
+        self.time.map_or(f64::NAN, |time| block.numbers(time.column)[row] * time.seconds())
+    }
+
     /// No more rows.
     pub(super) fn finish(self, file: &mut File<'_, '_>) {
+        if let RowSplit::Last(fraction) = self.split {
+            for series in &self.series {
+                let row = n_before(fraction, series.n_rows);
+                for &(_, run) in &series.runs {
+                    file.runs.cut(run, row, series.place(row));
+                }
+            }
+        }
         let runs = self.series.iter().flat_map(|series| series.runs.iter().map(|&(_, run)| run));
         file.runs.end(&runs.collect::<Vec<_>>());
     }
@@ -129,14 +191,28 @@ impl Long {
         block: &Block,
         row: usize,
     ) -> anyhow::Result<usize> {
-        if self.columns.series.is_none() && self.columns.node.is_none() && !self.series.is_empty() {
+        if self.columns.series.is_empty() && self.columns.node.is_none() && !self.series.is_empty()
+        {
             return Ok(self.last);
         }
         let cell = |column: Option<usize>| column.map_or(&[][..], |column| block.text(column, row));
-        let (id, node) = (cell(self.columns.series), cell(self.columns.node));
+        let node = cell(self.columns.node);
+        let id = match &self.columns.series[..] {
+            [] => &[][..],
+            [one] => block.text(*one, row),
+            several => {
+                self.id.clear();
+                for &column in several {
+                    // Their lengths, as the sign between them may stand in a cell.
+                    self.id.extend(block.text(column, row).len().to_le_bytes());
+                    self.id.extend(block.text(column, row));
+                }
+                &self.id
+            }
+        };
         if let Some(last) = self.series.get(self.last)
-            && is_same(last.name.as_deref(), id)
-            && is_same(last.node.as_deref(), node)
+            && is_same(&last.id, id)
+            && is_same(last.node.as_deref().unwrap_or_default().as_bytes(), node)
         {
             return Ok(self.last);
         }
@@ -150,13 +226,16 @@ impl Long {
             let name = |column: Option<usize>| {
                 column.map(|column| file.id(block, row, column)).transpose()
             };
-            let (name, node) = (name(self.columns.series)?, name(self.columns.node)?);
-            self.series.push(OneSeries {
-                node,
-                name,
-                last_time: f64::NEG_INFINITY,
-                runs: Vec::new(),
-            });
+            let node = name(self.columns.node)?;
+            let name = file.series(block, row, &self.columns.series)?;
+            let stem = files::stem_of(file.path);
+            let by_chance = match self.split {
+                RowSplit::Series(chance) => {
+                    chance.split(&stem, node.as_deref(), name.as_deref().unwrap_or_default())
+                }
+                _ => Split::Unmarked,
+            };
+            self.series.push(OneSeries::new(id, node, name, by_chance));
             self.places.insert(self.key.clone(), self.series.len() - 1);
             self.series.len() - 1
         };
@@ -232,12 +311,17 @@ impl Long {
         let Scratch { values, times, labels } = &mut self.scratch;
         values.clear();
         let columns: Vec<&[f64]> = self.values.iter().map(|&c| block.numbers(c)).collect();
+        let n_joined = self.joined.n_channels();
+        let time = self.time.filter(|time| time.kind != TimeKind::Text);
         for row in range.clone() {
             values.extend(columns.iter().map(|column| column[row]));
+            if n_joined > 0 {
+                let seconds = |time: Time| block.numbers(time.column)[row] * time.seconds();
+                self.joined.push(time.map_or(f64::NAN, seconds), values);
+            }
         }
-        let time = self.time.filter(|time| time.kind != TimeKind::Text);
         if let Some(time) = time {
-            let seconds = time.unit().map_or(1.0, TimeUnit::seconds);
+            let seconds = time.seconds();
             times.clear();
             times.extend(block.numbers(time.column)[range].iter().map(|time| time * seconds));
         }
@@ -245,7 +329,7 @@ impl Long {
             run,
             &Rows {
                 values,
-                n_channels: columns.len(),
+                n_channels: columns.len() + n_joined,
                 times: time.map(|_| &times[..]),
                 labels: self.label.map(|_| &labels[..]),
             },
@@ -256,8 +340,7 @@ impl Long {
 
 /// Whether a name is what a cell says. Comparing nothing with nothing is left out: it is a call that
 /// some processors take long for.
-fn is_same(name: Option<&str>, cell: &[u8]) -> bool {
-    let name = name.unwrap_or_default().as_bytes();
+fn is_same(name: &[u8], cell: &[u8]) -> bool {
     name.len() == cell.len() && (cell.is_empty() || name == cell)
 }
 
@@ -273,6 +356,11 @@ impl Time {
 
     fn clock(self) -> Clock {
         TimeUnit::clock(self.unit())
+    }
+
+    /// The seconds of its unit.
+    fn seconds(self) -> f64 {
+        self.unit().map_or(1.0, TimeUnit::seconds)
     }
 }
 

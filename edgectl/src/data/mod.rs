@@ -14,6 +14,7 @@ mod class_count;
 mod collect;
 mod columns;
 mod config;
+mod counters;
 mod dataset;
 mod delimited;
 mod describe;
@@ -23,6 +24,8 @@ mod files;
 mod frame;
 #[cfg(feature = "images")]
 mod images;
+mod join;
+mod joins;
 #[cfg(feature = "jsonl")]
 mod jsonl;
 mod labels;
@@ -32,9 +35,11 @@ mod long;
 #[cfg(feature = "npy")]
 mod npy;
 mod number;
+mod one_series;
 mod pace;
 #[cfg(feature = "parquet")]
 mod parquet;
+mod patterns;
 #[cfg(any(feature = "npy", feature = "parquet"))]
 mod plain;
 mod preamble;
@@ -44,13 +49,17 @@ mod reader;
 mod readers;
 mod reading;
 mod recordings;
+mod row_split;
 mod runs;
 mod samples;
 mod scaled;
 mod segments;
+mod select;
 mod sink;
 mod source;
 mod split;
+mod split_by;
+mod strange;
 mod style;
 mod table;
 mod tally;
@@ -68,19 +77,24 @@ mod wav;
 #[cfg(feature = "wfdb")]
 mod wfdb;
 mod wide;
+mod wide_order;
 mod write;
 
-pub use choose::{test_segments, train_segments};
+pub use choose::{NOTHING_MARKED, is_marked, test_segments, train_segments};
 pub use class_count::{MAX_CLASSES, check_classes};
-pub use config::{DataConfig, Format, Thousands};
+pub use config::{DataConfig, Format, Picture, Thousands, WideOrder};
 pub use dataset::{Dataset, Expected, Node, Segment};
 pub use files::find as data_files;
+pub use joins::{How, Join};
 pub use labels::{Labels, sorted_classes};
 pub use rate::is_same as is_same_rate;
 #[cfg(test)]
 use read::read_inline;
-pub use reading::{FileRead, Layout, Reading, Roles, TimeUnit};
+pub use reading::{FileRead, Layout, Reading, Roles, Selection, TimeUnit};
 pub use recordings::{Annotations, Colour, Frames, LabelTable};
 pub use scaled::Scaled;
+pub use select::{Accepted, SeriesBy};
 pub use split::Split;
-pub use understood::{ChannelFound, ClassFound, FilesRead, TimesFound, Understood};
+pub use split_by::{Moment, ShareOf, SplitBy};
+pub use tally::Counted;
+pub use understood::{ChannelFound, ClassFound, FilesRead, SplitFound, TimesFound, Understood};

@@ -1,13 +1,15 @@
 //! From paths to a data set: every file by the reader of its format.
 
-#[cfg(test)]
-use std::path::Path;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
 
 use super::collect::Collector;
 use super::config::DataConfig;
 use super::dataset::{Dataset, Expected};
 use super::files::{self, Found};
+use super::join::{Joined, Table, TableRows};
+use super::joins::{self, Join};
 use super::listing::{Listing, Mark, Told};
 use super::readers::reader_of;
 use super::reading::{FileRead, Layout};
@@ -38,7 +40,17 @@ impl Dataset {
         let mut all = Collector::new(config, expected);
         let mut segments = Segments::default();
         read_files(paths, &mut all, &mut segments)?;
-        Ok(finish(all, segments))
+        let dataset = finish(all, segments);
+        if dataset.segments.is_empty()
+            && let Some(file) = dataset.readings.iter().find(|file| file.not_wanted > 0)
+        {
+            bail!(
+                "{}: no row is left: none has the cells that data.where asks for ({})",
+                file.path.display(),
+                file.reading.selection.only.join(", ")
+            );
+        }
+        Ok(dataset)
     }
 
     /// Reads what `edgectl preprocess` wrote for a model that reads data as `config` says: the rows
@@ -64,7 +76,7 @@ pub(super) fn read_files(
 ) -> anyhow::Result<()> {
     all.listings = Listing::of(all.config)?;
     let Found { data, beside } = files::find_all(paths, all.config.format)?;
-    for path in data {
+    for path in joins::without_joined(data, &all.config.join)? {
         if !all.listings.iter().any(|listing| listing.is_at(&path)) {
             read_file(Source::open(&path)?, all, runs)?;
         }
@@ -101,10 +113,29 @@ pub(super) fn read_file(
         (false, false) => Kind::Samples(Layout::Samples),
     };
     let config = all.config;
-    let mut sink = FileSink::new(source.path, kind, told, all, runs);
+    let joined = read_joined(source.path, config)?;
+    let mut sink = FileSink::new(source.path, kind, told, joined, all, runs);
     reader.read(source, config, &mut sink)?;
     sink.finish();
     Ok(())
+}
+
+/// Reads the tables that are joined to a file.
+fn read_joined(file: &Path, config: &DataConfig) -> anyhow::Result<Joined> {
+    let read = |join: &Join| -> anyhow::Result<Table> {
+        let path = join.table_of(file);
+        let own = Table::config(join, config);
+        let mut all = Collector::new(&own, None);
+        let mut rows = TableRows::default();
+        read_file(Source::open(&path)?, &mut all, &mut rows)?;
+        Table::new(join, path, all.channels().to_vec(), rows)
+    };
+    let read = |join: &Join| {
+        read(join).with_context(|| {
+            format!("{}: joining {:?} as data.join says", file.display(), join.path)
+        })
+    };
+    Ok(Joined::new(config.join.iter().map(read).collect::<anyhow::Result<_>>()?))
 }
 
 /// The data set, with its classes in their final order.

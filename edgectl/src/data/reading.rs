@@ -38,6 +38,32 @@ pub struct Reading {
     pub time_unit: Option<TimeUnit>,
     /// Names of the columns that hold no values.
     pub roles: Roles,
+    /// What of the file was chosen.
+    #[serde(flatten)]
+    pub selection: Selection,
+}
+
+/// What of a file was chosen, by what.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Selection {
+    /// Columns that are read as nothing although nothing says so, since they count the rows.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub counters: Vec<String>,
+    /// Columns that are read as nothing, as `data.ignore` says.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ignored: Vec<String>,
+    /// What rows must be to be read.
+    #[serde(rename = "where", skip_serializing_if = "Vec::is_empty")]
+    pub only: Vec<String>,
+    /// What says what rows are for; nothing if nothing does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub split_by: Option<String>,
+    /// How the values of a sample are laid out, where that is not one channel after the other.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub order: Option<String>,
+    /// Files whose columns were added by time.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub joined: Vec<String>,
 }
 
 /// In what times are written.
@@ -105,15 +131,32 @@ pub struct FileRead {
     pub first_doubled: Option<usize>,
     /// How many rows a table that tells of them leaves out.
     pub left_out: usize,
+    /// How many rows `data.where` leaves out.
+    pub not_wanted: usize,
+    /// What is likely not as it should be.
+    pub warnings: Vec<String>,
 }
 
 impl FileRead {
+    /// A file that was read so.
+    pub(super) fn new(path: PathBuf, reading: Reading) -> Self {
+        Self {
+            path,
+            reading,
+            doubled_times: 0,
+            first_doubled: None,
+            left_out: 0,
+            not_wanted: 0,
+            warnings: Vec::new(),
+        }
+    }
+
     /// A table that is not read, since it stands beside recordings.
     pub(super) fn beside(path: PathBuf) -> Self {
         let layout = Layout::Beside;
         let (delimiter, decimal, time_unit) = (None, None, None);
-        let reading = Reading { layout, delimiter, decimal, time_unit, roles: Roles::default() };
-        Self { path, reading, doubled_times: 0, first_doubled: None, left_out: 0 }
+        let (roles, selection) = (Roles::default(), Selection::default());
+        Self::new(path, Reading { layout, delimiter, decimal, time_unit, roles, selection })
     }
 }
 

@@ -56,6 +56,10 @@ pub(super) trait Runs {
     /// The next rows of a run.
     fn rows(&mut self, run: usize, rows: &Rows<'_>);
 
+    /// The rows of a run from `row` on are for the test, and the place of the first of them is `place`;
+    /// those before are to train on.
+    fn cut(&mut self, run: usize, row: usize, place: usize);
+
     /// These runs are whole, and come in this order. All that were begun are ended by the end of their
     /// file; their numbers may then be given again.
     fn end(&mut self, runs: &[usize]);

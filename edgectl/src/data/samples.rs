@@ -28,10 +28,11 @@ pub(super) struct Samples {
 }
 
 /// What holds for all rows of the sample at hand.
-#[derive(Default)]
 struct Sample {
     label: Option<u32>,
     rate_hz: Option<f64>,
+    /// What its rows are for, where nothing says it of each.
+    split: Split,
 }
 
 /// The run at hand, and what tells it from the next.
@@ -71,7 +72,7 @@ impl Samples {
             label,
             frame,
             count: 0,
-            sample: Sample::default(),
+            sample: Sample { label: None, rate_hz: None, split: Split::Unmarked },
             run: None,
             scratch: Vec::new(),
             labels: Vec::new(),
@@ -93,9 +94,10 @@ impl Samples {
             _ => Ok(None),
         };
         let label = class.map_err(|reason| file.error_at(series.place, &reason))?;
-        self.sample = Sample { label, rate_hz: series.rate_hz };
+        let split = file.split_of_sample(node, &self.name(file));
+        self.sample = Sample { label, rate_hz: series.rate_hz, split };
         if !self.differs(file) {
-            let (split, node) = (file.of_whole, node.map(str::to_owned));
+            let node = node.map(str::to_owned);
             self.open_run(file, series.place, split, node);
         }
         Ok(())
@@ -106,6 +108,14 @@ impl Samples {
         self.label.is_some() || file.told.names_frames()
     }
 
+    /// What the sample is called.
+    fn name(&self, file: &File<'_, '_>) -> String {
+        match self.layout {
+            Layout::Recording => files::stem_of(file.path),
+            _ => self.count.to_string(),
+        }
+    }
+
     fn open_run(
         &mut self,
         file: &mut File<'_, '_>,
@@ -113,10 +123,7 @@ impl Samples {
         split: Split,
         node: Option<String>,
     ) {
-        let name = match self.layout {
-            Layout::Recording => files::stem_of(file.path),
-            _ => self.count.to_string(),
-        };
+        let name = self.name(file);
         let run = file.runs.begin(&Run {
             source: file.path,
             layout: self.layout,
@@ -143,7 +150,7 @@ impl Samples {
                 self.frame.and_then(|column| std::str::from_utf8(block.text(column, row)).ok());
             let Said { label, mark, node } = file.told.of_frame(block.place(row), name);
             let split = match mark {
-                None => Some(file.of_whole),
+                None => Some(self.sample.split),
                 Some(Mark::For(split)) => Some(split),
                 Some(Mark::LeftOut) => None,
             };

@@ -4,6 +4,7 @@ use super::dataset::Segment;
 use super::labels::{LabelRun, Labels};
 use super::reading::Clock;
 use super::runs::{Rows, Run, Runs};
+use super::split::Split;
 
 /// Keeps every run as a segment.
 #[derive(Debug, Default)]
@@ -16,7 +17,10 @@ pub(super) struct Segments {
 #[derive(Debug)]
 struct Open {
     segment: Segment,
+    n_channels: usize,
     labels: LabelRun,
+    /// The row from which on it is for the test, and its place.
+    cut: Option<(usize, usize)>,
 }
 
 impl Segments {
@@ -40,13 +44,19 @@ impl Runs for Segments {
             rate_hz: run.rate_hz,
             labels: run.label.map_or(Labels::None, Labels::One),
         };
-        self.open.push(Some(Open { segment, labels: LabelRun::default() }));
+        self.open.push(Some(Open {
+            segment,
+            n_channels: 0,
+            labels: LabelRun::default(),
+            cut: None,
+        }));
         self.n_open += 1;
         self.open.len() - 1
     }
 
     fn rows(&mut self, run: usize, rows: &Rows<'_>) {
-        let Some(Open { segment, labels }) = &mut self.open[run] else { return };
+        let Some(Open { segment, n_channels, labels, .. }) = &mut self.open[run] else { return };
+        *n_channels = rows.n_channels;
         segment.values.extend_from_slice(rows.values);
         if let Some(times) = rows.times {
             segment.times.get_or_insert_default().extend_from_slice(times);
@@ -54,9 +64,16 @@ impl Runs for Segments {
         rows.labels.unwrap_or_default().iter().for_each(|label| labels.push(*label));
     }
 
+    fn cut(&mut self, run: usize, row: usize, place: usize) {
+        if let Some(open) = &mut self.open[run] {
+            open.cut = Some((row, place));
+        }
+    }
+
     fn end(&mut self, runs: &[usize]) {
         for &run in runs {
-            let Some(Open { mut segment, labels }) = self.open[run].take() else { continue };
+            let Some(open) = self.open[run].take() else { continue };
+            let Open { mut segment, n_channels, labels, cut } = open;
             self.n_open -= 1;
             segment.values.shrink_to_fit();
             if let Some(times) = &mut segment.times {
@@ -65,7 +82,10 @@ impl Runs for Segments {
             if segment.labels == Labels::None {
                 segment.labels = labels.finish();
             }
-            self.whole.push(segment);
+            match cut {
+                Some(cut) => self.whole.extend(halves(segment, n_channels, cut)),
+                None => self.whole.push(segment),
+            }
         }
         if self.n_open == 0 {
             self.open.clear();
@@ -73,12 +93,51 @@ impl Runs for Segments {
     }
 }
 
+/// The rows of a segment to train on, and from a row on those for the test; a part without rows is left
+/// out.
+fn halves(
+    mut train: Segment,
+    n_channels: usize,
+    (row, place): (usize, usize),
+) -> impl Iterator<Item = Segment> {
+    let values = train.values.split_off(row * n_channels);
+    let labels = match &mut train.labels {
+        Labels::PerRow(rows) => {
+            let rest = rows.split_off(row);
+            let part = |rows: &[Option<u32>]| {
+                let mut run = LabelRun::default();
+                for label in rows {
+                    run.push(*label);
+                }
+                run.finish()
+            };
+            let first = part(rows);
+            train.labels = first;
+            part(&rest)
+        }
+        all => all.clone(),
+    };
+    train.split = Split::Train;
+    let test = Segment {
+        source: train.source.clone(),
+        node: train.node.clone(),
+        series: train.series.clone(),
+        split: Split::Test,
+        first_line: place,
+        values,
+        times: train.times.as_mut().map(|times| times.split_off(row)),
+        labels,
+        in_seconds: train.in_seconds,
+        rate_hz: train.rate_hz,
+    };
+    [train, test].into_iter().filter(|half| !half.values.is_empty())
+}
+
 #[cfg(test)]
 mod tests {
     use std::path::Path;
 
     use super::super::reading::Layout;
-    use super::super::split::Split;
     use super::*;
 
     #[test]

@@ -2,19 +2,26 @@
 
 use std::path::Path;
 
+use anyhow::bail;
+
 use super::block::{Block, Need};
 use super::collect::Collector;
-use super::columns::{Columns, is_long, position};
+use super::columns::{Columns, Names, is_long, position, require};
 use super::config::Format;
+use super::counters::is_counter;
 use super::dataset::Expected;
 use super::file::File;
 use super::files;
+use super::join::Joined;
 use super::listing::{Mark, Told};
 use super::long::Long;
+use super::patterns;
 use super::reader::{Header, Needs, Note, Series, Sink};
-use super::reading::Layout;
+use super::reading::{Layout, Selection};
 use super::runs::Runs;
 use super::samples::Samples;
+use super::select::Accepted;
+use super::split_by::{ShareOf, SplitBy};
 use super::time_column;
 use super::wide::Wide;
 
@@ -22,7 +29,7 @@ use super::wide::Wide;
 pub(super) struct FileSink<'f, 'a> {
     file: File<'f, 'a>,
     kind: Kind,
-    layout: Option<Opened>,
+    layout: Option<Opened<'a>>,
 }
 
 /// What the rows of a format are.
@@ -37,9 +44,9 @@ pub(super) enum Kind {
 }
 
 /// The layout of the file, once its columns are known.
-enum Opened {
-    Long(Box<Long>),
-    Wide(Wide),
+enum Opened<'a> {
+    Long(Box<Long<'a>>),
+    Wide(Wide<'a>),
     Samples(Samples),
 }
 
@@ -49,6 +56,7 @@ impl<'f, 'a> FileSink<'f, 'a> {
         path: &'f Path,
         kind: Kind,
         told: Told,
+        joined: Joined,
         all: &'f mut Collector<'a>,
         runs: &'f mut dyn Runs,
     ) -> Self {
@@ -56,7 +64,18 @@ impl<'f, 'a> FileSink<'f, 'a> {
             Some(Mark::For(split)) => split,
             _ => files::split_of(path),
         };
-        let file = File { path, unit: "line", of_whole, header: Vec::new(), told, all, runs };
+        let file = File {
+            path,
+            unit: "line",
+            of_whole,
+            header: Vec::new(),
+            told,
+            joined,
+            only: Vec::new(),
+            selection: Selection::default(),
+            all,
+            runs,
+        };
         Self { file, kind, layout: None }
     }
 
@@ -81,20 +100,46 @@ impl<'f, 'a> FileSink<'f, 'a> {
             format => format == Format::Long,
         };
         let channels = config.channels.as_deref();
-        let wanted = if by_name { all.wanted_channels() } else { channels }.unwrap_or_default();
+        let wanted = if by_name { all.wanted_channels() } else { channels };
+        let named = patterns::named(wanted.unwrap_or_default(), names)?;
         let lenient = all.expected.is_some();
-        let mut columns = Columns::find(self.file.path, names, config, wanted, lenient)?;
+        let ignored = self.ignored(&named, lenient)?;
+        let mut columns =
+            Columns::find(self.file.path, names, config, (&named, &ignored), lenient)?;
+        self.file.only = self.only(&columns, lenient)?;
+        let free = columns.rest.iter().copied();
+        let conditions: Vec<usize> = self.file.only.iter().map(|&(column, _)| column).collect();
+        let is_condition =
+            |column: &usize| conditions.contains(column) && !named.contains(&names[*column]);
+        let is_of_model = |column: usize| {
+            all.expected.is_some_and(|expected| expected.channels.contains(&names[column]))
+        };
+        let counts = |column: usize| {
+            let counts = header.sample.is_some_and(|sample| is_counter(names, column, sample));
+            counts && channels.is_none() && !is_of_model(column)
+        };
+        let counters: Vec<usize> = free.filter(|&column| counts(column)).collect();
+        columns.rest.retain(|column| !is_condition(column) && !counters.contains(column));
+        let texts = |columns: &[usize]| columns.iter().map(|&c| names[c].clone()).collect();
+        self.file.selection.counters = texts(&counters);
+        self.file.selection.ignored = texts(&ignored);
+        let condition = |&(column, cells): &(usize, &Accepted)| {
+            format!("{} is {}", names[column], cells.words())
+        };
+        self.file.selection.only = self.file.only.iter().map(condition).collect();
         let mut long = by_name;
         if columns.time.is_none() && config.time.is_none() && config.format != Format::Wide {
-            let wanted = wanted.iter().filter_map(|name| position(names, name));
-            let parts = [columns.series, columns.label, columns.split, columns.node];
-            let taken: Vec<usize> = wanted.chain(parts.into_iter().flatten()).collect();
+            let values = named.iter().filter_map(|name| position(names, name));
+            let taken: Vec<usize> =
+                values.chain(columns.parts()).chain(ignored.iter().copied()).collect();
             let guess = header
                 .sample
                 .and_then(|sample| time_column::guess(names, &taken, &columns.of_series(), sample));
             if let Some(column) = guess {
                 columns.take_time(column);
-                let wide = config.wide_channels != 1;
+                let wide = config.wide_channels != 1
+                    || config.wide_order.is_some()
+                    || config.picture.is_some();
                 long |= !wide && !time_column::looks_wide(names, &columns.rest);
             }
         }
@@ -107,6 +152,77 @@ impl<'f, 'a> FileSink<'f, 'a> {
         };
         self.layout = Some(layout);
         Ok(self.needs(needs))
+    }
+
+    /// The columns that the configuration has read as nothing; those that it names as channels are not
+    /// among them, nor those of a pattern that a model's data may lack.
+    fn ignored(&self, channels: &[String], lenient: bool) -> anyhow::Result<Vec<usize>> {
+        let File { path, header, all, .. } = &self.file;
+        let Some(entries) = &all.config.ignore else { return Ok(Vec::new()) };
+        let own = patterns::named(entries, header)?;
+        if all.config.channels.is_some()
+            && let Some(name) = own.iter().find(|name| channels.contains(name))
+        {
+            bail!("data.channels and data.ignore list {name:?}; take it out of one of them");
+        }
+        let every: Vec<usize> = (0..header.len()).collect();
+        let found = if lenient {
+            let one = |entry: &String| {
+                let entry = std::slice::from_ref(entry);
+                patterns::columns(path, header, ("data.ignore", entry), &every).unwrap_or_default()
+            };
+            entries.iter().flat_map(one).collect()
+        } else {
+            patterns::columns(path, header, ("data.ignore", entries), &every)?
+        };
+        Ok(found.into_iter().filter(|&column| !channels.contains(&header[column])).collect())
+    }
+
+    /// The columns with conditions on rows. A model's data may lack the label and the split column: then
+    /// a condition on it is none.
+    fn only(&self, columns: &Columns, lenient: bool) -> anyhow::Result<Vec<(usize, &'a Accepted)>> {
+        let File { path, header, all, .. } = &self.file;
+        let config = all.config;
+        let Names { label, split, .. } = Names::of(config, &[]);
+        let mut found = Vec::new();
+        for (name, accepted) in &config.only {
+            let is_part = |part: &Option<String>, column: Option<usize>| {
+                column.is_none() && part.as_ref() == Some(name)
+            };
+            let may_lack = is_part(&label, columns.label) || is_part(&split, columns.split);
+            match position(header, name) {
+                Some(column) => found.push((column, accepted)),
+                None if lenient && may_lack => {}
+                None => {
+                    require(path, header, name, "data.where names it")?;
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// Holds what is said of rows of tables to files that are none.
+    fn check_samples(&self) -> anyhow::Result<()> {
+        let config = self.file.all.config;
+        let path = self.file.path.display();
+        if let Some(name) = config.only.keys().next() {
+            bail!("{path}: data.where chooses rows by the column {name:?}, but this is no table");
+        }
+        if !config.join.is_empty() {
+            bail!("{path}: data.join needs times, but this is no table of time steps");
+        }
+        if config.picture.is_some() {
+            bail!("{path}: data.picture cuts rows of wide tables, but this is no table");
+        }
+        if let Some(by @ (SplitBy::After(_) | SplitBy::Fraction { by: ShareOf::Rows, .. })) =
+            &config.split
+        {
+            bail!(
+                "{path}: data.split is by {}, which fits long tables only; say fraction with by = \"series\"",
+                by.words()
+            );
+        }
+        Ok(())
     }
 
     fn needs(&self, columns: Vec<Need>) -> Needs {
@@ -125,6 +241,7 @@ impl Sink for FileSink<'_, '_> {
             Kind::Samples(layout) => layout,
             Kind::Recording => Layout::Recording,
         };
+        self.check_samples()?;
         let (samples, needs) = Samples::open(&mut self.file, header, layout)?;
         self.layout = Some(Opened::Samples(samples));
         Ok(self.needs(needs))

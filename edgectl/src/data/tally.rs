@@ -2,11 +2,14 @@
 
 use std::collections::HashMap;
 
+use serde::Serialize;
+
 use super::dataset::{Dataset, Segment};
 use super::labels::Labels;
 use super::pace::{Pace, Paced};
 use super::reading::{Clock, Layout, TimeUnit};
 use super::runs::{Rows, Run, Runs};
+use super::split::Split;
 
 /// Rows of a segment that are counted at once.
 const CHUNK: usize = 4096;
@@ -20,6 +23,8 @@ pub(super) struct Tally {
     pub(super) steps: usize,
     /// Of each channel.
     pub(super) channels: Vec<ChannelTally>,
+    /// Runs and rows by what they are for: to train on, for the test, unmarked.
+    pub(super) splits: [Counted; 3],
     /// Labels of each class, by its index while labels were read.
     labels: Vec<usize>,
     pace: Pace,
@@ -28,6 +33,15 @@ pub(super) struct Tally {
     rates_hz: Option<(f64, f64)>,
     open: HashMap<usize, Open>,
     next: usize,
+}
+
+/// So many runs of rows.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Counted {
+    /// Runs.
+    pub series: usize,
+    /// Their rows.
+    pub steps: usize,
 }
 
 /// Counts over one channel.
@@ -46,6 +60,10 @@ pub(super) struct ChannelTally {
 /// What must be known of a run to go on.
 #[derive(Debug)]
 struct Open {
+    split: Split,
+    n_rows: usize,
+    /// The row from which on it is for the test.
+    cut: Option<usize>,
     is_long: bool,
     /// The label of all rows.
     label: Option<u32>,
@@ -143,8 +161,16 @@ impl Runs for Tally {
             let (low, high) = self.rates_hz.unwrap_or((rate, rate));
             self.rates_hz = Some((low.min(rate), high.max(rate)));
         }
-        let label = run.label;
-        let open = Open { is_long, label, clock: run.clock, last_time: None, last: Vec::new() };
+        let open = Open {
+            split: run.split,
+            n_rows: 0,
+            cut: None,
+            is_long,
+            label: run.label,
+            clock: run.clock,
+            last_time: None,
+            last: Vec::new(),
+        };
         self.open.insert(self.next, open);
         self.next += 1;
         self.next - 1
@@ -154,6 +180,7 @@ impl Runs for Tally {
         let n = rows.n_channels;
         self.steps += rows.n_rows();
         let Some(open) = self.open.get_mut(&run) else { return };
+        open.n_rows += rows.n_rows();
         self.channels.resize(n, ChannelTally::default());
         open.last.resize(n, f64::NAN);
         for row in rows.values.chunks_exact(n.max(1)) {
@@ -176,9 +203,27 @@ impl Runs for Tally {
         }
     }
 
+    fn cut(&mut self, run: usize, row: usize, _: usize) {
+        if let Some(open) = self.open.get_mut(&run) {
+            open.cut = Some(row);
+        }
+    }
+
     fn end(&mut self, runs: &[usize]) {
         for run in runs {
-            self.open.remove(run);
+            let Some(Open { split, n_rows, cut, .. }) = self.open.remove(run) else { continue };
+            let parts = match cut {
+                Some(row) => vec![(Split::Train, row), (Split::Test, n_rows.saturating_sub(row))],
+                None => vec![(split, n_rows)],
+            };
+            let parts = parts.iter().filter(|(_, steps)| cut.is_none() || *steps > 0);
+            self.series -= 1;
+            for &(split, steps) in parts {
+                self.series += 1;
+                let counted = &mut self.splits[split as usize];
+                counted.series += 1;
+                counted.steps += steps;
+            }
         }
     }
 }

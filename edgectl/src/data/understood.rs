@@ -1,21 +1,19 @@
 //! What was taken from the data: shown, since what a reader guessed may be wrong.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use serde::Serialize;
 
 use super::dataset::Dataset;
 use super::rate::is_same;
-use super::reading::{Clock, FileRead, Layout, Reading, Roles, TimeUnit};
-use super::tally::{Tally, TimesTally};
+use super::reading::{Clock, FileRead, Layout, Reading, Roles, Selection, TimeUnit};
+use super::strange;
+use super::tally::{Counted, Tally, TimesTally};
 use super::times::shown_date;
 
 /// How many names a line shows; `--json` has all.
 const SHOWN: usize = 12;
-
-/// Rises that a channel which never falls must have to be taken for a clock or a counter.
-const MANY_RISES: usize = 16;
 
 /// Files that were read in one way.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -66,6 +64,19 @@ pub struct TimesFound {
     pub dates: bool,
 }
 
+/// What rows are for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SplitFound {
+    /// What says so; nothing if nothing does.
+    pub by: Vec<String>,
+    /// Runs of rows to train on.
+    pub train: Counted,
+    /// Those for the test.
+    pub test: Counted,
+    /// Those of which nothing is said, which are trained on.
+    pub unmarked: Counted,
+}
+
 /// What was taken from the data.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Understood {
@@ -75,6 +86,10 @@ pub struct Understood {
     pub series: usize,
     /// The time steps of all of them.
     pub steps: usize,
+    /// What they are for.
+    pub split: SplitFound,
+    /// Rows that `data.where` leaves out.
+    pub not_wanted: usize,
     /// Every channel.
     pub channels: Vec<ChannelFound>,
     /// Every class.
@@ -109,10 +124,9 @@ impl Understood {
         channels: &[String],
         (classes, places): (&[String], &[u32]),
     ) -> Self {
-        let mut warnings = growing(&tally, channels);
-        warnings.extend(alike(classes));
-        warnings.extend(files.iter().filter_map(doubled));
-        warnings.extend(files.iter().filter_map(unknown_times));
+        let mut warnings = strange::of(&tally, files, channels, classes);
+        let split = SplitFound::of(&tally, files);
+        warnings.extend(split.one_sided());
         let channels = channels.iter().enumerate().map(|(channel, name)| {
             let counted = tally.channels.get(channel);
             let range = counted.and_then(|counted| counted.range);
@@ -148,6 +162,8 @@ impl Understood {
             read: grouped(files),
             series: tally.series,
             steps: tally.steps,
+            split,
+            not_wanted: files.iter().map(|file| file.not_wanted).sum(),
             channels,
             classes,
             times,
@@ -184,8 +200,12 @@ impl Understood {
             lines.push(format!("classes, with their rows: {}", some(classes)));
         }
         lines.extend(self.times_line());
+        lines.extend(self.split.line());
         if self.left_out > 0 {
             lines.push(format!("{} rows are left out, as a table says", self.left_out));
+        }
+        if self.not_wanted > 0 {
+            lines.push(format!("{} rows are left out by data.where", self.not_wanted));
         }
         lines
     }
@@ -203,6 +223,47 @@ impl Understood {
         let gaps = (self.gaps > 0).then(|| format!("{} gaps", self.gaps));
         let parts: Vec<String> = [times, rate, gaps].into_iter().flatten().collect();
         (!parts.is_empty()).then(|| format!("times: {}", parts.join("; ")))
+    }
+}
+
+impl SplitFound {
+    fn of(tally: &Tally, files: &[FileRead]) -> Self {
+        let by: BTreeSet<&String> =
+            files.iter().filter_map(|file| file.reading.selection.split_by.as_ref()).collect();
+        let [train, test, unmarked] = tally.splits;
+        Self { by: by.into_iter().cloned().collect(), train, test, unmarked }
+    }
+
+    /// How many rows are for what; nothing where nothing says it.
+    fn line(&self) -> Option<String> {
+        let parts =
+            [("to train on", self.train), ("for the test", self.test), ("unmarked", self.unmarked)];
+        let parts = parts.iter().filter(|(_, counted)| counted.series > 0);
+        let parts: Vec<String> = parts
+            .map(|(what, Counted { series, steps })| {
+                format!("{steps} steps in {series} runs {what}")
+            })
+            .collect();
+        (!self.by.is_empty())
+            .then(|| format!("split by {}: {}", self.by.join(", and by "), parts.join(", ")))
+    }
+
+    /// A split that leaves nothing on one side.
+    fn one_sided(&self) -> Option<String> {
+        let (side, of) = match (self.train.series + self.unmarked.series, self.test.series) {
+            (0, 0) => return None,
+            (_, 0) => ("for the test", "test"),
+            (0, _) => ("to train on", "train"),
+            _ => return None,
+        };
+        let by = self.by.first()?;
+        // Of files that say it by their names, or a column of the words, one kind alone is nothing strange.
+        let of_job = ["chance", "the order", "time"].iter().any(|word| by.starts_with(word));
+        (of_job || by.contains("(test: ")).then(|| {
+            format!(
+                "the split by {by} leaves no row {side}; correct data.split to have some to {of}"
+            )
+        })
     }
 }
 
@@ -241,7 +302,23 @@ impl FilesRead {
             .collect();
         let decimal =
             reading.decimal.map(|sign| format!("; {sign:?} before decimals")).unwrap_or_default();
-        format!("{first}{more}: read as {layout}{parts}{decimal}")
+        let Selection { counters, ignored, only, order, joined, .. } = &reading.selection;
+        let several = |what: &str, names: &[String]| match names {
+            [] => String::new(),
+            names => format!("; {what} {}", some(names.iter().cloned())),
+        };
+        let selection = [
+            order.as_ref().map(|order| format!("; {order}")).unwrap_or_default(),
+            several("only rows where", only),
+            several("ignored:", ignored),
+            several(
+                "ignored, as it counts the rows:",
+                &counters.iter().map(|n| format!("{n:?}")).collect::<Vec<_>>(),
+            ),
+            several("joined by time:", joined),
+        ]
+        .concat();
+        format!("{first}{more}: read as {layout}{parts}{decimal}{selection}")
     }
 }
 
@@ -269,69 +346,6 @@ fn grouped(files: &[FileRead]) -> Vec<FilesRead> {
         reading: reading.clone(),
     });
     files.collect()
-}
-
-/// Channels of long tables that only grow with the rows, as a time stamp or the number of a row.
-fn growing(tally: &Tally, channels: &[String]) -> Vec<String> {
-    let counted = channels.iter().zip(&tally.channels);
-    let grows = counted.filter(|(_, counted)| !counted.falls && counted.rises >= MANY_RISES);
-    let warning = |name: &String| {
-        format!(
-            "the channel {name:?} only grows from row to row, as a time stamp or the number of a \
-             row does, and would be trained on: name it as data.time, or list the channels without \
-             it in data.channels"
-        )
-    };
-    grows.map(|(name, _)| warning(name)).collect()
-}
-
-/// Times that stand twice.
-fn doubled(file: &FileRead) -> Option<String> {
-    let line = file.first_doubled?;
-    Some(format!(
-        "{}: line {line}: the time is that of the row before, as in {} rows of the file; if series are \
-         mixed there, name the column that separates them in data.series",
-        file.path.display(),
-        file.doubled_times
-    ))
-}
-
-/// Times that cannot be held to their order.
-fn unknown_times(file: &FileRead) -> Option<String> {
-    let column = file.reading.roles.time.as_ref()?;
-    (file.reading.time_unit == Some(TimeUnit::Unknown)).then(|| {
-        format!(
-            "{}: the times in {column:?} are neither numbers nor dates that are understood, and may be \
-             in any order; write them as 2016-07-01 05:30:00",
-            file.path.display()
-        )
-    })
-}
-
-/// Classes whose names are the same but for case, signs between words, quotes, or how a number is
-/// written.
-fn alike(classes: &[String]) -> Vec<String> {
-    let mut groups: BTreeMap<String, Vec<&str>> = BTreeMap::new();
-    for class in classes {
-        groups.entry(folded(class)).or_default().push(class);
-    }
-    let several = groups.into_values().filter(|names| names.len() > 1);
-    let warning = |names: Vec<&str>| {
-        let names = names.iter().map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", ");
-        format!("the classes {names} differ in spelling only; if they are one, write them alike")
-    };
-    several.map(warning).collect()
-}
-
-fn folded(class: &str) -> String {
-    let text = class.trim_matches(|c: char| c.is_whitespace() || "\"'".contains(c));
-    if let Ok(number) = text.parse::<f64>()
-        && number.is_finite()
-    {
-        return format!("{number}");
-    }
-    let words = text.split(|c: char| c.is_whitespace() || "_-.".contains(c));
-    words.map(str::to_lowercase).collect()
 }
 
 #[cfg(test)]
@@ -377,19 +391,5 @@ mod tests {
         assert_eq!(warned(&rows(|_| 3.0)), 0);
         assert_eq!(warned(&rows(|i| if i == 17 { 0.0 } else { i as f64 })), 0);
         assert_eq!(warned(&rows(|i| (i / 60) as f64)), 0, "a step is no clock");
-    }
-
-    #[test]
-    fn classes_that_differ_in_spelling_are_named() {
-        let warned = |classes: &[&str]| {
-            alike(&classes.iter().map(|&class| class.to_owned()).collect::<Vec<_>>())
-        };
-        assert_eq!(warned(&["walk", "run"]), [""; 0]);
-        assert_eq!(warned(&["1", "2", "10", "-1"]), [""; 0]);
-        for two in [["1", "1.0"], ["walk", "Walk"], ["stand up", "stand_up"], ["\"a\"", "a"]] {
-            let found = warned(&[two[0], "other", two[1]]);
-            assert_eq!(found.len(), 1, "{two:?}");
-            assert!(found[0].contains(&format!("{:?}", two[0])), "{found:?}");
-        }
     }
 }

@@ -1,76 +1,114 @@
 //! Wide tables: one row per sample, its values in time order.
 
-use anyhow::bail;
+use anyhow::{anyhow, bail};
 
 use super::block::{Block, Need};
 use super::columns::Columns;
 use super::file::File;
-use super::reader::channel_name;
+use super::files;
 use super::reading::{Clock, Layout};
+use super::row_split::RowSplit;
 use super::runs::{Rows, Run};
+use super::split::Split;
+use super::wide_order::Order;
 
 /// A wide table that is read; each row is a series of its own, called by its series column or else its
 /// number.
 ///
-/// A row holds one channel after the other, each in time order.
-pub(super) struct Wide {
+/// Which value is of which channel and step is the [`Order`]'s.
+pub(super) struct Wide<'a> {
     columns: Columns,
     /// The columns of a sample's values, step by step.
     values: Vec<usize>,
     n_channels: usize,
     label: Option<usize>,
+    split: RowSplit<'a>,
     n_rows: usize,
 }
 
-impl Wide {
+impl<'a> Wide<'a> {
     /// What to read of a table with these columns.
     pub(super) fn open(
-        file: &mut File<'_, '_>,
+        file: &mut File<'_, 'a>,
         columns: Columns,
         delimiter: Option<u8>,
     ) -> anyhow::Result<(Self, Vec<Need>)> {
         let config = file.all.config;
-        let wanted = config.channels.as_deref();
-        let values = file.all.value_columns(file.path, &file.header, wanted, &columns.rest)?;
-        let n_channels = config.wide_channels;
-        if n_channels == 0 || !values.len().is_multiple_of(n_channels) {
+        if !config.join.is_empty() {
             bail!(
-                "{}: {} value columns do not divide into data.wide_channels = {n_channels}; correct \
-                 it, or list the value columns in data.channels",
-                file.path.display(),
-                values.len()
+                "{}: data.join needs times, but this was read as a wide table; name the time column in \
+                 data.time",
+                file.path.display()
             );
         }
-        let n_steps = values.len() / n_channels;
-        let channels = if n_steps == 0 { 0 } else { n_channels };
-        file.all.agree(file.path, (0..channels).map(channel_name).collect())?;
+        let wanted = config.channels.as_deref();
+        let values = file.all.value_columns(file.path, &file.header, wanted, &columns.rest)?;
+        let names: Vec<&str> = values.iter().map(|&column| file.header[column].as_str()).collect();
+        let order = Order::of(config, &names, file.all.known_channels());
+        let order = order.map_err(|reason| anyhow!("{}: {reason}", file.path.display()))?;
+        let Order { channels, places, by, doubtful } = order;
+        let n_channels = channels.len();
+        file.all.agree(file.path, channels)?;
+        let split = RowSplit::of(config.split.as_ref(), columns.split, file.of_whole);
+        let refused = match split {
+            RowSplit::Time(_) => Some("its rows have no times"),
+            RowSplit::Last(_) => Some("each row is a series of its own; say by = \"series\""),
+            _ => None,
+        };
+        if let Some(why) = refused {
+            bail!(
+                "{}: data.split does not fit a wide table: {why}; correct it, or data.format",
+                file.path.display()
+            );
+        }
+        file.selection.order = by;
         file.note(Layout::Wide, delimiter, Some(&columns));
+        if doubtful {
+            file.amend(|read| {
+                read.warnings.push(
+                    "the names of the value columns look like several channels, but not all have the same \
+                     numbers without a gap: the row is read as one channel; list those that belong together in \
+                     data.channels, or set data.wide_channels and data.wide_order"
+                        .to_owned(),
+                );
+            });
+        }
         let needs = file.needs(&columns, &values, Need::Skip);
-        let step = |step: usize| (0..n_channels).map(move |channel| channel * n_steps + step);
-        let values = (0..n_steps).flat_map(step).map(|place| values[place]).collect();
+        let values = places.into_iter().map(|place| values[place]).collect();
         let label = file.label_of(&columns);
-        Ok((Self { columns, values, n_channels, label, n_rows: 0 }, needs))
+        Ok((Self { columns, values, n_channels, label, split, n_rows: 0 }, needs))
     }
 
     /// The next rows.
     pub(super) fn rows(&mut self, file: &mut File<'_, '_>, block: &Block) -> anyhow::Result<()> {
         let columns: Vec<&[f64]> = self.values.iter().map(|&c| block.numbers(c)).collect();
         let mut values = Vec::with_capacity(columns.len());
+        let stem = files::stem_of(file.path);
         for row in 0..block.n_rows() {
             self.n_rows += 1;
+            if !file.only.is_empty() && !file.is_wanted(block, row) {
+                continue;
+            }
             values.clear();
             values.extend(columns.iter().map(|column| column[row]));
             let label = self.label.map(|column| file.class(block, row, column)).transpose()?;
             let id = |column: Option<usize>| {
                 column.map(|column| file.id(block, row, column)).transpose()
             };
-            let (series, node) = (id(self.columns.series)?, id(self.columns.node)?);
-            let split = file.split(block, row, self.columns.split)?;
+            let node = id(self.columns.node)?;
+            let series = file.series(block, row, &self.columns.series)?;
+            let series = series.unwrap_or_else(|| self.n_rows.to_string());
+            let split = match self.split {
+                RowSplit::Cell(column) => file.split(block, row, column)?,
+                RowSplit::Series(chance) => chance.split(&stem, node.as_deref(), &series),
+                RowSplit::All(split) => split,
+                RowSplit::Last(_) | RowSplit::Time(_) => Split::Unmarked,
+            };
             let run = file.runs.begin(&Run {
                 source: file.path,
                 layout: Layout::Wide,
                 node: node.as_deref(),
-                series: &series.unwrap_or_else(|| self.n_rows.to_string()),
+                series: &series,
                 split,
                 first_line: block.place(row),
                 label: label.flatten(),
@@ -127,6 +165,9 @@ mod tests {
         let data = read_with("x0,x1,x2,y0,y1,y2\n1,2,3,10,20,30\n", &config).unwrap();
         assert_eq!(data.channels, ["dim_0", "dim_1"]);
         assert_eq!(data.segments[0].values, [1., 10., 2., 20., 3., 30.]);
+        let data = read("x0,x1,x2,y0,y1,y2\n1,2,3,10,20,30\n").unwrap();
+        assert_eq!(data.channels, ["x", "y"], "by their names");
+        assert_eq!(data.segments[0].values, [1., 10., 2., 20., 3., 30.]);
         let error = read_with("x0,x1,x2\n1,2,3\n", &config).unwrap_err();
         assert!(
             error.contains("x.csv: 3 value columns do not divide into data.wide_channels = 2"),
@@ -141,7 +182,7 @@ mod tests {
         let channels = Some(vec!["p1".to_owned(), "p0".to_owned()]);
         let config = DataConfig {
             channels,
-            series: Some("id".to_owned()),
+            series: Some("id".into()),
             format: Format::Wide,
             ..DataConfig::default()
         };

@@ -11,21 +11,22 @@ use super::config::{DataConfig, Format};
 use super::dataset::{Dataset, Segment};
 use super::scaled::Scaled;
 use super::split::Split;
+use super::split_by::SplitBy;
 
 impl DataConfig {
     /// How a table is read that [`Dataset::write_long`] wrote from data of this configuration: as a
     /// long one, whatever the files were that it was made of.
     #[must_use]
     pub fn of_written(&self) -> Self {
-        let config = self.clone().without_paths();
-        let (frames, annotations) = (None, None);
         Self {
             format: Format::Long,
-            channels: None,
-            wide_channels: 1,
-            frames,
-            annotations,
-            ..config
+            series: self.series.as_ref().map(|series| series.joined().as_str().into()),
+            time: self.time.clone(),
+            sample_rate_hz: self.sample_rate_hz,
+            label: self.label.clone(),
+            split: self.split.as_ref().and_then(SplitBy::column).map(|name| name.as_str().into()),
+            node: self.node.clone(),
+            ..Self::default()
         }
     }
 }

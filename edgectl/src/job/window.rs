@@ -33,4 +33,6 @@ pub enum WindowLabel {
     Last,
     /// That of the row in the middle.
     Middle,
+    /// That of all its rows; none if they differ, or one has none.
+    Pure,
 }

@@ -45,6 +45,8 @@ mod recordings;
 mod repeat;
 /// Models have the tensor bytes that were recorded for their jobs.
 mod same_bytes;
+/// Columns, rows, splits and joins are chosen in `[data]`.
+mod selection;
 /// Strategies end to end: by hand as simulated, trees, quarantine, privacy, attackers.
 mod strategies;
 // Preprocessing that is fitted across nodes.

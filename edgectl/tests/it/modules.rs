@@ -58,7 +58,7 @@ const ORDER: [(&str, &str); 7] = [
         "edgectl",
         "system interrupt outcome lines nearest diverged metrics
          data job cli run windows
-         checkpoint evaluate training federation
+         checkpoint padding evaluate training federation
          output bench commands",
     ),
     ("testkit", ""),
