@@ -54,7 +54,7 @@ impl Join {
 
     /// What the table is called, whatever the data file.
     pub(super) fn name(&self) -> String {
-        let path = self.path.replace("{stem}", "").replace("{prefix}", "");
+        let path = self.path.replace("{stem}", "_").replace("{prefix}", "_");
         let (path, _) = inner_name(Path::new(&path));
         let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let name = stem.trim_matches(|c: char| !c.is_alphanumeric());
