@@ -128,7 +128,7 @@ impl Known {
         if let Undo::Values(values) = step.undo(input) {
             let line = |back: &Back| match back {
                 Back::Line(line) => Some(*line),
-                _ => None,
+                Back::Expm1 => None,
             };
             let lines: Vec<Line> = values.iter().map(line).collect::<Option<_>>()?;
             // Of some channels alone it is only known for a step that comes first.

@@ -69,16 +69,12 @@ impl Checkpoint {
     pub fn of_statistics(run: &Run, stats: &StatsFile) -> anyhow::Result<Self> {
         let job = run.job();
         let pipeline = stats.pipeline(&job.preprocess)?;
-        let seq_len = match job.window.len.or(job.window.max_len) {
-            Some(len) => len,
-            None => {
-                ensure!(
-                    pipeline.keeps_rows() && stats.longest > 0,
-                    "it is not known how many rows a series has after [[preprocess]]; give [window] len or max_len"
-                );
-                stats.longest
-            }
-        };
+        let given = job.window.len.or(job.window.max_len);
+        ensure!(
+            given.is_some() || pipeline.keeps_rows() && stats.longest > 0,
+            "it is not known how many rows a series has after [[preprocess]]; give [window] len or max_len"
+        );
+        let seq_len = given.unwrap_or(stats.longest);
         let config = job.model.encoder(pipeline.output().channels(), seq_len, stats.classes.len());
         let encoder = Encoder::new(config).context("[model]")?;
         let channels = pipeline.input().names.clone();

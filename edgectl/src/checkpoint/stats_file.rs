@@ -133,7 +133,7 @@ impl StatsFile {
             parts.iter().map(|(path, part)| (path.as_str(), &part.statistics)).collect();
         let (statistics, capped) = Statistics::merge(&named, max_weight)?;
         let classes: BTreeSet<&String> = parts.iter().flat_map(|(_, part)| &part.classes).collect();
-        let classes = sorted_classes(classes.into_iter().cloned().collect());
+        let classes = sorted_classes(classes);
         let nodes = seen.into_keys().map(str::to_owned).collect();
         let longest = parts.iter().map(|(_, part)| part.longest).max().unwrap_or(0);
         Ok((Self { statistics, nodes, classes, longest }, capped))

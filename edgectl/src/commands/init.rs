@@ -33,16 +33,13 @@ pub(super) fn run(args: &InitArgs, output: Output) -> anyhow::Result<()> {
     targets.add(&args.out)?;
     targets.protect(&args.config)?;
     let job = Job::read(&args.config)?;
-    let (checkpoint, understood) = match &args.stats {
-        Some(path) => {
-            targets.protect(path)?;
-            (of_statistics(args, job, path)?, None)
-        }
-        None => {
-            let (checkpoint, understood) = of_data(args, job, &targets)?;
-            output.understood(&understood);
-            (checkpoint, Some(understood))
-        }
+    let (checkpoint, understood) = if let Some(path) = &args.stats {
+        targets.protect(path)?;
+        (of_statistics(args, job, path)?, None)
+    } else {
+        let (checkpoint, understood) = of_data(args, job, &targets)?;
+        output.understood(&understood);
+        (checkpoint, Some(understood))
     };
     checkpoint.write(&args.out)?;
     let meta = &checkpoint.meta;

@@ -202,9 +202,9 @@ impl Classes {
 }
 
 /// Names of classes in the order that a data set with these gives them.
-pub fn sorted_classes(names: Vec<String>) -> Vec<String> {
+pub fn sorted_classes<'a>(names: impl IntoIterator<Item = &'a String>) -> Vec<String> {
     let mut classes = Classes::new(None);
-    for name in &names {
+    for name in names {
         classes.declare(name);
     }
     classes.finish().0

@@ -33,6 +33,7 @@ pub enum FitOn {
 }
 
 impl FitOn {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over references")]
     fn is_rows(&self) -> bool {
         *self == Self::Rows
     }

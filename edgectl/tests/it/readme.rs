@@ -207,6 +207,10 @@ fn with_models(at: &Path) {
         cp node-03.safetensors tuned-1.safetensors
         cp node-04.safetensors tuned-2.safetensors
         edgectl train --init global.safetensors --data mine.csv --out node.safetensors
+        for i in 1 2; do
+            edgectl preprocess fit --config job.toml --data data/watch/subject_0$i.csv --out stats-0$i.safetensors
+        done
+        edgectl aggregate stats-*.safetensors --out stats.safetensors
         edgectl aggregate node-01.safetensors --out a/model.safetensors.index.json --shard-size 10KB
         edgectl aggregate node-02.safetensors --out b/model.safetensors.index.json --shard-size 10KB
     ";

@@ -59,8 +59,8 @@ fn warnings(data: &Dataset) -> Vec<String> {
 #[test]
 fn columns_are_chosen_by_range_and_pattern_and_ignored_ones_are_nothing() {
     // A day of hours, with notes that are no numbers.
-    let header: String = (0..24).map(|h| format!("h{h:02},")).collect();
-    let row = |v: usize| (0..24).map(|h| format!("{},", v + h)).collect::<String>();
+    let header: String = (0..24).map(|h| format!("h{h:02},")).collect::<Vec<_>>().concat();
+    let row = |v: usize| (0..24).map(|h| format!("{},", v + h)).collect::<Vec<_>>().concat();
     let text = format!(
         "date,{header}holiday,note_a,note_b\n2020-01-01,{}1,fog,x\n2020-01-02,{}0,,y\n",
         row(0),
@@ -192,9 +192,9 @@ fn a_share_of_the_series_is_chosen_whatever_else_there_is() {
     assert_eq!(few, tests(&rows(0..40), config));
     assert_ne!(few, tests(&rows(0..40), "split = { fraction = 0.3, seed = 1 }"));
     // Samples of wide tables and of .ts files are series.
-    let wide: String = (0..50).map(|i| format!("{},a\n", i % 7)).collect();
+    let wide: String = (0..50).map(|i| format!("{},a\n", i % 7)).collect::<Vec<_>>().concat();
     let wide = tests(&format!("p0,label\n{wide}"), config);
-    let ts: String = (0..50).map(|i| format!("{}:a\n", i % 7)).collect();
+    let ts: String = (0..50).map(|i| format!("{}:a\n", i % 7)).collect::<Vec<_>>().concat();
     let ts = data(&[("x.ts", &format!("@classLabel true a\n@data\n{ts}"))], config);
     assert_eq!(ts.segments.iter().filter(|s| s.split == Split::Test).count(), wide.len());
     assert!((6..25).contains(&wide.len()), "{wide:?}");
@@ -331,8 +331,8 @@ fn wide_rows_are_laid_out_by_names() {
     let two = [("x.csv", "a0,b0,a1,b1\n1,2,3,4\n"), ("y.csv", "b1,b0,a1,a0\n4,2,3,1\n")];
     let found = data(&two, "");
     assert_eq!(found.segments[0].values, found.segments[1].values);
-    let pixels: String = (0..16).map(|i| format!("p{i},")).collect();
-    let values: String = (0..16).map(|i| format!("{i},")).collect();
+    let pixels: String = (0..16).map(|i| format!("p{i},")).collect::<Vec<_>>().concat();
+    let values: String = (0..16).map(|i| format!("{i},")).collect::<Vec<_>>().concat();
     let text = format!("{pixels}label\n{values}a\n");
     let found = data(&[("x.csv", &text)], "picture = { width = 4, height = 4, patch = [2, 2] }");
     assert_eq!(found.channels, ["px_0", "px_1", "px_2", "px_3"]);
@@ -433,7 +433,8 @@ fn pure_windows_have_one_label() {
     let text = "series,t,label,x\n".to_owned()
         + &(0..40)
             .map(|t| format!("a,{t},{},{}\n", ["u", "v"][t / 10 % 2], t % 3))
-            .collect::<String>();
+            .collect::<Vec<_>>()
+            .concat();
     let folder = tempfile::tempdir().expect("a folder");
     fs::write(folder.path().join("x.csv"), text).expect("written");
     let job = JOB

@@ -4,7 +4,7 @@ use std::f64::consts::PI;
 
 use realfft::num_complex::Complex64;
 
-use super::{Band, Section};
+use super::section::{Band, Section};
 
 /// A pole on the real line, or two that are each other's conjugates: the one above the line.
 #[derive(Debug, Clone, Copy)]
