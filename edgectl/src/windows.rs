@@ -1,7 +1,7 @@
 //! Windows: what the model sees, cut from scaled segments.
 
 use anyhow::{Context, ensure};
-use preprocess::{Pipeline, Tail, Windowing};
+use preprocess::{Pipeline, Tail, Windowing, augment};
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
@@ -291,8 +291,19 @@ fn moved(start: usize, len: usize, n_rows: usize, shift: usize, rng: &mut impl R
     rng.random_range(low..=high)
 }
 
-/// Noise on every value and a random factor for every channel.
+/// Time that runs unevenly, a stretch of the window, channels that fail; noise on every value and a
+/// random factor for every channel.
 fn disturb(values: &mut [f32], channels: usize, config: AugmentConfig, rng: &mut impl Rng) {
+    let mut uniform = || rng.random::<f64>();
+    if config.time_warp > 0.0 {
+        augment::time_warp(values, channels, config.time_warp.into(), &mut uniform);
+    }
+    if config.crop > 0.0 {
+        augment::crop_and_resize(values, channels, config.crop.into(), &mut uniform);
+    }
+    if config.channel_dropout > 0.0 {
+        augment::drop_channels(values, channels, config.channel_dropout.into(), &mut uniform);
+    }
     let mut normal = || -> f32 { StandardNormal.sample(rng) };
     if config.scale > 0.0 {
         for channel in 0..channels {

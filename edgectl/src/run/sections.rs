@@ -81,6 +81,16 @@ pub(super) fn check_train(train: &TrainConfig) -> anyhow::Result<()> {
             "[train.augment] {name} must not be negative, found {value}"
         );
     }
+    for (name, value) in [
+        ("time_warp", train.augment.time_warp),
+        ("crop", train.augment.crop),
+        ("channel_dropout", train.augment.channel_dropout),
+    ] {
+        ensure!(
+            (0.0..1.0).contains(&value),
+            "[train.augment] {name} must be at least 0 and below 1, found {value}"
+        );
+    }
     if let Some(validation) = train.validation {
         ensure!(
             validation.fraction > 0.0 && validation.fraction <= 0.5,
