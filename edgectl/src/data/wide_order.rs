@@ -167,7 +167,8 @@ impl ByName {
         let (Some(low), Some(high)) = (first.keys().next(), first.keys().next_back()) else {
             return Self::One;
         };
-        let is_whole = high - low + 1 == first.len() as u64 && first.len() > 1;
+        // A number may be the largest there is.
+        let is_whole = first.len() > 1 && high - low == first.len() as u64 - 1;
         regular &= is_whole && others.iter().all(|(_, numbers)| numbers.keys().eq(first.keys()));
         if others.is_empty() {
             return Self::One;
