@@ -21,6 +21,7 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import mean, pstdev
+from threading import Lock
 
 from machine import cpu
 from markers import write_section
@@ -188,6 +189,7 @@ class Bench:
 
     def __init__(self, edgectl: Path, shared: Path, folder: Path):
         self.edgectl, self.shared, self.folder = edgectl, shared, folder
+        self.decoding = Lock()
 
     def has(self, case: Case) -> bool:
         return Path(read_job(case, self.shared)["data"]["path"]).exists()
@@ -206,6 +208,7 @@ class Bench:
         job = variant_of(case, read_job(case, self.shared), steps, variant == "scale, half", seed)
         at = self.folder / f"{case.name}-{VARIANTS.index(variant)}-{seed}"
         if case.held_out["by"] == "scenes":
+            job["data"]["path"] = str(self.decoded(Path(job["data"]["path"])))
             job["data"]["labels"] |= self.fold(job["data"]["labels"], at, seed)
         config = at.with_suffix(".toml")
         config.write_text(toml(job))
@@ -215,6 +218,18 @@ class Bench:
             found = self.call("train", "--config", config, "--out", at.with_suffix(".safetensors"))["val"]
         counts = [of_class["n"] for of_class in found["per_class"]]
         return Outcome(found["accuracy"], found["n"], max(counts) / sum(counts))
+
+    def decoded(self, clips: Path) -> Path:
+        """The same frames as Y4M, which reads to the same numbers without starting ffmpeg for each clip again."""
+        folder = self.folder / "clips"
+        with self.decoding:
+            if not folder.exists():
+                folder.mkdir()
+                for clip in sorted(clips.iterdir()):
+                    out = folder / f"{clip.stem}.y4m"
+                    plain = ["-v", "error", "-nostdin", "-pix_fmt", "gray", "-strict", "-1"]
+                    subprocess.run(["ffmpeg", "-i", clip, *plain, out], check=True)
+        return folder
 
     def fold(self, labels: dict, at: Path, seed: int) -> dict:
         """Labels of one node, whose test is a fold of its training rows, as `[train.validation]` knows no
@@ -227,7 +242,7 @@ class Bench:
             file.write("file,label,fold,node\n")
             for row in rows:
                 fold = "gap" if row["fold"] in labels["test"] else row["fold"]
-                file.write(f"{Path(row['file']).name},{row['label']},{fold},all\n")
+                file.write(f"{Path(row['file']).stem},{row['label']},{fold},all\n")
         return {"path": str(path), "node": "node", "test": [folds[seed]]}
 
 
@@ -273,18 +288,18 @@ HOW = ["scaled by", "denoised by", "halved by", "epochs", "held out by"]
 HEAD = [*WHAT, *VARIANTS, *HOW]
 
 NOTES = """\
-Accuracy on held-out training rows, mean ± deviation over {seeds} seeds; the test rows are not touched. "None"
-fills gaps where there are any (beijing_pm25), "scale" is all else too; "denoise" adds a filter that fits the
-signal and its rate, with "–" where no step does; "half" leaves half the numbers, with the same model: half
-the rows, the channels, or the pixels. Windows last as long in all. The model is one for all (`d_model` 32, 2
-layers), not that of the jobs, with few epochs and no augmentation, so that these are no figures of what a set
-allows. Held out are a quarter of the series of each class (another quarter for the other seed), of series of
-several classes by the class of their first window; by time the last quarter of each training piece (0.4 of
-lawn_video's), without windows over the border; of fights a fold, whose scenes are in no other. What a model is
-tested with are the weights of its best epoch on those rows, of fights of the last one. Preprocessing is fitted
-on all training rows, the held-out ones too, which have no labels in it. Of mitbih every tenth row is tried for a
-beat in the middle, so that a tenth of the beats is read; halved, the same ones. Differences below the deviation,
-or of a few windows, mean nothing."""
+Accuracy on held-out training rows, mean ± deviation over {seeds} seeds, of which each holds out others where it
+is by series or by scenes; the test rows are not touched. "None" only fills gaps (beijing_pm25 has some),
+"denoise" adds a filter that fits the signal and its rate ("–" where no step does), and "half" leaves half the
+rows, channels or pixels to the same model; windows last equally long in all. The model is one for all
+(`d_model` 32, 2 layers) and not that of the jobs, with few epochs and no augmentation: the columns can be
+compared with each other, and with nothing else. Held out are a quarter of each class's series (a series of
+several classes counts for that of its first window); by time the last quarter of each piece of training rows,
+0.4 of lawn_video's, without windows over the border; of fights one fold, whose scenes are in no other. What
+counts are the weights of the epoch with the least loss on those rows, of fights those of the last one.
+Preprocessing is fitted on all training rows, also those held out, without their labels. Of mitbih a tenth of
+the beats is read, the same in all variants. Differences below the deviation mean nothing, nor do those of a few
+windows."""
 
 
 def main() -> None:
