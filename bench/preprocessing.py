@@ -298,8 +298,8 @@ several classes counts for that of its first window); by time the last quarter o
 0.4 of lawn_video's, without windows over the border; of fights one fold, whose scenes are in no other. What
 counts are the weights of the epoch with the least loss on those rows, of fights those of the last one.
 Preprocessing is fitted on all training rows, also those held out, without their labels. Of mitbih a tenth of
-the beats is read, the same in all variants. Differences below the deviation mean nothing, nor do those of a few
-windows."""
+the beats is read, the same in all variants. lawn_video shows one event, of which both parts have some.
+Differences below the deviation mean nothing, nor do those of a few windows."""
 
 
 def main() -> None:
