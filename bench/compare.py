@@ -17,6 +17,7 @@ import subprocess
 from pathlib import Path
 
 import report
+from markers import write_section
 from programs import Programs
 from rounds import Rounds
 from suite import Suite
@@ -80,7 +81,7 @@ def main() -> None:
             text += f"\n\n{LEGEND}"
             print(text, flush=True)
             if args.write:
-                report.write_section(args.write, name, text)
+                write_section(args.write, name, text)
     finally:
         programs.stop()
 
