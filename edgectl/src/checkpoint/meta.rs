@@ -233,12 +233,31 @@ impl Meta {
     /// # Errors
     /// As [`Dataset::read`].
     pub fn read_data(&self, paths: &[PathBuf], preprocessed: bool) -> anyhow::Result<Dataset> {
+        self.read_data_with(paths, preprocessed, None)
+    }
+
+    /// The same with the tables of labels and splits that a job names, which a checkpoint does not keep,
+    /// as they are paths.
+    ///
+    /// # Errors
+    /// As [`Dataset::read`].
+    pub fn read_data_with(
+        &self,
+        paths: &[PathBuf],
+        preprocessed: bool,
+        tables: Option<&DataConfig>,
+    ) -> anyhow::Result<Dataset> {
         if preprocessed {
             let channels = &self.preprocess.output().names;
             let expected = Expected { channels, classes: &self.classes };
             return Dataset::read_preprocessed(paths, self.run.data(), expected);
         }
-        let dataset = Dataset::read(paths, self.run.data(), Some(self.expected()))?;
+        let mut config = self.run.data().clone();
+        if let Some(DataConfig { split_file, labels, .. }) = tables {
+            config.split_file.clone_from(split_file);
+            config.labels.clone_from(labels);
+        }
+        let dataset = Dataset::read(paths, &config, Some(self.expected()))?;
         self.check_rate(&dataset)?;
         Ok(dataset)
     }

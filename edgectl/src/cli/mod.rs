@@ -181,6 +181,9 @@ pub struct EvalArgs {
     /// Files or folders; rows marked as test count, all rows if none is marked
     #[arg(long, value_name = "PATH", num_args = 1.., required = true)]
     pub data: Vec<PathBuf>,
+    /// The job whose tables of labels and splits tell of the data, as the model keeps no paths
+    #[arg(long, value_name = "JOB.toml", conflicts_with = "preprocessed")]
+    pub config: Option<PathBuf>,
     /// The data is what `edgectl preprocess` wrote for this model: its rows are scaled already
     #[arg(long)]
     pub preprocessed: bool,

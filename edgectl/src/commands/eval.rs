@@ -7,6 +7,7 @@ use crate::checkpoint::Checkpoint;
 use crate::cli::EvalArgs;
 use crate::data::{NOTHING_MARKED, is_marked, test_segments};
 use crate::evaluate::evaluate;
+use crate::job::Job;
 use crate::metrics::Metrics;
 use crate::output::{Output, metrics_text};
 
@@ -19,7 +20,9 @@ struct Report<'a> {
 
 pub(super) fn run(args: &EvalArgs, threads: usize, output: Output) -> anyhow::Result<()> {
     let checkpoint = Checkpoint::read(&args.model)?;
-    let dataset = checkpoint.meta.read_data(&args.data, args.preprocessed)?;
+    let job = args.config.as_deref().map(Job::read).transpose()?;
+    let tables = job.as_ref().map(|job| &job.data);
+    let dataset = checkpoint.meta.read_data_with(&args.data, args.preprocessed, tables)?;
     let all: Vec<usize> = (0..dataset.segments.len()).collect();
     let segments = if args.all { all } else { test_segments(&dataset, &all) };
     ensure!(

@@ -137,6 +137,7 @@ fn start(args: &TrainArgs, targets: &Targets) -> anyhow::Result<Start> {
             given.to_vec()
         }
     };
+    let tables = job.as_ref().map(|job| job.data.clone());
     let run = checkpoint.meta.run.with(|own| {
         if let Some(job) = job {
             own.train = job.train;
@@ -146,7 +147,7 @@ fn start(args: &TrainArgs, targets: &Targets) -> anyhow::Result<Start> {
     let run = run.with_context(|| format!("{} with what was asked for", init.display()))?;
     let checkpoint = checkpoint.with_run(run)?;
     protect_data(targets, &data, checkpoint.meta.data_format(args.preprocessed))?;
-    let dataset = checkpoint.meta.read_data(&data, args.preprocessed)?;
+    let dataset = checkpoint.meta.read_data_with(&data, args.preprocessed, tables.as_ref())?;
     let rounds = checkpoint.meta.run.federation().rounds;
     Ok(Start { checkpoint, base: Some(hash), data, dataset, rounds })
 }

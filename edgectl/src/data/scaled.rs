@@ -35,9 +35,7 @@ impl Scaled {
         let scaled = pipeline.apply(rows.view()).with_context(|| segment.place())?;
         let origins = (!pipeline.keeps_rows()).then(|| origins(rows.times(), scaled.times()));
         let labels = match (&segment.labels, &origins) {
-            (Labels::PerRow(of_row), Some(origins)) => {
-                Labels::PerRow(origins.iter().map(|&row| of_row[row]).collect())
-            }
+            (Labels::PerRow(of_row), Some(origins)) => Labels::PerRow(labels_at(of_row, origins)),
             (labels, _) => labels.clone(),
         };
         Ok(Self { values: scaled.into_values(), labels, origins })
@@ -58,9 +56,28 @@ fn origins(of_rows: &[f64], out: &[f64]) -> Vec<usize> {
     out.iter().map(row).collect()
 }
 
+/// The label of the row that each stands for; where that has none, the last one of the rows since the
+/// one before, so that a label of a single row is not lost where the rate falls.
+fn labels_at(of_row: &[Option<u32>], origins: &[usize]) -> Vec<Option<u32>> {
+    let mut next = 0;
+    let label = |&row: &usize| {
+        let since = &of_row[next.min(row)..=row];
+        next = row + 1;
+        since.iter().rev().find_map(|label| *label)
+    };
+    origins.iter().map(label).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn labels_of_single_rows_are_kept_where_the_rate_falls() {
+        let of_row = [None, Some(1), None, None, Some(2), Some(3), None];
+        assert_eq!(labels_at(&of_row, &[0, 2, 4, 6]), [None, Some(1), Some(2), Some(3)]);
+        assert_eq!(labels_at(&of_row, &[1, 1, 1, 5]), [Some(1), Some(1), Some(1), Some(3)]);
+    }
 
     #[test]
     fn a_row_stands_for_the_last_one_that_was_not_later() {
