@@ -31,8 +31,37 @@ pub(super) struct Tally {
     clock: Option<Clock>,
     /// The lowest and the highest rate that files declare.
     rates_hz: Option<(f64, f64)>,
+    /// The beginning of the first run.
+    pub(super) excerpt: Excerpt,
     open: HashMap<usize, Open>,
     next: usize,
+}
+
+/// The first rows of a data set, to be looked at.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Excerpt {
+    /// `[rows, channels]`: at most 2,000 rows of one run, at most the first 6 channels.
+    pub values: Vec<f64>,
+    /// How many channels there are of them.
+    pub n_channels: usize,
+    /// What they are called.
+    pub names: Vec<String>,
+}
+
+impl Excerpt {
+    /// Most rows.
+    const ROWS: usize = 2000;
+    /// Most channels.
+    const CHANNELS: usize = 6;
+
+    /// Adds rows of the first run.
+    fn add(&mut self, rows: &Rows<'_>) {
+        self.n_channels = rows.n_channels.min(Self::CHANNELS);
+        let free = Self::ROWS - (self.values.len() / self.n_channels.max(1)).min(Self::ROWS);
+        for row in rows.values.chunks_exact(rows.n_channels.max(1)).take(free) {
+            self.values.extend(&row[..self.n_channels]);
+        }
+    }
 }
 
 /// So many runs of rows.
@@ -131,6 +160,13 @@ impl Tally {
         self.labels[class] += n;
     }
 
+    /// Ends the runs that are open: of a file that could not be read to its end.
+    pub(super) fn end_all(&mut self) {
+        let mut open: Vec<usize> = self.open.keys().copied().collect();
+        open.sort_unstable();
+        self.end(&open);
+    }
+
     /// How many labels there were of each class, the class that had index `i` being at `places[i]`.
     pub(super) fn labels(&self, places: &[u32]) -> Vec<usize> {
         let mut counts = vec![0; places.len()];
@@ -181,6 +217,9 @@ impl Runs for Tally {
         self.steps += rows.n_rows();
         let Some(open) = self.open.get_mut(&run) else { return };
         open.n_rows += rows.n_rows();
+        if run == 0 {
+            self.excerpt.add(rows);
+        }
         self.channels.resize(n, ChannelTally::default());
         open.last.resize(n, f64::NAN);
         for row in rows.values.chunks_exact(n.max(1)) {

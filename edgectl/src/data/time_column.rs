@@ -7,7 +7,20 @@ use super::columns::position;
 use super::times::{self, TimeKind};
 
 /// Names of a time column beside `t`, which is taken whatever it holds.
-const NAMES: [&str; 7] = ["time", "timestamp", "t_s", "t_ms", "date_time", "datetime", "date"];
+const NAMES: [&str; 10] = [
+    "time", "timestamp", "t_s", "t_ms", "t_us", "t_min", "t_h", "date_time", "datetime", "date",
+];
+
+/// What is said of times in several columns.
+pub(super) const IN_PARTS: &str = "the columns year, month, day, … are read as values, though together they are \
+                                   a time; write them as one column of dates, as 2016-07-01 05:00, or list \
+                                   them in data.ignore";
+
+/// Whether columns without a part hold the year, the month and the day of a time.
+pub(super) fn is_in_parts(names: &[&str]) -> bool {
+    let is_there = |part: &&str| names.iter().any(|name| name.eq_ignore_ascii_case(part));
+    ["year", "month", "day"].iter().all(|part| is_there(part))
+}
 
 /// Most columns that count in their names, and say no more than that there are several sensors.
 const FEW_NUMBERED: usize = 8;

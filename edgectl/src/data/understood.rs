@@ -6,10 +6,11 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::dataset::Dataset;
+use super::notes::{Notes, SplitCell, TextFound};
 use super::rate::is_same;
 use super::reading::{Clock, FileRead, Layout, Reading, Roles, Selection, TimeUnit};
 use super::strange;
-use super::tally::{Counted, Tally, TimesTally};
+use super::tally::{Counted, Excerpt, Tally, TimesTally};
 use super::times::shown_date;
 
 /// How many names a line shows; `--json` has all.
@@ -92,6 +93,9 @@ pub struct Understood {
     pub not_wanted: usize,
     /// Every channel.
     pub channels: Vec<ChannelFound>,
+    /// Columns of text, where a description passes them over.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub texts: Vec<TextFound>,
     /// Every class.
     pub classes: Vec<ClassFound>,
     /// The times, where rows have some.
@@ -102,8 +106,17 @@ pub struct Understood {
     pub gaps: usize,
     /// Rows that have the time of the row before in their series.
     pub doubled_times: usize,
+    /// Rows whose time is before that of the row before in their series, where a description goes on.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub backward_times: usize,
+    /// Cells of the split column that say neither train nor test, where a description goes on.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unknown_splits: Vec<SplitCell>,
     /// Rows that a table of labels or splits leaves out.
     pub left_out: usize,
+    /// The first rows.
+    #[serde(skip)]
+    pub excerpt: Excerpt,
     /// What is likely not as it should be.
     #[serde(skip)]
     pub warnings: Vec<String>,
@@ -127,6 +140,8 @@ impl Understood {
         let mut warnings = strange::of(&tally, files, channels, classes);
         let split = SplitFound::of(&tally, files);
         warnings.extend(split.one_sided());
+        let mut excerpt = std::mem::take(&mut tally.excerpt);
+        excerpt.names = channels.iter().take(excerpt.n_channels).cloned().collect();
         let channels = channels.iter().enumerate().map(|(channel, name)| {
             let counted = tally.channels.get(channel);
             let range = counted.and_then(|counted| counted.range);
@@ -165,14 +180,59 @@ impl Understood {
             split,
             not_wanted: files.iter().map(|file| file.not_wanted).sum(),
             channels,
+            texts: Vec::new(),
             classes,
             times,
             rate_hz: rate_hz.or(by_step.map(|step| 1.0 / step)),
             gaps: paced.map_or(0, |paced| paced.gaps),
             left_out: files.iter().map(|file| file.left_out).sum(),
             doubled_times: files.iter().map(|file| file.doubled_times).sum(),
+            backward_times: 0,
+            unknown_splits: Vec::new(),
+            excerpt,
             warnings,
         }
+    }
+
+    /// Adds what a description noted where training refuses, with what a job is to say.
+    pub(super) fn add(&mut self, notes: &Notes, files: &[FileRead]) {
+        (self.texts, self.unknown_splits) = (notes.texts_found(), notes.splits_found());
+        self.backward_times = notes.backwards;
+        let roles = |role: fn(&Roles) -> &Option<String>| {
+            files.iter().find_map(|file| role(&file.reading.roles).clone()).unwrap_or_default()
+        };
+        if !self.texts.is_empty() {
+            let names = self.texts.iter().map(|text| format!("{:?}", text.name));
+            self.warnings.push(format!(
+                "the columns {} hold text and are passed over here; training refuses them: name one as \
+                 data.series, data.label or data.node, and list the others in data.ignore, or the columns of \
+                 values in data.channels",
+                some(names)
+            ));
+        }
+        if !self.unknown_splits.is_empty() {
+            let cells = self.unknown_splits.iter();
+            let cells = cells.map(|found| format!("{:?} in {} rows", found.cell, found.rows));
+            let column = roles(|roles| &roles.split);
+            self.warnings.push(format!(
+                "the column {column:?} says neither train nor test but {}, which is taken for unmarked here; \
+                 training refuses it: say which cells are for the test and which to train on, as in data.split \
+                 = {{ column = {column:?}, test = [\"test\"], train = [\"train\"] }}",
+                some(cells)
+            ));
+        }
+        let Some(file) = files.iter().find(|file| file.first_backwards.is_some()) else { return };
+        let seem = match &notes.of_series()[..] {
+            [] => String::new(),
+            names => format!(", which {} seems to do", names.join(" or ")),
+        };
+        self.warnings.push(format!(
+            "{}: line {}: time runs backwards, as in {} rows, so that gaps and rates mean little; training \
+             refuses it: name the column that separates series in data.series{seem}, or sort the rows",
+            file.path.display(),
+            file.first_backwards.unwrap_or_default(),
+            self.backward_times
+        ));
     }
 
     /// A few lines for people.
@@ -195,6 +255,14 @@ impl Understood {
             self.series,
             some(channels)
         ));
+        if !self.texts.is_empty() {
+            let texts = self.texts.iter().map(|text| {
+                let more = if text.and_more { "more than " } else { "" };
+                let dots = if text.values > text.some.len() { ", …" } else { "" };
+                format!("{} ({more}{} values: {}{dots})", text.name, text.values, text.some.join(", "))
+            });
+            lines.push(format!("text, passed over: {}", some(texts)));
+        }
         if !self.classes.is_empty() {
             let classes = self.classes.iter().map(|class| format!("{} {}", class.name, class.rows));
             lines.push(format!("classes, with their rows: {}", some(classes)));
@@ -320,6 +388,11 @@ impl FilesRead {
         .concat();
         format!("{first}{more}: read as {layout}{parts}{decimal}{selection}")
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
+fn is_zero(n: &usize) -> bool {
+    *n == 0
 }
 
 /// A number for people.

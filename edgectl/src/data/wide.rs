@@ -43,7 +43,8 @@ impl<'a> Wide<'a> {
         }
         let wanted = config.channels.as_deref();
         let values = file.all.value_columns(file.path, &file.header, wanted, &columns.rest)?;
-        let names: Vec<&str> = values.iter().map(|&column| file.header[column].as_str()).collect();
+        let names: Vec<String> = values.iter().map(|&column| file.header[column].clone()).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
         let order = Order::of(config, &names, file.all.known_channels());
         let order = order.map_err(|reason| anyhow!("{}: {reason}", file.path.display()))?;
         let Order { channels, places, by, doubtful } = order;
@@ -61,6 +62,7 @@ impl<'a> Wide<'a> {
                 file.path.display()
             );
         }
+        let by_names = by.is_some();
         file.selection.order = by;
         file.note(Layout::Wide, delimiter, Some(&columns));
         if doubtful {
@@ -69,6 +71,17 @@ impl<'a> Wide<'a> {
                     "the names of the value columns look like several channels, but not all have the same \
                      numbers without a gap: the row is read as one channel; list those that belong together in \
                      data.channels, or set data.wide_channels and data.wide_order"
+                        .to_owned(),
+                );
+            });
+        }
+        let said = file.selection_is_said() || by_names;
+        if !said && !doubtful && do_not_count(&names) {
+            file.amend(|read| {
+                read.warnings.push(
+                    "each row is read as a sample of one channel, whose steps are the value columns, but their \
+                     names do not count; if rows are time steps, name data.time or data.series, or set \
+                     data.format = \"long\"; else set data.format = \"wide\""
                         .to_owned(),
                 );
             });
@@ -121,6 +134,12 @@ impl<'a> Wide<'a> {
         }
         Ok(())
     }
+}
+
+/// Whether most of the names, of several, are no numbers and do not end in one.
+fn do_not_count(names: &[&str]) -> bool {
+    let counts = |name: &&&str| name.ends_with(|c: char| c.is_ascii_digit());
+    names.len() > 1 && 2 * names.iter().filter(counts).count() < names.len()
 }
 
 #[cfg(test)]
