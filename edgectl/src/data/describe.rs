@@ -14,7 +14,7 @@ use super::read::{read_file, read_files};
 use super::reading::FileRead;
 use super::source::Source;
 use super::survey::Survey;
-use super::tally::Tally;
+use super::tally::{Excerpt, Tally};
 use super::understood::Understood;
 
 /// Most sets of files with other channels that are told apart.
@@ -25,6 +25,8 @@ const MOST_SETS: usize = 32;
 pub struct Described {
     /// Files with the same channels, and what was understood of them.
     pub sets: Vec<Understood>,
+    /// The first rows of the first set, and the names of their channels.
+    pub excerpt: Excerpt,
     /// Files that were not read, or not to their end.
     pub unread: Vec<Unread>,
     /// What is to be said of folders.
@@ -53,6 +55,12 @@ impl<'a> Set<'a> {
         all.notes = Some(Notes::default());
         all.listings = listings.to_vec();
         Self { all, tally: Tally::default() }
+    }
+
+    fn excerpt(&mut self) -> Excerpt {
+        let mut excerpt = std::mem::take(&mut self.tally.excerpt);
+        excerpt.names = self.all.channels().iter().take(excerpt.n_channels).cloned().collect();
+        excerpt
     }
 
     fn read(&mut self, path: &Path) -> anyhow::Result<()> {
@@ -100,15 +108,17 @@ impl Described {
             reason: format!("{error:#}"),
         });
         let unread = unread.collect();
+        let excerpt = sets.first_mut().map(Set::excerpt).unwrap_or_default();
         let sets = sets.into_iter().map(|set| understood(set.all, set.tally)).collect();
-        Ok(Self { sets, unread, remarks })
+        Ok(Self { sets, excerpt, unread, remarks })
     }
 
     /// All that is strange.
     pub fn warnings(&self) -> Vec<String> {
-        let unread = self.unread.iter().map(|Unread { reason, .. }| {
-            format!("not read, or not to its end: {reason}")
-        });
+        let unread = self
+            .unread
+            .iter()
+            .map(|Unread { reason, .. }| format!("not read, or not to its end: {reason}"));
         let of_sets = self.sets.iter().flat_map(|set| set.warnings.iter().cloned());
         self.remarks.iter().cloned().chain(unread).chain(of_sets).collect()
     }
@@ -119,7 +129,8 @@ impl Described {
             return set.lines();
         }
         let n = self.sets.len();
-        let mut lines = vec![format!("{n} sets of files with different channels, which train on their own")];
+        let mut lines =
+            vec![format!("{n} sets of files with different channels, which train on their own")];
         for (i, set) in self.sets.iter().enumerate() {
             lines.push(format!("set {} of {n}", i + 1));
             lines.extend(set.lines().into_iter().map(|line| format!("  {line}")));

@@ -67,6 +67,11 @@ impl File<'_, '_> {
         self.all.readings.push(FileRead::new(self.path.to_owned(), reading));
     }
 
+    /// The names of some columns.
+    pub(super) fn texts_of(&self, columns: &[usize]) -> Vec<String> {
+        columns.iter().map(|&column| self.header[column].clone()).collect()
+    }
+
     /// Whether the configuration says how the rows of a table are laid out.
     pub(super) fn selection_is_said(&self) -> bool {
         let config = self.all.config;

@@ -119,7 +119,7 @@ impl Notes {
     /// elsewhere.
     pub(super) fn of_series(&self) -> Vec<&str> {
         let seems = |changes: &Changes| {
-            changes.there == self.backwards && changes.anywhere <= 2 * self.backwards
+            changes.there == self.backwards && changes.anywhere <= 4 * self.backwards
         };
         let found = self.changes.iter().filter(|(_, changes)| self.backwards > 0 && seems(changes));
         found.map(|(name, _)| name.as_str()).collect()
@@ -156,7 +156,8 @@ pub(super) fn is_text(sample: &Block, column: usize, delimiter: Option<u8>) -> b
         }
         // A format that knows types reads its flags and dates as numbers.
         let is_typed = delimiter.is_none()
-            && (matches!(cell, b"true" | b"false") || super::times::parse(cell).is_some_and(is_date));
+            && (matches!(cell, b"true" | b"false")
+                || super::times::parse(cell).is_some_and(is_date));
         n_cells += 1;
         n_numbers += usize::from(is_typed || style.parse(cell, String::new).is_ok());
     }
@@ -187,7 +188,10 @@ mod tests {
         assert!(text(&["NW", "cv"]) && text(&["", "a", "?"]) && text(&["1", "a", "b"]));
         assert!(!text(&["1", "2,5", "x"]) && !text(&["", "?"]) && !text(&[]) && !text(&["1", "x"]));
         assert!(text(&["true", "2016-07-01"]));
-        assert!(!is_text(&block(&["true", "2016-07-01"]), 0, None), "as JSON and Parquet have them");
+        assert!(
+            !is_text(&block(&["true", "2016-07-01"]), 0, None),
+            "as JSON and Parquet have them"
+        );
     }
 
     #[test]
@@ -204,7 +208,10 @@ mod tests {
         let mut notes = Notes::default();
         notes.texts(&block(&["b", "", "a", "b"]), &header, &[0]);
         let [found] = &notes.texts_found()[..] else { panic!("{notes:?}") };
-        assert_eq!((found.values, found.and_more, &found.some[..]), (2, false, &["a".to_owned(), "b".to_owned()][..]));
+        assert_eq!(
+            (found.values, found.and_more, &found.some[..]),
+            (2, false, &["a".to_owned(), "b".to_owned()][..])
+        );
     }
 
     #[test]

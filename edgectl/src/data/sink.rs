@@ -130,14 +130,15 @@ impl<'f, 'a> FileSink<'f, 'a> {
             format!("{} is {}", names[column], cells.words())
         };
         self.file.selection.only = self.file.only.iter().map(condition).collect();
-        let mut long = by_name;
+        let (mut long, mut no_time) = (by_name, None);
         if columns.time.is_none() && config.time.is_none() && config.format != Format::Wide {
             let values = named.iter().filter_map(|name| position(names, name));
             let taken: Vec<usize> =
                 values.chain(columns.parts()).chain(ignored.iter().copied()).collect();
-            let guess = header
-                .sample
-                .and_then(|sample| time_column::guess(names, &taken, &columns.of_series(), sample));
+            let guess = header.sample.and_then(|sample| {
+                time_column::guess(names, &taken, &columns.of_series(), sample, all.notes.is_some())
+            });
+            no_time = time_column::only_named(names, &taken).filter(|_| guess.is_none());
             if let Some(column) = guess {
                 columns.take_time(column);
                 let wide = config.wide_channels != 1
@@ -158,6 +159,10 @@ impl<'f, 'a> FileSink<'f, 'a> {
         };
         self.layout = Some(layout);
         self.texts.iter().for_each(|&column| needs[column] = Need::Text);
+        if let Some(column) = no_time {
+            let warning = time_column::no_time(&names[column]);
+            self.file.amend(|read| read.warnings.push(warning));
+        }
         if time_column::is_in_parts(&free_names) {
             self.file.amend(|read| read.warnings.push(time_column::IN_PARTS.to_owned()));
         }

@@ -41,7 +41,7 @@ fn growing(tally: &Tally, channels: &[String]) -> Vec<String> {
     let warning = |name: &String| {
         format!(
             "the channel {name:?} only grows from row to row, as a time stamp or the number of a \
-             row does, and would be trained on: name it as data.time, or list the channels without \
+             row does, and would be trained on: name it as data.time, or as data.series if it numbers series, or list the channels without \
              it in data.channels"
         )
     };

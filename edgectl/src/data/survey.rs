@@ -142,9 +142,11 @@ impl Survey {
         if config.annotations.is_some() {
             return;
         }
-        let mut records = self.found.data.iter().filter(|path| {
-            has_extension(path, "hea") && path.with_extension("atr").is_file()
-        });
+        let mut records = self
+            .found
+            .data
+            .iter()
+            .filter(|path| has_extension(path, "hea") && path.with_extension("atr").is_file());
         let Some(first) = records.next() else { return };
         let remark = format!(
             "{}: annotations (*.atr) beside {} records are not read; data.annotations = {{}} makes labels of them",

@@ -10,7 +10,7 @@ use super::notes::{Notes, SplitCell, TextFound};
 use super::rate::is_same;
 use super::reading::{Clock, FileRead, Layout, Reading, Roles, Selection, TimeUnit};
 use super::strange;
-use super::tally::{Counted, Excerpt, Tally, TimesTally};
+use super::tally::{Counted, Tally, TimesTally};
 use super::times::shown_date;
 
 /// How many names a line shows; `--json` has all.
@@ -114,9 +114,6 @@ pub struct Understood {
     pub unknown_splits: Vec<SplitCell>,
     /// Rows that a table of labels or splits leaves out.
     pub left_out: usize,
-    /// The first rows.
-    #[serde(skip)]
-    pub excerpt: Excerpt,
     /// What is likely not as it should be.
     #[serde(skip)]
     pub warnings: Vec<String>,
@@ -140,8 +137,6 @@ impl Understood {
         let mut warnings = strange::of(&tally, files, channels, classes);
         let split = SplitFound::of(&tally, files);
         warnings.extend(split.one_sided());
-        let mut excerpt = std::mem::take(&mut tally.excerpt);
-        excerpt.names = channels.iter().take(excerpt.n_channels).cloned().collect();
         let channels = channels.iter().enumerate().map(|(channel, name)| {
             let counted = tally.channels.get(channel);
             let range = counted.and_then(|counted| counted.range);
@@ -155,12 +150,20 @@ impl Understood {
         let channels = channels.collect();
         let named = classes.iter().zip(tally.labels(places));
         let classes = named.map(|(name, rows)| ClassFound { name: name.clone(), rows }).collect();
-        let TimesTally { paced, clock, rates_hz } = tally.times();
+        let TimesTally { paced, clock, rates_hz, steps } = tally.times();
         let rate_hz = rates_hz.filter(|&(low, high)| is_same(low, high)).map(|(low, _)| low);
         if let Some((low, high)) = rates_hz.filter(|_| rate_hz.is_none()) {
             warnings.push(format!(
                 "the files declare different rates, from {} to {} rows a second, so that windows of as \
                  many rows are not of one length in time; bring them to one rate (videos by data.frames.fps)",
+                six_digits(low),
+                six_digits(high)
+            ));
+        }
+        if let Some((low, high)) = steps.filter(|_| clock != Clock::Numbers) {
+            warnings.push(format!(
+                "the usual steps of the files are not alike, from {} s to {} s, so that windows of as many rows \
+                 are not of one length in time; bring them to one rate, or read them on their own",
                 six_digits(low),
                 six_digits(high)
             ));
@@ -189,7 +192,6 @@ impl Understood {
             doubled_times: files.iter().map(|file| file.doubled_times).sum(),
             backward_times: 0,
             unknown_splits: Vec::new(),
-            excerpt,
             warnings,
         }
     }
@@ -259,7 +261,12 @@ impl Understood {
             let texts = self.texts.iter().map(|text| {
                 let more = if text.and_more { "more than " } else { "" };
                 let dots = if text.values > text.some.len() { ", …" } else { "" };
-                format!("{} ({more}{} values: {}{dots})", text.name, text.values, text.some.join(", "))
+                format!(
+                    "{} ({more}{} values: {}{dots})",
+                    text.name,
+                    text.values,
+                    text.some.join(", ")
+                )
             });
             lines.push(format!("text, passed over: {}", some(texts)));
         }
@@ -283,7 +290,11 @@ impl Understood {
         let rate = self.rate_hz.map(|rate| format!("{} rows a second", six_digits(rate)));
         let times = self.times.as_ref().filter(|times| times.seconds).map(|times| {
             let shown = |time: f64| {
-                if times.dates { shown_date(time) } else { format!("{time} s") }
+                if times.dates {
+                    shown_date(time)
+                } else {
+                    format!("{} s", (time * 1e6).round() / 1e6)
+                }
             };
             let step = times.step.map(|step| format!(", a step of {step} s"));
             format!("{} to {}{}", shown(times.first), shown(times.last), step.unwrap_or_default())

@@ -10,6 +10,7 @@ use super::reading::{Clock, Layout};
 use super::row_split::RowSplit;
 use super::runs::{Rows, Run};
 use super::split::Split;
+use super::table::listed;
 use super::wide_order::Order;
 
 /// A wide table that is read; each row is a series of its own, called by its series column or else its
@@ -43,8 +44,8 @@ impl<'a> Wide<'a> {
         }
         let wanted = config.channels.as_deref();
         let values = file.all.value_columns(file.path, &file.header, wanted, &columns.rest)?;
-        let names: Vec<String> = values.iter().map(|&column| file.header[column].clone()).collect();
-        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let texts = file.texts_of(&values);
+        let names: Vec<&str> = texts.iter().map(String::as_str).collect();
         let order = Order::of(config, &names, file.all.known_channels());
         let order = order.map_err(|reason| anyhow!("{}: {reason}", file.path.display()))?;
         let Order { channels, places, by, doubtful } = order;
@@ -77,13 +78,13 @@ impl<'a> Wide<'a> {
         }
         let said = file.selection_is_said() || by_names;
         if !said && !doubtful && do_not_count(&names) {
+            let names = listed(&texts);
             file.amend(|read| {
-                read.warnings.push(
-                    "each row is read as a sample of one channel, whose steps are the value columns, but their \
+                read.warnings.push(format!(
+                    "each row is read as a sample of one channel, whose steps are the columns {names}, but their \
                      names do not count; if rows are time steps, name data.time or data.series, or set \
                      data.format = \"long\"; else set data.format = \"wide\""
-                        .to_owned(),
-                );
+                ));
             });
         }
         let needs = file.needs(&columns, &values, Need::Skip);

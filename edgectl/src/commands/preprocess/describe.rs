@@ -1,6 +1,6 @@
 //! `edgectl preprocess describe`: what was understood of data.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use aggregate::{Targets, atomic_write};
 use anyhow::{bail, ensure};
@@ -8,9 +8,10 @@ use serde::Serialize;
 
 use super::super::targets::protect_data;
 use crate::cli::DescribeArgs;
-use crate::data::{DataConfig, Described, Understood, Unread};
+use crate::data::{DataConfig, Described, Excerpt, Understood, Unread};
 use crate::job::Job;
 use crate::output::Output;
+use crate::system::peak_rss_bytes;
 
 #[derive(Serialize)]
 struct Report<'a> {
@@ -24,6 +25,7 @@ struct Report<'a> {
     /// The picture.
     #[serde(skip_serializing_if = "Option::is_none")]
     plot: Option<String>,
+    peak_rss_bytes: Option<u64>,
     warnings: &'a [String],
 }
 
@@ -50,13 +52,14 @@ pub(super) fn run(args: &DescribeArgs, output: Output) -> anyhow::Result<()> {
     let warnings = described.warnings();
     warnings.iter().for_each(|warning| output.warn(warning));
     if let (Some(plot), Some(first)) = (&args.plot, described.sets.first()) {
-        let picture = picture(first, job.as_ref().map(|job| (job, &data[..])))?;
+        let picture = picture(first, &described.excerpt, job.as_ref().map(|job| (job, &data[..])))?;
         atomic_write(plot, picture.as_bytes())?;
     }
     let report = Report {
         data: described.sets.first(),
         other_sets: described.sets.get(1..).unwrap_or_default(),
         unread: &described.unread,
+        peak_rss_bytes: peak_rss_bytes(),
         plot: args.plot.as_ref().map(|plot| plot.display().to_string()),
         warnings: &warnings,
     };
@@ -81,13 +84,13 @@ fn check_plot(plot: &Path) -> anyhow::Result<()> {
 #[cfg(feature = "plot")]
 fn picture(
     data: &Understood,
-    job: Option<(&Job, &[std::path::PathBuf])>,
+    excerpt: &Excerpt,
+    job: Option<(&Job, &[PathBuf])>,
 ) -> anyhow::Result<String> {
     use super::plot::{Signal, svg};
     use super::steps::fitted;
     use crate::data::{Dataset, Scaled};
 
-    let excerpt = &data.excerpt;
     let raw = Signal::of(&excerpt.names, &excerpt.values, data.rate_hz);
     let Some((job, paths)) = job.filter(|(job, _)| !job.preprocess.is_empty()) else {
         return svg(data, &raw, None);
@@ -102,6 +105,6 @@ fn picture(
 }
 
 #[cfg(not(feature = "plot"))]
-fn picture(_: &Understood, _: Option<(&Job, &[std::path::PathBuf])>) -> anyhow::Result<String> {
+fn picture(_: &Understood, _: &Excerpt, _: Option<(&Job, &[PathBuf])>) -> anyhow::Result<String> {
     bail!("no pictures in this build")
 }

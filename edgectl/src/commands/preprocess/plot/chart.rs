@@ -36,7 +36,10 @@ impl Panel {
     ///
     /// # Errors
     /// If the backend fails.
-    pub(super) fn draw<B: DrawingBackend>(&self, area: &DrawingArea<B, Shift>) -> anyhow::Result<()> {
+    pub(super) fn draw<B: DrawingBackend>(
+        &self,
+        area: &DrawingArea<B, Shift>,
+    ) -> anyhow::Result<()> {
         let points = || self.curves.iter().flat_map(|(_, curve)| curve);
         let x = range(points().map(|point| point.0));
         let y = range(points().map(|point| point.1));
@@ -87,7 +90,10 @@ impl Bars {
     ///
     /// # Errors
     /// If the backend fails.
-    pub(super) fn draw<B: DrawingBackend>(&self, area: &DrawingArea<B, Shift>) -> anyhow::Result<()> {
+    pub(super) fn draw<B: DrawingBackend>(
+        &self,
+        area: &DrawingArea<B, Shift>,
+    ) -> anyhow::Result<()> {
         const LINE: i32 = 22;
         let most = self.bars.iter().map(|(_, n)| *n).max().unwrap_or(0).max(1);
         let width = area.dim_in_pixel().0 as i32;
@@ -141,10 +147,20 @@ mod tests {
 
     #[test]
     fn an_axis_has_room_around_any_numbers() {
-        for numbers in [&[][..], &[f64::NAN], &[0.0], &[-5.0, -5.0], &[1e300, 1e300], &[1.0, 2.0, f64::INFINITY]] {
+        for numbers in [
+            &[][..],
+            &[f64::NAN],
+            &[0.0],
+            &[-5.0, -5.0],
+            &[1e300, 1e300],
+            &[1.0, 2.0, f64::INFINITY],
+        ] {
             let (low, high) = range(numbers.iter().copied());
             assert!(low < high && low.is_finite() && high.is_finite(), "{numbers:?}");
         }
-        assert_eq!(["0", "1.5", "-20", "1.0e-4", "2.5e6"].map(str::to_owned), [0.0, 1.5, -20.0, 1e-4, 2.5e6].map(short));
+        assert_eq!(
+            ["0", "1.5", "-20", "1.0e-4", "2.5e6"].map(str::to_owned),
+            [0.0, 1.5, -20.0, 1e-4, 2.5e6].map(short)
+        );
     }
 }

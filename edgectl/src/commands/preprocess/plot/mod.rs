@@ -63,7 +63,11 @@ impl Signal {
 ///
 /// # Errors
 /// If it cannot be drawn.
-pub(super) fn svg(data: &Understood, raw: &Signal, clean: Option<&Signal>) -> anyhow::Result<String> {
+pub(super) fn svg(
+    data: &Understood,
+    raw: &Signal,
+    clean: Option<&Signal>,
+) -> anyhow::Result<String> {
     let n_lines = raw.channels.len().max(clean.map_or(0, |clean| clean.channels.len()));
     let n_panels = if clean.is_some() { 3 } else { 2 };
     let n_classes = data.classes.len().min(MOST_CLASSES) as u32;
@@ -115,11 +119,14 @@ fn line(
         })
     };
     let spectra = [("raw", Some(raw)), ("cleaned", clean)];
-    let curves = spectra.into_iter().filter_map(|(what, signal)| {
-        Some((what.to_owned(), signal?.spectrum(channel)?))
-    });
+    let curves = spectra
+        .into_iter()
+        .filter_map(|(what, signal)| Some((what.to_owned(), signal?.spectrum(channel)?)));
     let of_spectra = Panel {
-        title: format!("{}, spectrum in dB", name(raw).or(clean.and_then(name)).unwrap_or_default()),
+        title: format!(
+            "{}, spectrum in dB",
+            name(raw).or(clean.and_then(name)).unwrap_or_default()
+        ),
         x: hertz.to_owned(),
         curves: curves.collect(),
     };
@@ -141,7 +148,10 @@ mod tests {
         let values: Vec<f64> = (0..8 * 2500).map(f64::from).collect();
         let signal = Signal::of(&names, &values, Some(2.0));
         assert_eq!((signal.names.len(), signal.channels.len()), (6, 6));
-        assert_eq!((signal.channels[5].len(), signal.channels[5][1].to_bits()), (2000, 13f64.to_bits()));
+        assert_eq!(
+            (signal.channels[5].len(), signal.channels[5][1].to_bits()),
+            (2000, 13f64.to_bits())
+        );
         let curve = signal.curve(0).unwrap();
         assert_eq!((curve[3].0.to_bits(), signal.curve(6)), (1.5f64.to_bits(), None));
         assert_eq!(Signal::of(&[], &[], None), Signal::default());

@@ -54,7 +54,8 @@ mod tests {
 
     #[test]
     fn a_sine_is_strongest_at_its_frequency() {
-        let values: Vec<f64> = (0..1000).map(|i| 7.0 + (TAU * 12.5 * f64::from(i) / 100.0).sin()).collect();
+        let values: Vec<f64> =
+            (0..1000).map(|i| 7.0 + (TAU * 12.5 * f64::from(i) / 100.0).sin()).collect();
         let found = spectrum(&values, 100.0);
         assert_eq!(found.len(), N_FREQUENCIES);
         let strongest = found.iter().max_by(|a, b| a.1.total_cmp(&b.1)).unwrap();
