@@ -224,7 +224,7 @@ mod tests {
         };
         assert_eq!(of(&["a", "a", "b", "b", "c"], &[2, 4]), 1);
         assert_eq!(of(&["a", "a", "a", "b", "c"], &[2, 4]), 0, "not there");
-        assert_eq!(of(&["a", "b", "c", "d", "e"], &[4]), 0, "everywhere");
+        assert_eq!(of(&["a", "b", "c", "d", "e", "f", "g"], &[4]), 0, "everywhere");
         assert_eq!(of(&["a", "b"], &[]), 0);
     }
 }
