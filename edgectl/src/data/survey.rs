@@ -45,9 +45,7 @@ impl Survey {
             }
         }
         if let Some(error) = refused {
-            if survey.found.data.is_empty() || paths.len() > 1 {
-                return Err(error);
-            }
+            return Err(error);
         }
         if paths.is_empty() {
             files::find_all(paths, config.format)?;

@@ -27,7 +27,7 @@ pub(super) const IN_PARTS: &str = "the columns year, month, day, … are read as
 /// Whether columns without a part hold the year, the month and the day of a time.
 pub(super) fn is_in_parts(names: &[&str]) -> bool {
     let is_there = |part: &&str| names.iter().any(|name| name.eq_ignore_ascii_case(part));
-    ["year", "month", "day"].iter().all(|part| is_there(part))
+    ["year", "month", "day"].iter().all(is_there)
 }
 
 /// Most columns that count in their names, and say no more than that there are several sensors.

@@ -50,7 +50,9 @@ pub(super) fn run(args: &DescribeArgs, output: Output) -> anyhow::Result<()> {
     }
     let described = Described::read(&data, &config)?;
     let warnings = described.warnings();
-    warnings.iter().for_each(|warning| output.warn(warning));
+    for warning in &warnings {
+        output.warn(warning);
+    }
     if let (Some(plot), Some(first)) = (&args.plot, described.sets.first()) {
         let picture = picture(first, &described.excerpt, job.as_ref().map(|job| (job, &data[..])))?;
         atomic_write(plot, picture.as_bytes())?;
@@ -91,7 +93,8 @@ fn picture(
     use super::steps::fitted;
     use crate::data::{Dataset, Scaled};
 
-    let raw = Signal::of(&excerpt.names, &excerpt.values, data.rate_hz);
+    let said = job.and_then(|(job, _)| job.data.sample_rate_hz);
+    let raw = Signal::of(&excerpt.names, &excerpt.values, said.or(data.rate_hz));
     let Some((job, paths)) = job.filter(|(job, _)| !job.preprocess.is_empty()) else {
         return svg(data, &raw, None);
     };
@@ -100,7 +103,7 @@ fn picture(
     let Some(segment) = dataset.segments.first() else { return svg(data, &raw, None) };
     let scaled = Scaled::of(segment, &dataset, &pipeline)?;
     let out = pipeline.output();
-    let rate_hz = out.rate_hz.or(data.rate_hz.filter(|_| pipeline.keeps_rows()));
+    let rate_hz = out.rate_hz.or(raw.rate_hz.filter(|_| pipeline.keeps_rows()));
     svg(data, &raw, Some(&Signal::of(&out.names, &scaled.values, rate_hz)))
 }
 

@@ -57,12 +57,12 @@ impl Panel {
             .x_labels(5)
             .y_labels(4)
             .x_label_formatter(&|x| short(*x))
-            .y_label_formatter(&|y| short(*y))
+            .y_label_formatter(&|at| short(if at.abs() < 1e-9 * (y.1 - y.0) { 0.0 } else { *at }))
             .label_style(FONT)
             .light_line_style(WHITE)
             .draw()
             .map_err(|error| anyhow!("{error}"))?;
-        for (i, (name, curve)) in self.curves.iter().enumerate() {
+        for ((i, (name, curve)), top) in self.curves.iter().enumerate().zip([1, 13]) {
             let style = COLOURS[i % COLOURS.len()].stroke_width(1);
             for piece in curve.split(|point| !point.1.is_finite()) {
                 let points = piece.iter().copied();
@@ -77,7 +77,7 @@ impl Panel {
                 let what = if i == 0 { "solid" } else { "dashed" };
                 let colour = COLOURS[i % COLOURS.len()];
                 let font = FONT.into_font().color(&colour);
-                let label = Text::new(format!("{name}: {what}"), (300, 22 + 14 * i as i32), font);
+                let label = Text::new(format!("{name}: {what}"), (300, top), font);
                 area.draw(&label).map_err(|error| anyhow!("{error}"))?;
             }
         }
@@ -96,14 +96,13 @@ impl Bars {
     ) -> anyhow::Result<()> {
         const LINE: i32 = 22;
         let most = self.bars.iter().map(|(_, n)| *n).max().unwrap_or(0).max(1);
-        let width = area.dim_in_pixel().0 as i32;
+        let width = i32::try_from(area.dim_in_pixel().0).unwrap_or(i32::MAX);
         let (left, right) = (160, (width - 90).max(200));
         let put = |text: &str, at: (i32, i32)| {
             area.draw(&Text::new(text.to_owned(), at, FONT)).map_err(|error| anyhow!("{error}"))
         };
         put(&self.title, (12, 8))?;
-        for (i, (name, n)) in self.bars.iter().enumerate() {
-            let top = 30 + LINE * i as i32;
+        for ((name, n), top) in self.bars.iter().zip((30..).step_by(LINE as usize)) {
             let share = *n as f64 / most as f64;
             let end = left + (share * f64::from(right - left)).round() as i32;
             let name: String = name.chars().take(22).collect();

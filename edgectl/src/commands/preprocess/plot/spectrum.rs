@@ -36,7 +36,7 @@ pub(super) fn spectrum(values: &[f64], rate_hz: f64) -> Curve {
     powers.iter().enumerate().map(|(k, power)| (rate_hz * frequency(k), in_db(*power))).collect()
 }
 
-/// |sum x_i exp(-j w i)|², by turning a pointer from value to value.
+/// `|sum x_i exp(-j w i)|²`, by turning a pointer from value to value.
 fn power(values: &[f64], omega: f64) -> f64 {
     let (turn_re, turn_im) = (omega.cos(), -omega.sin());
     let (mut re, mut im, mut sum_re, mut sum_im) = (1.0, 0.0, 0.0, 0.0);
