@@ -98,7 +98,8 @@ pub struct FitArgs {
 #[command(after_help = "\
 Examples:
   edgectl preprocess describe --data data/watch
-  edgectl preprocess describe --config examples/watch.toml --json")]
+  edgectl preprocess describe --config examples/watch.toml --json
+  edgectl preprocess describe --config examples/watch.toml --plot watch.svg")]
 pub struct DescribeArgs {
     /// Files or folders [default: the job's path]
     #[arg(long, value_name = "PATH", num_args = 1.., required_unless_present = "config")]
@@ -106,4 +107,8 @@ pub struct DescribeArgs {
     /// The job that says how to read them
     #[arg(long, value_name = "JOB.toml")]
     pub config: Option<PathBuf>,
+    /// Draw the first series, raw and after the job's steps, with spectra and the balance of the classes;
+    /// replaces a plain file that is none of the inputs
+    #[arg(long, value_name = "FILE.svg")]
+    pub plot: Option<PathBuf>,
 }

@@ -1,5 +1,6 @@
 //! What the files of one data set have in common.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use anyhow::bail;
@@ -9,9 +10,22 @@ use super::config::DataConfig;
 use super::dataset::Expected;
 use super::labels::Classes;
 use super::listing::Listing;
+use super::notes::Notes;
 use super::patterns::{self, has_pattern};
 use super::reading::FileRead;
 use super::table::listed;
+
+/// A file whose channels are not those of the files before it.
+#[derive(Debug)]
+pub(super) struct OtherChannels(String);
+
+impl fmt::Display for OtherChannels {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for OtherChannels {}
 
 /// Holds all files to the same channels and classes, and notes how each was read.
 pub(super) struct Collector<'a> {
@@ -21,6 +35,8 @@ pub(super) struct Collector<'a> {
     pub(super) readings: Vec<FileRead>,
     /// Tables that tell of files and frames.
     pub(super) listings: Vec<Listing>,
+    /// What a description notes where training refuses; nothing where it does refuse.
+    pub(super) notes: Option<Notes>,
     /// The value columns of the first file, for the files after it.
     columns: Option<(PathBuf, Vec<String>)>,
     channels: Option<(PathBuf, Vec<String>)>,
@@ -34,6 +50,7 @@ impl<'a> Collector<'a> {
             classes: Classes::new(expected.map(|expected| expected.classes)),
             readings: Vec::new(),
             listings: Vec::new(),
+            notes: None,
             columns: None,
             channels: None,
         }
@@ -93,15 +110,16 @@ impl<'a> Collector<'a> {
         let places = columns
             .iter()
             .map(|name| require(path, header, name, &why))
-            .collect::<anyhow::Result<Vec<_>>>()?;
+            .collect::<anyhow::Result<Vec<_>>>()
+            .map_err(|error| OtherChannels(format!("{error:#}")))?;
         if let Some(&extra) = found.iter().find(|column| !places.contains(column)) {
-            bail!(
+            bail!(OtherChannels(format!(
                 "{}: column {:?} is not in {}, and all files need the same channels; list the \
                  columns that are values in data.channels",
                 path.display(),
                 header[extra],
                 first.display()
-            );
+            )));
         }
         Ok(places)
     }
@@ -123,14 +141,14 @@ impl<'a> Collector<'a> {
             );
         }
         match &self.channels {
-            Some((first, others)) if *others != channels => bail!(
+            Some((first, others)) if *others != channels => bail!(OtherChannels(format!(
                 "{}: the channels are {}, but those of {} are {}; read files with other channels \
                  on their own",
                 path.display(),
                 listed(&channels),
                 first.display(),
                 listed(others)
-            ),
+            ))),
             Some(_) => {}
             None => self.channels = Some((path.to_owned(), channels)),
         }

@@ -29,7 +29,7 @@ pub struct DataConfig {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub series: Option<SeriesBy>,
     /// The time column, which is not a channel; `t` if present, else the only one called `time`,
-    /// `timestamp`, `t_s`, `t_ms`, `date_time`, `datetime` or `date` if its first rows hold times that do
+    /// `timestamp`, `t_s`, `t_ms`, `t_us`, `t_min`, `t_h`, `date_time`, `datetime` or `date` if its first rows hold times that do
     /// not decrease. Numbers, or dates as `2016-07-01 05:30:00`; they must not decrease within a series.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub time: Option<String>,

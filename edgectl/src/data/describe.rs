@@ -1,13 +1,187 @@
 //! What is in files, found as they are read: nothing of a row is kept.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
 
 use super::class_count::MAX_CLASSES;
-use super::collect::Collector;
+use super::collect::{Collector, OtherChannels};
 use super::config::DataConfig;
-use super::read::read_files;
-use super::tally::Tally;
+use super::joins;
+use super::listing::Listing;
+use super::notes::Notes;
+use super::read::{read_file, read_files};
+use super::reading::FileRead;
+use super::source::Source;
+use super::survey::Survey;
+use super::tally::{Excerpt, Tally};
 use super::understood::Understood;
+
+/// Most sets of files with other channels that are told apart.
+const MOST_SETS: usize = 32;
+
+/// What data is, whether or not training could use it as it stands.
+#[derive(Debug)]
+pub struct Described {
+    /// Files with the same channels, and what was understood of them.
+    pub sets: Vec<Understood>,
+    /// The first rows of the first set, and the names of their channels.
+    pub excerpt: Excerpt,
+    /// Files that were not read, or not to their end.
+    pub unread: Vec<Unread>,
+    /// What is to be said of folders.
+    pub remarks: Vec<String>,
+}
+
+/// A file that could not be read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Unread {
+    /// Its path.
+    pub file: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// Files with the same channels.
+struct Set<'a> {
+    all: Collector<'a>,
+    tally: Tally,
+}
+
+impl<'a> Set<'a> {
+    fn new(config: &'a DataConfig, listings: &[Listing]) -> Self {
+        let mut all = Collector::new(config, None);
+        all.classes = all.classes.at_most(MAX_CLASSES);
+        all.notes = Some(Notes::default());
+        all.listings = listings.to_vec();
+        Self { all, tally: Tally::default() }
+    }
+
+    fn excerpt(&mut self) -> Excerpt {
+        let mut excerpt = std::mem::take(&mut self.tally.excerpt);
+        excerpt.names = self.all.channels().iter().take(excerpt.n_channels).cloned().collect();
+        excerpt
+    }
+
+    fn read(&mut self, path: &Path) -> anyhow::Result<()> {
+        let read = read_file(Source::open(path)?, &mut self.all, &mut self.tally);
+        // Rows before what stopped the reader have been counted.
+        self.tally.end_all();
+        read
+    }
+}
+
+impl Described {
+    /// Reads files and the data files of folders, and where a folder has none, those of the folders below
+    /// it, in memory that does not grow with their rows. What training refuses because a job has to say
+    /// more is noted, and reading goes on: columns of text, cells of a split column that say neither train
+    /// nor test, times that run backwards, files with other channels. Of several files those that cannot
+    /// be read are left out and told of.
+    ///
+    /// # Errors
+    /// If no file can be read, and what is wrong with the configuration.
+    pub fn read(paths: &[PathBuf], config: &DataConfig) -> anyhow::Result<Self> {
+        let listings = Listing::of(config)?;
+        let Survey { found, remarks, .. } = Survey::of(paths, config)?;
+        let is_listing = |path: &Path| listings.iter().any(|listing| listing.is_at(path));
+        let mut files = joins::without_joined(found.data, &config.join)?;
+        files.retain(|path| !is_listing(path));
+        let (mut sets, mut unread): (Vec<Set<'_>>, _) = (Vec::new(), Vec::new());
+        for path in &files {
+            let Err(error) = read_into(path, &mut sets, config, &listings) else { continue };
+            if files.len() == 1 {
+                return Err(error);
+            }
+            unread.push((path, error));
+        }
+        if sets.is_empty()
+            && let Some((_, error)) = unread.drain(..).next()
+        {
+            return Err(error);
+        }
+        let beside = found.beside.into_iter().filter(|path| !is_listing(path));
+        if let Some(first) = sets.first_mut() {
+            first.all.readings.extend(beside.map(FileRead::beside));
+        }
+        let unread = unread.into_iter().map(|(path, error)| Unread {
+            file: path.display().to_string(),
+            reason: format!("{error:#}"),
+        });
+        let unread = unread.collect();
+        let excerpt = sets.first_mut().map(Set::excerpt).unwrap_or_default();
+        let sets = sets.into_iter().map(|set| understood(set.all, set.tally)).collect();
+        Ok(Self { sets, excerpt, unread, remarks })
+    }
+
+    /// All that is strange.
+    pub fn warnings(&self) -> Vec<String> {
+        let unread = self
+            .unread
+            .iter()
+            .map(|Unread { reason, .. }| format!("not read, or not to its end: {reason}"));
+        let of_sets = self.sets.iter().flat_map(|set| set.warnings.iter().cloned());
+        self.remarks.iter().cloned().chain(unread).chain(of_sets).collect()
+    }
+
+    /// A few lines for people.
+    pub fn lines(&self) -> Vec<String> {
+        if let [set] = &self.sets[..] {
+            return set.lines();
+        }
+        let n = self.sets.len();
+        let mut lines =
+            vec![format!("{n} sets of files with different channels, which train on their own")];
+        for (i, set) in self.sets.iter().enumerate() {
+            lines.push(format!("set {} of {n}", i + 1));
+            lines.extend(set.lines().into_iter().map(|line| format!("  {line}")));
+        }
+        lines
+    }
+}
+
+/// Reads a file into the first set whose channels it has, else into a new one.
+fn read_into<'a>(
+    path: &Path,
+    sets: &mut Vec<Set<'a>>,
+    config: &'a DataConfig,
+    listings: &[Listing],
+) -> anyhow::Result<()> {
+    let mut other = None;
+    for set in &mut *sets {
+        match set.read(path) {
+            Err(error) if error.is::<OtherChannels>() => other = Some(error),
+            done => return done,
+        }
+    }
+    if let Some(error) = other.filter(|_| sets.len() >= MOST_SETS) {
+        return Err(error);
+    }
+    let mut set = Set::new(config, listings);
+    let read = set.read(path);
+    if read.is_ok() || set.tally.steps > 0 {
+        sets.push(set);
+    }
+    read
+}
+
+/// What was counted.
+fn understood(all: Collector<'_>, tally: Tally) -> Understood {
+    let channels = all.channels().to_vec();
+    let Collector { classes, readings, notes, .. } = all;
+    let overflown = classes.overflown();
+    let (names, places) = classes.finish();
+    let mut found = Understood::new(tally, &readings, &channels, (&names, &places));
+    if overflown {
+        found.warnings.push(format!(
+            "there are more than {MAX_CLASSES} different labels, others are not counted: that is no \
+             class; name a column of classes as data.label"
+        ));
+    }
+    if let Some(notes) = notes {
+        found.add(&notes, &readings);
+    }
+    found
+}
 
 impl Understood {
     /// What [`Understood::of`] says of the files, read as [`Dataset::read`](super::Dataset::read) does, in
@@ -21,18 +195,7 @@ impl Understood {
         all.classes = all.classes.at_most(MAX_CLASSES);
         let mut tally = Tally::default();
         read_files(paths, &mut all, &mut tally)?;
-        let channels = all.channels().to_vec();
-        let Collector { classes, readings, .. } = all;
-        let overflown = classes.overflown();
-        let (names, places) = classes.finish();
-        let mut found = Self::new(tally, &readings, &channels, (&names, &places));
-        if overflown {
-            found.warnings.push(format!(
-                "there are more than {MAX_CLASSES} different labels, others are not counted: that is no \
-                 class; name a column of classes as data.label"
-            ));
-        }
-        Ok(found)
+        Ok(understood(all, tally))
     }
 }
 

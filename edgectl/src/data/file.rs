@@ -7,6 +7,7 @@ use anyhow::anyhow;
 use super::block::{Block, Need};
 use super::collect::Collector;
 use super::columns::Columns;
+use super::config::Format;
 use super::files;
 use super::join::Joined;
 use super::listing::Told;
@@ -64,6 +65,19 @@ impl File<'_, '_> {
         let (decimal, time_unit) = (None, None);
         let reading = Reading { layout, delimiter, decimal, time_unit, roles, selection };
         self.all.readings.push(FileRead::new(self.path.to_owned(), reading));
+    }
+
+    /// The names of some columns.
+    pub(super) fn texts_of(&self, columns: &[usize]) -> Vec<String> {
+        columns.iter().map(|&column| self.header[column].clone()).collect()
+    }
+
+    /// Whether the configuration says how the rows of a table are laid out.
+    pub(super) fn selection_is_said(&self) -> bool {
+        let config = self.all.config;
+        let is_laid_out =
+            config.wide_order.is_some() || config.wide_channels != 1 || config.picture.is_some();
+        config.format == Format::Wide || config.channels.is_some() || is_laid_out
     }
 
     /// What the series column, or several together, are called.
@@ -136,7 +150,12 @@ impl File<'_, '_> {
     }
 
     /// The split of a row by a cell of a column.
-    pub(super) fn split(&self, block: &Block, row: usize, column: usize) -> anyhow::Result<Split> {
+    pub(super) fn split(
+        &mut self,
+        block: &Block,
+        row: usize,
+        column: usize,
+    ) -> anyhow::Result<Split> {
         let cell = block.text(column, row);
         if let Some(SplitBy::Cells { test, train, .. }) = &self.all.config.split {
             return Ok(match train {
@@ -146,7 +165,14 @@ impl File<'_, '_> {
                 _ => Split::Unmarked,
             });
         }
-        Split::of_cell(cell).ok_or_else(|| {
+        let split = Split::of_cell(cell);
+        if split.is_none()
+            && let Some(notes) = &mut self.all.notes
+        {
+            notes.split(cell);
+            return Ok(Split::Unmarked);
+        }
+        split.ok_or_else(|| {
             let name = &self.header[column];
             self.error(
                 block.place(row),

@@ -16,7 +16,7 @@ use super::split::Split;
 use super::table::{Row, Table};
 
 /// A table of files, of frames, or of frames of files.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Listing {
     path: PathBuf,
     names_files: bool,

@@ -35,6 +35,8 @@ pub(super) struct Long<'a> {
     last: usize,
     split: RowSplit<'a>,
     joined: Joined,
+    /// Rows of the block whose time runs backwards, where a description goes on.
+    back: Vec<usize>,
     scratch: Scratch,
 }
 
@@ -108,6 +110,7 @@ impl<'a> Long<'a> {
             last: 0,
             split,
             joined,
+            back: Vec::new(),
             scratch: Scratch::default(),
         };
         Ok((long, needs))
@@ -153,6 +156,10 @@ impl<'a> Long<'a> {
             }
         }
         self.hand_on(file, block, current, start..block.n_rows());
+        if let Some(notes) = &mut file.all.notes {
+            notes.changes(block, &file.header, &self.values, &self.back);
+            self.back.clear();
+        }
         Ok(())
     }
 
@@ -252,6 +259,14 @@ impl<'a> Long<'a> {
     ) -> anyhow::Result<()> {
         let Some(Time { column, kind, .. }) = self.time else { return Ok(()) };
         let (time, series) = (block.numbers(column)[row], &mut self.series[series]);
+        if time < series.last_time && file.all.notes.is_some() {
+            self.back.push(row);
+            file.amend(|read| {
+                read.first_backwards.get_or_insert(block.place(row));
+            });
+            series.last_time = time;
+            return Ok(());
+        }
         if time < series.last_time {
             let name = series.name.as_ref();
             let of = name.map(|name| format!(" in series {name:?}")).unwrap_or_default();

@@ -52,6 +52,9 @@ pub struct Selection {
     /// Columns that are read as nothing, as `data.ignore` says.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub ignored: Vec<String>,
+    /// Columns that are read as nothing in a description, since they hold text.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub texts: Vec<String>,
     /// What rows must be to be read.
     #[serde(rename = "where", skip_serializing_if = "Vec::is_empty")]
     pub only: Vec<String>,
@@ -129,6 +132,8 @@ pub struct FileRead {
     pub doubled_times: usize,
     /// The line of the first of them.
     pub first_doubled: Option<usize>,
+    /// The line of the first row whose time is before that of the row before in its series.
+    pub first_backwards: Option<usize>,
     /// How many rows a table that tells of them leaves out.
     pub left_out: usize,
     /// How many rows `data.where` leaves out.
@@ -145,6 +150,7 @@ impl FileRead {
             reading,
             doubled_times: 0,
             first_doubled: None,
+            first_backwards: None,
             left_out: 0,
             not_wanted: 0,
             warnings: Vec::new(),

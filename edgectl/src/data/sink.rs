@@ -15,6 +15,7 @@ use super::files;
 use super::join::Joined;
 use super::listing::{Mark, Told};
 use super::long::Long;
+use super::notes;
 use super::patterns;
 use super::reader::{Header, Needs, Note, Series, Sink};
 use super::reading::{Layout, Selection};
@@ -30,6 +31,8 @@ pub(super) struct FileSink<'f, 'a> {
     file: File<'f, 'a>,
     kind: Kind,
     layout: Option<Opened<'a>>,
+    /// Columns of text, which are counted in a description.
+    texts: Vec<usize>,
 }
 
 /// What the rows of a format are.
@@ -76,7 +79,7 @@ impl<'f, 'a> FileSink<'f, 'a> {
             all,
             runs,
         };
-        Self { file, kind, layout: None }
+        Self { file, kind, layout: None, texts: Vec::new() }
     }
 
     /// The file is read.
@@ -127,14 +130,15 @@ impl<'f, 'a> FileSink<'f, 'a> {
             format!("{} is {}", names[column], cells.words())
         };
         self.file.selection.only = self.file.only.iter().map(condition).collect();
-        let mut long = by_name;
+        let (mut long, mut no_time) = (by_name, None);
         if columns.time.is_none() && config.time.is_none() && config.format != Format::Wide {
             let values = named.iter().filter_map(|name| position(names, name));
             let taken: Vec<usize> =
                 values.chain(columns.parts()).chain(ignored.iter().copied()).collect();
-            let guess = header
-                .sample
-                .and_then(|sample| time_column::guess(names, &taken, &columns.of_series(), sample));
+            let guess = header.sample.and_then(|sample| {
+                time_column::guess(names, &taken, &columns.of_series(), sample, all.notes.is_some())
+            });
+            no_time = time_column::only_named(names, &taken).filter(|_| guess.is_none());
             if let Some(column) = guess {
                 columns.take_time(column);
                 let wide = config.wide_channels != 1
@@ -143,7 +147,10 @@ impl<'f, 'a> FileSink<'f, 'a> {
                 long |= !wide && !time_column::looks_wide(names, &columns.rest);
             }
         }
-        let (layout, needs) = if long {
+        self.pass_texts(header, &named, &mut columns);
+        let free_names: Vec<&str> =
+            columns.rest.iter().map(|&column| names[column].as_str()).collect();
+        let (layout, mut needs) = if long {
             let (long, needs) = Long::open(&mut self.file, columns, header.delimiter)?;
             (Opened::Long(Box::new(long)), needs)
         } else {
@@ -151,7 +158,28 @@ impl<'f, 'a> FileSink<'f, 'a> {
             (Opened::Wide(wide), needs)
         };
         self.layout = Some(layout);
+        self.texts.iter().for_each(|&column| needs[column] = Need::Text);
+        if let Some(column) = no_time {
+            let warning = time_column::no_time(&names[column]);
+            self.file.amend(|read| read.warnings.push(warning));
+        }
+        if time_column::is_in_parts(&free_names) {
+            self.file.amend(|read| read.warnings.push(time_column::IN_PARTS.to_owned()));
+        }
         Ok(self.needs(needs))
+    }
+
+    /// In a description, takes columns of text that no name makes channels from those without a part.
+    fn pass_texts(&mut self, header: &Header<'_>, named: &[String], columns: &mut Columns) {
+        let (Some(sample), true) = (header.sample, self.file.all.notes.is_some()) else { return };
+        let is_text = |column: &usize| {
+            let is_named = named.contains(&header.names[*column]);
+            !is_named && notes::is_text(sample, *column, header.delimiter)
+        };
+        self.texts = columns.rest.iter().copied().filter(is_text).collect();
+        columns.rest.retain(|column| !self.texts.contains(column));
+        self.file.selection.texts =
+            self.texts.iter().map(|&column| header.names[column].clone()).collect();
     }
 
     /// The columns that the configuration has read as nothing; those that it names as channels are not
@@ -255,6 +283,9 @@ impl Sink for FileSink<'_, '_> {
     }
 
     fn rows(&mut self, block: &Block) -> anyhow::Result<()> {
+        if let Some(notes) = &mut self.file.all.notes {
+            notes.texts(block, &self.file.header, &self.texts);
+        }
         match &mut self.layout {
             Some(Opened::Long(long)) => long.rows(&mut self.file, block),
             Some(Opened::Wide(wide)) => wide.rows(&mut self.file, block),

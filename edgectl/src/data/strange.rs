@@ -29,14 +29,23 @@ pub(super) fn of(
 fn growing(tally: &Tally, channels: &[String]) -> Vec<String> {
     let counted = channels.iter().zip(&tally.channels);
     let grows = counted.filter(|(_, counted)| !counted.falls && counted.rises >= MANY_RISES);
+    let names: Vec<&String> = grows.map(|(name, _)| name).collect();
+    if names.len() > 3 {
+        return vec![format!(
+            "{} channels, {:?} the first, only grow from row to row, as time stamps or numbers of rows do; if \
+             they are some, name one as data.time, or list the channels without them in data.channels",
+            names.len(),
+            names[0]
+        )];
+    }
     let warning = |name: &String| {
         format!(
             "the channel {name:?} only grows from row to row, as a time stamp or the number of a \
-             row does, and would be trained on: name it as data.time, or list the channels without \
+             row does, and would be trained on: name it as data.time, or as data.series if it numbers series, or list the channels without \
              it in data.channels"
         )
     };
-    grows.map(|(name, _)| warning(name)).collect()
+    names.into_iter().map(warning).collect()
 }
 
 /// What is strange about how files were read: once for all of which the same is to be said.

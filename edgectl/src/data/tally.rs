@@ -1,12 +1,14 @@
 //! What is in runs of rows, counted as they pass: nothing of a row is kept.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 
 use serde::Serialize;
 
 use super::dataset::{Dataset, Segment};
 use super::labels::Labels;
 use super::pace::{Pace, Paced};
+use super::rate::is_same;
 use super::reading::{Clock, Layout, TimeUnit};
 use super::runs::{Rows, Run, Runs};
 use super::split::Split;
@@ -28,11 +30,45 @@ pub(super) struct Tally {
     /// Labels of each class, by its index while labels were read.
     labels: Vec<usize>,
     pace: Pace,
+    /// The file whose times these are, and what was found in those before it.
+    paced_file: PathBuf,
+    paced: Option<Paced>,
+    /// The shortest and the longest of the usual steps of files.
+    usual_steps: Option<(f64, f64)>,
     clock: Option<Clock>,
     /// The lowest and the highest rate that files declare.
     rates_hz: Option<(f64, f64)>,
+    /// The beginning of the first run.
+    pub(super) excerpt: Excerpt,
     open: HashMap<usize, Open>,
     next: usize,
+}
+
+/// The first rows of a data set, to be looked at.
+#[derive(Debug, Clone, Default)]
+pub struct Excerpt {
+    /// `[rows, channels]`: at most 2,000 rows of one run, at most the first 6 channels.
+    pub values: Vec<f64>,
+    /// How many channels there are of them.
+    pub n_channels: usize,
+    /// What they are called.
+    pub names: Vec<String>,
+}
+
+impl Excerpt {
+    /// Most rows.
+    const ROWS: usize = 2000;
+    /// Most channels.
+    const CHANNELS: usize = 6;
+
+    /// Adds rows of the first run.
+    fn add(&mut self, rows: &Rows<'_>) {
+        self.n_channels = rows.n_channels.min(Self::CHANNELS);
+        let free = Self::ROWS - (self.values.len() / self.n_channels.max(1)).min(Self::ROWS);
+        for row in rows.values.chunks_exact(rows.n_channels.max(1)).take(free) {
+            self.values.extend(&row[..self.n_channels]);
+        }
+    }
 }
 
 /// So many runs of rows.
@@ -82,6 +118,8 @@ pub(super) struct TimesTally {
     pub(super) clock: Clock,
     /// What files declare.
     pub(super) rates_hz: Option<(f64, f64)>,
+    /// The shortest and the longest of the usual steps of files, where they are not alike.
+    pub(super) steps: Option<(f64, f64)>,
 }
 
 impl Tally {
@@ -131,6 +169,13 @@ impl Tally {
         self.labels[class] += n;
     }
 
+    /// Ends the runs that are open: of a file that could not be read to its end.
+    pub(super) fn end_all(&mut self) {
+        let mut open: Vec<usize> = self.open.keys().copied().collect();
+        open.sort_unstable();
+        self.end(&open);
+    }
+
     /// How many labels there were of each class, the class that had index `i` being at `places[i]`.
     pub(super) fn labels(&self, places: &[u32]) -> Vec<usize> {
         let mut counts = vec![0; places.len()];
@@ -140,10 +185,32 @@ impl Tally {
         counts
     }
 
+    /// The times of a file are over: what they are like is added to what those of others are.
+    fn end_pace(&mut self) {
+        let Some(found) = std::mem::take(&mut self.pace).finish() else { return };
+        if let Some(step) = found.step {
+            let (low, high) = self.usual_steps.unwrap_or((step, step));
+            self.usual_steps = Some((low.min(step), high.max(step)));
+        }
+        self.paced = Some(self.paced.map_or(found, |others| Paced {
+            first: others.first.min(found.first),
+            last: others.last.max(found.last),
+            step: None,
+            gaps: others.gaps + found.gaps,
+        }));
+    }
+
     /// What was found of times.
     pub(super) fn times(&mut self) -> TimesTally {
+        self.end_pace();
+        let steps = self.usual_steps.filter(|&(low, high)| !is_same(low, high));
+        let paced = self.paced.map(|paced| Paced {
+            step: self.usual_steps.filter(|_| steps.is_none()).map(|(low, _)| low),
+            ..paced
+        });
         TimesTally {
-            paced: std::mem::take(&mut self.pace).finish(),
+            paced,
+            steps,
             clock: self.clock.unwrap_or(Clock::Numbers),
             rates_hz: self.rates_hz,
         }
@@ -153,6 +220,10 @@ impl Tally {
 impl Runs for Tally {
     fn begin(&mut self, run: &Run<'_>) -> usize {
         self.series += 1;
+        if self.paced_file != run.source {
+            self.end_pace();
+            run.source.clone_into(&mut self.paced_file);
+        }
         let is_long = matches!(run.layout, Layout::Long | Layout::Recording);
         if !is_long {
             self.count(run.label, 1);
@@ -181,6 +252,9 @@ impl Runs for Tally {
         self.steps += rows.n_rows();
         let Some(open) = self.open.get_mut(&run) else { return };
         open.n_rows += rows.n_rows();
+        if run == 0 {
+            self.excerpt.add(rows);
+        }
         self.channels.resize(n, ChannelTally::default());
         open.last.resize(n, f64::NAN);
         for row in rows.values.chunks_exact(n.max(1)) {

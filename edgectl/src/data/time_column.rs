@@ -7,23 +7,51 @@ use super::columns::position;
 use super::times::{self, TimeKind};
 
 /// Names of a time column beside `t`, which is taken whatever it holds.
-const NAMES: [&str; 7] = ["time", "timestamp", "t_s", "t_ms", "date_time", "datetime", "date"];
+const NAMES: [&str; 10] =
+    ["time", "timestamp", "t_s", "t_ms", "t_us", "t_min", "t_h", "date_time", "datetime", "date"];
+
+/// What is said of a column that has the usual name of one of times, but is not taken for one.
+pub(super) fn no_time(name: &str) -> String {
+    format!(
+        "the column {name:?} is called as times are, but its first rows are no times in order, so that it is read \
+         as another column: name it as data.time, and what separates series as data.series, or list it in \
+         data.ignore"
+    )
+}
+
+/// What is said of times in several columns.
+pub(super) const IN_PARTS: &str = "the columns year, month, day, … are read as values, though together they are \
+                                   a time; write them as one column of dates, as 2016-07-01 05:00, or list \
+                                   them in data.ignore";
+
+/// Whether columns without a part hold the year, the month and the day of a time.
+pub(super) fn is_in_parts(names: &[&str]) -> bool {
+    let is_there = |part: &&str| names.iter().any(|name| name.eq_ignore_ascii_case(part));
+    ["year", "month", "day"].iter().all(is_there)
+}
 
 /// Most columns that count in their names, and say no more than that there are several sensors.
 const FEW_NUMBERED: usize = 8;
 
+/// The only column with the usual name of one that holds times; those in `taken` are something else.
+pub(super) fn only_named(header: &[String], taken: &[usize]) -> Option<usize> {
+    let named = NAMES.iter().filter_map(|name| position(header, name));
+    let mut named = named.filter(|column| !taken.contains(column));
+    let (column, None) = (named.next()?, named.next()) else { return None };
+    Some(column)
+}
+
 /// The column that holds times by its name and its first rows: the only one with a usual name, which
-/// does not run backwards within a series (the rows that agree in the `series` columns). Columns in
-/// `taken` are something else.
+/// does not run backwards within a series (the rows that agree in the `series` columns), unless it may.
+/// Columns in `taken` are something else.
 pub(super) fn guess(
     header: &[String],
     taken: &[usize],
     series: &[usize],
     sample: &Block,
+    may_run_back: bool,
 ) -> Option<usize> {
-    let named = NAMES.iter().filter_map(|name| position(header, name));
-    let mut named = named.filter(|column| !taken.contains(column));
-    let (column, None) = (named.next()?, named.next()) else { return None };
+    let column = only_named(header, taken)?;
     let mut last: HashMap<Vec<&[u8]>, f64> = HashMap::new();
     let mut kind: Option<TimeKind> = None;
     for row in 0..sample.n_rows() {
@@ -33,7 +61,7 @@ pub(super) fn guess(
         }
         kind = Some(found);
         let key = series.iter().map(|&column| sample.text(column, row)).collect();
-        if last.insert(key, time).is_some_and(|last| time < last) {
+        if last.insert(key, time).is_some_and(|last| time < last && !may_run_back) {
             return None;
         }
     }
@@ -76,7 +104,7 @@ mod tests {
                 .for_each(|(column, cell)| block.push_text(column, cell.as_bytes()));
             block.end_row(0);
         }
-        guess(&header, series, series, &block)
+        guess(&header, series, series, &block, false)
     }
 
     #[test]

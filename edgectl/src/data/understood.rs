@@ -6,6 +6,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::dataset::Dataset;
+use super::notes::{Notes, SplitCell, TextFound};
 use super::rate::is_same;
 use super::reading::{Clock, FileRead, Layout, Reading, Roles, Selection, TimeUnit};
 use super::strange;
@@ -92,6 +93,9 @@ pub struct Understood {
     pub not_wanted: usize,
     /// Every channel.
     pub channels: Vec<ChannelFound>,
+    /// Columns of text, where a description passes them over.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub texts: Vec<TextFound>,
     /// Every class.
     pub classes: Vec<ClassFound>,
     /// The times, where rows have some.
@@ -102,6 +106,12 @@ pub struct Understood {
     pub gaps: usize,
     /// Rows that have the time of the row before in their series.
     pub doubled_times: usize,
+    /// Rows whose time is before that of the row before in their series, where a description goes on.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub backward_times: usize,
+    /// Cells of the split column that say neither train nor test, where a description goes on.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unknown_splits: Vec<SplitCell>,
     /// Rows that a table of labels or splits leaves out.
     pub left_out: usize,
     /// What is likely not as it should be.
@@ -140,12 +150,20 @@ impl Understood {
         let channels = channels.collect();
         let named = classes.iter().zip(tally.labels(places));
         let classes = named.map(|(name, rows)| ClassFound { name: name.clone(), rows }).collect();
-        let TimesTally { paced, clock, rates_hz } = tally.times();
+        let TimesTally { paced, clock, rates_hz, steps } = tally.times();
         let rate_hz = rates_hz.filter(|&(low, high)| is_same(low, high)).map(|(low, _)| low);
         if let Some((low, high)) = rates_hz.filter(|_| rate_hz.is_none()) {
             warnings.push(format!(
                 "the files declare different rates, from {} to {} rows a second, so that windows of as \
                  many rows are not of one length in time; bring them to one rate (videos by data.frames.fps)",
+                six_digits(low),
+                six_digits(high)
+            ));
+        }
+        if let Some((low, high)) = steps.filter(|_| clock != Clock::Numbers) {
+            warnings.push(format!(
+                "the usual steps of the files are not alike, from {} s to {} s, so that windows of as many rows \
+                 are not of one length in time; bring them to one rate, or read them on their own",
                 six_digits(low),
                 six_digits(high)
             ));
@@ -165,14 +183,58 @@ impl Understood {
             split,
             not_wanted: files.iter().map(|file| file.not_wanted).sum(),
             channels,
+            texts: Vec::new(),
             classes,
             times,
             rate_hz: rate_hz.or(by_step.map(|step| 1.0 / step)),
             gaps: paced.map_or(0, |paced| paced.gaps),
             left_out: files.iter().map(|file| file.left_out).sum(),
             doubled_times: files.iter().map(|file| file.doubled_times).sum(),
+            backward_times: 0,
+            unknown_splits: Vec::new(),
             warnings,
         }
+    }
+
+    /// Adds what a description noted where training refuses, with what a job is to say.
+    pub(super) fn add(&mut self, notes: &Notes, files: &[FileRead]) {
+        (self.texts, self.unknown_splits) = (notes.texts_found(), notes.splits_found());
+        self.backward_times = notes.backwards;
+        let roles = |role: fn(&Roles) -> &Option<String>| {
+            files.iter().find_map(|file| role(&file.reading.roles).clone()).unwrap_or_default()
+        };
+        if !self.texts.is_empty() {
+            let names = self.texts.iter().map(|text| format!("{:?}", text.name));
+            self.warnings.push(format!(
+                "the columns {} hold text and are passed over here; training refuses them: name one as \
+                 data.series, data.label or data.node, and list the others in data.ignore, or the columns of \
+                 values in data.channels",
+                some(names)
+            ));
+        }
+        if !self.unknown_splits.is_empty() {
+            let cells = self.unknown_splits.iter();
+            let cells = cells.map(|found| format!("{:?} in {} rows", found.cell, found.rows));
+            let column = roles(|roles| &roles.split);
+            self.warnings.push(format!(
+                "the column {column:?} says neither train nor test but {}, which is taken for unmarked here; \
+                 training refuses it: say which cells are for the test and which to train on, as in data.split \
+                 = {{ column = {column:?}, test = [\"test\"], train = [\"train\"] }}",
+                some(cells)
+            ));
+        }
+        let Some(file) = files.iter().find(|file| file.first_backwards.is_some()) else { return };
+        let seem = match &notes.of_series()[..] {
+            [] => String::new(),
+            names => format!(", which {} seems to do", names.join(" or ")),
+        };
+        self.warnings.push(format!(
+            "{}: line {}: time runs backwards, as in {} rows, so that gaps and rates mean little; training \
+             refuses it: name the column that separates series in data.series{seem}, or sort the rows",
+            file.path.display(),
+            file.first_backwards.unwrap_or_default(),
+            self.backward_times
+        ));
     }
 
     /// A few lines for people.
@@ -195,6 +257,19 @@ impl Understood {
             self.series,
             some(channels)
         ));
+        if !self.texts.is_empty() {
+            let texts = self.texts.iter().map(|text| {
+                let more = if text.and_more { "more than " } else { "" };
+                let dots = if text.values > text.some.len() { ", …" } else { "" };
+                format!(
+                    "{} ({more}{} values: {}{dots})",
+                    text.name,
+                    text.values,
+                    text.some.join(", ")
+                )
+            });
+            lines.push(format!("text, passed over: {}", some(texts)));
+        }
         if !self.classes.is_empty() {
             let classes = self.classes.iter().map(|class| format!("{} {}", class.name, class.rows));
             lines.push(format!("classes, with their rows: {}", some(classes)));
@@ -215,7 +290,11 @@ impl Understood {
         let rate = self.rate_hz.map(|rate| format!("{} rows a second", six_digits(rate)));
         let times = self.times.as_ref().filter(|times| times.seconds).map(|times| {
             let shown = |time: f64| {
-                if times.dates { shown_date(time) } else { format!("{time} s") }
+                if times.dates {
+                    shown_date(time)
+                } else {
+                    format!("{} s", (time * 1e6).round() / 1e6)
+                }
             };
             let step = times.step.map(|step| format!(", a step of {step} s"));
             format!("{} to {}{}", shown(times.first), shown(times.last), step.unwrap_or_default())
@@ -320,6 +399,11 @@ impl FilesRead {
         .concat();
         format!("{first}{more}: read as {layout}{parts}{decimal}{selection}")
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
+fn is_zero(n: &usize) -> bool {
+    *n == 0
 }
 
 /// A number for people.

@@ -10,6 +10,7 @@ use super::reading::{Clock, Layout};
 use super::row_split::RowSplit;
 use super::runs::{Rows, Run};
 use super::split::Split;
+use super::table::listed;
 use super::wide_order::Order;
 
 /// A wide table that is read; each row is a series of its own, called by its series column or else its
@@ -43,7 +44,8 @@ impl<'a> Wide<'a> {
         }
         let wanted = config.channels.as_deref();
         let values = file.all.value_columns(file.path, &file.header, wanted, &columns.rest)?;
-        let names: Vec<&str> = values.iter().map(|&column| file.header[column].as_str()).collect();
+        let texts = file.texts_of(&values);
+        let names: Vec<&str> = texts.iter().map(String::as_str).collect();
         let order = Order::of(config, &names, file.all.known_channels());
         let order = order.map_err(|reason| anyhow!("{}: {reason}", file.path.display()))?;
         let Order { channels, places, by, doubtful } = order;
@@ -61,6 +63,7 @@ impl<'a> Wide<'a> {
                 file.path.display()
             );
         }
+        let by_names = by.is_some();
         file.selection.order = by;
         file.note(Layout::Wide, delimiter, Some(&columns));
         if doubtful {
@@ -71,6 +74,17 @@ impl<'a> Wide<'a> {
                      data.channels, or set data.wide_channels and data.wide_order"
                         .to_owned(),
                 );
+            });
+        }
+        let said = file.selection_is_said() || by_names;
+        if !said && !doubtful && do_not_count(&names) {
+            let names = listed(&texts);
+            file.amend(|read| {
+                read.warnings.push(format!(
+                    "each row is read as a sample of one channel, whose steps are the columns {names}, but their \
+                     names do not count; if rows are time steps, name data.time or data.series, or set \
+                     data.format = \"long\"; else set data.format = \"wide\""
+                ));
             });
         }
         let needs = file.needs(&columns, &values, Need::Skip);
@@ -121,6 +135,12 @@ impl<'a> Wide<'a> {
         }
         Ok(())
     }
+}
+
+/// Whether most of the names, of several, are no numbers and do not end in one.
+fn do_not_count(names: &[&str]) -> bool {
+    let counts = |name: &&&str| name.ends_with(|c: char| c.is_ascii_digit());
+    names.len() > 1 && 2 * names.iter().filter(counts).count() < names.len()
 }
 
 #[cfg(test)]

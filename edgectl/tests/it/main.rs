@@ -4,8 +4,12 @@
 mod adapters;
 /// The arrows between the crates, and what each leaf may depend on.
 mod arrows;
+/// Bad tables, recordings and pictures are handled as documented, or refused in one message.
+mod bad_data;
 /// How many classes there may be, in data and in models.
 mod classes;
+/// What describe says of data that training refuses as it stands.
+mod described;
 /// How commands end: signals, closed readers, text that steers, runs that cannot learn.
 #[cfg(unix)]
 mod ends;

@@ -6,9 +6,10 @@ use preprocess::Pipeline;
 use serde::Serialize;
 
 use super::super::targets::protect_data;
+use super::steps::fitted;
 use crate::checkpoint::{Meta, StatsFile};
 use crate::cli::ApplyArgs;
-use crate::data::{DataConfig, Dataset, Scaled, Segment, train_segments};
+use crate::data::{DataConfig, Dataset, Scaled, Segment};
 use crate::job::Job;
 use crate::output::{Output, shown};
 
@@ -72,14 +73,7 @@ fn of_job(args: &ApplyArgs, job: &Job, targets: &Targets) -> anyhow::Result<Work
         );
         pipeline
     } else {
-        let stage = dataset.stage(&job.data);
-        let all: Vec<usize> = (0..dataset.segments.len()).collect();
-        let train = train_segments(&dataset, &all)?;
-        let series = train
-            .iter()
-            .map(|&i| dataset.segments[i].rows(stage.channels(), stage.rate_hz))
-            .collect();
-        Pipeline::fit(&job.preprocess, &stage, series).context("fitting [[preprocess]]")?
+        fitted(job, &dataset)?
     };
     Ok(Work { data: job.data.clone(), dataset, pipeline })
 }

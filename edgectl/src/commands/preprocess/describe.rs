@@ -1,16 +1,31 @@
 //! `edgectl preprocess describe`: what was understood of data.
 
+use std::path::{Path, PathBuf};
+
+use aggregate::{Targets, atomic_write};
+use anyhow::{bail, ensure};
 use serde::Serialize;
 
+use super::super::targets::protect_data;
 use crate::cli::DescribeArgs;
-use crate::data::{DataConfig, Understood};
+use crate::data::{DataConfig, Described, Excerpt, Understood, Unread};
 use crate::job::Job;
 use crate::output::Output;
+use crate::system::peak_rss_bytes;
 
 #[derive(Serialize)]
 struct Report<'a> {
     #[serde(flatten)]
-    data: &'a Understood,
+    data: Option<&'a Understood>,
+    /// Files with other channels than those before.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    other_sets: &'a [Understood],
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    unread: &'a [Unread],
+    /// The picture.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    plot: Option<String>,
+    peak_rss_bytes: Option<u64>,
     warnings: &'a [String],
 }
 
@@ -21,8 +36,78 @@ pub(super) fn run(args: &DescribeArgs, output: Output) -> anyhow::Result<()> {
         None => args.data.clone(),
     };
     let config = job.as_ref().map_or_else(DataConfig::default, |job| job.data.clone());
-    let understood = Understood::read(&data, &config)?;
-    understood.warnings.iter().for_each(|warning| output.warn(warning));
-    let report = Report { data: &understood, warnings: &understood.warnings };
-    output.result(&report, &understood.lines().join("\n"))
+    if let Some(plot) = &args.plot {
+        check_plot(plot)?;
+        let mut targets = Targets::default();
+        targets.add(plot)?;
+        args.config.iter().try_for_each(|config| targets.protect(config))?;
+        // A folder without data files of its own holds nothing that ends as a picture does.
+        if let Err(error) = protect_data(&targets, &data, config.format)
+            && data.iter().all(|path| path.is_file())
+        {
+            return Err(error);
+        }
+    }
+    let described = Described::read(&data, &config)?;
+    let warnings = described.warnings();
+    for warning in &warnings {
+        output.warn(warning);
+    }
+    if let (Some(plot), Some(first)) = (&args.plot, described.sets.first()) {
+        let picture = picture(first, &described.excerpt, job.as_ref().map(|job| (job, &data[..])))?;
+        atomic_write(plot, picture.as_bytes())?;
+    }
+    let report = Report {
+        data: described.sets.first(),
+        other_sets: described.sets.get(1..).unwrap_or_default(),
+        unread: &described.unread,
+        peak_rss_bytes: peak_rss_bytes(),
+        plot: args.plot.as_ref().map(|plot| plot.display().to_string()),
+        warnings: &warnings,
+    };
+    output.result(&report, &described.lines().join("\n"))
+}
+
+/// Refuses a picture that cannot be made, before the data is read.
+fn check_plot(plot: &Path) -> anyhow::Result<()> {
+    if !cfg!(feature = "plot") {
+        bail!("--plot: this edgectl was built without pictures; build it with the feature plot");
+    }
+    let is_svg = plot.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("svg"));
+    ensure!(
+        is_svg,
+        "{}: pictures are written as SVG; name a file that ends in .svg, which browsers show and convert",
+        plot.display()
+    );
+    Ok(())
+}
+
+/// The picture of the first set of files; of a job with steps, fitted as training fits them.
+#[cfg(feature = "plot")]
+fn picture(
+    data: &Understood,
+    excerpt: &Excerpt,
+    job: Option<(&Job, &[PathBuf])>,
+) -> anyhow::Result<String> {
+    use super::plot::{Signal, svg};
+    use super::steps::fitted;
+    use crate::data::{Dataset, Scaled};
+
+    let said = job.and_then(|(job, _)| job.data.sample_rate_hz);
+    let raw = Signal::of(&excerpt.names, &excerpt.values, said.or(data.rate_hz));
+    let Some((job, paths)) = job.filter(|(job, _)| !job.preprocess.is_empty()) else {
+        return svg(data, &raw, None);
+    };
+    let dataset = Dataset::read(paths, &job.data, None)?;
+    let pipeline = fitted(job, &dataset)?;
+    let Some(segment) = dataset.segments.first() else { return svg(data, &raw, None) };
+    let scaled = Scaled::of(segment, &dataset, &pipeline)?;
+    let out = pipeline.output();
+    let rate_hz = out.rate_hz.or(raw.rate_hz.filter(|_| pipeline.keeps_rows()));
+    svg(data, &raw, Some(&Signal::of(&out.names, &scaled.values, rate_hz)))
+}
+
+#[cfg(not(feature = "plot"))]
+fn picture(_: &Understood, _: &Excerpt, _: Option<(&Job, &[PathBuf])>) -> anyhow::Result<String> {
+    bail!("no pictures in this build")
 }

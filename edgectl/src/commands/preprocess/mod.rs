@@ -3,6 +3,9 @@
 mod apply;
 mod describe;
 mod fit;
+#[cfg(feature = "plot")]
+mod plot;
+mod steps;
 
 use anyhow::Context;
 
