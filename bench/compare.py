@@ -1,6 +1,6 @@
 """Compares edgectl with PyTorch, JAX, ONNX Runtime and candle on the same cores, in alternation.
 
-    bench/run.sh [attention|train|optimizer|infer|scaling|merge|many|all] [--rounds 5] [--write BENCHMARKS.md]
+    bench/run.sh [attention|train|optimizer|infer|scaling|merge|many|preprocess|all] [--rounds 5] [--write BENCHMARKS.md]
 """
 
 import os
@@ -24,7 +24,7 @@ from suite import Suite
 
 ROOT = Path(__file__).resolve().parents[1]
 ALL = ["attention", "train", "optimizer", "infer", "scaling"]
-SECTIONS = [*ALL, "merge", "many"]
+SECTIONS = [*ALL, "merge", "many", "preprocess"]
 LEGEND = (
     "Times: median over rounds of each round's median, and the least and largest round. "
     "A ratio above 1: edgectl is faster."
@@ -69,12 +69,14 @@ def main() -> None:
     rounds = Rounds(programs, args.rounds, rest_s=0.0 if args.quick else 1.0)
     suite = Suite(programs, rounds, args.threads, args.quick)
     version = subprocess.run([args.edgectl, "--version"], stdout=subprocess.PIPE, text=True)
-    versions = report.versions(version.stdout.strip(), ROOT / "bench" / "candle" / "Cargo.lock")
+    candle_lock = ROOT / "bench" / "candle" / "Cargo.lock"
     how = f"{args.rounds} rounds, {args.slot_s:g} s a slot"
     how += ", a quick try: quote nothing" if args.quick else ""
     try:
         for name in chosen(args.sections):
             section = importlib.import_module(f"sections.{name}")
+            packages = getattr(section, "PACKAGES", report.PACKAGES)
+            versions = report.versions(version.stdout.strip(), candle_lock, packages)
             made = f"Made by `bench/run.sh {name} --write BENCHMARKS.md`."
             facts = report.facts(cpus, args.threads, versions, how)
             text = "\n".join([f"## {section.TITLE}", "", made, "", *facts, "", *section.run(suite)])

@@ -61,15 +61,16 @@ def agreement(rows: list[Row]) -> str:
     return f"The programs' results agree within {max(row.difference for row in rows):.0e} (relative)."
 
 
-def versions(edgectl: str, candle_lock: Path) -> str:
+def versions(edgectl: str, candle_lock: Path, packages: dict[str, str]) -> str:
     found = [edgectl or "edgectl"]
-    for package, name in PACKAGES.items():
+    for package, name in packages.items():
         try:
             found.append(f"{name} {version(package)}")
         except PackageNotFoundError:
             continue
-    locked = candle_lock.read_text().partition('name = "candle-core"\nversion = "')[2]
-    found.append("candle " + locked.partition('"')[0])
+    if packages is PACKAGES:
+        locked = candle_lock.read_text().partition('name = "candle-core"\nversion = "')[2]
+        found.append("candle " + locked.partition('"')[0])
     return ", ".join([*found, f"Python {platform.python_version()}", f"Linux {platform.release()}"])
 
 

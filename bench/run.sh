@@ -6,7 +6,15 @@ unset OPENBLAS_CORETYPE OPENBLAS_L2_SIZE
 
 venv=${EDGECTL_VENV:-${XDG_CACHE_HOME:-$HOME/.cache}/edgectl-bench-venv}
 python=$venv/bin/python
-if ! "$python" -c 'import jax, numpy, onnx, onnxruntime, onnxscript, optax, safetensors, torch' 2>/dev/null; then
+needed='jax, numpy, onnx, onnxruntime, onnxscript, optax, safetensors, torch'
+candle=yes signal='numpy, pandas, polars, pyarrow, safetensors, scipy, sklearn'
+case " $* " in
+    *" attention "* | *" train "* | *" optimizer "* | *" infer "* | *" scaling "* | *" merge "* | *" many "* | *" all "*)
+        case " $* " in *" preprocess "*) needed="$needed, $signal" ;; esac
+        ;;
+    *" preprocess "*) needed=$signal candle=no ;; # needs none of the others
+esac
+if ! "$python" -c "import $needed" 2>/dev/null; then
     echo "installing the Python libraries into $venv" >&2
     [ -x "$python" ] || python3 -m venv "$venv" >&2
     "$python" -m pip install --quiet -r bench/requirements.txt >&2
@@ -41,13 +49,17 @@ for argument in "$@"; do
 done
 if [ "$build" = yes ]; then
     cargo build --release -p edgectl
+    case " $* " in
+        *" preprocess "*) cargo build --release -p preprocess --example speed ;;
+    esac
 fi
 case " $* " in
     *" --candle"* | *" -h "* | *" --help "*) ;;
     *)
-        cargo build --release --locked --manifest-path bench/candle/Cargo.toml \
-            --target-dir "${CARGO_TARGET_DIR:-target}/candle-peer" ||
-            echo "candle does not build here: it will be n/a" >&2
+        [ "$candle" = no ] ||
+            cargo build --release --locked --manifest-path bench/candle/Cargo.toml \
+                --target-dir "${CARGO_TARGET_DIR:-target}/candle-peer" ||
+                echo "candle does not build here: it will be n/a" >&2
         ;;
 esac
 exec "$python" bench/compare.py "$@"

@@ -13,6 +13,7 @@ mod dispatch;
 mod each_value;
 mod error;
 mod known;
+mod moments;
 mod on_channels;
 mod order;
 mod order_filter;

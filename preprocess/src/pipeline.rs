@@ -242,15 +242,43 @@ impl Pipeline {
     /// # Errors
     /// If the rows have other channels, or a value is infinite.
     pub fn apply(&self, series: RowsRef<'_>) -> Result<Rows, Error> {
+        let mut out = Rows::new(self.output().channels());
+        self.apply_to(series, &mut out)?;
+        Ok(out)
+    }
+
+    /// [`apply`](Self::apply) into rows of one's own, whose memory is used again: what they held before is
+    /// gone. A long series costs about as much for fresh memory as for a filter.
+    ///
+    /// # Errors
+    /// As [`apply`](Self::apply); what `out` then holds is of no use.
+    ///
+    /// # Panics
+    /// If `out` has other channels than what comes out.
+    pub fn apply_to(&self, series: RowsRef<'_>, out: &mut Rows) -> Result<(), Error> {
+        let channels = self.output().channels();
+        assert_eq!(out.channels(), channels, "rows of {} channels", out.channels());
         check_rows(series.slice(0..0), self.input())?;
-        let (mut chain, mut out) = (self.chain(), Rows::new(self.output().channels()));
+        let mut chain = self.chain();
+        out.clear();
+        out.reserve(self.rows_out(series.len()));
         for (first, block) in blocks(series) {
             // Block by block, so that they come from memory once.
             check_block(block, first, self.input())?;
-            chain.push(block, &mut out);
+            chain.push(block, out);
         }
-        chain.finish(&mut out);
-        Ok(out)
+        chain.finish(out);
+        Ok(())
+    }
+
+    /// About how many rows come out of so many, by the rates: what memory is reserved for.
+    fn rows_out(&self, n_rows: usize) -> usize {
+        let ratio = match (self.input().rate_hz, self.output().rate_hz) {
+            (Some(before), Some(after)) => after / before,
+            _ => 1.0,
+        };
+        // A rate that rises far is left to grow as rows come.
+        (n_rows as f64 * ratio.min(4.0)).ceil() as usize
     }
 
     /// Runs the window steps over one window `[n_rows, channels]` in place; it was cut from a

@@ -1,6 +1,7 @@
 //! What steps are fitted on: statistics of each channel's present values, in f64, that merge.
 
 use crate::covariance::Covariance;
+use crate::moments;
 use crate::quantiles::Quantiles;
 use crate::scale::Line;
 use crate::two_sum::two_sum;
@@ -57,11 +58,12 @@ impl Stats {
             let covariance = Some(Covariance::of(channels, series));
             return Self { channels: Vec::new(), covariance };
         }
-        let channels = (0..channels).map(|channel| {
-            let mut all = ChannelStats::empty();
-            for rows in series {
-                all.merge(&ChannelStats::of(rows, channel));
-            }
+        let mut merged = vec![ChannelStats::empty(); channels];
+        for rows in series {
+            let of_rows = moments::of(rows.view());
+            merged.iter_mut().zip(&of_rows).for_each(|(all, one)| all.merge(one));
+        }
+        let channels = merged.into_iter().enumerate().map(|(channel, mut all)| {
             if needs == Needs::Quantiles {
                 let column = |rows: &'_ Rows| {
                     let values = rows.values().iter().skip(channel).step_by(rows.channels());
@@ -102,38 +104,6 @@ impl ChannelStats {
             max,
             quantiles: Quantiles::default(),
         }
-    }
-
-    /// Two passes about the first value, so that a large offset costs no digits and equal values give
-    /// themselves and exactly 0.
-    fn of(rows: &Rows, channel: usize) -> Self {
-        let values = || rows.values().iter().skip(channel).step_by(rows.channels()).copied();
-        let present = || values().filter(|v| !v.is_nan());
-        let mut stats = Self::empty();
-        let Some(first) = present().next() else {
-            stats.missing = rows.len() as u64;
-            return stats;
-        };
-        let mut sum = 0.0;
-        for v in present() {
-            stats.count += 1;
-            sum += v - first;
-            stats.min = stats.min.min(v);
-            stats.max = stats.max.max(v);
-        }
-        stats.missing = rows.len() as u64 - stats.count;
-        let n = stats.count as f64;
-        let shift = sum / n;
-        (stats.mean, stats.mean_rest) = two_sum(first, shift);
-        // What the rounded mean leaves over is taken off again (Björck's corrected two-pass).
-        let (mut squares, mut rest) = (0.0, 0.0);
-        for v in present() {
-            let d = (v - first) - shift;
-            squares += d * d;
-            rest += d;
-        }
-        stats.m2 = (squares - rest * rest / n).max(0.0);
-        stats
     }
 
     /// Takes in what is known of other values, but for their quantiles: the pairwise formula of Chan

@@ -5,6 +5,7 @@ mod model;
 mod optimizer;
 mod parts;
 mod products;
+mod read;
 
 use serde::Serialize;
 
@@ -53,6 +54,7 @@ pub fn run(command: BenchCommand, threads: usize, output: Output) -> anyhow::Res
         BenchCommand::Attention(shape) => products::attention(shape, threads)?,
         BenchCommand::Gemm(shape) => products::gemm(shape, threads)?,
         BenchCommand::Optimizer(shape) => return optimizer::run(&shape, threads, output),
+        BenchCommand::Read(shape) => return read::run(&shape, threads, output),
     };
     let times = measure(&mut *case.once, case.seconds);
     // Measured last and small: its buffers shall not count as memory of the benchmark itself.

@@ -1,11 +1,13 @@
 //! The arguments of `edgectl bench`.
 
+use std::path::PathBuf;
+
 use clap::{Args, Subcommand};
 
 use super::precision::PrecisionArg;
 
 /// `edgectl bench`
-#[derive(Debug, Clone, Copy, Subcommand)]
+#[derive(Debug, Clone, Subcommand)]
 pub enum BenchCommand {
     /// A training step: forward, backward, AdamW
     Train(TrainShape),
@@ -17,6 +19,8 @@ pub enum BenchCommand {
     Gemm(GemmShape),
     /// A step of an optimizer alone, as a share of what a copy reaches
     Optimizer(OptimizerShape),
+    /// Reading data into memory
+    Read(ReadShape),
 }
 
 /// Shape of a model and its batch.
@@ -123,6 +127,17 @@ pub struct OptimizerShape {
     #[arg(long, default_value_t = 1_000_000)]
     pub params: usize,
     /// Seconds to measure
+    #[arg(long, default_value_t = 3.0)]
+    pub seconds: f64,
+}
+
+/// Data to read.
+#[derive(Debug, Clone, Args)]
+pub struct ReadShape {
+    /// Files or folders
+    #[arg(long, value_name = "PATH", num_args = 1.., required = true)]
+    pub data: Vec<PathBuf>,
+    /// Seconds to measure; three times at least
     #[arg(long, default_value_t = 3.0)]
     pub seconds: f64,
 }

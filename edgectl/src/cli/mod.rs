@@ -15,7 +15,8 @@ use crate::job::LearningRate;
 
 pub use aggregate::AggregateArgs;
 pub use bench::{
-    AttentionShape, BenchCommand, GemmShape, InferShape, ModelShape, OptimizerShape, TrainShape,
+    AttentionShape, BenchCommand, GemmShape, InferShape, ModelShape, OptimizerShape, ReadShape,
+    TrainShape,
 };
 pub use precision::PrecisionArg;
 pub use preprocess::{ApplyArgs, DescribeArgs, FitArgs, PreprocessArgs, PreprocessCommand};

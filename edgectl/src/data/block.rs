@@ -83,6 +83,11 @@ impl Block {
         self.n_bytes = 0;
     }
 
+    /// Moves the places of all rows on.
+    pub(super) fn shift_places(&mut self, by: usize) {
+        self.places.iter_mut().for_each(|place| *place += by);
+    }
+
     /// Ends a row whose cells have been pushed.
     pub(super) fn end_row(&mut self, place: usize) {
         self.places.push(place);

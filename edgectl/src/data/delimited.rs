@@ -4,6 +4,7 @@ use std::io::BufRead;
 
 use super::block::{Block, Need};
 use super::config::DataConfig;
+use super::quick::Plan;
 use super::reader::{Header, Note, Reader, Sink};
 use super::source::Source;
 use super::style::Style;
@@ -61,7 +62,7 @@ impl Reader for Delimited {
         };
         let read = first.iter().try_for_each(|kept| rows.add(&table.row(kept), sink));
         let read = match read.and(end) {
-            Ok(true) => rows.rest_of(&mut table, sink),
+            Ok(true) => rows.rest_of(table, sink),
             Ok(false) => Ok(()),
             Err(error) => Err(error),
         };
@@ -101,9 +102,20 @@ struct Rows {
 impl Rows {
     fn rest_of(
         &mut self,
-        table: &mut Table<impl BufRead>,
+        mut table: Table<impl BufRead>,
         sink: &mut dyn Sink,
     ) -> anyhow::Result<()> {
+        if self.style.is_plain() {
+            self.hand_over(sink)?;
+            let plan = Plan {
+                needs: self.needs.clone(),
+                delimiter: table.delimiter(),
+                first_time: self.first_time,
+            };
+            table = table.plain_rows(&plan, sink)?;
+        } else {
+            table.one_by_one();
+        }
         while let Some(row) = table.next_row()? {
             self.add(&row, sink)?;
         }

@@ -127,6 +127,10 @@ impl<'a> Long<'a> {
         }
         self.scratch.labels.clear();
         let after = self.after(file, block)?;
+        if let Some(run) = self.run_of_all(file, block)? {
+            self.hand_on(file, block, Some(run), 0..block.n_rows());
+            return Ok(());
+        }
         let (mut start, mut current) = (0, None);
         for row in 0..block.n_rows() {
             if !file.only.is_empty() && !file.is_wanted(block, row) {
@@ -161,6 +165,31 @@ impl<'a> Long<'a> {
             self.back.clear();
         }
         Ok(())
+    }
+
+    /// The run of all rows of a block, where that is plain to see: one series of one split without labels,
+    /// and times that only rise.
+    fn run_of_all(
+        &mut self,
+        file: &mut File<'_, '_>,
+        block: &Block,
+    ) -> anyhow::Result<Option<usize>> {
+        let RowSplit::All(split) = self.split else { return Ok(None) };
+        let is_one = self.columns.series.is_empty() && self.columns.node.is_none();
+        if !is_one || self.label.is_some() || !file.only.is_empty() || block.n_rows() == 0 {
+            return Ok(None);
+        }
+        let series = self.series_of(file, block, 0)?;
+        if let Some(time) = self.time {
+            let (times, last) = (block.numbers(time.column), &mut self.series[series].last_time);
+            let rises = times.windows(2).all(|pair| pair[0] < pair[1]);
+            let (Some(&first), Some(&end)) = (times.first(), times.last()) else { return Ok(None) };
+            if !rises || first.is_nan() || first <= *last {
+                return Ok(None);
+            }
+            *last = end;
+        }
+        Ok(Some(self.run(file, block.place(0), series, split)))
     }
 
     /// The time from which on rows are for the test, once a time was read; else infinite.
@@ -325,12 +354,15 @@ impl<'a> Long<'a> {
         let Some(run) = run else { return };
         let Scratch { values, times, labels } = &mut self.scratch;
         values.clear();
-        let columns: Vec<&[f64]> = self.values.iter().map(|&c| block.numbers(c)).collect();
+        let columns = self.values.iter().map(|&column| &block.numbers(column)[range.clone()]);
+        let columns: Vec<&[f64]> = columns.collect();
         let n_joined = self.joined.n_channels();
         let time = self.time.filter(|time| time.kind != TimeKind::Text);
-        for row in range.clone() {
-            values.extend(columns.iter().map(|column| column[row]));
-            if n_joined > 0 {
+        if n_joined == 0 {
+            side_by_side(&columns, range.len(), values);
+        } else {
+            for (at, row) in range.clone().enumerate() {
+                values.extend(columns.iter().map(|column| column[at]));
                 let seconds = |time: Time| block.numbers(time.column)[row] * time.seconds();
                 self.joined.push(time.map_or(f64::NAN, seconds), values);
             }
@@ -350,6 +382,23 @@ impl<'a> Long<'a> {
             },
         );
         labels.clear();
+    }
+}
+
+/// Makes rows of columns. A few rows at a time, so that they stay in the cache while column after column
+/// is filled in.
+fn side_by_side(columns: &[&[f64]], n_rows: usize, rows: &mut Vec<f64>) {
+    const FEW: usize = 256;
+    let n_columns = columns.len();
+    rows.resize(n_rows * n_columns, 0.0);
+    if n_columns == 0 {
+        return;
+    }
+    for (at, rows) in rows.chunks_mut(FEW * n_columns).enumerate() {
+        for (place, column) in columns.iter().enumerate() {
+            let to = rows.iter_mut().skip(place).step_by(n_columns);
+            to.zip(&column[at * FEW..]).for_each(|(to, &value)| *to = value);
+        }
     }
 }
 

@@ -41,15 +41,18 @@ mod pace;
 #[cfg(feature = "parquet")]
 mod parquet;
 mod patterns;
+mod pieces;
 #[cfg(any(feature = "npy", feature = "parquet"))]
 mod plain;
 mod preamble;
+mod quick;
 mod rate;
 mod read;
 mod reader;
 mod readers;
 mod reading;
 mod recordings;
+mod replay;
 mod row_split;
 mod runs;
 mod samples;

@@ -35,9 +35,9 @@ const TENS: [f64; 16] =
 /// The digits as a whole number and the power of ten are exact, so that their quotient is the nearest
 /// f64 to what is written (Clinger, "How to read floating point numbers accurately", 1990).
 fn plain(cell: &[u8]) -> Option<f64> {
-    let (digits, sign) = match cell {
-        [b'-', digits @ ..] => (digits, -1.0),
-        digits => (digits, 1.0),
+    let (digits, is_negative) = match cell {
+        [b'-', digits @ ..] => (digits, true),
+        digits => (digits, false),
     };
     // A point and 15 digits.
     if digits.len() > 16 {
@@ -54,8 +54,23 @@ fn plain(cell: &[u8]) -> Option<f64> {
             _ => return None,
         }
     }
-    let n_decimals = n_digits - point.unwrap_or(n_digits);
-    ((1..TENS.len()).contains(&n_digits)).then(|| sign * (whole as f64 / TENS[n_decimals]))
+    of_digits(is_negative, whole, n_digits, n_digits - point.unwrap_or(n_digits))
+}
+
+/// The number of so many digits, the last of them decimals, which together are a whole number; nothing
+/// if those are none or more than 15, whatever the whole number is then.
+#[inline]
+pub(super) fn of_digits(
+    is_negative: bool,
+    whole: u64,
+    n_digits: usize,
+    n_decimals: usize,
+) -> Option<f64> {
+    if n_digits == 0 || n_digits >= TENS.len() {
+        return None;
+    }
+    let size = whole.cast_signed() as f64 / TENS[n_decimals];
+    Some(if is_negative { -size } else { size })
 }
 
 /// Holds a number that is none of text to the range of cells of text; NaN is a missing one.

@@ -34,6 +34,12 @@ impl Style {
         self.comma.as_ref().map(|_| ',')
     }
 
+    /// Whether every number that [`number::parse`] reads is read alike, whatever was or comes before it.
+    pub(super) fn is_plain(&self) -> bool {
+        let is_settled = self.point.is_some() && self.comma.is_none();
+        self.thousands.is_none() && (!self.may_be_comma || is_settled)
+    }
+
     /// Reads a cell as [`number::parse`] does, with a comma before decimals and thousands in groups where
     /// the file may have them.
     ///

@@ -1,15 +1,18 @@
 //! A CSV table: its header, and its rows one at a time with their line numbers.
 
 use std::collections::HashSet;
-use std::io::BufRead;
+use std::io::{BufRead, Read};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use csv::ByteRecord;
 
 use super::lines::UniformLineEnds;
+use super::pieces;
 use super::preamble::{NoTable, Preamble, skip_preamble};
-use super::reader::at_cell;
+use super::quick::Plan;
+use super::reader::{Sink, at_cell};
+use super::replay::Replay;
 use super::source::MAX_ROW;
 use super::style::Style;
 
@@ -20,7 +23,7 @@ pub(super) struct Table<R> {
     delimiter: u8,
     /// Lines before the header.
     skipped: usize,
-    rows: csv::Reader<UniformLineEnds<R>>,
+    rows: csv::Reader<Replay<UniformLineEnds<R>>>,
     record: ByteRecord,
     n_rows: usize,
 }
@@ -53,11 +56,7 @@ impl<R: BufRead> Table<R> {
             Err(NoTable::Unreadable(error)) => return Err(error).with_context(unreadable),
             Err(NoTable::IsOther(what)) => bail!("{}: the file is {what}", path.display()),
         };
-        let rows = csv::ReaderBuilder::new()
-            .delimiter(delimiter)
-            .has_headers(false)
-            .flexible(true)
-            .from_reader(UniformLineEnds::new(input));
+        let rows = csv_rows(delimiter, Replay::new(UniformLineEnds::new(input)));
         let mut table = Self {
             path: path.to_owned(),
             header: Vec::new(),
@@ -67,7 +66,7 @@ impl<R: BufRead> Table<R> {
             record: ByteRecord::new(),
             n_rows: 0,
         };
-        table.rows.get_mut().allow(MAX_ROW);
+        table.rows.get_mut().input.allow(MAX_ROW);
         if !table.rows.read_byte_record(&mut table.record).with_context(unreadable)? {
             bail!(
                 "{}: the file is empty; expected a header line with column names",
@@ -104,7 +103,7 @@ impl<R: BufRead> Table<R> {
     /// without a single row.
     pub(super) fn next_row(&mut self) -> anyhow::Result<Option<Row<'_>>> {
         loop {
-            self.rows.get_mut().allow(MAX_ROW);
+            self.rows.get_mut().input.allow(MAX_ROW);
             let more = self
                 .rows
                 .read_byte_record(&mut self.record)
@@ -156,11 +155,42 @@ impl<R: BufRead> Table<R> {
         }))
     }
 
+    /// Hands the next rows on as long as they are plain, on all threads; what is not comes from
+    /// [`next_row`](Self::next_row). To be called once, before more than a few rows were read.
+    ///
+    /// # Errors
+    /// What the sink refuses.
+    pub(super) fn plain_rows(mut self, plan: &Plan, sink: &mut dyn Sink) -> anyhow::Result<Self> {
+        let position = self.rows.position().clone();
+        let mut input = self.rows.into_inner();
+        if input.back_to(position.byte() as usize) {
+            let mut line = position.line() as usize + self.skipped;
+            input.input.allow(u64::MAX);
+            pieces::read(&mut input, plan, &mut line, sink)?;
+            self.skipped = line - 1;
+        }
+        self.rows = csv_rows(self.delimiter, input);
+        Ok(self)
+    }
+
+    /// All rows to come are read one at a time.
+    pub(super) fn one_by_one(&mut self) {
+        self.rows.get_mut().forget();
+    }
+
     /// A row that was kept.
     pub(super) fn row<'a>(&'a self, kept: &'a KeptRow) -> Row<'a> {
         let KeptRow { line, number, fields } = kept;
         Row { line: *line, number: *number, path: &self.path, header: &self.header, fields }
     }
+}
+
+fn csv_rows<R: Read>(delimiter: u8, input: R) -> csv::Reader<R> {
+    csv::ReaderBuilder::new()
+        .delimiter(delimiter)
+        .has_headers(false)
+        .flexible(true)
+        .from_reader(input)
 }
 
 impl Row<'_> {

@@ -41,10 +41,15 @@ impl TimeKind {
 }
 
 /// How the first time of a file is written, and where: as all others are.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone, Copy)]
 pub(super) struct FirstTime(Option<(TimeKind, usize)>);
 
 impl FirstTime {
+    /// How it is written, once there is one.
+    pub(super) fn kind(self) -> Option<TimeKind> {
+        self.0.map(|(kind, _)| kind)
+    }
+
     /// Takes a time that is written as the first one is.
     ///
     /// # Errors

@@ -103,7 +103,10 @@ impl SosFilter {
             #[inline(always)]
             || {
                 if channels == LANES {
-                    return all_sections(sections, memory, rows.as_chunks_mut().0);
+                    for piece in rows.as_chunks_mut().0.chunks_mut(PIECE) {
+                        all_sections(sections, memory, piece);
+                    }
+                    return;
                 }
                 let mut lanes = [[0.0; LANES]; PIECE];
                 for piece in rows.chunks_mut(PIECE * channels) {
@@ -128,22 +131,62 @@ impl SosFilter {
     }
 }
 
-/// All sections over rows of eight, two sections at a time, whose chains of operations overlap.
+/// Largest number, of rows and of what is kept of those before them, whose sections are sure not to make a
+/// NaN: they are stable, and far from the end of the range.
+const TAME: f64 = 1e150;
+
+/// All sections over a piece of rows of eight, several sections at a time, whose chains of operations
+/// overlap.
 #[inline(always)]
 fn all_sections(sections: &[Section], memory: &mut [[Lanes; 2]], rows: &mut [Lanes]) {
-    let (pairs, last) = sections.as_chunks::<2>();
-    let (pair_memory, last_memory) = memory.as_chunks_mut::<2>();
-    for (sections, memory) in pairs.iter().zip(pair_memory) {
-        some_sections(sections, memory, rows);
-    }
-    if let ([section], [memory]) = (last, last_memory) {
-        some_sections(&[*section], std::array::from_mut(memory), rows);
+    // Whether a value is missing is asked once for all, as most pieces have none.
+    if are_tame(rows) && are_tame(memory.as_flattened()) {
+        each_sections::<false>(sections, memory, rows);
+    } else {
+        each_sections::<true>(sections, memory, rows);
     }
 }
 
-/// Transposed direct form II, eight channels side by side.
 #[inline(always)]
-fn some_sections<const N: usize>(
+fn are_tame(rows: &[Lanes]) -> bool {
+    let mut largest = [0.0_f64; LANES];
+    let mut sums = [0.0_f64; LANES];
+    for row in rows {
+        for i in 0..LANES {
+            let size = row[i].abs();
+            largest[i] = if size > largest[i] { size } else { largest[i] };
+            // A NaN stays in the sum.
+            sums[i] += size;
+        }
+    }
+    let is_tame = |(&max, sum): (&f64, &f64)| u8::from(max < TAME) & u8::from(!sum.is_nan());
+    largest.iter().zip(&sums).fold(1, |all, lane| all & is_tame(lane)) == 1
+}
+
+#[inline(always)]
+fn each_sections<const GAPS: bool>(
+    sections: &[Section],
+    memory: &mut [[Lanes; 2]],
+    rows: &mut [Lanes],
+) {
+    let (fours, rest) = sections.as_chunks::<4>();
+    let (four_memory, rest_memory) = memory.as_chunks_mut::<4>();
+    for (sections, memory) in fours.iter().zip(four_memory) {
+        some_sections::<4, GAPS>(sections, memory, rows);
+    }
+    let (pairs, last) = rest.as_chunks::<2>();
+    let (pair_memory, last_memory) = rest_memory.as_chunks_mut::<2>();
+    for (sections, memory) in pairs.iter().zip(pair_memory) {
+        some_sections::<2, GAPS>(sections, memory, rows);
+    }
+    if let ([section], [memory]) = (last, last_memory) {
+        some_sections::<1, GAPS>(&[*section], std::array::from_mut(memory), rows);
+    }
+}
+
+/// Transposed direct form II, eight channels side by side; with `GAPS` a missing value leaves no trace.
+#[inline(always)]
+fn some_sections<const N: usize, const GAPS: bool>(
     sections: &[Section; N],
     memory: &mut [[Lanes; 2]; N],
     rows: &mut [Lanes],
@@ -155,10 +198,10 @@ fn some_sections<const N: usize>(
             let ([b0, b1, b2], [a1, a2]) = (section.b, section.a);
             let y: Lanes = std::array::from_fn(|i| b0 * x[i] + first[i]);
             for i in 0..LANES {
-                // A missing value leaves no trace.
-                let next = [b1 * x[i] - a1 * y[i] + second[i], b2 * x[i] - a2 * y[i]];
-                first[i] = if y[i].is_nan() { first[i] } else { next[0] };
-                second[i] = if y[i].is_nan() { second[i] } else { next[1] };
+                // What does not wait for y comes first.
+                let next = [(b1 * x[i] + second[i]) - a1 * y[i], b2 * x[i] - a2 * y[i]];
+                first[i] = if GAPS && y[i].is_nan() { first[i] } else { next[0] };
+                second[i] = if GAPS && y[i].is_nan() { second[i] } else { next[1] };
             }
             x = y;
         }

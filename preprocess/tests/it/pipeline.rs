@@ -11,6 +11,23 @@ use crate::support::{apply, causal_steps, fit, matrix, rows, scalings};
 
 proptest! {
     #[test]
+    fn memory_that_is_used_again_holds_nothing_of_before(
+        configs in prop::collection::vec(causal_steps(), 0..4),
+        first in matrix(30),
+        second in matrix(30),
+    ) {
+        let Ok(pipeline) = fit(&configs, 1, &first) else { return Ok(()) };
+        let mut out = Rows::new(pipeline.output().channels());
+        for values in [&first, &second] {
+            let rows = rows(1, values);
+            let Ok(fresh) = pipeline.apply(rows.view()) else { return Ok(()) };
+            pipeline.apply_to(rows.view(), &mut out).unwrap();
+            assert_same_bits("values", out.values(), fresh.values());
+            assert_same_bits("times", out.times(), fresh.times());
+        }
+    }
+
+    #[test]
     fn storage_is_exact(
         mut configs in prop::collection::vec(causal_steps(), 0..4),
         values in matrix(30),

@@ -1,6 +1,7 @@
 //! `edgectl preprocess describe`: what was understood of data.
 
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use aggregate::{Targets, atomic_write};
 use anyhow::{bail, ensure};
@@ -25,11 +26,15 @@ struct Report<'a> {
     /// The picture.
     #[serde(skip_serializing_if = "Option::is_none")]
     plot: Option<String>,
-    peak_rss_bytes: Option<u64>,
     warnings: &'a [String],
+    /// How long it took.
+    wall_s: f64,
+    /// Most memory this process has held.
+    peak_rss_bytes: Option<u64>,
 }
 
 pub(super) fn run(args: &DescribeArgs, output: Output) -> anyhow::Result<()> {
+    let began = Instant::now();
     let job = args.config.as_deref().map(Job::read).transpose()?;
     let data = match &job {
         Some(job) => job.data_paths(&args.data)?,
@@ -61,6 +66,7 @@ pub(super) fn run(args: &DescribeArgs, output: Output) -> anyhow::Result<()> {
         data: described.sets.first(),
         other_sets: described.sets.get(1..).unwrap_or_default(),
         unread: &described.unread,
+        wall_s: began.elapsed().as_secs_f64(),
         peak_rss_bytes: peak_rss_bytes(),
         plot: args.plot.as_ref().map(|plot| plot.display().to_string()),
         warnings: &warnings,

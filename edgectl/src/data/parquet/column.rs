@@ -154,11 +154,7 @@ impl Column {
             ($reader:expr, $number:expr, $whole:expr, $text:expr) => {{
                 let mut found = Vec::new();
                 let (n, ..) = $reader.read_records(n_rows, Some(&mut *levels), None, &mut found)?;
-                if n != n_rows {
-                    return Err(ParquetError::General(format!(
-                        "its pages have {n} of {n_rows} values"
-                    )));
-                }
+                check_count(n, n_rows)?;
                 let levels = is_optional.then_some(&levels[..]);
                 match values {
                     Values::Numbers(out) => spread(levels, found, out, f64::NAN, $number),
@@ -170,7 +166,21 @@ impl Column {
         let (times, over) = scale(*meaning);
         match (reader, *meaning) {
             (ColumnReader::DoubleColumnReader(reader), _) => {
-                read!(reader, |x| x, |_| None, |_| None);
+                // As they are needed: where none is missing they stay where they are read to.
+                let mut found = match values {
+                    Values::Numbers(out) => std::mem::take(out),
+                    Values::Wholes(_) | Values::Texts(_) => Vec::new(),
+                };
+                found.clear();
+                let (n, ..) = reader.read_records(n_rows, Some(&mut *levels), None, &mut found)?;
+                check_count(n, n_rows)?;
+                if let Values::Numbers(out) = values {
+                    if found.len() == n_rows {
+                        *out = found;
+                    } else {
+                        spread(Some(&levels[..]), found, out, f64::NAN, |x| x);
+                    }
+                }
             }
             (ColumnReader::FloatColumnReader(reader), _) => {
                 read!(reader, f64::from, |_| None, |_| None);
@@ -214,6 +224,11 @@ impl Column {
             Values::Numbers(numbers) => Some(numbers),
             _ => None,
         }
+    }
+
+    /// The same where they can be times: each is then written as the others are.
+    pub(super) fn times(&self) -> Option<&[f64]> {
+        self.numbers().filter(|_| self.meaning != Meaning::Flag)
     }
 
     /// The cell of one of the rows at hand.
@@ -270,6 +285,13 @@ fn spread<T, U: Clone>(
         }
         _ => out.extend(values.into_iter().map(to)),
     }
+}
+
+fn check_count(found: usize, n_rows: usize) -> Result<()> {
+    if found == n_rows {
+        return Ok(());
+    }
+    Err(ParquetError::General(format!("its pages have {found} of {n_rows} values")))
 }
 
 /// Seconds since 1970 of a time of 96 bits: nanoseconds of the day, and the day since -4712.

@@ -335,7 +335,19 @@ fn push(
                 continue;
             }
         }
-        for row in rows.clone() {
+        let mut left = rows.clone();
+        if let Some((&first, rest)) =
+            column.times().and_then(|times| times[rows.clone()].split_first())
+            && typed.needs()[field] == Need::Time
+            && !first.is_nan()
+            && rest.iter().filter(|time| time.is_nan()).count() == 0
+            && typed.push(first_row + rows.start, field, column.cell(rows.start)).is_ok()
+        {
+            // All are what the first one is.
+            typed.block.extend_numbers(field, rest);
+            left = 0..0;
+        }
+        for row in left {
             if let Err(error) = typed.push(first_row + row, field, column.cell(row)) {
                 // The first bad row is told, and the rows before it are handed over.
                 if bad.as_ref().is_none_or(|&(first, _)| row < first) {
