@@ -6,6 +6,7 @@ mod around;
 pub mod augment;
 mod cap;
 mod chain;
+mod channel_stats;
 mod clock;
 mod config;
 mod covariance;

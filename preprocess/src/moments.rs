@@ -6,8 +6,8 @@
 )]
 
 use crate::RowsRef;
+use crate::channel_stats::ChannelStats;
 use crate::dispatch::vectorized;
-use crate::stats::ChannelStats;
 use crate::two_sum::two_sum;
 
 /// Channels that are counted side by side.
@@ -38,6 +38,9 @@ struct Group {
 /// themselves and exactly 0.
 pub(crate) fn of(rows: RowsRef<'_>) -> Vec<ChannelStats> {
     let channels = rows.channels();
+    if channels == 0 {
+        return Vec::new();
+    }
     let mut groups = vec![Group::empty(); channels.div_ceil(LANES)];
     for channel in 0..channels {
         let mut column = rows.values().iter().skip(channel).step_by(channels);
