@@ -77,6 +77,7 @@ pub(super) fn of_digits(
 ///
 /// # Errors
 /// As [`parse`].
+#[cfg(any(feature = "jsonl", feature = "npy", feature = "parquet"))]
 pub(super) fn in_range(value: f64) -> Result<f64, String> {
     if (value as f32).is_infinite() {
         return Err(format!("expected a finite number within ±3.4e38, found {value:e}"));

@@ -19,6 +19,7 @@ pub(super) enum Cell<'c> {
     /// False or true: 0 or 1 where a number is needed.
     Flag(bool),
     /// Seconds since 1970.
+    #[cfg_attr(not(feature = "parquet"), expect(dead_code, reason = "JSON has no dates"))]
     Date(f64),
     /// Text; no number, whatever it holds.
     Text(&'c [u8]),
@@ -124,6 +125,7 @@ impl<'p> Typed<'p> {
     }
 
     /// Ends the row at hand; hands the block over if it is full.
+    #[cfg(feature = "jsonl")]
     pub(super) fn end_row(&mut self, place: usize, sink: &mut dyn Sink) -> anyhow::Result<()> {
         self.block.end_row(place);
         if self.block.is_full() { self.hand_over(sink) } else { Ok(()) }
