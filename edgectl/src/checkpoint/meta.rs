@@ -15,7 +15,7 @@ use serde_json::{Map, Value};
 
 use super::provenance::Provenance;
 use super::unknown::{Unknown, add, known};
-use crate::data::{DataConfig, Dataset, Expected, Format, MAX_CLASSES, is_same_rate};
+use crate::data::{DataConfig, Dataset, Expected, MAX_CLASSES, is_same_rate};
 use crate::job::{FederationConfig, Job, ModelConfig, TrainConfig, WindowConfig};
 use crate::run::{FromCenter, Run};
 
@@ -252,11 +252,7 @@ impl Meta {
             let expected = Expected { channels, classes: &self.classes };
             return Dataset::read_preprocessed(paths, self.run.data(), expected);
         }
-        let mut config = self.run.data().clone();
-        if let Some(DataConfig { split_file, labels, .. }) = tables {
-            config.split_file.clone_from(split_file);
-            config.labels.clone_from(labels);
-        }
+        let config = self.data_config(false, tables);
         let dataset = Dataset::read(paths, &config, Some(self.expected()))?;
         self.check_rate(&dataset)?;
         Ok(dataset)
@@ -283,9 +279,17 @@ impl Meta {
         Ok(())
     }
 
-    /// How the files of [`read_data`](Self::read_data) are laid out.
-    pub fn data_format(&self, preprocessed: bool) -> Format {
-        if preprocessed { Format::Long } else { self.run.data().format }
+    /// How [`read_data_with`](Self::read_data_with) reads.
+    pub fn data_config(&self, preprocessed: bool, tables: Option<&DataConfig>) -> DataConfig {
+        if preprocessed {
+            return self.run.data().of_written();
+        }
+        let mut config = self.run.data().clone();
+        if let Some(DataConfig { split_file, labels, .. }) = tables {
+            config.split_file.clone_from(split_file);
+            config.labels.clone_from(labels);
+        }
+        config
     }
 
     /// The metadata of a file with this checkpoint's weights.

@@ -40,7 +40,7 @@ pub enum PreprocessCommand {
 Examples:
   edgectl preprocess apply --model global.safetensors --data mine.csv --out scaled.csv
   edgectl preprocess apply --config job.toml --stats stats.safetensors --data mine.csv --out scaled.csv")]
-#[group(requires_all = ["data", "out"])]
+#[group(requires_all = ["out"])]
 pub struct ApplyArgs {
     /// The model whose fitted preprocessing to apply
     #[arg(

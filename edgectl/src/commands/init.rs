@@ -70,7 +70,7 @@ fn of_data(
     targets: &Targets,
 ) -> anyhow::Result<(Checkpoint, Understood)> {
     let data = job.data_paths(&args.data)?;
-    protect_data(targets, &data, job.data.format)?;
+    protect_data(targets, &data, &job.data)?;
     let dataset = Dataset::read(&data, &job.data, None)?;
     let run = checked(job, &args.config, args, Schema::of(&dataset))?;
     let all: Vec<usize> = (0..dataset.segments.len()).collect();

@@ -31,7 +31,7 @@ pub(super) fn run(args: &PredictArgs, threads: usize, output: Output) -> anyhow:
     targets.protect(&args.model)?;
     let checkpoint = Checkpoint::read(&args.model)?;
     let meta = &checkpoint.meta;
-    protect_data(&targets, &args.data, meta.data_format(args.preprocessed))?;
+    protect_data(&targets, &args.data, &meta.data_config(args.preprocessed, None))?;
     let dataset = meta.read_data(&args.data, args.preprocessed)?;
     let all: Vec<usize> = (0..dataset.segments.len()).collect();
     let cut = Cut { window: meta.run.window(), seq_len: meta.model.seq_len, train: false };

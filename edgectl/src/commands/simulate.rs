@@ -14,7 +14,9 @@ use super::overrides::checked;
 use super::targets::protect_data;
 use crate::checkpoint::Checkpoint;
 use crate::cli::SimulateArgs;
-use crate::data::{Dataset, Format, Node, Understood, is_marked, test_segments, train_segments};
+use crate::data::{
+    DataConfig, Dataset, Node, Understood, is_marked, test_segments, train_segments,
+};
 use crate::evaluate::evaluate;
 use crate::federation::{
     Arm, ArmReport, Round, RoundProgress, RunFolder, arm_files, fit_across, simulate_arm,
@@ -57,7 +59,7 @@ pub(super) fn run(args: &SimulateArgs, threads: usize, output: Output) -> anyhow
     let job = Job::read(&args.config)?;
     let folder = out_folder(args)?;
     let data = job.data_paths(&args.data)?;
-    let read = (data.as_slice(), job.data.format);
+    let read = (data.as_slice(), &job.data.clone());
     // As far as it is known whatever the nodes are.
     files_of(args, &folder, (&[], 0), read)?;
     let dataset = Dataset::read(&data, &job.data, None)?;
@@ -211,7 +213,7 @@ fn files_of(
     args: &SimulateArgs,
     folder: &Path,
     (nodes, rounds): (&[Node], u32),
-    (data, format): (&[PathBuf], Format),
+    (data, config): (&[PathBuf], &DataConfig),
 ) -> anyhow::Result<RunFolder> {
     let report = if args.attack.is_empty() { "report.json" } else { "attacks.json" };
     let mut files = RunFolder::open(folder, report)?;
@@ -227,7 +229,7 @@ fn files_of(
         files.take(below("attacked"))?;
     }
     files.targets().protect(&args.config)?;
-    protect_data(files.targets(), data, format)?;
+    protect_data(files.targets(), data, config)?;
     Ok(files)
 }
 

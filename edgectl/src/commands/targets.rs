@@ -4,16 +4,19 @@ use std::path::PathBuf;
 
 use aggregate::Targets;
 
-use crate::data::{Format, data_files};
+use crate::data::{DataConfig, data_files};
 
-/// Fails if an output is one of the data files behind some paths.
+/// Fails if an output is one of the data files behind some paths, or a table that tells of them.
 pub(super) fn protect_data(
     targets: &Targets,
     paths: &[PathBuf],
-    format: Format,
+    config: &DataConfig,
 ) -> anyhow::Result<()> {
-    for file in data_files(paths, format)? {
+    for file in data_files(paths, config.format)? {
         targets.protect(&file)?;
+    }
+    for table in config.tables() {
+        targets.protect(table)?;
     }
     Ok(())
 }

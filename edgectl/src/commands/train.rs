@@ -120,7 +120,7 @@ fn start(args: &TrainArgs, targets: &Targets) -> anyhow::Result<Start> {
             "--preprocessed needs --init: the rows were scaled for a model, which a fresh one is not"
         );
         let data = job.data_paths(&args.data)?;
-        protect_data(targets, &data, job.data.format)?;
+        protect_data(targets, &data, &job.data)?;
         let dataset = Dataset::read(&data, &job.data, None)?;
         let path = args.config.as_deref().unwrap_or(Path::new(""));
         let run = checked(job, path, args, Schema::of(&dataset))?;
@@ -146,7 +146,8 @@ fn start(args: &TrainArgs, targets: &Targets) -> anyhow::Result<Start> {
     });
     let run = run.with_context(|| format!("{} with what was asked for", init.display()))?;
     let checkpoint = checkpoint.with_run(run)?;
-    protect_data(targets, &data, checkpoint.meta.data_format(args.preprocessed))?;
+    let config = checkpoint.meta.data_config(args.preprocessed, tables.as_ref());
+    protect_data(targets, &data, &config)?;
     let dataset = checkpoint.meta.read_data_with(&data, args.preprocessed, tables.as_ref())?;
     let rounds = checkpoint.meta.run.federation().rounds;
     Ok(Start { checkpoint, base: Some(hash), data, dataset, rounds })

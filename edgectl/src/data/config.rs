@@ -101,6 +101,12 @@ impl DataConfig {
         [self.path.as_mut(), self.split_file.as_mut(), labels].into_iter().flatten()
     }
 
+    /// The tables that it names beside the data.
+    pub fn tables(&self) -> impl Iterator<Item = &PathBuf> {
+        let labels = self.labels.as_ref().and_then(|labels| labels.path.as_ref());
+        [self.split_file.as_ref(), labels].into_iter().flatten()
+    }
+
     /// The same without the paths, which are those of one machine.
     #[must_use]
     pub fn without_paths(mut self) -> Self {

@@ -364,3 +364,20 @@ fn the_name_of_an_index_is_refused_where_one_file_is_written() {
     fs::write(at.join("s.safetensors.index.json"), text).expect("written");
     fails(at, &merge, &[shard, "it is the input"]);
 }
+
+/// A table of splits or labels is an input like the rows that it tells of.
+#[test]
+fn a_table_beside_the_data_is_not_replaced() {
+    let folder = crate::support::federation();
+    let at = folder.path();
+    let split = "file,split\nnode_1.csv,train\nnode_2.csv,train\nnode_3.csv,test\n";
+    std::fs::write(at.join("split.csv"), split).expect("written");
+    let job = crate::support::JOB;
+    assert!(job.contains("[data]\n"), "{job}");
+    let job = job.replace("[data]\n", "[data]\nsplit_file = \"split.csv\"\n");
+    std::fs::write(at.join("job.toml"), job).expect("written");
+    let config = ["--config", "job.toml", "--out", "split.csv"];
+    for command in [&["init"][..], &["train"], &["preprocess", "fit"], &["preprocess", "apply"]] {
+        crate::support::fails(at, &[command, &config[..]].concat(), &["split.csv", "input"]);
+    }
+}

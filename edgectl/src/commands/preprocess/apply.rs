@@ -38,7 +38,7 @@ pub(super) fn run(args: &ApplyArgs, output: Output) -> anyhow::Result<()> {
         (Some(model), _) => {
             let meta = Meta::read(&WeightFile::open(model)?)?;
             ensure!(!args.data.is_empty(), "no data: give --data PATH");
-            protect_data(&targets, &args.data, meta.run.data().format)?;
+            protect_data(&targets, &args.data, meta.run.data())?;
             let dataset = meta.read_data(&args.data, false)?;
             Work { data: meta.run.data().clone(), dataset, pipeline: meta.preprocess }
         }
@@ -58,7 +58,7 @@ pub(super) fn run(args: &ApplyArgs, output: Output) -> anyhow::Result<()> {
 /// The steps of a job, fitted on merged statistics, else on the training rows at hand.
 fn of_job(args: &ApplyArgs, job: &Job, targets: &Targets) -> anyhow::Result<Work> {
     let data = job.data_paths(&args.data)?;
-    protect_data(targets, &data, job.data.format)?;
+    protect_data(targets, &data, &job.data)?;
     let dataset = Dataset::read(&data, &job.data, None)?;
     let pipeline = if let Some(path) = &args.stats {
         let stats = StatsFile::read(path)?;

@@ -47,7 +47,7 @@ pub(super) fn run(args: &DescribeArgs, output: Output) -> anyhow::Result<()> {
         targets.add(plot)?;
         args.config.iter().try_for_each(|config| targets.protect(config))?;
         // A folder without data files of its own holds nothing that ends as a picture does.
-        if let Err(error) = protect_data(&targets, &data, config.format)
+        if let Err(error) = protect_data(&targets, &data, &config)
             && data.iter().all(|path| path.is_file())
         {
             return Err(error);

@@ -32,7 +32,7 @@ pub(super) fn run(args: &FitArgs, output: Output) -> anyhow::Result<()> {
     }
     let job = Job::read(&args.config)?;
     let data = job.data_paths(&args.data)?;
-    protect_data(&targets, &data, job.data.format)?;
+    protect_data(&targets, &data, &job.data)?;
     let dataset = Dataset::read(&data, &job.data, None)?;
     let understood = Understood::of(&dataset);
     output.understood(&understood);
