@@ -22,4 +22,5 @@ pub mod padding;
 pub mod run;
 pub mod system;
 pub mod training;
+mod typed;
 pub mod windows;

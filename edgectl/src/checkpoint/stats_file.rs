@@ -9,6 +9,7 @@ use preprocess::{Capped, Pipeline, Rounds, Scope, Statistics, StepConfig, Tensor
 use serde::{Deserialize, Serialize};
 
 use crate::data::{MAX_CLASSES, sorted_classes};
+use crate::typed::from_json;
 
 /// The metadata key of a file of statistics.
 pub const STATS_KEY: &str = "edgectl-statistics";
@@ -61,7 +62,7 @@ impl StatsFile {
         let text = file.metadata().get(STATS_KEY).ok_or_else(|| {
             anyhow!("no statistics: it has no metadata key \"{STATS_KEY}\"; `edgectl preprocess fit` writes it")
         })?;
-        let note: Note = serde_json::from_str(text).context("the metadata is damaged")?;
+        let note: Note = from_json(text).context("the metadata is damaged")?;
         ensure!(
             note.format == STATS_FORMAT,
             "statistics of format {}, which edgectl {} does not know",

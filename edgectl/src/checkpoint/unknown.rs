@@ -7,6 +7,8 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use serde_path_to_error::Segment;
 
+use crate::typed::typed;
+
 /// Tables that hold the options of a rule.
 const RULES: [&str; 8] =
     ["optimizer", "schedule", "reduce", "server", "privacy", "private", "task", "attention"];
@@ -41,7 +43,7 @@ pub(super) fn known<T: for<'de> Deserialize<'de>>(
     unknown: &mut Map<String, Value>,
 ) -> anyhow::Result<T> {
     for _ in 0..=MOST_UNKNOWN {
-        let error = match serde_path_to_error::deserialize(&*value) {
+        let error = match typed(value) {
             Ok(parsed) => return Ok(parsed),
             Err(error) => error,
         };

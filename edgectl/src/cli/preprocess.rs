@@ -109,6 +109,6 @@ pub struct DescribeArgs {
     pub config: Option<PathBuf>,
     /// Draw the first series, raw and after the job's steps, with spectra and the balance of the classes;
     /// replaces a plain file that is none of the inputs
-    #[arg(long, value_name = "FILE.svg")]
+    #[arg(long, value_name = "FILE.svg|FILE.png")]
     pub plot: Option<PathBuf>,
 }

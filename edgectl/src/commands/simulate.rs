@@ -81,7 +81,7 @@ pub(super) fn run(args: &SimulateArgs, threads: usize, output: Output) -> anyhow
             Checkpoint::fresh_with(&run, &dataset, &segments, pipeline)?
         }
     };
-    let mut understood = Understood::of(&dataset);
+    let mut understood = Understood::of(&dataset).at_rate(run.job().data.sample_rate_hz);
     understood.warnings.extend(padding(&start, &dataset, &segments)?);
     output.understood(&understood);
     output.note(&format!(

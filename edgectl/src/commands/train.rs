@@ -51,7 +51,8 @@ pub(super) fn run(args: &TrainArgs, threads: usize, output: Output) -> anyhow::R
     let all: Vec<usize> = (0..dataset.segments.len()).collect();
     let segments = train_segments(&dataset, &all)?;
     keep_own(&mut start, &args.out)?;
-    let mut understood = Understood::of(&dataset);
+    let said_hz = start.meta.run.job().data.sample_rate_hz.filter(|_| !args.preprocessed);
+    let mut understood = Understood::of(&dataset).at_rate(said_hz);
     understood.warnings.extend(padding(&start, &dataset, &segments)?);
     output.understood(&understood);
     let options = TrainOptions {

@@ -167,10 +167,12 @@ fn read_into<'a>(
 /// What was counted.
 fn understood(all: Collector<'_>, tally: Tally) -> Understood {
     let channels = all.channels().to_vec();
+    let said_hz = all.config.sample_rate_hz;
     let Collector { classes, readings, notes, .. } = all;
     let overflown = classes.overflown();
     let (names, places) = classes.finish();
-    let mut found = Understood::new(tally, &readings, &channels, (&names, &places));
+    let found = Understood::new(tally, &readings, &channels, (&names, &places));
+    let mut found = found.at_rate(said_hz);
     if overflown {
         found.warnings.push(format!(
             "there are more than {MAX_CLASSES} different labels, others are not counted: that is no \

@@ -35,6 +35,8 @@ pub(super) struct File<'f, 'a> {
     pub(super) joined: Joined,
     /// Columns, and the cells of rows that are read.
     pub(super) only: Vec<(usize, &'a Accepted)>,
+    /// The split column, where both sides are listed and other rows are left out.
+    pub(super) sides: Option<usize>,
     /// What of it was chosen.
     pub(super) selection: Selection,
     /// What all files have in common.
@@ -98,6 +100,11 @@ impl File<'_, '_> {
         }
     }
 
+    /// Whether some rows are left out.
+    pub(super) fn chooses_rows(&self) -> bool {
+        !self.only.is_empty() || self.sides.is_some()
+    }
+
     /// Whether a row is one of those that are read; counts it if not.
     pub(super) fn is_wanted(&mut self, block: &Block, row: usize) -> bool {
         let fits = |&(column, accepted): &(usize, &Accepted)| match block.numbers(column) {
@@ -107,8 +114,17 @@ impl File<'_, '_> {
         let wanted = self.only.iter().all(fits);
         if !wanted {
             self.amend(|read| read.not_wanted += 1);
+            return false;
         }
-        wanted
+        let has_side = |column: usize| match &self.all.config.split {
+            Some(by) => by.has_side(block.text(column, row)),
+            None => true,
+        };
+        let has_side = self.sides.is_none_or(has_side);
+        if !has_side {
+            self.amend(|read| read.left_out += 1);
+        }
+        has_side
     }
 
     /// Changes what was noted.
@@ -178,9 +194,9 @@ impl File<'_, '_> {
                 block.place(row),
                 column,
                 &format!(
-                    "expected \"train\", \"test\" or \"unmarked\", found {}; correct the cell, or say in \
-                     [data] which cells are for the test: split = {{ column = {name:?}, test = [{}] }}",
-                    quoted(cell),
+                    "expected \"train\", \"test\" or \"unmarked\", found {}; correct the cell, or list in \
+                     [data] the cells of rows for the test and of rows to train on, so that others are left \
+                     out: split = {{ column = {name:?}, test = [\"test\"], train = [\"train\"] }}",
                     quoted(cell),
                 ),
             )

@@ -133,7 +133,7 @@ impl<'a> Long<'a> {
         }
         let (mut start, mut current) = (0, None);
         for row in 0..block.n_rows() {
-            if !file.only.is_empty() && !file.is_wanted(block, row) {
+            if file.chooses_rows() && !file.is_wanted(block, row) {
                 self.hand_on(file, block, current.take(), start..row);
                 continue;
             }
@@ -176,7 +176,7 @@ impl<'a> Long<'a> {
     ) -> anyhow::Result<Option<usize>> {
         let RowSplit::All(split) = self.split else { return Ok(None) };
         let is_one = self.columns.series.is_empty() && self.columns.node.is_none();
-        if !is_one || self.label.is_some() || !file.only.is_empty() || block.n_rows() == 0 {
+        if !is_one || self.label.is_some() || file.chooses_rows() || block.n_rows() == 0 {
             return Ok(None);
         }
         let series = self.series_of(file, block, 0)?;

@@ -18,6 +18,7 @@ mod counters;
 mod dataset;
 mod delimited;
 mod describe;
+mod digits;
 mod file;
 mod files;
 #[cfg(any(feature = "images", feature = "video"))]
@@ -83,6 +84,7 @@ mod wav;
 mod wfdb;
 mod wide;
 mod wide_order;
+mod words;
 mod write;
 
 pub use choose::{NOTHING_MARKED, is_marked, test_segments, train_segments};

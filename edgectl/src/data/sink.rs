@@ -75,6 +75,7 @@ impl<'f, 'a> FileSink<'f, 'a> {
             told,
             joined,
             only: Vec::new(),
+            sides: None,
             selection: Selection::default(),
             all,
             runs,
@@ -110,6 +111,8 @@ impl<'f, 'a> FileSink<'f, 'a> {
         let mut columns =
             Columns::find(self.file.path, names, config, (&named, &ignored), lenient)?;
         self.file.only = self.only(&columns, lenient)?;
+        let both = self.file.all.config.split.as_ref().is_some_and(SplitBy::both_listed);
+        self.file.sides = columns.split.filter(|_| both);
         let free = columns.rest.iter().copied();
         let conditions: Vec<usize> = self.file.only.iter().map(|&(column, _)| column).collect();
         let is_condition =

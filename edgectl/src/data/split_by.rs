@@ -15,7 +15,7 @@ pub enum SplitBy {
     /// `"split"`: a column that says `train`, `test` or `unmarked`, in any case.
     Column(String),
     /// `{ column = "fold", test = ["4"], train = ["0", "1"] }`: rows with one of these cells. Without
-    /// `train`, all others with a cell are trained on; with it, others are unmarked.
+    /// `train`, all others with a cell are trained on; with it, others are left out.
     Cells {
         /// The column.
         column: String,
@@ -98,6 +98,19 @@ impl SplitBy {
             Self::Column(column) | Self::Cells { column, .. } => Some(column),
             Self::Fraction { .. } | Self::After(_) => None,
         }
+    }
+
+    /// Whether a row with this cell in the column is on one side; all are, unless both are listed.
+    pub(super) fn has_side(&self, cell: &[u8]) -> bool {
+        match self {
+            Self::Cells { test, train: Some(train), .. } => test.has(cell) || train.has(cell),
+            _ => true,
+        }
+    }
+
+    /// Whether both sides are listed.
+    pub(super) fn both_listed(&self) -> bool {
+        matches!(self, Self::Cells { train: Some(_), .. })
     }
 
     /// By what, for people.

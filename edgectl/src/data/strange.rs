@@ -7,7 +7,8 @@ use super::files;
 use super::reading::{FileRead, TimeUnit};
 use super::tally::Tally;
 
-/// Rises that a channel which never falls must have to be taken for a clock or a counter.
+/// Rises that a channel which never falls must have to be taken for a clock or a counter; fewer rows say
+/// nothing about a value that never changes either.
 const MANY_RISES: usize = 16;
 
 /// All that is strange.
@@ -15,9 +16,11 @@ pub(super) fn of(
     tally: &Tally,
     files: &[FileRead],
     channels: &[String],
-    classes: &[String],
+    (classes, places): (&[String], &[u32]),
 ) -> Vec<String> {
     let mut found = growing(tally, channels);
+    found.extend(constant(tally, channels));
+    found.extend(giveaways(tally, channels, (classes, places)));
     found.extend(alike(classes));
     found.extend(files.iter().filter_map(doubled));
     found.extend(files.iter().filter_map(unknown_times));
@@ -46,6 +49,36 @@ fn growing(tally: &Tally, channels: &[String]) -> Vec<String> {
         )
     };
     names.into_iter().map(warning).collect()
+}
+
+/// Channels that never change.
+fn constant(tally: &Tally, channels: &[String]) -> Option<String> {
+    let counted = channels.iter().zip(&tally.channels);
+    let still = counted.filter(|(_, counted)| tally.steps >= MANY_RISES && counted.is_constant());
+    let names: Vec<String> = still.map(|(name, _)| format!("{name:?}")).collect();
+    let (some, n) = (names.iter().take(3).cloned().collect::<Vec<_>>().join(", "), names.len());
+    let more = if n > 3 { format!(", … ({n} in all)") } else { String::new() };
+    let (channels, have) = if n == 1 { ("channel", "has") } else { ("channels", "have") };
+    // Of pictures many places are empty.
+    (n > 0 && 2 * n <= tally.channels.len()).then(|| {
+        format!(
+            "the {channels} {some}{more} {have} one value in all rows and say nothing; list them in data.ignore"
+        )
+    })
+}
+
+/// Channels that give a class away by one value of theirs, as the number of an event does.
+fn giveaways(tally: &Tally, channels: &[String], classes: (&[String], &[u32])) -> Vec<String> {
+    let (classes, places) = classes;
+    let found = channels.iter().zip(&tally.channels).filter_map(|(name, counted)| {
+        let (label, value) = counted.giveaway(MANY_RISES)?;
+        let class = classes.get(*places.get(label)? as usize)?;
+        Some(format!(
+            "the channel {name:?} is {value} in all rows of class {class:?} and in none of another: if it was \
+             made of the label, as the number of an event is, list it in data.ignore"
+        ))
+    });
+    found.take(4).collect()
 }
 
 /// What is strange about how files were read: once for all of which the same is to be said.
@@ -108,7 +141,10 @@ fn alike(classes: &[String]) -> Vec<String> {
     for class in classes {
         groups.entry(folded(class)).or_default().push(class);
     }
-    let several = groups.into_values().filter(|names| names.len() > 1);
+    // Codes of one sign are as they are: "A" is no other spelling of "a".
+    let is_code = |name: &&str| name.chars().count() == 1;
+    let several =
+        groups.into_values().filter(|names| names.len() > 1 && !names.iter().all(is_code));
     let warning = |names: Vec<&str>| {
         let names = names.iter().map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", ");
         format!("the classes {names} differ in spelling only; if they are one, write them alike")
@@ -138,6 +174,7 @@ mod tests {
         };
         assert_eq!(warned(&["walk", "run"]), [""; 0]);
         assert_eq!(warned(&["1", "2", "10", "-1"]), [""; 0]);
+        assert_eq!(warned(&["A", "a", "N"]), [""; 0], "codes of beats");
         for two in [["1", "1.0"], ["walk", "Walk"], ["stand up", "stand_up"], ["\"a\"", "a"]] {
             let found = warned(&[two[0], "other", two[1]]);
             assert_eq!(found.len(), 1, "{two:?}");

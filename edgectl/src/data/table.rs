@@ -78,8 +78,9 @@ impl<R: BufRead> Table<R> {
                 Ok(name) if !name.contains('\0') => table.header.push(name.trim().to_owned()),
                 _ => bail!(
                     "{}: the header is not UTF-8 text; convert the file to UTF-8 CSV, or check \
-                     that it is a table",
-                    path.display()
+                     that it is a table{}",
+                    path.display(),
+                    of_a_record(path)
                 ),
             }
         }
@@ -229,13 +230,23 @@ impl Row<'_> {
     }
 }
 
+/// What to name instead of a file of signals or annotations.
+fn of_a_record(path: &Path) -> String {
+    let head = path.with_extension("hea");
+    if head.exists() && head != path {
+        return format!("; it belongs to the record {}: name that", head.display());
+    }
+    String::new()
+}
+
 /// Names must be distinct, and must be names: a table that starts with data would lose its first
-/// row.
+/// row. Columns that are numbered have names.
 fn check_names(path: &Path, header: &[String]) -> anyhow::Result<()> {
     let mut seen = HashSet::new();
     let numbers: Option<Vec<f64>> = header.iter().map(|name| name.parse().ok()).collect();
     if let Some(numbers) = numbers
-        && numbers.windows(2).any(|pair| (pair[1] - pair[0] - 1.0).abs() > 0.0)
+        && (numbers.windows(2).any(|pair| (pair[1] - pair[0] - 1.0).abs() > 0.0)
+            || matches!(numbers[..], [one] if !(0.0..=1.0).contains(&one)))
     {
         bail!(
             "{}: the first line holds numbers only ({}); add a header line with column names",

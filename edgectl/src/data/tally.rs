@@ -1,11 +1,13 @@
 //! What is in runs of rows, counted as they pass: nothing of a row is kept.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::hash::{BuildHasher, RandomState};
 use std::path::PathBuf;
 
 use serde::Serialize;
 
 use super::dataset::{Dataset, Segment};
+use super::files;
 use super::labels::Labels;
 use super::pace::{Pace, Paced};
 use super::rate::is_same;
@@ -23,6 +25,7 @@ pub(super) struct Tally {
     pub(super) series: usize,
     /// Time steps of all.
     pub(super) steps: usize,
+    names: Names,
     /// Of each channel.
     pub(super) channels: Vec<ChannelTally>,
     /// Runs and rows by what they are for: to train on, for the test, unmarked.
@@ -71,6 +74,33 @@ impl Excerpt {
     }
 }
 
+/// Most classes of which it is counted what values go with them.
+const MOST_CLASSES: usize = 64;
+
+/// What runs are called, hashed: a little for each.
+#[derive(Debug, Default)]
+struct Names {
+    hasher: RandomState,
+    series: HashSet<u64>,
+    nodes: HashSet<u64>,
+}
+
+impl Names {
+    fn add(&mut self, run: &Run<'_>) {
+        let node = if let Some(node) = run.node {
+            self.hasher.hash_one(node)
+        } else {
+            let named = files::Named::of(run.source);
+            self.hasher.hash_one((named.home, named.stem))
+        };
+        self.nodes.insert(node);
+        // A sample of a table has no name of its own.
+        if matches!(run.layout, Layout::Long | Layout::Recording) {
+            self.series.insert(self.hasher.hash_one((node, run.series)));
+        }
+    }
+}
+
 /// So many runs of rows.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Counted {
@@ -91,6 +121,8 @@ pub(super) struct ChannelTally {
     pub(super) rises: usize,
     /// Within runs of time steps: whether a value was below the one before.
     pub(super) falls: bool,
+    /// The smallest and the largest value, and how many, beside each of the first labels.
+    by_label: Vec<Option<(f64, f64, usize)>>,
 }
 
 /// What must be known of a run to go on.
@@ -200,6 +232,16 @@ impl Tally {
         }));
     }
 
+    /// How many series there are, where a row is a time step.
+    pub(super) fn distinct_series(&self) -> usize {
+        self.names.series.len()
+    }
+
+    /// How many nodes they are of.
+    pub(super) fn n_nodes(&self) -> usize {
+        self.names.nodes.len()
+    }
+
     /// What was found of times.
     pub(super) fn times(&mut self) -> TimesTally {
         self.end_pace();
@@ -220,6 +262,7 @@ impl Tally {
 impl Runs for Tally {
     fn begin(&mut self, run: &Run<'_>) -> usize {
         self.series += 1;
+        self.names.add(run);
         if self.paced_file != run.source {
             self.end_pace();
             run.source.clone_into(&mut self.paced_file);
@@ -269,6 +312,15 @@ impl Runs for Tally {
             open.last_time = times.last().copied().or(open.last_time);
         }
         if open.is_long {
+            if let Some(labels) = rows.labels {
+                for (row, label) in rows.values.chunks_exact(n.max(1)).zip(labels) {
+                    let Some(label) = label.map(|label| label as usize) else { continue };
+                    if label < MOST_CLASSES {
+                        let channels = self.channels.iter_mut().zip(row);
+                        channels.for_each(|(channel, &value)| channel.beside(label, value));
+                    }
+                }
+            }
             let of_all = open.label;
             match rows.labels {
                 Some(labels) => labels.iter().for_each(|label| self.count(*label, 1)),
@@ -303,6 +355,37 @@ impl Runs for Tally {
 }
 
 impl ChannelTally {
+    /// Counts a value beside a label.
+    fn beside(&mut self, label: usize, value: f64) {
+        if value.is_nan() {
+            return;
+        }
+        if self.by_label.len() <= label {
+            self.by_label.resize(label + 1, None);
+        }
+        let (min, max, n) = self.by_label[label].unwrap_or((value, value, 0));
+        self.by_label[label] = Some((min.min(value), max.max(value), n + 1));
+    }
+
+    /// A label all of whose values, `at_least` of them, are one that no other label comes near.
+    pub(super) fn giveaway(&self, at_least: usize) -> Option<(usize, f64)> {
+        let found = self.by_label.iter().enumerate().filter_map(|(l, of)| of.map(|of| (l, of)));
+        let found: Vec<_> = found.collect();
+        let alone = |&&(label, (min, max, n)): &&(usize, (f64, f64, usize))| {
+            let others = || found.iter().filter(|(other, _)| *other != label);
+            min.total_cmp(&max).is_eq()
+                && n >= at_least
+                && others().next().is_some()
+                && others().all(|(_, (low, high, _))| *low > max || *high < min)
+        };
+        found.iter().find(alone).map(|&(label, (value, ..))| (label, value))
+    }
+
+    /// Whether there are no two different values, of several.
+    pub(super) fn is_constant(&self) -> bool {
+        self.range.is_some_and(|(min, max)| min.total_cmp(&max).is_eq())
+    }
+
     /// Counts a value; with `last`, against the one before it in its run.
     fn add(&mut self, value: f64, last: Option<&mut f64>) {
         if value.is_nan() {

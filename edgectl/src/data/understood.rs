@@ -6,15 +6,12 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::dataset::Dataset;
+use super::digits::{six_digits, some};
 use super::notes::{Notes, SplitCell, TextFound};
 use super::rate::is_same;
-use super::reading::{Clock, FileRead, Layout, Reading, Roles, Selection, TimeUnit};
+use super::reading::{Clock, FileRead, Reading, Roles};
 use super::strange;
 use super::tally::{Counted, Tally, TimesTally};
-use super::times::shown_date;
-
-/// How many names a line shows; `--json` has all.
-const SHOWN: usize = 12;
 
 /// Files that were read in one way.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -87,6 +84,10 @@ pub struct Understood {
     pub series: usize,
     /// The time steps of all of them.
     pub steps: usize,
+    /// Series by their names, where a row is a time step; a series of several runs counts once.
+    pub distinct_series: usize,
+    /// The nodes they are of.
+    pub nodes: usize,
     /// What they are for.
     pub split: SplitFound,
     /// Rows that `data.where` leaves out.
@@ -134,7 +135,7 @@ impl Understood {
         channels: &[String],
         (classes, places): (&[String], &[u32]),
     ) -> Self {
-        let mut warnings = strange::of(&tally, files, channels, classes);
+        let mut warnings = strange::of(&tally, files, channels, (classes, places));
         let split = SplitFound::of(&tally, files);
         warnings.extend(split.one_sided());
         let channels = channels.iter().enumerate().map(|(channel, name)| {
@@ -180,6 +181,8 @@ impl Understood {
             read: grouped(files),
             series: tally.series,
             steps: tally.steps,
+            distinct_series: tally.distinct_series(),
+            nodes: tally.n_nodes(),
             split,
             not_wanted: files.iter().map(|file| file.not_wanted).sum(),
             channels,
@@ -194,6 +197,13 @@ impl Understood {
             unknown_splits: Vec::new(),
             warnings,
         }
+    }
+
+    /// With the rate that a job says, which goes before what the data says.
+    #[must_use]
+    pub fn at_rate(mut self, said_hz: Option<f64>) -> Self {
+        self.rate_hz = said_hz.or(self.rate_hz);
+        self
     }
 
     /// Adds what a description noted where training refuses, with what a job is to say.
@@ -218,8 +228,8 @@ impl Understood {
             let column = roles(|roles| &roles.split);
             self.warnings.push(format!(
                 "the column {column:?} says neither train nor test but {}, which is taken for unmarked here; \
-                 training refuses it: say which cells are for the test and which to train on, as in data.split \
-                 = {{ column = {column:?}, test = [\"test\"], train = [\"train\"] }}",
+                 training refuses it: list the cells of rows for the test and of rows to train on, so that others \
+                 are left out, as in data.split = {{ column = {column:?}, test = [\"test\"], train = [\"train\"] }}",
                 some(cells)
             ));
         }
@@ -236,73 +246,6 @@ impl Understood {
             self.backward_times
         ));
     }
-
-    /// A few lines for people.
-    pub fn lines(&self) -> Vec<String> {
-        let mut lines: Vec<String> = self.read.iter().map(FilesRead::line).collect();
-        let channels = self.channels.iter().map(|channel| {
-            let range = match (channel.min, channel.max) {
-                (Some(min), Some(max)) => format!(" {min} to {max}"),
-                _ => " without a value".to_owned(),
-            };
-            let missing = match channel.missing {
-                0 => String::new(),
-                n => format!(" ({n} missing)"),
-            };
-            format!("{}{range}{missing}", channel.name)
-        });
-        lines.push(format!(
-            "{} steps in {} runs of rows; channels: {}",
-            self.steps,
-            self.series,
-            some(channels)
-        ));
-        if !self.texts.is_empty() {
-            let texts = self.texts.iter().map(|text| {
-                let more = if text.and_more { "more than " } else { "" };
-                let dots = if text.values > text.some.len() { ", …" } else { "" };
-                format!(
-                    "{} ({more}{} values: {}{dots})",
-                    text.name,
-                    text.values,
-                    text.some.join(", ")
-                )
-            });
-            lines.push(format!("text, passed over: {}", some(texts)));
-        }
-        if !self.classes.is_empty() {
-            let classes = self.classes.iter().map(|class| format!("{} {}", class.name, class.rows));
-            lines.push(format!("classes, with their rows: {}", some(classes)));
-        }
-        lines.extend(self.times_line());
-        lines.extend(self.split.line());
-        if self.left_out > 0 {
-            lines.push(format!("{} rows are left out, as a table says", self.left_out));
-        }
-        if self.not_wanted > 0 {
-            lines.push(format!("{} rows are left out by data.where", self.not_wanted));
-        }
-        lines
-    }
-
-    /// The times, where something can be said of them beside their order.
-    fn times_line(&self) -> Option<String> {
-        let rate = self.rate_hz.map(|rate| format!("{} rows a second", six_digits(rate)));
-        let times = self.times.as_ref().filter(|times| times.seconds).map(|times| {
-            let shown = |time: f64| {
-                if times.dates {
-                    shown_date(time)
-                } else {
-                    format!("{} s", (time * 1e6).round() / 1e6)
-                }
-            };
-            let step = times.step.map(|step| format!(", a step of {step} s"));
-            format!("{} to {}{}", shown(times.first), shown(times.last), step.unwrap_or_default())
-        });
-        let gaps = (self.gaps > 0).then(|| format!("{} gaps", self.gaps));
-        let parts: Vec<String> = [times, rate, gaps].into_iter().flatten().collect();
-        (!parts.is_empty()).then(|| format!("times: {}", parts.join("; ")))
-    }
 }
 
 impl SplitFound {
@@ -310,21 +253,11 @@ impl SplitFound {
         let by: BTreeSet<&String> =
             files.iter().filter_map(|file| file.reading.selection.split_by.as_ref()).collect();
         let [train, test, unmarked] = tally.splits;
-        Self { by: by.into_iter().cloned().collect(), train, test, unmarked }
-    }
-
-    /// How many rows are for what; nothing where nothing says it.
-    fn line(&self) -> Option<String> {
-        let parts =
-            [("to train on", self.train), ("for the test", self.test), ("unmarked", self.unmarked)];
-        let parts = parts.iter().filter(|(_, counted)| counted.series > 0);
-        let parts: Vec<String> = parts
-            .map(|(what, Counted { series, steps })| {
-                format!("{steps} steps in {series} runs {what}")
-            })
-            .collect();
-        (!self.by.is_empty())
-            .then(|| format!("split by {}: {}", self.by.join(", and by "), parts.join(", ")))
+        let mut by: Vec<String> = by.into_iter().cloned().collect();
+        if by.is_empty() && test.series > 0 {
+            by.push("a table of labels or splits".to_owned());
+        }
+        Self { by, train, test, unmarked }
     }
 
     /// A split that leaves nothing on one side.
@@ -346,76 +279,9 @@ impl SplitFound {
     }
 }
 
-impl FilesRead {
-    fn line(&self) -> String {
-        let Self { files, first, reading } = self;
-        let layout = match reading.layout {
-            Layout::Long => "a long table: each row is a time step",
-            Layout::Wide => "a wide table: each row is a sample",
-            Layout::Ts => "in .ts format: each line is a sample",
-            Layout::Samples => "as samples or recordings, each a series",
-            Layout::Recording => "a recording: each row, sample or frame is a time step",
-            Layout::Beside => {
-                return format!(
-                    "{first}: not read, as a table beside recordings is no data; data.labels or \
-                     data.split_file make use of one"
-                );
-            }
-        };
-        let more = if *files > 1 { format!(" and {} more", files - 1) } else { String::new() };
-        let Roles { series, time, label, split, node } = &reading.roles;
-        let parts = [
-            ("series", series),
-            ("time", time),
-            ("label", label),
-            ("split", split),
-            ("node", node),
-        ];
-        let unit = reading.time_unit.map_or("", TimeUnit::words);
-        let parts: String = parts
-            .iter()
-            .filter_map(|(part, column)| {
-                let unit = if *part == "time" { unit } else { "" };
-                Some(format!("; {part} from {:?}{unit}", column.as_ref()?))
-            })
-            .collect();
-        let decimal =
-            reading.decimal.map(|sign| format!("; {sign:?} before decimals")).unwrap_or_default();
-        let Selection { counters, ignored, only, order, joined, .. } = &reading.selection;
-        let several = |what: &str, names: &[String]| match names {
-            [] => String::new(),
-            names => format!("; {what} {}", some(names.iter().cloned())),
-        };
-        let selection = [
-            order.as_ref().map(|order| format!("; {order}")).unwrap_or_default(),
-            several("only rows where", only),
-            several("ignored:", ignored),
-            several(
-                "ignored, as it counts the rows:",
-                &counters.iter().map(|n| format!("{n:?}")).collect::<Vec<_>>(),
-            ),
-            several("joined by time:", joined),
-        ]
-        .concat();
-        format!("{first}{more}: read as {layout}{parts}{decimal}{selection}")
-    }
-}
-
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
 fn is_zero(n: &usize) -> bool {
     *n == 0
-}
-
-/// A number for people.
-fn six_digits(number: f64) -> f64 {
-    format!("{number:.5e}").parse().unwrap_or(number)
-}
-
-/// The first few of a list.
-fn some(items: impl ExactSizeIterator<Item = String>) -> String {
-    let n = items.len();
-    let shown = items.take(SHOWN).collect::<Vec<_>>().join(", ");
-    if n > SHOWN { format!("{shown}, … ({n} in all)") } else { shown }
 }
 
 /// The files by how they were read.
@@ -452,14 +318,33 @@ mod tests {
             [
                 "a.csv and 1 more: read as a long table: each row is a time step; series from \
                  \"series\"; time from \"t\"; label from \"label\"",
-                "4 steps in 2 runs of rows; channels: x 1 to 1 (2 missing), y -2 to 3",
+                "4 steps in 2 runs of rows of 2 nodes; channels: x 1 to 1 (2 missing), y -2 to 3",
                 "classes, with their rows: a 2, b 2",
+                "split: nothing marks rows for the test, so all are trained on; data.split says some",
             ]
         );
         assert_eq!(found.warnings, [""; 0]);
         let found = understood(&[("a.csv", "clock,x,label\n1,2,a\n2,3,b\n")]);
         assert!(found.lines()[0].contains("a wide table: each row is a sample"), "{found:?}");
         assert_eq!(found.classes[0], ClassFound { name: "a".to_owned(), rows: 1 });
+    }
+
+    #[test]
+    fn what_says_nothing_or_too_much_is_told() {
+        let row = |i: usize| {
+            let label = ["none", "fall", "turn"][i / 20 % 3];
+            let event = if label == "none" { -1 } else { i32::try_from(i / 20).unwrap() };
+            format!("{label},{event},7,{}\n", (i * 7) % 5)
+        };
+        let text = format!("label,event,unit,x\n{}", (0..240).map(row).collect::<String>());
+        let text = text.replace("label,", "label,t_s,").replace("\nnone,", "\nnone,0,");
+        let text = text.replace("\nfall,", "\nfall,0,").replace("\nturn,", "\nturn,0,");
+        let found = understood(&[("a.csv", &text)]);
+        let has = |words: &str| found.warnings.iter().filter(|w| w.contains(words)).count();
+        assert_eq!(has("the channel \"unit\" has one value"), 1, "{found:?}");
+        assert_eq!(has("\"event\" is -1 in all rows of class \"none\""), 1, "{found:?}");
+        assert_eq!(has("\"x\""), 0, "{found:?}");
+        assert_eq!((found.distinct_series, found.nodes), (1, 1));
     }
 
     #[test]
@@ -472,7 +357,7 @@ mod tests {
         assert_eq!(warned(&rows(|i| 1.4e9 + 40.0 * i as f64)), 1, "in steps that f32 cannot tell");
         assert_eq!(warned(&rows(|i| i as f64)), 1);
         assert_eq!(warned(&rows(|i| (i % 10) as f64)), 1, "from anew in each series");
-        assert_eq!(warned(&rows(|_| 3.0)), 0);
+        assert_eq!(warned(&rows(|_| 3.0)), 1, "no clock, but nothing else either");
         assert_eq!(warned(&rows(|i| if i == 17 { 0.0 } else { i as f64 })), 0);
         assert_eq!(warned(&rows(|i| (i / 60) as f64)), 0, "a step is no clock");
     }

@@ -100,7 +100,7 @@ impl<'a> Wide<'a> {
         let stem = files::stem_of(file.path);
         for row in 0..block.n_rows() {
             self.n_rows += 1;
-            if !file.only.is_empty() && !file.is_wanted(block, row) {
+            if file.chooses_rows() && !file.is_wanted(block, row) {
                 continue;
             }
             values.clear();

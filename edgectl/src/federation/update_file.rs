@@ -12,6 +12,7 @@ use optim::OptimizerConfig;
 use super::recipe::{Recipe, Recipes};
 use crate::checkpoint::{METADATA_KEY, MergeNote, Meta, Provenance};
 use crate::job::LearningRate;
+use crate::typed::from_json;
 
 /// What many update files have in common, each part once.
 #[derive(Debug, Default)]
@@ -181,7 +182,7 @@ fn origin(file: &WeightFile, recipes: &Recipes) -> Result<Origin, Reason> {
     let mut metadata = file.metadata().clone();
     let note = metadata.remove(MERGE_KEY);
     let note: Option<Box<MergeNote>> = note
-        .map(|note| serde_json::from_str(&note))
+        .map(|note| from_json(&note))
         .transpose()
         .map_err(|error| refused(format!("the metadata key {MERGE_KEY:?}: {error}")))?;
     match &note {
@@ -226,5 +227,5 @@ pub(super) const MERGE_KEY: &str = "edgectl.merge";
 /// What a merge of files of other programs said of itself in the file that is there, if it is one.
 pub fn merge_note(path: &Path) -> Option<MergeNote> {
     let file = WeightFile::open(path).ok()?;
-    serde_json::from_str(file.metadata().get(MERGE_KEY)?).ok()
+    from_json(file.metadata().get(MERGE_KEY)?).ok()
 }

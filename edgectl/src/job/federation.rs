@@ -2,6 +2,10 @@
 
 use aggregate::Rules;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::text::json;
+use crate::typed::typed;
 
 /// `[federation]`: how often nodes train and the center merges, and by which rules. All keys stand
 /// in one table.
@@ -48,12 +52,12 @@ impl FederationConfig {
     /// The key of `[federation]` that a job file cannot be read for: errors inside a flattened
     /// struct know no line.
     pub(super) fn wrong_key(job: &str) -> Option<String> {
-        let job: toml::Table = job.parse().ok()?;
-        let fails = |(key, value): &(&String, &toml::Value)| {
-            let alone = toml::Table::from_iter([((*key).clone(), (*value).clone())]);
-            alone.try_into::<Self>().is_err()
+        let job = json(job).ok()?;
+        let fails = |(key, value): &(&String, &Value)| {
+            let alone = Map::from_iter([((*key).clone(), (*value).clone())]);
+            typed::<Self>(&Value::Object(alone)).is_err()
         };
-        let (key, _) = job.get("federation")?.as_table()?.iter().find(fails)?;
+        let (key, _) = job.get("federation")?.as_object()?.iter().find(fails)?;
         Some(key.clone())
     }
 }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::federation::FederationConfig;
 use super::model::ModelConfig;
+use super::text::from_toml;
 use super::train::TrainConfig;
 use super::window::WindowConfig;
 use crate::data::DataConfig;
@@ -48,16 +49,17 @@ impl Job {
     pub fn read(path: &Path) -> anyhow::Result<Self> {
         let text = std::fs::read_to_string(path)
             .with_context(|| format!("{}: cannot read the job file", path.display()))?;
-        let mut job: Self = toml::from_str(&text).map_err(|error| {
-            let (whole, message) = (error.to_string(), error.message());
-            let whole = whole.trim_end();
-            // The place and a mark under it are lines; what the message quotes is not.
-            let place = whole.strip_suffix(message.trim_end()).unwrap_or_default();
-            let text_of_place = format!("{}: {}", path.display(), place.trim_end_matches('\n'));
-            let key =
-                FederationConfig::wrong_key(&text).map(|key| format!("in [federation] {key}"));
-            let lines = text_of_place.split('\n').map(str::to_owned).chain([message.to_owned()]);
-            Lines::new(lines.chain(key).chain(hint(message)))
+        let mut job: Self = from_toml(&text).map_err(|wrong| {
+            let mut place = wrong.place.into_iter();
+            let first = match place.next() {
+                Some(first) => format!("{}: {first}", path.display()),
+                None => format!("{}:", path.display()),
+            };
+            let key = FederationConfig::wrong_key(&text);
+            let key = key.map(|key| format!("in [federation] {key}"));
+            let hint = hint(&wrong.message);
+            let lines = std::iter::once(first).chain(place).chain([wrong.message]);
+            Lines::new(lines.chain(key).chain(hint))
         })?;
         let folder = path.parent().unwrap_or(Path::new(""));
         job.data.paths_mut().for_each(|data| *data = folder.join(&*data));

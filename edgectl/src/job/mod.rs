@@ -6,6 +6,7 @@ mod file;
 mod model;
 mod private;
 mod rate;
+mod text;
 mod train;
 mod validation;
 mod window;

@@ -231,9 +231,15 @@ fn a_picture_shows_the_channels_and_the_classes() {
     }
     fails(
         at.path(),
-        &[&describe[..], &["--plot", "x.png"]].concat(),
-        &["x.png: pictures are written as SVG"],
+        &[&describe[..], &["--plot", "x.pdf"]].concat(),
+        &["x.pdf: pictures are written as SVG or PNG"],
     );
+    ok(at.path(), &[&describe[..], &["--config", "job.toml", "--plot", "x.png"]].concat());
+    let bytes = fs::read(at.path().join("x.png")).expect("a picture");
+    // Three panels side by side, two channels and the classes below each other.
+    assert_eq!(bytes[..8], *b"\x89PNG\r\n\x1a\n");
+    let width = u32::from_be_bytes([bytes[16], bytes[17], bytes[18], bytes[19]]);
+    assert!(width == 3 * 420 && bytes.len() > 5000, "{width}, {}", bytes.len());
     fails(at.path(), &[&describe[..], &["--plot", "none/x.svg"]].concat(), &["none"]);
     let output =
         edgectl(at.path(), &["preprocess", "describe", "--data", "job.toml", "--plot", "y.svg"]);

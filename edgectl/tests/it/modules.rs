@@ -56,7 +56,7 @@ const ORDER: [(&str, &str); 7] = [
     ),
     (
         "edgectl",
-        "system interrupt outcome lines nearest diverged metrics
+        "system interrupt outcome lines nearest typed diverged metrics
          data job cli run windows
          checkpoint padding evaluate training federation
          output bench commands",

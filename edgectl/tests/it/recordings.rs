@@ -272,7 +272,12 @@ fn a_table_tells_of_frames() {
     );
     let understood = Understood::of(&data);
     assert_eq!((understood.left_out, understood.rate_hz), (1, Some(10.0)));
-    assert!(understood.lines().iter().any(|line| line == "1 rows are left out, as a table says"));
+    assert!(
+        understood
+            .lines()
+            .iter()
+            .any(|line| line == "1 rows are left out, as data.split or a table says")
+    );
 }
 
 #[test]

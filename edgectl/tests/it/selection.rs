@@ -158,13 +158,14 @@ fn cells_of_any_column_say_the_split() {
     let by_fold = "split = { column = \"fold\", test = [\"4\"] }";
     assert_eq!(splits(by_fold), [Train, Test, Test, Unmarked]);
     let both = "split = { column = \"fold\", test = [\"0\"], train = [\"4\"] }";
-    assert_eq!(splits(both), [Test, Train, Train, Unmarked]);
+    assert_eq!(splits(both), [Test, Train, Train], "others are left out");
     shown(&data(&[("x.csv", text)], by_fold), "split by the column \"fold\" (test: 4): 1 steps");
     let other = [("x.csv", "split,x\ntrain,1\nval,2\n")];
     let error = error(&other, "format = \"long\"");
     assert!(
         error.contains("found \"val\"")
-            && error.contains("split = { column = \"split\", test = [\"val\"] }"),
+            && error
+                .contains("split = { column = \"split\", test = [\"test\"], train = [\"train\"] }"),
         "{error}"
     );
     let mapped = "format = \"long\"\nsplit = { column = \"split\", test = [\"test\", \"val\"] }";

@@ -59,8 +59,9 @@ pub(super) fn run(args: &DescribeArgs, output: Output) -> anyhow::Result<()> {
         output.warn(warning);
     }
     if let (Some(plot), Some(first)) = (&args.plot, described.sets.first()) {
-        let picture = picture(first, &described.excerpt, job.as_ref().map(|job| (job, &data[..])))?;
-        atomic_write(plot, picture.as_bytes())?;
+        let job = job.as_ref().map(|job| (job, &data[..]));
+        let picture = picture(first, &described.excerpt, job, has_extension(plot, "png"))?;
+        atomic_write(plot, &picture)?;
     }
     let report = Report {
         data: described.sets.first(),
@@ -79,13 +80,16 @@ fn check_plot(plot: &Path) -> anyhow::Result<()> {
     if !cfg!(feature = "plot") {
         bail!("--plot: this edgectl was built without pictures; build it with the feature plot");
     }
-    let is_svg = plot.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("svg"));
     ensure!(
-        is_svg,
-        "{}: pictures are written as SVG; name a file that ends in .svg, which browsers show and convert",
+        has_extension(plot, "svg") || has_extension(plot, "png"),
+        "{}: pictures are written as SVG or PNG; name a file that ends in .svg or .png",
         plot.display()
     );
     Ok(())
+}
+
+fn has_extension(path: &Path, extension: &str) -> bool {
+    path.extension().is_some_and(|found| found.eq_ignore_ascii_case(extension))
 }
 
 /// The picture of the first set of files; of a job with steps, fitted as training fits them.
@@ -94,26 +98,34 @@ fn picture(
     data: &Understood,
     excerpt: &Excerpt,
     job: Option<(&Job, &[PathBuf])>,
-) -> anyhow::Result<String> {
-    use super::plot::{Signal, svg};
+    as_png: bool,
+) -> anyhow::Result<Vec<u8>> {
+    use super::plot::{Picture, Signal};
     use super::steps::fitted;
     use crate::data::{Dataset, Scaled};
 
-    let said = job.and_then(|(job, _)| job.data.sample_rate_hz);
-    let raw = Signal::of(&excerpt.names, &excerpt.values, said.or(data.rate_hz));
-    let Some((job, paths)) = job.filter(|(job, _)| !job.preprocess.is_empty()) else {
-        return svg(data, &raw, None);
-    };
-    let dataset = Dataset::read(paths, &job.data, None)?;
-    let pipeline = fitted(job, &dataset)?;
-    let Some(segment) = dataset.segments.first() else { return svg(data, &raw, None) };
-    let scaled = Scaled::of(segment, &dataset, &pipeline)?;
-    let out = pipeline.output();
-    let rate_hz = out.rate_hz.or(raw.rate_hz.filter(|_| pipeline.keeps_rows()));
-    svg(data, &raw, Some(&Signal::of(&out.names, &scaled.values, rate_hz)))
+    let raw = Signal::of(&excerpt.names, &excerpt.values, data.rate_hz);
+    let mut clean = None;
+    if let Some((job, paths)) = job.filter(|(job, _)| !job.preprocess.is_empty()) {
+        let dataset = Dataset::read(paths, &job.data, None)?;
+        let pipeline = fitted(job, &dataset)?;
+        if let Some(segment) = dataset.segments.first() {
+            let scaled = Scaled::of(segment, &dataset, &pipeline)?;
+            let out = pipeline.output();
+            let rate_hz = out.rate_hz.or(raw.rate_hz.filter(|_| pipeline.keeps_rows()));
+            clean = Some(Signal::of(&out.names, &scaled.values, rate_hz));
+        }
+    }
+    let picture = Picture { data, raw: &raw, clean: clean.as_ref() };
+    if as_png { picture.png() } else { picture.svg() }
 }
 
 #[cfg(not(feature = "plot"))]
-fn picture(_: &Understood, _: &Excerpt, _: Option<(&Job, &[PathBuf])>) -> anyhow::Result<String> {
+fn picture(
+    _: &Understood,
+    _: &Excerpt,
+    _: Option<(&Job, &[PathBuf])>,
+    _: bool,
+) -> anyhow::Result<Vec<u8>> {
     bail!("no pictures in this build")
 }

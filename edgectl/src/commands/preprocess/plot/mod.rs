@@ -1,13 +1,15 @@
 //! A picture of data: signals raw and cleaned, their spectra, and the balance of the classes.
 
 mod chart;
+mod raster;
 mod spectrum;
 
 use anyhow::{Context, anyhow};
 use plotters::coord::Shift;
-use plotters::prelude::{DrawingArea, IntoDrawingArea, SVGBackend, WHITE};
+use plotters::prelude::{DrawingArea, DrawingBackend, IntoDrawingArea, SVGBackend, WHITE};
 
 use chart::{Bars, Curve, Panel};
+use raster::Raster;
 use spectrum::spectrum;
 
 use crate::data::Understood;
@@ -58,51 +60,76 @@ impl Signal {
     }
 }
 
-/// The picture of a data set as SVG: a line of panels for each channel of its first series, with the signal
-/// as it is, after the steps if there are some, and the spectra of both; below, the classes with their rows.
-///
-/// # Errors
-/// If it cannot be drawn.
-pub(super) fn svg(
-    data: &Understood,
-    raw: &Signal,
-    clean: Option<&Signal>,
-) -> anyhow::Result<String> {
-    let n_lines = raw.channels.len().max(clean.map_or(0, |clean| clean.channels.len()));
-    let n_panels = if clean.is_some() { 3 } else { 2 };
-    let n_classes = data.classes.len().min(MOST_CLASSES) as u32;
-    let bars = if n_classes > 0 { 50 + SIZE.2 * n_classes } else { 0 };
-    let size = (SIZE.0 * n_panels, (SIZE.1 * n_lines as u32 + bars).max(60));
-    let mut text = String::new();
-    {
-        let root = SVGBackend::with_string(&mut text, size).into_drawing_area();
+/// A picture of a data set: a line of panels for each channel of its first series, with the signal as it is,
+/// after the steps if there are some, and the spectra of both; below, the classes with their rows.
+pub(super) struct Picture<'a> {
+    pub(super) data: &'a Understood,
+    pub(super) raw: &'a Signal,
+    pub(super) clean: Option<&'a Signal>,
+}
+
+impl Picture<'_> {
+    /// The picture as SVG.
+    ///
+    /// # Errors
+    /// If it cannot be drawn.
+    pub(super) fn svg(&self) -> anyhow::Result<Vec<u8>> {
+        let mut text = String::new();
+        self.draw(&SVGBackend::with_string(&mut text, self.size()).into_drawing_area())?;
+        Ok(text.into_bytes())
+    }
+
+    /// The picture as PNG.
+    ///
+    /// # Errors
+    /// If it cannot be drawn.
+    pub(super) fn png(&self) -> anyhow::Result<Vec<u8>> {
+        let mut raster = Raster::new(self.size());
+        self.draw(&raster.backend().into_drawing_area())?;
+        raster.png()
+    }
+
+    fn n_lines(&self) -> usize {
+        let of_clean = self.clean.map_or(0, |clean| clean.channels.len());
+        self.raw.channels.len().max(of_clean)
+    }
+
+    fn n_panels(&self) -> u32 {
+        if self.clean.is_some() { 3 } else { 2 }
+    }
+
+    fn size(&self) -> (u32, u32) {
+        let n_classes = self.data.classes.len().min(MOST_CLASSES) as u32;
+        let bars = if n_classes > 0 { 50 + SIZE.2 * n_classes } else { 0 };
+        (SIZE.0 * self.n_panels(), (SIZE.1 * self.n_lines() as u32 + bars).max(60))
+    }
+
+    fn draw<B: DrawingBackend>(&self, root: &DrawingArea<B, Shift>) -> anyhow::Result<()> {
         root.fill(&WHITE).map_err(|error| anyhow!("{error}"))?;
+        let (n_lines, n_panels) = (self.n_lines(), self.n_panels() as usize);
         let (lines, below) = root.split_vertically(SIZE.1 * n_lines as u32);
         if n_lines > 0 {
-            let panels = lines.split_evenly((n_lines, n_panels as usize));
-            for (channel, panels) in panels.chunks(n_panels as usize).enumerate() {
-                line(panels, channel, raw, clean).with_context(|| format!("channel {channel}"))?;
+            let panels = lines.split_evenly((n_lines, n_panels));
+            for (channel, panels) in panels.chunks(n_panels).enumerate() {
+                line(panels, channel, self.raw, self.clean)
+                    .with_context(|| format!("channel {channel}"))?;
             }
         }
-        if bars > 0 {
-            let classes: Vec<(String, usize)> = data
-                .classes
-                .iter()
-                .take(MOST_CLASSES)
-                .map(|class| (shown(&class.name).into_owned(), class.rows))
-                .collect();
-            let n = data.classes.len();
+        let n = self.data.classes.len();
+        if n > 0 {
+            let classes = self.data.classes.iter().take(MOST_CLASSES);
+            let bars = classes.map(|class| (shown(&class.name).into_owned(), class.rows));
             let more = if n > MOST_CLASSES { format!(", the first of {n}") } else { String::new() };
-            Bars { title: format!("rows of each class{more}"), bars: classes }.draw(&below)?;
+            let title = format!("rows of each class{more}");
+            Bars { title, bars: bars.collect() }.draw(&below)?;
         }
-        root.present().map_err(|error| anyhow!("{error}"))?;
+        root.present().map_err(|error| anyhow!("{error}"))
     }
-    Ok(text)
 }
 
 /// The panels of a channel.
-fn line(
-    panels: &[DrawingArea<SVGBackend<'_>, Shift>],
+fn line<B: DrawingBackend>(
+    panels: &[DrawingArea<B, Shift>],
     channel: usize,
     raw: &Signal,
     clean: Option<&Signal>,
