@@ -1,6 +1,6 @@
 //! Windows that do not divide into tokens.
 
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::{Checkpoint, stand_in};
 use crate::data::Dataset;
 use crate::windows::row_counts;
 
@@ -21,7 +21,10 @@ pub fn padding(
     }
     let lens = match meta.run.window().len {
         Some(len) => vec![len],
-        None => row_counts(dataset, &meta.preprocess, segments)?,
+        None => {
+            let pipeline = stand_in(&meta.preprocess, dataset, segments)?;
+            row_counts(dataset, &pipeline, segments)?
+        }
     };
     Ok(said(&lens, patch_len))
 }

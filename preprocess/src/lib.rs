@@ -15,9 +15,11 @@ mod each_value;
 mod error;
 mod known;
 mod moments;
+mod node_rounds;
 mod on_channels;
 mod order;
 mod order_filter;
+mod per_node;
 mod picture;
 mod pipeline;
 mod polynomial;
@@ -44,7 +46,7 @@ mod two_sum;
 mod window;
 
 pub use align::{AlignClock, AlignSource, Aligner, align};
-pub use config::{FittedStep, StepConfig};
+pub use config::{FitBy, FittedStep, StepConfig};
 pub use error::Error;
 pub use pipeline::{Pipeline, WindowScale};
 pub use rounds::Rounds;
@@ -60,7 +62,7 @@ pub use steps::{
     FittedRobustScale, FittedZScore, FrameDifference, FrameRate, Grey, Grid, Hampel, Impute,
     ImputeMethod, Log1p, Median, MinMax, MovingAverage, Notch, Pca, RandomProjection, Resample,
     Resize, RobustScale, STEP_NAMES, SavitzkyGolay, Spectrogram, SpectrumScale, StepKind,
-    Threshold, Wavelet, WaveletKind, WindowMethod, WindowNormalize, ZScore,
+    Threshold, Unfitted, Wavelet, WaveletKind, WindowMethod, WindowNormalize, ZScore,
 };
 pub use stft::SpectrumWindow;
 pub use streamer::Streamer;
