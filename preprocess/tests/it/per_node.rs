@@ -2,8 +2,8 @@
 //! what nodes share.
 
 use preprocess::{
-    Difference, Error, FitBy, Impute, ImputeMethod, Log1p, Median, MinMax, Pipeline, Rounds,
-    Rows, Stage, Statistics, StepConfig, Streamer, ZScore,
+    Difference, Error, FitBy, Impute, ImputeMethod, Log1p, Median, MinMax, Pipeline, Rounds, Rows,
+    Stage, Statistics, StepConfig, Streamer, ZScore,
 };
 use proptest::prelude::*;
 use testkit::assert_close;
@@ -21,7 +21,8 @@ fn mixed() -> impl Strategy<Value = Vec<StepConfig>> {
     let fitted = |step: &StepConfig| {
         let mut zero = step.clone();
         zero.fit = FitBy::Node;
-        Pipeline::fit(&[zero], &Stage::unnamed(1), vec![Rows::of_series(1, None, vec![1.0, 2.0])]).is_ok()
+        Pipeline::fit(&[zero], &Stage::unnamed(1), vec![Rows::of_series(1, None, vec![1.0, 2.0])])
+            .is_ok()
     };
     let step = prop_oneof![1 => causal_steps(), 2 => scalings()];
     let step = (step, any::<bool>()).prop_map(move |(step, by_node)| {
