@@ -19,12 +19,11 @@ pub fn padding(
     if patch_len < 2 {
         return Ok(None);
     }
-    let lens = match meta.run.window().len {
-        Some(len) => vec![len],
-        None => {
-            let pipeline = stand_in(&meta.preprocess, dataset, segments)?;
-            row_counts(dataset, &pipeline, segments)?
-        }
+    let lens = if let Some(len) = meta.run.window().len {
+        vec![len]
+    } else {
+        let pipeline = stand_in(&meta.preprocess, dataset, segments)?;
+        row_counts(dataset, &pipeline, segments)?
     };
     Ok(said(&lens, patch_len))
 }

@@ -20,6 +20,7 @@ pub enum FitBy {
 }
 
 impl FitBy {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over references")]
     fn is_shared(&self) -> bool {
         *self == Self::Shared
     }

@@ -31,12 +31,12 @@ impl Pipeline {
         loop {
             let at = so_far.steps().len();
             match self.steps().get(at) {
-                None => return Rounds::resume(&steps, so_far),
+                None => return Rounds::resume(&steps, &so_far),
                 Some(step) if step.fit == FitBy::Shared => so_far.push(step.clone())?,
                 Some(_) => {
                     // As far as no values of the pipeline's own stand in between.
                     let by_node = self.steps()[at..].iter().take_while(|s| s.fit == FitBy::Node);
-                    return Rounds::resume(&steps[..at + by_node.count()], so_far);
+                    return Rounds::resume(&steps[..at + by_node.count()], &so_far);
                 }
             }
         }
@@ -82,7 +82,7 @@ impl Pipeline {
         if before.steps().iter().zip(self.steps()).any(differs) {
             return other("the steps before were fitted otherwise");
         }
-        let mut rounds = Rounds::resume(&scope.configs, before.clone())?;
+        let mut rounds = Rounds::resume(&scope.configs, before)?;
         rounds.fit(statistics)?;
         Ok(rounds.scope().fitted)
     }

@@ -63,14 +63,14 @@ impl Rounds {
     /// If a step before the first that needs statistics has an option out of range, or there are no
     /// channels.
     pub fn new(configs: &[StepConfig], input: &Stage) -> Result<Self, Error> {
-        Self::resume(configs, Pipeline::from_steps(input.clone(), Vec::new())?)
+        Self::resume(configs, &Pipeline::from_steps(input.clone(), Vec::new())?)
     }
 
     /// After the rounds that fitted the steps of a pipeline.
     ///
     /// # Errors
     /// If these are not the first of the steps, or as [`new`](Self::new).
-    pub fn resume(configs: &[StepConfig], fitted: Pipeline) -> Result<Self, Error> {
+    pub fn resume(configs: &[StepConfig], fitted: &Pipeline) -> Result<Self, Error> {
         if !configs.starts_with(&fitted.configs()) {
             return Err(Error::Statistics {
                 what: "the fitted steps are not the first of the steps to fit".to_owned(),
@@ -182,7 +182,7 @@ impl Statistics {
     /// number or more than the rows, a mean out of the range, a spread that the range does not allow,
     /// quantiles out of order.
     pub fn from_tensors(scope: Scope, tensors: &[Tensor]) -> Result<Self, Error> {
-        let rounds = Rounds::resume(&scope.configs, scope.fitted.clone())?;
+        let rounds = Rounds::resume(&scope.configs, &scope.fitted)?;
         if rounds.scope() != scope || rounds.finished().is_some() {
             return Err(Error::Statistics { what: "no step waits for them".to_owned() });
         }

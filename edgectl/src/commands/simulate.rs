@@ -73,18 +73,7 @@ pub(super) fn run(args: &SimulateArgs, threads: usize, output: Output) -> anyhow
     let all = nodes.iter().chain(&only_test);
     let segments: Vec<usize> = all.flat_map(|n| n.segments.iter().copied()).collect();
     let test = test_rows(&dataset, &segments)?;
-    let start = match federation.fit {
-        FitOn::Rows => Checkpoint::fresh_for(&run, &dataset, &segments, &nodes)?,
-        FitOn::Statistics => {
-            let (pipeline, capped) = fit_across(&run, &dataset, &nodes)?;
-            for Capped { node, claimed, counted } in &capped {
-                output.note(&format!(
-                    "statistics of node {node}: its {claimed} rows count as {counted} (max_weight)"
-                ));
-            }
-            Checkpoint::fresh_with(&run, &dataset, &segments, pipeline)?
-        }
-    };
+    let start = fresh(&run, &dataset, &nodes, &segments, output)?;
     let mut understood = Understood::of(&dataset);
     understood.warnings.extend(padding(&start, &dataset, &segments)?);
     output.understood(&understood);
@@ -103,10 +92,11 @@ pub(super) fn run(args: &SimulateArgs, threads: usize, output: Output) -> anyhow
     let others = !(only_test.is_empty() && held_out.is_empty());
     let node_fit = NodeFit::of(&start.meta, &dataset, &nodes, others)?;
     let by_node = node_fit.as_ref().map(|_| {
-        let others = test_names.iter().chain(&federation.holdout).cloned();
-        NodeFitReport::of(&start, others.collect())
+        NodeFitReport::of(&start, test_names.iter().chain(&federation.holdout).cloned().collect())
     });
-    by_node.iter().for_each(|report| output.note(&report.to_string()));
+    if let Some(report) = &by_node {
+        output.note(&report.to_string());
+    }
 
     let files = files_of(args, &folder, (&nodes, federation.rounds), read)?;
     let attackers = None;
@@ -168,6 +158,26 @@ pub(super) fn run(args: &SimulateArgs, threads: usize, output: Output) -> anyhow
     warnings(&rounds).for_each(|warning| output.warn(&warning));
     output.result(&report, &text(&report, &federation.holdout))?;
     Ok(stopped.into())
+}
+
+/// A fresh model, whose preprocessing is fitted on the nodes' training rows or on statistics of them.
+fn fresh(
+    run: &Run,
+    dataset: &Dataset,
+    nodes: &[Node],
+    segments: &[usize],
+    output: Output,
+) -> anyhow::Result<Checkpoint> {
+    if run.federation().fit == FitOn::Rows {
+        return Checkpoint::fresh_for(run, dataset, segments, nodes);
+    }
+    let (pipeline, capped) = fit_across(run, dataset, nodes)?;
+    for Capped { node, claimed, counted } in &capped {
+        output.note(&format!(
+            "statistics of node {node}: its {claimed} rows count as {counted} (max_weight)"
+        ));
+    }
+    Checkpoint::fresh_with(run, dataset, segments, pipeline)
 }
 
 /// The rows that are for the test.

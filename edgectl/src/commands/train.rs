@@ -58,7 +58,9 @@ pub(super) fn run(args: &TrainArgs, threads: usize, output: Output) -> anyhow::R
     let mut understood = Understood::of(&dataset);
     understood.warnings.extend(padding(&start, &dataset, &segments)?);
     output.understood(&understood);
-    node_fit.iter().for_each(|values| output.note(&values.to_string()));
+    if let Some(values) = &node_fit {
+        output.note(&values.to_string());
+    }
     let options = TrainOptions {
         node: &node,
         base: base.as_deref(),
