@@ -71,7 +71,7 @@ impl fmt::Display for NodeFitReport {
             None => Ok(()),
             Some(names) => write!(
                 f,
-                "; {names} train nothing and take the values of the training nodes' statistics, merged"
+                "; rows of {names}, which do not train, pass by the training nodes' merged statistics"
             ),
         }
     }
