@@ -1,6 +1,6 @@
 //! Windows that do not divide into tokens.
 
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::{Checkpoint, stand_in};
 use crate::data::Dataset;
 use crate::windows::row_counts;
 
@@ -19,9 +19,11 @@ pub fn padding(
     if patch_len < 2 {
         return Ok(None);
     }
-    let lens = match meta.run.window().len {
-        Some(len) => vec![len],
-        None => row_counts(dataset, &meta.preprocess, segments)?,
+    let lens = if let Some(len) = meta.run.window().len {
+        vec![len]
+    } else {
+        let pipeline = stand_in(&meta.preprocess, dataset, segments)?;
+        row_counts(dataset, &pipeline, segments)?
     };
     Ok(said(&lens, patch_len))
 }

@@ -4,12 +4,42 @@ use serde::{Deserialize, Serialize};
 
 use crate::on_channels::OnChannels;
 use crate::scale::{Back, Undo};
-use crate::steps::{FittedKind, StepKind};
+use crate::stats::Needs;
+use crate::steps::{FittedKind, StepKind, Unfitted};
 use crate::{Error, Stage, Step};
+
+/// Whose training rows a step is fitted on: `fit` in a configuration file.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FitBy {
+    /// Those of all nodes: the values are the same everywhere.
+    #[default]
+    Shared,
+    /// Each node's own: every node has its values, and what nodes share has none.
+    Node,
+}
+
+impl FitBy {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over references")]
+    fn is_shared(&self) -> bool {
+        *self == Self::Shared
+    }
+
+    /// Passes if a step has something to be fitted, or every node does the same anyway.
+    pub(crate) fn check(self, kind: &StepKind) -> Result<(), Error> {
+        match self {
+            Self::Node if kind.needs() == Needs::Nothing => {
+                Err(Error::NothingOfANode { step: kind.name() })
+            }
+            _ => Ok(()),
+        }
+    }
+}
 
 /// One step of a pipeline, before it is fitted: the form for configuration files.
 ///
-/// Tagged by `step` in kebab-case; unknown keys are errors. Any step takes `channels`, the names of
+/// Tagged by `step` in kebab-case; unknown keys are errors. A step that is fitted takes `fit`, see
+/// [`FitBy`]. Any step takes `channels`, the names of
 /// those that it runs on; the others pass by, and wait where the step holds rows back. A step that
 /// makes as many channels as it takes puts them in their places; one that makes fewer or more puts
 /// them behind the others.
@@ -35,11 +65,14 @@ pub struct StepConfig {
     /// The names of the channels it runs on; all where there are none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub channels: Option<Vec<String>>,
+    /// Whose rows it is fitted on.
+    #[serde(default, skip_serializing_if = "FitBy::is_shared")]
+    pub fit: FitBy,
 }
 
 impl<T: Into<StepKind>> From<T> for StepConfig {
     fn from(kind: T) -> Self {
-        Self { kind: kind.into(), channels: None }
+        Self { kind: kind.into(), channels: None, fit: FitBy::Shared }
     }
 }
 
@@ -48,6 +81,12 @@ impl StepConfig {
     #[must_use]
     pub fn on<S: Into<String>>(self, channels: impl IntoIterator<Item = S>) -> Self {
         Self { channels: Some(channels.into_iter().map(Into::into).collect()), ..self }
+    }
+
+    /// The same step, fitted by each node for itself.
+    #[must_use]
+    pub fn by_node(self) -> Self {
+        Self { fit: FitBy::Node, ..self }
     }
 
     /// The tag, as in a configuration file.
@@ -90,6 +129,9 @@ pub struct FittedStep {
     /// The places of the channels that it runs on, from 0; all where there are none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub channels: Option<Vec<usize>>,
+    /// Whose rows it is fitted on.
+    #[serde(default, skip_serializing_if = "FitBy::is_shared")]
+    pub fit: FitBy,
 }
 
 impl FittedStep {
@@ -97,7 +139,27 @@ impl FittedStep {
     pub fn config(&self, input: &Stage) -> StepConfig {
         let name = |&place: &usize| input.names[place].clone();
         let channels = self.channels.as_ref().map(|places| places.iter().map(name).collect());
-        StepConfig { kind: self.kind.kind(), channels }
+        StepConfig { kind: self.kind.kind(), channels, fit: self.fit }
+    }
+
+    /// A step without values, on the channels in these places or on all.
+    pub(crate) fn unfitted(config: &StepConfig, channels: Option<Vec<usize>>) -> Self {
+        let kind = FittedKind::Unfitted(Unfitted { of: config.kind.clone() });
+        Self { kind, channels, fit: config.fit }
+    }
+
+    /// The same step without values, if each node fits it for itself.
+    pub(crate) fn shared(&self) -> Self {
+        let of = || Unfitted { of: self.kind.kind() };
+        match self.fit {
+            FitBy::Shared => self.clone(),
+            FitBy::Node => Self { kind: FittedKind::Unfitted(of()), ..self.clone() },
+        }
+    }
+
+    /// Whether it has values, or needs none.
+    pub fn is_fitted(&self) -> bool {
+        !matches!(self.kind, FittedKind::Unfitted(_))
     }
 
     /// What the step itself gets of the channels that come in.
@@ -132,7 +194,12 @@ impl FittedStep {
     /// Checks options and parameters against what comes in, and says what goes out.
     pub(crate) fn check(&self, input: &Stage) -> Result<Stage, Error> {
         let inner = self.inner(input)?;
-        let made = self.kind.kind().plan(&inner)?;
+        let kind = self.kind.kind();
+        let made = kind.plan(&inner)?;
+        self.fit.check(&kind)?;
+        if !self.is_fitted() && self.fit == FitBy::Shared {
+            return Err(Error::Fit { step: kind.name(), reason: "it has no values".to_owned() });
+        }
         self.kind.check(&inner)?;
         let Some(places) = &self.channels else { return Ok(made) };
         let mut output = input.clone();

@@ -113,6 +113,23 @@ pub enum Error {
         /// Why, and what to do.
         reason: String,
     },
+    /// A step of which nothing is fitted is to be fitted by each node.
+    #[error(
+        "{step}: fit = \"node\" has no effect, as nothing of this step is fitted; leave it out"
+    )]
+    NothingOfANode {
+        /// The step.
+        step: &'static str,
+    },
+    /// A step that each node fits for itself has no values.
+    #[error(
+        "{step} is fitted by each node (fit = \"node\") and has no values here; fit it on a node's \
+         training rows"
+    )]
+    Unfitted {
+        /// The step.
+        step: &'static str,
+    },
     /// One of the training series is at fault.
     #[error("training series {series}: {source}")]
     Series {
@@ -189,6 +206,11 @@ pub enum Error {
 }
 
 impl Error {
+    /// Blames a node.
+    pub(crate) fn of_node(self, node: &str) -> Self {
+        Self::Node { node: node.to_owned(), source: Box::new(self) }
+    }
+
     /// Blames a step.
     pub(crate) fn at(self, position: usize) -> Self {
         Self::Step { position, source: Box::new(self) }

@@ -4,7 +4,7 @@ use crate::covariance::Covariance;
 use crate::scale::{Back, Line, Undo};
 use crate::stats::{ChannelStats, Needs, Stats};
 use crate::steps::{FittedKind, StepKind};
-use crate::{FittedStep, ImputeMethod, Stage, StepConfig};
+use crate::{FitBy, FittedStep, ImputeMethod, Stage, StepConfig};
 
 /// Most channels of which it is known how all vary together, for a step that runs on all of them and
 /// for one that runs on some: a matrix of them leaves each node.
@@ -27,6 +27,10 @@ impl Wanted {
     pub(crate) fn by(configs: &[StepConfig], channels: usize) -> Self {
         let mut wanted = Self { needs: Needs::Moments, covariance: false, filled_by: None };
         for (at, config) in configs.iter().enumerate() {
+            if config.fit == FitBy::Node {
+                // Of what each node makes of its rows nothing is known here.
+                break;
+            }
             match config.kind.needs() {
                 Needs::Nothing | Needs::Moments => {}
                 Needs::Quantiles => wanted.needs = Needs::Quantiles,

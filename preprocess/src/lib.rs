@@ -15,9 +15,12 @@ mod each_value;
 mod error;
 mod known;
 mod moments;
+mod node_rounds;
 mod on_channels;
 mod order;
 mod order_filter;
+mod per_node;
+mod per_window;
 mod picture;
 mod pipeline;
 mod polynomial;
@@ -44,9 +47,10 @@ mod two_sum;
 mod window;
 
 pub use align::{AlignClock, AlignSource, Aligner, align};
-pub use config::{FittedStep, StepConfig};
+pub use config::{FitBy, FittedStep, StepConfig};
 pub use error::Error;
-pub use pipeline::{Pipeline, WindowScale};
+pub use per_window::WindowScale;
+pub use pipeline::Pipeline;
 pub use rounds::Rounds;
 pub use rows::{Rows, RowsRef};
 pub use scope::Scope;
@@ -60,7 +64,7 @@ pub use steps::{
     FittedRobustScale, FittedZScore, FrameDifference, FrameRate, Grey, Grid, Hampel, Impute,
     ImputeMethod, Log1p, Median, MinMax, MovingAverage, Notch, Pca, RandomProjection, Resample,
     Resize, RobustScale, STEP_NAMES, SavitzkyGolay, Spectrogram, SpectrumScale, StepKind,
-    Threshold, Wavelet, WaveletKind, WindowMethod, WindowNormalize, ZScore,
+    Threshold, Unfitted, Wavelet, WaveletKind, WindowMethod, WindowNormalize, ZScore,
 };
 pub use stft::SpectrumWindow;
 pub use streamer::Streamer;

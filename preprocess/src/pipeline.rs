@@ -6,7 +6,7 @@ use crate::chain::Chain;
 use crate::error::{check_block, check_rows};
 use crate::scale::{Back, Undo};
 use crate::stats::{Needs, Stats};
-use crate::steps::{FittedKind, normalize};
+use crate::steps::FittedKind;
 use crate::{Error, FittedStep, Rows, RowsRef, Stage, StepConfig};
 
 /// Rows that go through all steps at once, so that they stay in the cache.
@@ -100,20 +100,11 @@ impl Pipeline {
         input: &Stage,
         mut series: Vec<Rows>,
     ) -> Result<Self, Error> {
-        for (i, rows) in series.iter().enumerate() {
-            check_rows(rows.view(), input)
-                .map_err(|e| Error::Series { series: i, source: Box::new(e) })?;
-        }
+        check_series(&series, input)?;
         let mut pipeline = Self::from_steps(input.clone(), Vec::new())?;
         for (position, config) in configs.iter().enumerate() {
             let channels = pipeline.output().channels();
-            pipeline.extend(config, |needs, places| match places {
-                None => Stats::of(needs, channels, &series),
-                Some(places) => {
-                    let some = series.iter().map(|rows| rows.of_channels(places));
-                    Stats::of(needs, places.len(), &some.collect::<Vec<_>>())
-                }
-            })?;
+            pipeline.extend(config, stats_of(channels, &series))?;
             // What no later step is fitted on need not be computed.
             let later = &configs[position + 1..];
             if later.iter().any(|config| config.kind.needs() != Needs::Nothing) {
@@ -138,15 +129,19 @@ impl Pipeline {
             needs => statistics(needs, channels.as_deref()),
         };
         let kind = config.kind.fit(&inner, &stats).map_err(blame)?;
-        let step = FittedStep { kind, channels };
-        let output = step.check(self.output()).map_err(blame)?;
+        self.push(FittedStep { kind, channels, fit: config.fit })
+    }
+
+    /// One step more, as it is.
+    pub(crate) fn push(&mut self, step: FittedStep) -> Result<(), Error> {
+        let output = step.check(self.output()).map_err(|error| error.at(self.steps.len()))?;
         self.steps.push(step);
         self.stages.push(output);
         self.check_order()
     }
 
     /// Runs the last step over rows that have passed those before it.
-    fn run_last(&self, series: &mut [Rows]) {
+    pub(crate) fn run_last(&self, series: &mut [Rows]) {
         let (Some(step), [.., input, output]) = (self.steps.last(), &self.stages[..]) else {
             return;
         };
@@ -176,6 +171,7 @@ impl Pipeline {
             inner.names = places.iter().map(|&place| inner.names[place].clone()).collect();
         }
         config.kind.plan(&inner).map_err(blame)?;
+        config.fit.check(&config.kind).map_err(blame)?;
         Ok((channels, inner))
     }
 
@@ -195,6 +191,21 @@ impl Pipeline {
         let pipeline = Self { stages, steps };
         pipeline.check_order()?;
         Ok(pipeline)
+    }
+
+    /// What is the same on all nodes: without the values of steps that each node fits for itself.
+    #[must_use]
+    pub fn shared(&self) -> Self {
+        let steps = self.steps.iter().map(FittedStep::shared).collect();
+        Self { stages: self.stages.clone(), steps }
+    }
+
+    /// Fails, and names the first step without values, unless all are fitted.
+    pub(crate) fn check_fitted(&self) -> Result<(), Error> {
+        match self.steps.iter().position(|step| !step.is_fitted()) {
+            None => Ok(()),
+            Some(at) => Err(Error::Unfitted { step: self.steps[at].kind.kind().name() }.at(at)),
+        }
     }
 
     /// Fails unless row steps come first.
@@ -240,7 +251,7 @@ impl Pipeline {
     /// A series is what belongs together in time: no step looks past its ends.
     ///
     /// # Errors
-    /// If the rows have other channels, or a value is infinite.
+    /// If the rows have other channels, a value is infinite, or a step is not [fitted](Self::is_fitted).
     pub fn apply(&self, series: RowsRef<'_>) -> Result<Rows, Error> {
         let mut out = Rows::new(self.output().channels());
         self.apply_to(series, &mut out)?;
@@ -259,6 +270,7 @@ impl Pipeline {
         let channels = self.output().channels();
         assert_eq!(out.channels(), channels, "rows of {} channels", out.channels());
         check_rows(series.slice(0..0), self.input())?;
+        self.check_fitted()?;
         let mut chain = self.chain();
         out.clear();
         out.reserve(self.rows_out(series.len()));
@@ -281,61 +293,13 @@ impl Pipeline {
         (n_rows as f64 * ratio.min(4.0)).ceil() as usize
     }
 
-    /// Runs the window steps over one window `[n_rows, channels]` in place; it was cut from a
-    /// series after [`apply`](Self::apply).
-    ///
-    /// # Panics
-    /// If the window holds no whole number of rows.
-    pub fn apply_window(&self, window: &mut [f64]) {
-        self.normalize_window(window, |_, _, _| {});
-    }
-
-    /// [`apply_window`](Self::apply_window), and the line back to what the window held before:
-    /// `x = center + scale·y` for each channel, as a forecast needs it.
-    ///
-    /// # Panics
-    /// If the window holds no whole number of rows.
-    pub fn apply_window_keeping(&self, window: &mut [f64]) -> WindowScale {
-        let channels = self.output().channels();
-        let mut kept = WindowScale { center: vec![0.0; channels], scale: vec![1.0; channels] };
-        self.normalize_window(window, |channel, center, scale| {
-            kept.center[channel] += center * kept.scale[channel];
-            kept.scale[channel] *= scale;
-        });
-        kept
-    }
-
-    fn normalize_window(&self, window: &mut [f64], mut removed: impl FnMut(usize, f64, f64)) {
-        let channels = self.output().channels();
-        assert!(
-            window.len().is_multiple_of(channels),
-            "{} values, {channels} channels",
-            window.len()
-        );
-        for step in &self.steps {
-            let FittedKind::WindowNormalize(spec) = &step.kind else { continue };
-            match &step.channels {
-                None => normalize(window, channels, spec.method, &mut removed),
-                Some(places) => {
-                    for &place in places {
-                        let column = window.iter().skip(place).step_by(channels);
-                        let mut column: Vec<f64> = column.copied().collect();
-                        normalize(&mut column, 1, spec.method, |_, c, s| removed(place, c, s));
-                        let to = window.iter_mut().skip(place).step_by(channels);
-                        to.zip(column).for_each(|(to, v)| *to = v);
-                    }
-                }
-            }
-        }
-    }
-
     /// Takes rows that came out back to their original units: undoes the scalings, last step first.
     ///
     /// Imputed and smoothed values stay, and window steps cannot be undone, as the window's own mean is
     /// gone: see [`apply_window_keeping`](Self::apply_window_keeping).
     ///
     /// # Errors
-    /// If a step mixes, adds or takes away channels, or cannot be undone, as differences.
+    /// If a step mixes, adds or takes away channels, cannot be undone, as differences, or is not fitted.
     pub fn invert(&self, values: &mut [f64]) -> Result<(), Error> {
         let channels = self.output().channels();
         for back in self.way_back()? {
@@ -367,6 +331,7 @@ impl Pipeline {
 
     /// What takes each channel back, last step first.
     fn way_back(&self) -> Result<Vec<Vec<Back>>, Error> {
+        self.check_fitted()?;
         let mut all = Vec::new();
         for (step, stages) in self.steps.iter().zip(self.stages.windows(2)).rev() {
             let undo = step.undo(&stages[0]);
@@ -392,17 +357,31 @@ impl Pipeline {
     }
 }
 
-/// The line back from a normalized window: `x = center + scale·y` for each channel.
-#[derive(Debug, Clone, PartialEq)]
-pub struct WindowScale {
-    /// What 0 stands for.
-    pub center: Vec<f64>,
-    /// What 1 is more than that.
-    pub scale: Vec<f64>,
-}
-
 fn is_per_window(step: &FittedStep) -> bool {
     matches!(step.kind, FittedKind::WindowNormalize(_))
+}
+
+/// Passes if all rows are like those of a stage.
+pub(crate) fn check_series(series: &[Rows], input: &Stage) -> Result<(), Error> {
+    for (i, rows) in series.iter().enumerate() {
+        check_rows(rows.view(), input)
+            .map_err(|e| Error::Series { series: i, source: Box::new(e) })?;
+    }
+    Ok(())
+}
+
+/// What a step may ask for of rows with so many channels, see [`Pipeline::extend`].
+pub(crate) fn stats_of(
+    channels: usize,
+    series: &[Rows],
+) -> impl FnOnce(Needs, Option<&[usize]>) -> Stats {
+    move |needs, places| match places {
+        None => Stats::of(needs, channels, series),
+        Some(places) => {
+            let some = series.iter().map(|rows| rows.of_channels(places));
+            Stats::of(needs, places.len(), &some.collect::<Vec<_>>())
+        }
+    }
 }
 
 /// A series in the pieces in which it runs, each with the number of its first row.

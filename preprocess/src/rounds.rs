@@ -3,7 +3,9 @@
 use crate::known::Known;
 use crate::stats::Needs;
 use crate::tensors;
-use crate::{Error, Pipeline, Rows, Scope, Stage, Statistics, StepConfig, Tensor};
+use crate::{
+    Error, FitBy, FittedStep, Pipeline, Rows, Scope, Stage, Statistics, StepConfig, Tensor,
+};
 
 /// A pipeline on its way to be fitted across nodes, by rounds.
 ///
@@ -13,6 +15,9 @@ use crate::{Error, Pipeline, Rows, Scope, Stage, Statistics, StepConfig, Tensor}
 /// after it whose statistics follow from those. Behind scalings and `impute` they do, so that one round
 /// is enough for most pipelines. It takes another behind a step that mixes channels or bends values, for
 /// `pca` behind `impute` if there were gaps, and for `impute` from neighbours by a second method.
+///
+/// A step that [each node](FitBy::Node) fits for itself waits for nothing: a node fits it on its own
+/// rows whenever it makes statistics for a step behind it, and the finished pipeline has no values for it.
 ///
 /// The pipeline is the one that [`Pipeline::fit`] makes of all nodes' series together, to 1e-12; where
 /// quantiles count (`robust-scale`, `impute` by `median`), to the rank error that
@@ -58,20 +63,21 @@ impl Rounds {
     /// If a step before the first that needs statistics has an option out of range, or there are no
     /// channels.
     pub fn new(configs: &[StepConfig], input: &Stage) -> Result<Self, Error> {
-        Self::resume(configs, Pipeline::from_steps(input.clone(), Vec::new())?)
+        Self::resume(configs, &Pipeline::from_steps(input.clone(), Vec::new())?)
     }
 
     /// After the rounds that fitted the steps of a pipeline.
     ///
     /// # Errors
     /// If these are not the first of the steps, or as [`new`](Self::new).
-    pub fn resume(configs: &[StepConfig], fitted: Pipeline) -> Result<Self, Error> {
+    pub fn resume(configs: &[StepConfig], fitted: &Pipeline) -> Result<Self, Error> {
         if !configs.starts_with(&fitted.configs()) {
             return Err(Error::Statistics {
                 what: "the fitted steps are not the first of the steps to fit".to_owned(),
             });
         }
-        let mut rounds = Self { configs: configs.to_vec(), pipeline: fitted };
+        // What is a node's own is not for others to fit on.
+        let mut rounds = Self { configs: configs.to_vec(), pipeline: fitted.shared() };
         rounds.go_on(None)?;
         Ok(rounds)
     }
@@ -86,7 +92,7 @@ impl Rounds {
         self.pipeline.steps().len()
     }
 
-    /// The pipeline, if all its steps are fitted.
+    /// The pipeline, if all its steps are fitted but those that each node fits for itself.
     pub fn finished(&self) -> Option<&Pipeline> {
         (self.position() == self.configs.len()).then_some(&self.pipeline)
     }
@@ -100,8 +106,9 @@ impl Rounds {
         if self.finished().is_some() {
             return Err(Error::NothingToFit);
         }
+        let own = self.pipeline.fit_node(series)?;
         let passed = series.iter().enumerate().map(|(i, rows)| {
-            let passed = self.pipeline.apply(rows.view());
+            let passed = own.apply(rows.view());
             passed.map_err(|e| Error::Series { series: i, source: Box::new(e) })
         });
         Statistics::of(self.scope(), &passed.collect::<Result<Vec<_>, _>>()?)
@@ -128,6 +135,11 @@ impl Rounds {
         for config in &self.configs[self.pipeline.steps().len()..] {
             let needs = config.kind.needs();
             let (places, _) = self.pipeline.next_input(config)?;
+            if config.fit == FitBy::Node {
+                self.pipeline.push(FittedStep::unfitted(config, places))?;
+                known = None;
+                continue;
+            }
             let is_known = known.as_ref().is_some_and(|known| known.has(needs, places.as_deref()));
             if needs != Needs::Nothing && !is_known {
                 break;
@@ -170,7 +182,7 @@ impl Statistics {
     /// number or more than the rows, a mean out of the range, a spread that the range does not allow,
     /// quantiles out of order.
     pub fn from_tensors(scope: Scope, tensors: &[Tensor]) -> Result<Self, Error> {
-        let rounds = Rounds::resume(&scope.configs, scope.fitted.clone())?;
+        let rounds = Rounds::resume(&scope.configs, &scope.fitted)?;
         if rounds.scope() != scope || rounds.finished().is_some() {
             return Err(Error::Statistics { what: "no step waits for them".to_owned() });
         }

@@ -39,8 +39,9 @@ impl Streamer {
     ///
     /// # Errors
     /// If a step looks at later rows without end, as linear interpolation and zero-phase filters do;
-    /// the message names what to take instead.
+    /// the message names what to take instead; or if a step is not [fitted](Pipeline::is_fitted).
     pub fn new(pipeline: &Pipeline) -> Result<Self, Error> {
+        pipeline.check_fitted()?;
         let chain = pipeline.chain();
         let steps = chain.steps().zip(pipeline.row_steps()).enumerate();
         for (position, (running, step)) in steps {
@@ -55,6 +56,9 @@ impl Streamer {
 
     /// Steps over rows of which the last will come: also those that wait for the end of the series,
     /// which is for a file that is read in pieces, not for a sensor.
+    ///
+    /// # Panics
+    /// If a step is not [fitted](Pipeline::is_fitted).
     pub fn over_series(pipeline: &Pipeline) -> Self {
         let out = Rows::new(pipeline.output().channels());
         Self { input: pipeline.input().clone(), chain: pipeline.chain(), out }

@@ -2,18 +2,19 @@
 
 use anyhow::{Context, ensure};
 use attn_core::Encoder;
-use preprocess::Pipeline;
+use preprocess::{FitBy, Pipeline};
 
 use super::meta::Meta;
 use super::model::Checkpoint;
+use super::node_values::stand_in;
 use super::stats_file::StatsFile;
-use crate::data::{Dataset, check_classes, train_segments};
+use crate::data::{Dataset, Node, check_classes, train_segments};
 use crate::run::{FromCenter, Run};
 use crate::windows::{Cut, WindowSet, longest};
 
 impl Checkpoint {
     /// A fresh model for a run: schema and classes from the data, preprocessing fitted on the
-    /// training rows of `segments`.
+    /// training rows of `segments`, which are one node's where a step is fitted by each node.
     ///
     /// It keeps neither the path of the data nor the names of nodes that are held out.
     ///
@@ -22,9 +23,35 @@ impl Checkpoint {
     pub fn fresh(run: &Run, dataset: &Dataset, segments: &[usize]) -> anyhow::Result<Self> {
         let train = train_segments(dataset, segments)?;
         let stage = dataset.stage(run.data());
-        let rate_hz = stage.rate_hz;
-        let series = train.iter().map(|&i| dataset.segments[i].rows(stage.channels(), rate_hz));
-        let pipeline = Pipeline::fit(&run.job().preprocess, &stage, series.collect())
+        let series = dataset.rows(&train, stage.rate_hz);
+        let pipeline = Pipeline::fit(&run.job().preprocess, &stage, series)
+            .context("fitting [[preprocess]]")?;
+        Self::fresh_with(run, dataset, segments, pipeline)
+    }
+
+    /// The same for nodes, of whose training rows `segments` are all: a step that each node fits for
+    /// itself has no values.
+    ///
+    /// # Errors
+    /// As [`fresh`](Self::fresh).
+    pub fn fresh_for(
+        run: &Run,
+        dataset: &Dataset,
+        segments: &[usize],
+        nodes: &[Node],
+    ) -> anyhow::Result<Self> {
+        let steps = &run.job().preprocess;
+        if steps.iter().all(|step| step.fit == FitBy::Shared) {
+            return Self::fresh(run, dataset, segments);
+        }
+        train_segments(dataset, segments)?;
+        let stage = dataset.stage(run.data());
+        // A node whose rows are all for the test fits nothing.
+        let training = nodes.iter().filter_map(|node| {
+            let train = train_segments(dataset, &node.segments).ok()?;
+            Some((node.name.as_str(), dataset.rows(&train, stage.rate_hz)))
+        });
+        let pipeline = Pipeline::fit_shared(steps, &stage, training.collect())
             .context("fitting [[preprocess]]")?;
         Self::fresh_with(run, dataset, segments, pipeline)
     }
@@ -46,18 +73,20 @@ impl Checkpoint {
             dataset.segments[train[0]].source.display()
         );
         let job = run.job();
+        let fitted = stand_in(&pipeline, dataset, &train)?;
         let seq_len = match job.window.len.or(job.window.max_len) {
             Some(len) => len,
-            None => longest(dataset, &pipeline, &train)?,
+            None => longest(dataset, &fitted, &train)?,
         };
         let config =
             job.model.encoder(pipeline.output().channels(), seq_len, dataset.classes.len());
         let encoder = Encoder::new(config).context("[model]")?;
         // What could never train shall fail here, not on the nodes.
         let cut = Cut { window: &job.window, seq_len, train: true };
-        let set = WindowSet::new(dataset, &pipeline, &train, cut)?;
+        let set = WindowSet::new(dataset, &fitted, &train, cut)?;
         check_classes(dataset, run.data(), &train, set.windows().iter().map(|w| w.segment))?;
         drop(set);
+        drop(fitted);
         Self::untrained(run, encoder, (&dataset.classes, &dataset.channels), pipeline)
     }
 

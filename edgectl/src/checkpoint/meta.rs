@@ -26,13 +26,16 @@ pub const METADATA_KEY: &str = "edgectl";
 pub const FORMAT: u32 = 2;
 
 /// What a checkpoint may need of its reader.
-const KNOWN_NEEDS: [&str; 2] = [PARTIAL, CONTROL];
+const KNOWN_NEEDS: [&str; 3] = [PARTIAL, CONTROL, NODE_FIT];
 
 /// Only the tensors that were trained are in the file; the others are those of the base.
 const PARTIAL: &str = "partial";
 
 /// Tensors called `control.…` are control variates and no weights.
 const CONTROL: &str = "control-variates";
+
+/// Some steps of preprocessing are fitted by each node for itself, and may have no values here.
+const NODE_FIT: &str = "node-fit";
 
 /// The keys of format 2; format 1 had no `needs`.
 #[derive(Serialize, Deserialize)]
@@ -69,7 +72,8 @@ pub struct Meta {
     pub classes: Vec<String>,
     /// Names of the channels, in the order of the model's inputs.
     pub channels: Vec<String>,
-    /// How values are scaled; fitted on training rows.
+    /// How values are scaled; fitted on training rows, but for steps that each node fits for itself
+    /// where these are no node's weights.
     pub preprocess: Pipeline,
     /// How files are read, series cut, nodes trained and updates merged: checked.
     pub run: Run,
@@ -156,6 +160,7 @@ impl Meta {
         let needs = [
             (self.provenance.partial, PARTIAL),
             (self.run.node_side().needs() == FromCenter::ControlVariate, CONTROL),
+            (self.preprocess.has_node_steps(), NODE_FIT),
         ];
         let job = self.run.job();
         let keys = Keys {

@@ -4,6 +4,7 @@
 mod fresh;
 mod meta;
 mod model;
+mod node_values;
 mod note;
 mod provenance;
 mod stats_file;
@@ -11,6 +12,7 @@ mod unknown;
 
 pub use meta::{FORMAT, METADATA_KEY, Meta};
 pub use model::Checkpoint;
+pub use node_values::{NodeStep, NodeValues, stand_in};
 pub use note::{AdaptersNote, CappedNote, ChangeNote, MergeNote, PrivacyNote, UpdateNote};
 pub use provenance::Provenance;
 pub use stats_file::{STATS_KEY, StatsFile};

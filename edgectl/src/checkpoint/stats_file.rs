@@ -150,7 +150,7 @@ impl StatsFile {
             scope.configs == steps,
             "the statistics are of other [[preprocess]] steps than the job has; fit them with this job"
         );
-        let mut rounds = Rounds::resume(&scope.configs, scope.fitted.clone())?;
+        let mut rounds = Rounds::resume(&scope.configs, &scope.fitted)?;
         rounds.fit(&self.statistics)?;
         Ok(rounds)
     }

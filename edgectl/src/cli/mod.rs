@@ -188,6 +188,10 @@ pub struct EvalArgs {
     /// The data is what `edgectl preprocess` wrote for this model: its rows are scaled already
     #[arg(long)]
     pub preprocessed: bool,
+    /// Statistics of the node's training rows, which `preprocess fit --model` wrote, for steps with
+    /// fit = "node" that have no values in the model [default: the training rows of the data]
+    #[arg(long, value_name = "FILE", conflicts_with = "preprocessed")]
+    pub stats: Option<PathBuf>,
     /// All rows count, whatever their mark
     #[arg(long)]
     pub all: bool,
@@ -211,6 +215,10 @@ pub struct PredictArgs {
     /// The data is what `edgectl preprocess` wrote for this model: its rows are scaled already
     #[arg(long)]
     pub preprocessed: bool,
+    /// Statistics of the node's training rows, which `preprocess fit --model` wrote, for steps with
+    /// fit = "node" that have no values in the model [default: the training rows of the data]
+    #[arg(long, value_name = "FILE", conflicts_with = "preprocessed")]
+    pub stats: Option<PathBuf>,
     /// Where to write the answers, as CSV; replaces a plain file that is none of the inputs
     #[arg(long, value_name = "FILE.csv")]
     pub out: PathBuf,

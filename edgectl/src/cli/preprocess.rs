@@ -53,8 +53,9 @@ pub struct ApplyArgs {
     /// The job whose steps to apply, fitted on --stats, else on the training rows of the data
     #[arg(long, value_name = "JOB.toml")]
     pub config: Option<PathBuf>,
-    /// Merged statistics to fit the job's steps on
-    #[arg(long, value_name = "FILE", requires = "config")]
+    /// Merged statistics to fit the job's steps on; of a model, those of the node's training rows, for steps
+    /// with fit = "node" that have no values in it
+    #[arg(long, value_name = "FILE")]
     pub stats: Option<PathBuf>,
     /// Files or folders [default: the job's path]
     #[arg(long, value_name = "PATH", num_args = 1.., required_unless_present = "config")]
@@ -74,13 +75,23 @@ handful of rows this is nearly the rows themselves.
 
 Examples:
   edgectl preprocess fit --config job.toml --data mine.csv --out stats-mine.safetensors
-  edgectl aggregate stats-*.safetensors --out stats.safetensors")]
+  edgectl aggregate stats-*.safetensors --out stats.safetensors
+  edgectl preprocess fit --model global.safetensors --data mine.csv --out mine.safetensors
+  edgectl eval --model global.safetensors --stats mine.safetensors --data new.csv")]
 pub struct FitArgs {
-    /// The job whose [[preprocess]] steps are to be fitted
-    #[arg(long, value_name = "JOB.toml")]
-    pub config: PathBuf,
+    /// The job whose [[preprocess]] steps are to be fitted, but those with fit = "node"
+    #[arg(
+        long,
+        value_name = "JOB.toml",
+        conflicts_with = "model",
+        required_unless_present = "model"
+    )]
+    pub config: Option<PathBuf>,
+    /// The model whose steps with fit = "node" are to be fitted, for eval, predict and apply with --stats
+    #[arg(long, value_name = "FILE")]
+    pub model: Option<PathBuf>,
     /// Files or folders [default: the job's path]
-    #[arg(long, value_name = "PATH", num_args = 1..)]
+    #[arg(long, value_name = "PATH", num_args = 1.., required_unless_present = "config")]
     pub data: Vec<PathBuf>,
     /// Merged statistics of the round before, where steps need several rounds
     #[arg(long, value_name = "FILE")]

@@ -4,13 +4,11 @@ use std::time::Instant;
 
 use aggregate::{Limit, Reducer, Rules};
 use anyhow::{bail, ensure};
-use attn_core::Precision;
 use serde::Serialize;
 
 use crate::checkpoint::Checkpoint;
 use crate::cli::SimulateArgs;
 use crate::diverged::Diverged;
-use crate::evaluate::evaluate;
 use crate::federation::{Arm, Attack, Attackers, Round, RoundProgress, RunFolder, simulate_arm};
 use crate::job::Job;
 use crate::outcome::Outcome;
@@ -260,7 +258,7 @@ fn run_one(
             return Err(error.context(format!("{}, {}", rule.name, lost.attack)));
         }
     };
-    let metrics = evaluate(&run.model, arm.dataset, arm.test, Precision::F32, arm.threads)?;
+    let metrics = arm.evaluate(&run.model, arm.test)?;
     Ok(Ok(Cell {
         accuracy: Some(metrics.accuracy),
         loss: Some(metrics.loss).filter(|loss| loss.is_finite()),

@@ -74,7 +74,7 @@ fn of_data(
     let dataset = Dataset::read(&data, &job.data, None)?;
     let run = checked(job, &args.config, args, Schema::of(&dataset))?;
     let all: Vec<usize> = (0..dataset.segments.len()).collect();
-    let checkpoint = Checkpoint::fresh(&run, &dataset, &all)?;
+    let checkpoint = Checkpoint::fresh_for(&run, &dataset, &all, &dataset.nodes())?;
     let mut understood = Understood::of(&dataset).at_rate(run.job().data.sample_rate_hz);
     understood.warnings.extend(padding(&checkpoint, &dataset, &all)?);
     Ok((checkpoint, understood))

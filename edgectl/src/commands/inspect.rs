@@ -4,7 +4,7 @@ use aggregate::{AdaptersFound, TensorInfo, WeightFile};
 use anyhow::Context;
 use serde::Serialize;
 
-use crate::checkpoint::{METADATA_KEY, Meta};
+use crate::checkpoint::{METADATA_KEY, Meta, NodeStep};
 use crate::cli::InspectArgs;
 use crate::output::{Output, shown, table};
 
@@ -147,6 +147,13 @@ fn text(report: &Report) -> anyhow::Result<String> {
             ];
             for (name, value) in lines {
                 text += &format!("{name:>11}: {}\n", shown(&value));
+            }
+            let by_node = NodeStep::all(&meta.preprocess);
+            if !by_node.is_empty() {
+                let has =
+                    if meta.preprocess.is_fitted() { "the values of one" } else { "no values" };
+                let steps = NodeStep::said(&by_node);
+                text += &format!("{:>11}: {steps} fitted by each node; here {has}\n", "node steps");
             }
         }
     }

@@ -2,9 +2,11 @@
 
 mod aggregate;
 mod attacks;
+mod chosen;
 mod eval;
 mod init;
 mod inspect;
+mod node_values;
 mod overrides;
 mod predict;
 mod preprocess;

@@ -9,8 +9,9 @@ use anyhow::{Context, ensure};
 use attn_core::Precision;
 use serde::Serialize;
 
+use super::node_values::{Training, complete};
 use super::targets::protect_data;
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::{Checkpoint, NodeValues};
 use crate::cli::PredictArgs;
 use crate::evaluate::logits;
 use crate::metrics::{argmax, log_softmax};
@@ -21,6 +22,8 @@ use crate::windows::{Cut, WindowBuffer, WindowSet};
 struct Report {
     out: String,
     windows: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    node_fit: Option<NodeValues>,
 }
 
 pub(super) fn run(args: &PredictArgs, threads: usize, output: Output) -> anyhow::Result<()> {
@@ -28,11 +31,21 @@ pub(super) fn run(args: &PredictArgs, threads: usize, output: Output) -> anyhow:
     for out in iter::once(&args.out).chain(&args.tensors) {
         targets.add(out)?;
     }
-    targets.protect(&args.model)?;
-    let checkpoint = Checkpoint::read(&args.model)?;
-    let meta = &checkpoint.meta;
+    for input in iter::once(&args.model).chain(&args.stats) {
+        targets.protect(input)?;
+    }
+    let mut checkpoint = Checkpoint::read(&args.model)?;
+    let meta = &mut checkpoint.meta;
     protect_data(&targets, &args.data, &meta.data_config(args.preprocessed, None))?;
     let dataset = meta.read_data(&args.data, args.preprocessed)?;
+    let node_fit = complete(
+        &mut meta.preprocess,
+        (&dataset, &args.data),
+        args.stats.as_deref(),
+        Training::Marked,
+        output,
+    )?;
+    let meta = &checkpoint.meta;
     let all: Vec<usize> = (0..dataset.segments.len()).collect();
     let cut = Cut { window: meta.run.window(), seq_len: meta.model.seq_len, train: false };
     let set = WindowSet::new(&dataset, &meta.preprocess, &all, cut)?;
@@ -47,7 +60,8 @@ pub(super) fn run(args: &PredictArgs, threads: usize, output: Output) -> anyhow:
     if let Some(path) = &args.tensors {
         write_tensors(path, &checkpoint, &set, &logits)?;
     }
-    let report = Report { out: args.out.display().to_string(), windows: set.windows().len() };
+    let report =
+        Report { out: args.out.display().to_string(), windows: set.windows().len(), node_fit };
     let text = format!("{}: answers for {} windows", shown(&report.out), report.windows);
     output.result(&report, &text)
 }

@@ -10,16 +10,17 @@ use preprocess::Capped;
 use serde::Serialize;
 
 use super::attacks;
+use super::chosen::{Chosen, NodeFitReport, choose_nodes, names_of};
 use super::overrides::checked;
 use super::targets::protect_data;
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::{Checkpoint, NodeValues};
 use crate::cli::SimulateArgs;
 use crate::data::{
     DataConfig, Dataset, Node, Understood, is_marked, test_segments, train_segments,
 };
 use crate::evaluate::evaluate;
 use crate::federation::{
-    Arm, ArmReport, Round, RoundProgress, RunFolder, arm_files, fit_across, simulate_arm,
+    Arm, ArmReport, NodeFit, Round, RoundProgress, RunFolder, arm_files, fit_across, simulate_arm,
 };
 use crate::interrupt::{Reason, Stop};
 use crate::job::{FitOn, Job};
@@ -49,6 +50,9 @@ struct Report<'a> {
     centralised: Option<Metrics>,
     #[serde(skip_serializing_if = "Option::is_none")]
     holdout: Option<Metrics>,
+    /// Which steps each node fits for itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    node_fit: Option<NodeFitReport>,
     wall_s: f64,
     peak_rss_bytes: Option<u64>,
 }
@@ -69,18 +73,7 @@ pub(super) fn run(args: &SimulateArgs, threads: usize, output: Output) -> anyhow
     let all = nodes.iter().chain(&only_test);
     let segments: Vec<usize> = all.flat_map(|n| n.segments.iter().copied()).collect();
     let test = test_rows(&dataset, &segments)?;
-    let start = match federation.fit {
-        FitOn::Rows => Checkpoint::fresh(&run, &dataset, &segments)?,
-        FitOn::Statistics => {
-            let (pipeline, capped) = fit_across(&run, &dataset, &nodes)?;
-            for Capped { node, claimed, counted } in &capped {
-                output.note(&format!(
-                    "statistics of node {node}: its {claimed} rows count as {counted} (max_weight)"
-                ));
-            }
-            Checkpoint::fresh_with(&run, &dataset, &segments, pipeline)?
-        }
-    };
+    let start = fresh(&run, &dataset, &nodes, &segments, output)?;
     let mut understood = Understood::of(&dataset).at_rate(run.job().data.sample_rate_hz);
     understood.warnings.extend(padding(&start, &dataset, &segments)?);
     output.understood(&understood);
@@ -91,8 +84,18 @@ pub(super) fn run(args: &SimulateArgs, threads: usize, output: Output) -> anyhow
         federation.rounds,
         run.train().epochs
     ));
-    if let Some(names) = names_of(&only_test) {
+    let test_names: Vec<String> = only_test.iter().map(|node| node.name.clone()).collect();
+    if let Some(names) = names_of(&test_names) {
         output.note(&format!("all rows of {names} are marked for the test: they do not train"));
+    }
+
+    let others = !(only_test.is_empty() && held_out.is_empty());
+    let node_fit = NodeFit::of(&start.meta, &dataset, &nodes, others)?;
+    let by_node = node_fit.as_ref().map(|_| {
+        NodeFitReport::of(&start, test_names.iter().chain(&federation.holdout).cloned().collect())
+    });
+    if let Some(report) = &by_node {
+        output.note(&report.to_string());
     }
 
     let files = files_of(args, &folder, (&nodes, federation.rounds), read)?;
@@ -107,6 +110,7 @@ pub(super) fn run(args: &SimulateArgs, threads: usize, output: Output) -> anyhow
         threads,
         stop,
         attackers,
+        node_fit: node_fit.as_ref(),
     };
     if !args.attack.is_empty() {
         return attacks::run(args, &start, arm, &files, output);
@@ -115,7 +119,7 @@ pub(super) fn run(args: &SimulateArgs, threads: usize, output: Output) -> anyhow
     let ArmReport { rounds, model } = run_arm(&start, arm, "federated", output)?;
     let last = match rounds.last() {
         Some(round) => round.metrics.clone(),
-        None => evaluate(&model, &dataset, &test, Precision::F32, threads)?,
+        None => arm.evaluate(&model, &test)?,
     };
     let (mut fedavg, mut centralised) = (None, None);
     if args.centralised && stop.now().is_none() {
@@ -133,9 +137,7 @@ pub(super) fn run(args: &SimulateArgs, threads: usize, output: Output) -> anyhow
     let missing = (rounds.len() < federation.rounds as usize)
         || (args.centralised && (fedavg.is_none() || centralised.is_none()));
     let stopped = stop.now().filter(|_| missing);
-    let holdout = (!held_out.is_empty())
-        .then(|| evaluate(&model, &dataset, &held_out, Precision::F32, threads))
-        .transpose()?;
+    let holdout = (!held_out.is_empty()).then(|| arm.evaluate(&model, &held_out)).transpose()?;
     let report = Report {
         out: folder.display().to_string(),
         nodes: nodes.iter().map(|n| n.name.as_str()).collect(),
@@ -148,6 +150,7 @@ pub(super) fn run(args: &SimulateArgs, threads: usize, output: Output) -> anyhow
         fedavg,
         centralised,
         holdout,
+        node_fit: by_node,
         wall_s: began.elapsed().as_secs_f64(),
         peak_rss_bytes: peak_rss_bytes(),
     };
@@ -155,6 +158,26 @@ pub(super) fn run(args: &SimulateArgs, threads: usize, output: Output) -> anyhow
     warnings(&rounds).for_each(|warning| output.warn(&warning));
     output.result(&report, &text(&report, &federation.holdout))?;
     Ok(stopped.into())
+}
+
+/// A fresh model, whose preprocessing is fitted on the nodes' training rows or on statistics of them.
+fn fresh(
+    run: &Run,
+    dataset: &Dataset,
+    nodes: &[Node],
+    segments: &[usize],
+    output: Output,
+) -> anyhow::Result<Checkpoint> {
+    if run.federation().fit == FitOn::Rows {
+        return Checkpoint::fresh_for(run, dataset, segments, nodes);
+    }
+    let (pipeline, capped) = fit_across(run, dataset, nodes)?;
+    for Capped { node, claimed, counted } in &capped {
+        output.note(&format!(
+            "statistics of node {node}: its {claimed} rows count as {counted} (max_weight)"
+        ));
+    }
+    Checkpoint::fresh_with(run, dataset, segments, pipeline)
 }
 
 /// The rows that are for the test.
@@ -233,44 +256,6 @@ fn files_of(
     Ok(files)
 }
 
-/// Which nodes do what.
-struct Chosen {
-    /// Those that train, and whose test rows test.
-    nodes: Vec<Node>,
-    /// Those whose rows are all for the test.
-    only_test: Vec<Node>,
-    /// All segments of those that are held out.
-    held_out: Vec<usize>,
-}
-
-/// The first names of some nodes; none of none.
-fn names_of(nodes: &[Node]) -> Option<String> {
-    const SHOWN: usize = 5;
-    let names: Vec<&str> = nodes.iter().take(SHOWN).map(|node| node.name.as_str()).collect();
-    let more = nodes.len().saturating_sub(SHOWN);
-    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-    (!nodes.is_empty()).then(|| format!("{}{more}", names.join(", ")))
-}
-
-fn choose_nodes(dataset: &Dataset, holdout: &[String]) -> anyhow::Result<Chosen> {
-    let all = dataset.nodes();
-    for name in holdout {
-        ensure!(
-            all.iter().any(|node| &node.name == name),
-            "--holdout {name}: there is no such node; the nodes are {}",
-            all.iter().map(|n| n.name.as_str()).collect::<Vec<_>>().join(", ")
-        );
-    }
-    let (held_out, nodes): (Vec<Node>, Vec<Node>) =
-        all.into_iter().partition(|node| holdout.contains(&node.name));
-    // A node whose rows are all for the test has nothing to train on; its rows still test.
-    let trains = |node: &Node| train_segments(dataset, &node.segments).is_ok();
-    let (nodes, only_test): (Vec<Node>, Vec<Node>) = nodes.into_iter().partition(trains);
-    ensure!(!nodes.is_empty(), "no node is left to train");
-    let held_out = held_out.into_iter().flat_map(|n| n.segments).collect();
-    Ok(Chosen { nodes, only_test, held_out })
-}
-
 /// A bar over all rounds, and a line per round.
 struct RoundBar {
     steps: ProgressBar,
@@ -329,7 +314,7 @@ fn plain_fedavg(
     if report.rounds.len() < plain.federation().rounds as usize {
         return Ok(None);
     }
-    evaluate(&report.model, arm.dataset, arm.test, Precision::F32, arm.threads).map(Some)
+    arm.evaluate(&report.model, arm.test).map(Some)
 }
 
 /// One model on all nodes' rows, with as many epochs as the federation has in all; none if it was
@@ -341,7 +326,7 @@ fn train_centralised(
     output: Output,
 ) -> anyhow::Result<Option<Checkpoint>> {
     output.note("one model on all nodes' rows, to compare");
-    let start = start.clone().with_run(start.meta.run.centralised()?)?;
+    let mut start = start.clone().with_run(start.meta.run.centralised()?)?;
     let epochs = start.meta.run.train().epochs;
     let options = TrainOptions {
         node: "centralised",
@@ -354,6 +339,8 @@ fn train_centralised(
         rounds: 1,
     };
     let segments = train_segments(arm.dataset, segments)?;
+    // One model on all rows has one node.
+    NodeValues::of_rows(&mut start.meta.preprocess, arm.dataset, &segments, &[])?;
     let mut bar = output.training("centralised", epochs);
     let (model, report) = train(start, arm.dataset, &segments, options, &mut bar)?;
     drop(bar);

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::overrides::{Overrides, checked};
 use super::targets::protect_data;
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::{Checkpoint, NodeValues};
 use crate::cli::TrainArgs;
 use crate::data::{Dataset, Understood, train_segments};
 use crate::interrupt::Stop;
@@ -31,6 +31,9 @@ struct Report<'a> {
     train: &'a TrainReport,
     /// What was taken from the data.
     data: &'a Understood,
+    /// What steps with `fit = "node"` were fitted on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    node_fit: Option<NodeValues>,
     /// Whether the file holds only the parameters that were trained.
     partial: bool,
     #[serde(skip)]
@@ -51,10 +54,14 @@ pub(super) fn run(args: &TrainArgs, threads: usize, output: Output) -> anyhow::R
     let all: Vec<usize> = (0..dataset.segments.len()).collect();
     let segments = train_segments(&dataset, &all)?;
     keep_own(&mut start, &args.out)?;
+    let node_fit = NodeValues::of_rows(&mut start.meta.preprocess, &dataset, &segments, &data)?;
     let said_hz = start.meta.run.job().data.sample_rate_hz.filter(|_| !args.preprocessed);
     let mut understood = Understood::of(&dataset).at_rate(said_hz);
     understood.warnings.extend(padding(&start, &dataset, &segments)?);
     output.understood(&understood);
+    if let Some(values) = &node_fit {
+        output.note(&values.to_string());
+    }
     let options = TrainOptions {
         node: &node,
         base: base.as_deref(),
@@ -77,6 +84,7 @@ pub(super) fn run(args: &TrainArgs, threads: usize, output: Output) -> anyhow::R
         node: &node,
         data: &understood,
         train: &train,
+        node_fit,
         partial: checkpoint.meta.provenance.partial,
         trained_parameters_of: checkpoint.params.len(),
         wall_s: began.elapsed().as_secs_f64(),

@@ -23,6 +23,12 @@ impl Dataset {
         Stage { names: self.channels.clone(), rate_hz: self.sample_rate_hz(config) }
     }
 
+    /// The rows of these segments, in time by the rate where they have no times of their own.
+    pub fn rows(&self, segments: &[usize], rate_hz: Option<f64>) -> Vec<Rows> {
+        let rows = |&i: &usize| self.segments[i].rows(self.channels.len(), rate_hz);
+        segments.iter().map(rows).collect()
+    }
+
     /// Rows per second by the data alone.
     pub fn own_rate_hz(&self) -> Option<f64> {
         let first = self.segments.first()?.rate_hz;

@@ -22,26 +22,54 @@ pub fn fit_across(
     let mut rounds = Rounds::new(steps, &stage).context("[[preprocess]]")?;
     let mut capped = Vec::new();
     while rounds.finished().is_none() {
-        let parts: Vec<(String, StatsFile)> = nodes
-            .iter()
-            .map(|node| {
-                let train = train_segments(dataset, &node.segments)?;
-                let rows = |&i: &usize| dataset.segments[i].rows(stage.channels(), stage.rate_hz);
-                let series: Vec<_> = train.iter().map(rows).collect();
-                let statistics = rounds.statistics(&series);
-                let statistics = statistics.with_context(|| format!("node {}", node.name))?;
-                let nodes = vec![node.name.clone()];
-                Ok((
-                    node.name.clone(),
-                    StatsFile { statistics, nodes, classes: Vec::new(), longest: 0 },
-                ))
-            })
-            .collect::<anyhow::Result<_>>()?;
-        let max_weight = run.federation().rules.max_weight.get();
-        let (merged, less) = StatsFile::merge(&parts, max_weight)?;
+        let (merged, less) = one_round(run, &rounds, dataset, nodes)?;
         rounds.fit(&merged.statistics).context("fitting [[preprocess]]")?;
         capped = less;
     }
     let pipeline = rounds.finished().cloned().context("[[preprocess]]")?;
     Ok((pipeline, capped))
+}
+
+/// Gives steps that each node fits for itself the values of all nodes' training rows together, by
+/// statistics: for a node that has none.
+///
+/// # Errors
+/// As [`fit_across`].
+pub(super) fn fit_for_others(
+    run: &Run,
+    pipeline: &Pipeline,
+    dataset: &Dataset,
+    nodes: &[Node],
+) -> anyhow::Result<Pipeline> {
+    let failed = || "fitting [[preprocess]]";
+    let mut rounds = pipeline.node_rounds(None).with_context(failed)?;
+    loop {
+        let (merged, _) = one_round(run, &rounds, dataset, nodes)?;
+        rounds = pipeline.node_rounds(Some(&merged.statistics)).with_context(failed)?;
+        if rounds.finished().is_some() {
+            return pipeline.fit_node_on(&merged.statistics).with_context(failed);
+        }
+    }
+}
+
+/// The statistics of all nodes in a round.
+fn one_round(
+    run: &Run,
+    rounds: &Rounds,
+    dataset: &Dataset,
+    nodes: &[Node],
+) -> anyhow::Result<(StatsFile, Vec<Capped>)> {
+    let rate_hz = rounds.scope().fitted.input().rate_hz;
+    let parts: Vec<(String, StatsFile)> = nodes
+        .iter()
+        .map(|node| {
+            let series = dataset.rows(&train_segments(dataset, &node.segments)?, rate_hz);
+            let statistics = rounds.statistics(&series);
+            let statistics = statistics.with_context(|| format!("node {}", node.name))?;
+            let nodes = vec![node.name.clone()];
+            let file = StatsFile { statistics, nodes, classes: Vec::new(), longest: 0 };
+            Ok((node.name.clone(), file))
+        })
+        .collect::<anyhow::Result<_>>()?;
+    StatsFile::merge(&parts, run.federation().rules.max_weight.get())
 }

@@ -79,6 +79,8 @@ impl<'a> MergedMeta<'a> {
             merged: if is_private { Vec::new() } else { merged.collect() },
             merge: Some(note),
         };
+        // A base may be a node's own model.
+        meta.preprocess = meta.preprocess.shared();
         meta.set_provenance(provenance);
         meta.provenance.merged.sort();
         meta.to_metadata()

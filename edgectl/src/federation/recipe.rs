@@ -12,11 +12,11 @@ use crate::checkpoint::{Meta, Provenance};
 pub(super) const SCHEMA: [&str; 5] = ["model", "classes", "channels", "window", "preprocess"];
 
 /// What must be the same in all updates for a mean of their weights to mean something: the parts as
-/// JSON.
+/// JSON; of preprocessing what nodes share, as others of its values are each node's own.
 pub(super) type Schema = [String; SCHEMA.len()];
 
-/// All that a merge takes over from an update: its metadata without where it comes from, but for the
-/// round.
+/// All that a merge takes over from an update: its metadata without values that are a node's own, and
+/// without where it comes from, but for the round.
 #[derive(Debug)]
 pub(super) struct Recipe {
     pub(super) meta: Meta,
@@ -34,7 +34,13 @@ impl Recipe {
         }
         let Meta { model, classes, channels, preprocess, run, .. } = meta;
         let window = run.window();
-        Ok([json(model)?, json(classes)?, json(channels)?, json(window)?, json(preprocess)?])
+        Ok([
+            json(model)?,
+            json(classes)?,
+            json(channels)?,
+            json(window)?,
+            json(&preprocess.shared())?,
+        ])
     }
 }
 
@@ -49,6 +55,7 @@ impl Recipes {
     /// If a number cannot be written as JSON.
     pub(super) fn split(&self, mut meta: Meta) -> anyhow::Result<(Arc<Recipe>, Provenance)> {
         let provenance = std::mem::take(&mut meta.provenance);
+        meta.preprocess = meta.preprocess.shared();
         meta.set_provenance(Provenance { round: provenance.round, ..Provenance::default() });
         let text = serde_json::to_string(&meta.to_metadata()?).context("the metadata")?;
         // The map only ever grows by whole entries.

@@ -15,6 +15,7 @@ use serde::Serialize;
 use super::attack::Attack;
 use super::file_names::file_names;
 use super::merge::{Merge, Refused, forget_server_state, merge_open};
+use super::node_fit::NodeFit;
 use super::run_folder::remove;
 use crate::checkpoint::{CappedNote, Checkpoint, Provenance};
 use crate::data::{Dataset, Node, train_segments};
@@ -44,6 +45,39 @@ pub struct Arm<'a> {
     pub stop: Stop,
     /// Nodes that do harm.
     pub attackers: Option<Attackers<'a>>,
+    /// The values of steps that each node fits for itself, if there are any.
+    pub node_fit: Option<&'a NodeFit>,
+}
+
+impl Arm<'_> {
+    /// Metrics of a model on some segments, each by the values of its node.
+    ///
+    /// # Errors
+    /// As [`evaluate_each`].
+    pub fn evaluate(self, model: &Checkpoint, segments: &[usize]) -> anyhow::Result<Metrics> {
+        let parts = match self.node_fit {
+            None => vec![(model.clone(), segments.to_vec())],
+            Some(fit) => {
+                let parts = fit.by_node(segments).into_iter();
+                parts.map(|(node, part)| (fit.give(model.clone(), node), part)).collect()
+            }
+        };
+        self.evaluate_parts(&parts)
+    }
+
+    fn evaluate_parts(self, parts: &[(Checkpoint, Vec<usize>)]) -> anyhow::Result<Metrics> {
+        let parts: Vec<(&Checkpoint, &[usize])> =
+            parts.iter().map(|(model, segments)| (model, segments.as_slice())).collect();
+        evaluate_each(&parts, self.dataset, Precision::F32, self.threads)
+    }
+
+    /// A model as a node has it, or one that does not train.
+    fn give(self, model: Checkpoint, node: Option<usize>) -> Checkpoint {
+        match self.node_fit {
+            None => model,
+            Some(fit) => fit.give(model, node),
+        }
+    }
 }
 
 /// Some nodes of an arm that do harm.
@@ -130,6 +164,8 @@ fn round_file(number: u32) -> String {
 /// A node of a run, and what is left of its last round.
 struct Member<'a> {
     node: &'a Node,
+    /// Its place among the nodes.
+    place: usize,
     /// The name of its update.
     name: String,
     update: Option<WeightFile>,
@@ -227,6 +263,7 @@ fn members(arm: Arm<'_>) -> Vec<Member<'_>> {
     let named = arm.nodes.iter().zip(node_files(arm.nodes)).enumerate();
     let member = |(i, (node, name))| Member {
         node,
+        place: i,
         name,
         update: None,
         variate: Mutex::new(None),
@@ -244,34 +281,33 @@ fn evaluate_arm(
     arm: Arm<'_>,
 ) -> anyhow::Result<Metrics> {
     let patterns = &model.meta.run.federation().rules.keep_local;
+    if patterns.is_empty() {
+        return arm.evaluate(model, arm.test);
+    }
     let mut parts = Vec::new();
-    if !patterns.is_empty() {
-        let mut test: HashSet<usize> = arm.test.iter().copied().collect();
-        for member in members {
-            let segments = member.node.segments.iter().copied().filter(|i| test.contains(i));
-            let segments: Vec<usize> = segments.collect();
-            let Some(update) = member.update.as_ref().filter(|_| !segments.is_empty()) else {
-                continue;
-            };
-            let mut own = model.clone();
-            own.take_local(patterns, &Checkpoint::of(update)?)?;
-            for segment in &segments {
-                test.remove(segment);
-            }
-            parts.push((own, segments));
+    let mut test: HashSet<usize> = arm.test.iter().copied().collect();
+    for member in members {
+        let segments = member.node.segments.iter().copied().filter(|i| test.contains(i));
+        let segments: Vec<usize> = segments.collect();
+        let Some(update) = member.update.as_ref().filter(|_| !segments.is_empty()) else {
+            continue;
+        };
+        let mut own = arm.give(model.clone(), Some(member.place));
+        own.take_local(patterns, &Checkpoint::of(update)?)?;
+        for segment in &segments {
+            test.remove(segment);
         }
-        // Nodes that only test have no parameters of their own.
-        let rest: Vec<usize> = arm.test.iter().copied().filter(|i| test.contains(i)).collect();
-        if !rest.is_empty() && !parts.is_empty() {
-            parts.push((model.clone(), rest));
-        }
+        parts.push((own, segments));
+    }
+    // Nodes that only test have no parameters of their own.
+    let rest: Vec<usize> = arm.test.iter().copied().filter(|i| test.contains(i)).collect();
+    if !rest.is_empty() && !parts.is_empty() {
+        parts.push((arm.give(model.clone(), None), rest));
     }
     if parts.is_empty() {
-        parts.push((model.clone(), arm.test.to_vec()));
+        return arm.evaluate(model, arm.test);
     }
-    let parts: Vec<(&Checkpoint, &[usize])> =
-        parts.iter().map(|(model, segments)| (model, segments.as_slice())).collect();
-    evaluate_each(&parts, arm.dataset, Precision::F32, arm.threads)
+    arm.evaluate_parts(&parts)
 }
 
 /// Replaces the updates of attackers by what they send instead.
@@ -310,7 +346,7 @@ fn train_member(
     let own = arm.attackers.filter(|_| member.attacks).and_then(|attackers| attackers.dataset);
     let dataset = own.unwrap_or(arm.dataset);
     let segments = train_segments(dataset, &member.node.segments)?;
-    let mut base = base.clone();
+    let mut base = arm.give(base.clone(), Some(member.place));
     let federation = base.meta.run.federation();
     let (patterns, rounds) = (federation.rules.keep_local.clone(), federation.rounds);
     if let Some(last) = member.update.as_ref().filter(|_| !patterns.is_empty()) {

@@ -59,6 +59,10 @@ pub fn train(
             private.insecure_seed = None;
         }
     })?;
+    if config.private.is_some() {
+        // Values of these rows without privacy stay with the rows.
+        checkpoint.meta.preprocess = checkpoint.meta.preprocess.shared();
+    }
     let round = checkpoint.meta.provenance.round;
     checkpoint.meta.set_provenance(Provenance {
         node: Some(options.node.to_owned()),

@@ -34,6 +34,8 @@ mod hashes;
 mod interrupted;
 /// The arrows between the modules of each crate: an order, and no circle of files.
 mod modules;
+/// Steps that each node fits for itself: rounds by hand and simulated, values by rows and by statistics.
+mod node_fit;
 /// What the `[train]` section offers: optimizers, groups, private training, `auto`.
 mod optimizers;
 /// Options reach the job, the checkpoint, `inspect` and the flags.

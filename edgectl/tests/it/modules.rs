@@ -52,7 +52,7 @@ const ORDER: [(&str, &str); 7] = [
         "preprocess",
         "two_sum dispatch random cap quantiles polyphase rows stage error step clock window scale around order order_filter polynomial each_value row_map
          projection picture stft covariance channel_stats moments stats spec sos steps on_channels config chain
-         pipeline known scope tensors statistics rounds streamer align augment",
+         pipeline per_node per_window known scope tensors statistics rounds node_rounds streamer align augment",
     ),
     (
         "edgectl",

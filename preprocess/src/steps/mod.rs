@@ -68,6 +68,14 @@ use crate::spec::{Fitted, Spec};
 use crate::stats::{Needs, Stats};
 use crate::{Error, Stage, Step};
 
+/// A step without values, as each node fits it for itself.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Unfitted {
+    /// The step.
+    pub of: StepKind,
+}
+
 /// Makes the enums of all steps and hands every question on to the step's file.
 macro_rules! steps {
     ($($(#[$doc:meta])* $name:literal => $kind:ident, $fitted:ident;)*) => {
@@ -83,6 +91,9 @@ macro_rules! steps {
         #[serde(tag = "step")]
         pub enum FittedKind {
             $($(#[$doc])* #[serde(rename = $name)] $kind($fitted),)*
+            /// A step that each node fits for itself, where it has no node's values.
+            #[serde(rename = "unfitted")]
+            Unfitted(Unfitted),
         }
 
         /// What all kinds of steps are called in a configuration file.
@@ -124,19 +135,31 @@ macro_rules! steps {
         impl FittedKind {
             /// The step without its parameters.
             pub fn kind(&self) -> StepKind {
-                match self { $(Self::$kind(fitted) => StepKind::$kind(fitted.spec()),)* }
+                match self {
+                    $(Self::$kind(fitted) => StepKind::$kind(fitted.spec()),)*
+                    Self::Unfitted(step) => step.of.clone(),
+                }
             }
 
             pub(crate) fn check(&self, input: &Stage) -> Result<(), Error> {
-                match self { $(Self::$kind(fitted) => fitted.check(input),)* }
+                match self {
+                    $(Self::$kind(fitted) => fitted.check(input),)*
+                    Self::Unfitted(step) => step.of.plan(input).map(drop),
+                }
             }
 
             pub(crate) fn start(&self, input: &Stage) -> Box<dyn Step> {
-                match self { $(Self::$kind(fitted) => Fitted::start(fitted, input),)* }
+                match self {
+                    $(Self::$kind(fitted) => Fitted::start(fitted, input),)*
+                    Self::Unfitted(_) => panic!("the step is not fitted: see Pipeline::is_fitted"),
+                }
             }
 
             pub(crate) fn undo(&self, input: &Stage) -> Undo {
-                match self { $(Self::$kind(fitted) => Fitted::undo(fitted, input),)* }
+                match self {
+                    $(Self::$kind(fitted) => Fitted::undo(fitted, input),)*
+                    Self::Unfitted(_) => Undo::Impossible,
+                }
             }
         }
 

@@ -16,6 +16,8 @@ mod rate;
 mod window;
 // Fitted across nodes: the rounds give what all rows together give.
 mod rounds;
+// Steps that each node fits for itself.
+mod per_node;
 // What nodes hand out: merged in any order, stored, refused, capped.
 mod statistics;
 // Steps that reduce against scikit-learn, scipy and numpy.

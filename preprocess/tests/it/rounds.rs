@@ -255,8 +255,8 @@ fn rounds_go_on_where_others_stopped() {
     assert_eq!(rounds.position(), 1);
     assert_eq!(rounds.finished(), None);
     let scope = rounds.scope();
-    assert_eq!(Rounds::resume(&scope.configs, scope.fitted.clone()).unwrap(), rounds);
-    let other = Rounds::resume(&configs[1..], scope.fitted).unwrap_err().to_string();
+    assert_eq!(Rounds::resume(&scope.configs, &scope.fitted).unwrap(), rounds);
+    let other = Rounds::resume(&configs[1..], &scope.fitted).unwrap_err().to_string();
     assert!(other.contains("are not the first of the steps"), "{other}");
 
     let mut done = Rounds::new(&configs[..1], &stage).unwrap();

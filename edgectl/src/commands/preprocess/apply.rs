@@ -5,9 +5,10 @@ use anyhow::{Context, ensure};
 use preprocess::Pipeline;
 use serde::Serialize;
 
+use super::super::node_values::{Training, complete};
 use super::super::targets::protect_data;
 use super::steps::fitted;
-use crate::checkpoint::{Meta, StatsFile};
+use crate::checkpoint::{Meta, NodeValues, StatsFile};
 use crate::cli::ApplyArgs;
 use crate::data::{DataConfig, Dataset, Scaled, Segment};
 use crate::job::Job;
@@ -19,6 +20,8 @@ struct Report<'a> {
     rows: usize,
     /// What the columns of values are called.
     channels: &'a [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    node_fit: Option<NodeValues>,
 }
 
 /// What to run over which rows.
@@ -26,6 +29,7 @@ struct Work {
     data: DataConfig,
     dataset: Dataset,
     pipeline: Pipeline,
+    node_fit: Option<NodeValues>,
 }
 
 pub(super) fn run(args: &ApplyArgs, output: Output) -> anyhow::Result<()> {
@@ -34,15 +38,19 @@ pub(super) fn run(args: &ApplyArgs, output: Output) -> anyhow::Result<()> {
     for input in args.model.iter().chain(&args.config).chain(&args.stats) {
         targets.protect(input)?;
     }
-    let Work { data, dataset, pipeline } = match (&args.model, &args.config) {
+    let Work { data, dataset, pipeline, node_fit } = match (&args.model, &args.config) {
         (Some(model), _) => {
             let meta = Meta::read(&WeightFile::open(model)?)?;
             ensure!(!args.data.is_empty(), "no data: give --data PATH");
             protect_data(&targets, &args.data, meta.run.data())?;
             let dataset = meta.read_data(&args.data, false)?;
-            Work { data: meta.run.data().clone(), dataset, pipeline: meta.preprocess }
+            let (data, mut pipeline) = (meta.run.data().clone(), meta.preprocess);
+            let of = (&dataset, args.data.as_slice());
+            let stats = args.stats.as_deref();
+            let node_fit = complete(&mut pipeline, of, stats, Training::Rest, output)?;
+            Work { data, dataset, pipeline, node_fit }
         }
-        (None, Some(config)) => of_job(args, &Job::read(config)?, &targets)?,
+        (None, Some(config)) => of_job(args, &Job::read(config)?, &targets, output)?,
         (None, None) => anyhow::bail!("give --model MODEL or --config JOB.toml"),
     };
     let channels = &pipeline.output().names;
@@ -50,17 +58,17 @@ pub(super) fn run(args: &ApplyArgs, output: Output) -> anyhow::Result<()> {
     let scaled = |segment: &Segment| Scaled::of(segment, &dataset, &pipeline);
     let rows = dataset.write_long((&data, channels), scaled, &mut table)?;
     atomic_write(&args.out, &table)?;
-    let report = Report { out: args.out.display().to_string(), rows, channels };
+    let report = Report { out: args.out.display().to_string(), rows, channels, node_fit };
     let text = format!("{}: {rows} rows, scaled; read it with --preprocessed", shown(&report.out));
     output.result(&report, &text)
 }
 
 /// The steps of a job, fitted on merged statistics, else on the training rows at hand.
-fn of_job(args: &ApplyArgs, job: &Job, targets: &Targets) -> anyhow::Result<Work> {
+fn of_job(args: &ApplyArgs, job: &Job, targets: &Targets, output: Output) -> anyhow::Result<Work> {
     let data = job.data_paths(&args.data)?;
     protect_data(targets, &data, &job.data)?;
     let dataset = Dataset::read(&data, &job.data, None)?;
-    let pipeline = if let Some(path) = &args.stats {
+    let mut pipeline = if let Some(path) = &args.stats {
         let stats = StatsFile::read(path)?;
         let pipeline = stats.pipeline(&job.preprocess);
         let pipeline = pipeline.with_context(|| format!("{}", path.display()))?;
@@ -75,5 +83,6 @@ fn of_job(args: &ApplyArgs, job: &Job, targets: &Targets) -> anyhow::Result<Work
     } else {
         fitted(job, &dataset)?
     };
-    Ok(Work { data: job.data.clone(), dataset, pipeline })
+    let node_fit = complete(&mut pipeline, (&dataset, &data), None, Training::Rest, output)?;
+    Ok(Work { data: job.data.clone(), dataset, pipeline, node_fit })
 }

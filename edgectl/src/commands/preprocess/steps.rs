@@ -14,7 +14,6 @@ pub(super) fn fitted(job: &Job, dataset: &Dataset) -> anyhow::Result<Pipeline> {
     let stage = dataset.stage(&job.data);
     let all: Vec<usize> = (0..dataset.segments.len()).collect();
     let train = train_segments(dataset, &all)?;
-    let series =
-        train.iter().map(|&i| dataset.segments[i].rows(stage.channels(), stage.rate_hz)).collect();
+    let series = dataset.rows(&train, stage.rate_hz);
     Pipeline::fit(&job.preprocess, &stage, series).context("fitting [[preprocess]]")
 }
