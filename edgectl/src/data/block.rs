@@ -89,6 +89,7 @@ impl Block {
     }
 
     /// Ends a row whose cells have been pushed.
+    #[inline]
     pub(super) fn end_row(&mut self, place: usize) {
         self.places.push(place);
         self.n_bytes += size_of::<usize>();
@@ -107,6 +108,7 @@ impl Block {
     }
 
     /// Adds a number to a column of numbers or times.
+    #[inline]
     pub(super) fn push_number(&mut self, column: usize, number: f64) {
         if let Cells::Numbers(numbers) = &mut self.columns[column] {
             numbers.push(number);

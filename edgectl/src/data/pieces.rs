@@ -134,7 +134,7 @@ impl<R: Read> Lines<'_, R> {
                 }
             }
         }
-        let end = text.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
+        let end = memchr::memrchr(b'\n', text).map_or(0, |at| at + 1);
         self.begun.extend_from_slice(&text[end..]);
         text.truncate(end);
         end > 0

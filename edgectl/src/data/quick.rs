@@ -1,5 +1,7 @@
 //! Rows of plain text without quotes, and numbers in it, at the speed of the memory.
 
+use memchr::{memchr, memrchr};
+
 use super::block::{Block, Need};
 use super::number;
 use super::times::{self, FirstTime, TimeKind};
@@ -26,8 +28,8 @@ impl Plan {
     /// is, it is left to the reader that knows all dialects and says what is wrong. Places are lines of
     /// the text, counted from 0.
     pub(super) fn read(&self, text: &[u8], block: &mut Block) -> Progress {
-        let plain = text.iter().position(|&byte| byte == b'"').unwrap_or(text.len());
-        let n_bytes = text[..plain].iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
+        let plain = memchr(b'"', text).unwrap_or(text.len());
+        let n_bytes = memrchr(b'\n', &text[..plain]).map_or(0, |at| at + 1);
         let text = &text[..n_bytes];
         let mut read = Progress::default();
         while read.n_bytes < text.len() {
@@ -63,6 +65,7 @@ impl Plan {
 
     /// Adds the cells of the first row of a text that ends with a line end; how many bytes it has, or
     /// nothing if it is not plain.
+    #[inline]
     fn row(&self, text: &[u8], block: &mut Block) -> Option<usize> {
         let last = self.needs.len() - 1;
         let mut at = 0;
@@ -99,12 +102,14 @@ impl Plan {
     }
 
     /// Where the cell ends, if it ends as it shall.
+    #[inline]
     fn cell_end(&self, text: &[u8], end: u8) -> Option<usize> {
         let at = text.iter().position(|&byte| byte == self.delimiter || byte == b'\n')?;
         (text[at] == end).then_some(at)
     }
 
     /// Whether a column's cells are numbers, as far as is known.
+    #[inline]
     fn is_number(&self, need: Need) -> bool {
         need == Need::Number || self.first_time.kind() == Some(TimeKind::Number)
     }
@@ -123,6 +128,7 @@ impl Plan {
 /// it has; nothing for others. The text ends with a line end.
 ///
 /// As [`number::parse`], and without looking for the cell's end first.
+#[inline]
 fn plain(text: &[u8]) -> Option<(f64, usize)> {
     let digit = |at: usize| text[at].wrapping_sub(b'0');
     let start = usize::from(text[0] == b'-');
