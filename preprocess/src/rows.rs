@@ -150,9 +150,19 @@ impl Rows {
     /// # Panics
     /// If they have other channels.
     pub fn extend(&mut self, rows: RowsRef<'_>) {
+        self.extend_copied(rows);
+    }
+
+    /// Adds rows, to be changed where they are: their values.
+    ///
+    /// # Panics
+    /// If they have other channels.
+    pub fn extend_copied(&mut self, rows: RowsRef<'_>) -> &mut [f64] {
         assert_eq!(rows.channels, self.channels, "rows of {} channels", rows.channels);
+        let start = self.values.len();
         self.times.extend_from_slice(rows.times);
         self.values.extend_from_slice(rows.values);
+        &mut self.values[start..]
     }
 
     /// Adds rows with these times, to be filled in: all their values are 0 so far.

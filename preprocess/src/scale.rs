@@ -19,15 +19,38 @@ impl Line {
         pairs.map(|(&center, &scale)| Self { center, scale, span: 1.0, low: 0.0 }).collect()
     }
 
-    /// A NaN stays NaN.
-    #[inline]
+    /// The map of one value.
     pub(crate) fn forward(self, x: f64) -> f64 {
-        (x - self.center) / self.scale * self.span + self.low
+        self.map().run(x)
+    }
+
+    /// Ready to run: dividing takes eight times as long as multiplying. A scale that has no reciprocal is
+    /// taken for the largest.
+    fn map(self) -> Map {
+        let factor = (1.0 / self.scale).clamp(-f64::MAX, f64::MAX);
+        Map { center: self.center, factor, span: self.span, low: self.low }
     }
 
     /// Undoes [`forward`](Self::forward), up to rounding.
     pub(crate) fn inverse(self, y: f64) -> f64 {
         (y - self.low) / self.span * self.scale + self.center
+    }
+}
+
+/// A line at work: `low + span·(x − center)·factor`.
+#[derive(Debug, Clone, Copy)]
+struct Map {
+    center: f64,
+    factor: f64,
+    span: f64,
+    low: f64,
+}
+
+impl Map {
+    /// A NaN stays NaN.
+    #[inline]
+    fn run(self, x: f64) -> f64 {
+        (x - self.center) * self.factor * self.span + self.low
     }
 }
 
@@ -71,7 +94,7 @@ const PIECE: usize = 128;
 
 /// A scaling at work: every value is mapped by its channel's line.
 pub(crate) struct Scaling {
-    lines: Vec<Line>,
+    maps: Vec<Map>,
     /// The same where eight values in a row always have the same eight channels.
     eight: Option<Eight>,
     rate_hz: Option<f64>,
@@ -80,7 +103,7 @@ pub(crate) struct Scaling {
 /// The lines of eight values that lie side by side.
 struct Eight {
     center: [f64; LANES],
-    scale: [f64; LANES],
+    factor: [f64; LANES],
     /// `span` and `low`, where they change anything.
     rest: Option<([f64; LANES], [f64; LANES])>,
 }
@@ -96,35 +119,34 @@ impl Eight {
         let is_plain = lines.iter().all(|line| line.span.to_bits() == 1.0_f64.to_bits());
         let is_plain = is_plain && lines.iter().all(|line| line.low.abs() <= 0.0);
         let rest = (!is_plain).then(|| (of(|line| line.span), of(|line| line.low)));
-        Some(Self { center: of(|line| line.center), scale: of(|line| line.scale), rest })
+        Some(Self { center: of(|line| line.center), factor: of(|line| line.map().factor), rest })
     }
 
-    /// Every eight values, and those that are left.
-    fn run(&self, from: &[f64], to: &mut [f64]) {
-        let Self { center, scale, rest } = self;
-        let (from, from_rest) = from.as_chunks::<LANES>();
-        let (to, to_rest) = to.as_chunks_mut::<LANES>();
+    /// Maps every eight values, and those that are left.
+    fn run(&self, values: &mut [f64]) {
+        let Self { center, factor, rest } = self;
+        let (eights, others) = values.as_chunks_mut::<LANES>();
         vectorized(
             #[inline(always)]
             || match rest {
                 None => {
-                    for (to, from) in to.iter_mut().zip(from) {
+                    for x in eights {
                         for i in 0..LANES {
-                            to[i] = (from[i] - center[i]) / scale[i] + 0.0;
+                            x[i] = (x[i] - center[i]) * factor[i] + 0.0;
                         }
                     }
-                    for (i, (to, from)) in to_rest.iter_mut().zip(from_rest).enumerate() {
-                        *to = (from - center[i]) / scale[i] + 0.0;
+                    for (i, x) in others.iter_mut().enumerate() {
+                        *x = (*x - center[i]) * factor[i] + 0.0;
                     }
                 }
                 Some((span, low)) => {
-                    for (to, from) in to.iter_mut().zip(from) {
+                    for x in eights {
                         for i in 0..LANES {
-                            to[i] = (from[i] - center[i]) / scale[i] * span[i] + low[i];
+                            x[i] = (x[i] - center[i]) * factor[i] * span[i] + low[i];
                         }
                     }
-                    for (i, (to, from)) in to_rest.iter_mut().zip(from_rest).enumerate() {
-                        *to = (from - center[i]) / scale[i] * span[i] + low[i];
+                    for (i, x) in others.iter_mut().enumerate() {
+                        *x = (*x - center[i]) * factor[i] * span[i] + low[i];
                     }
                 }
             },
@@ -133,8 +155,9 @@ impl Eight {
 }
 
 impl Scaling {
-    pub(crate) fn boxed(lines: Vec<Line>, input: &Stage) -> Box<dyn Step> {
-        Box::new(Self { eight: Eight::new(&lines), lines, rate_hz: input.rate_hz })
+    pub(crate) fn boxed(lines: &[Line], input: &Stage) -> Box<dyn Step> {
+        let maps = lines.iter().map(|line| line.map()).collect();
+        Box::new(Self { eight: Eight::new(lines), maps, rate_hz: input.rate_hz })
     }
 }
 
@@ -143,19 +166,19 @@ impl Step for Scaling {
         if let Some(eight) = &self.eight {
             for start in (0..rows.len()).step_by(PIECE) {
                 let piece = rows.slice(start..rows.len().min(start + PIECE));
-                eight.run(piece.values(), out.extend_zeroed(piece.times()));
+                eight.run(out.extend_copied(piece));
             }
             return;
         }
         let scaled = out.extend_zeroed(rows.times());
-        let channels = self.lines.len();
+        let channels = self.maps.len();
         let rows = rows.values().chunks_exact(channels);
         vectorized(
             #[inline(always)]
             || {
                 for (to, from) in scaled.chunks_exact_mut(channels).zip(rows) {
-                    for ((to, &from), line) in to.iter_mut().zip(from).zip(&self.lines) {
-                        *to = line.forward(from);
+                    for ((to, &from), map) in to.iter_mut().zip(from).zip(&self.maps) {
+                        *to = map.run(from);
                     }
                 }
             },
@@ -171,7 +194,7 @@ impl Step for Scaling {
     }
 
     fn out_channels(&self) -> usize {
-        self.lines.len()
+        self.maps.len()
     }
 
     fn out_rate_hz(&self) -> Option<f64> {
@@ -205,7 +228,7 @@ mod tests {
                     .collect();
                 let rows = Rows::of_series(channels, None, values);
                 let mut out = Rows::new(channels);
-                let mut step = Scaling::boxed(lines, &Stage::unnamed(channels));
+                let mut step = Scaling::boxed(&lines, &Stage::unnamed(channels));
                 step.push(rows.view().slice(0..6), &mut out);
                 step.push(rows.view().slice(6..13), &mut out);
                 assert_same_bits("scaled", out.values(), &expected);

@@ -19,7 +19,9 @@ pub use bench::{
     TrainShape,
 };
 pub use precision::PrecisionArg;
-pub use preprocess::{ApplyArgs, DescribeArgs, FitArgs, PreprocessArgs, PreprocessCommand};
+pub use preprocess::{
+    ApplyArgs, DescribeArgs, FitArgs, PreprocessArgs, PreprocessCommand, WindowsArgs,
+};
 
 /// Train small attention models where the data is, and merge them at a center.
 #[derive(Debug, Parser)]

@@ -32,6 +32,8 @@ pub enum PreprocessCommand {
     Apply(ApplyArgs),
     /// Say what is understood of data, whatever its format
     Describe(DescribeArgs),
+    /// Write the windows that a job trains and tests on, for other programs
+    Windows(WindowsArgs),
 }
 
 /// `edgectl preprocess apply`
@@ -122,4 +124,25 @@ pub struct DescribeArgs {
     /// replaces a plain file that is none of the inputs
     #[arg(long, value_name = "FILE.svg|FILE.png")]
     pub plot: Option<PathBuf>,
+}
+
+/// `edgectl preprocess windows`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The file is a safetensors file with train.x, train.lengths, train.y and the same of test: x is [windows, steps,
+channels], scaled as a model takes it and padded with zeros behind the lengths; y are places in the classes,
+which its metadata names. PyTorch reads it with safetensors.torch.load_file.
+
+Example:
+  edgectl preprocess windows --config examples/gunpoint.toml --out gunpoint.safetensors")]
+pub struct WindowsArgs {
+    /// The job that says how to read, scale and cut
+    #[arg(long, value_name = "JOB.toml")]
+    pub config: PathBuf,
+    /// Files or folders [default: the job's path]
+    #[arg(long, value_name = "PATH", num_args = 1..)]
+    pub data: Vec<PathBuf>,
+    /// Where to write the windows; replaces a plain file that is none of the inputs
+    #[arg(long, value_name = "FILE")]
+    pub out: PathBuf,
 }

@@ -32,9 +32,7 @@ impl Step for Filtering {
     fn push(&mut self, rows: RowsRef<'_>, out: &mut Rows) {
         match &mut self.how {
             How::Causal(filter) => {
-                let to = out.extend_zeroed(rows.times());
-                to.copy_from_slice(rows.values());
-                filter.run(to);
+                filter.run(out.extend_copied(rows));
             }
             How::ZeroPhase(_, held) => held.extend(rows),
         }

@@ -95,7 +95,7 @@ impl Fitted for FittedMinMax {
     }
 
     fn start(&self, input: &Stage) -> Box<dyn Step> {
-        Scaling::boxed(self.to_lines(), input)
+        Scaling::boxed(&self.to_lines(), input)
     }
 
     fn lines(&self) -> Option<Vec<Line>> {

@@ -61,7 +61,7 @@ impl Fitted for FittedRobustScale {
     }
 
     fn start(&self, input: &Stage) -> Box<dyn Step> {
-        Scaling::boxed(Line::plain(&self.median, &self.iqr), input)
+        Scaling::boxed(&Line::plain(&self.median, &self.iqr), input)
     }
 
     fn lines(&self) -> Option<Vec<Line>> {

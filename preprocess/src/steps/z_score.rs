@@ -59,7 +59,7 @@ impl Fitted for FittedZScore {
     }
 
     fn start(&self, input: &Stage) -> Box<dyn Step> {
-        Scaling::boxed(Line::plain(&self.mean, &self.std), input)
+        Scaling::boxed(&Line::plain(&self.mean, &self.std), input)
     }
 
     fn lines(&self) -> Option<Vec<Line>> {

@@ -6,6 +6,7 @@ mod fit;
 #[cfg(feature = "plot")]
 mod plot;
 mod steps;
+mod windows;
 
 use anyhow::Context;
 
@@ -17,6 +18,7 @@ pub(super) fn run(args: &PreprocessArgs, output: Output) -> anyhow::Result<()> {
         Some(PreprocessCommand::Apply(args)) => apply::run(args, output),
         Some(PreprocessCommand::Fit(args)) => fit::run(args, output),
         Some(PreprocessCommand::Describe(args)) => describe::run(args, output),
+        Some(PreprocessCommand::Windows(args)) => windows::run(args, output),
         None => {
             let args = args.apply.as_ref();
             apply::run(args.context("give --model, --data and --out; see --help")?, output)
