@@ -112,7 +112,7 @@ fn side(
         set.fill([window], None, &mut buffer);
         side.x.extend_from_slice(&buffer.values);
         side.x.resize((window + 1) * width, 0.0);
-        side.lengths.push(buffer.lengths[0] as i64);
+        side.lengths.push(i64::try_from(buffer.lengths[0]).unwrap_or(i64::MAX));
         side.y.push(i64::from(buffer.targets[0]));
     }
     Ok(side)
