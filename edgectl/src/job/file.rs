@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use preprocess::StepConfig;
+use preprocess::{StepConfig, ZScore};
 use serde::{Deserialize, Serialize};
 
 use super::federation::FederationConfig;
@@ -18,7 +18,7 @@ use crate::nearest::nearest;
 /// A whole job as it was written: what to read, how to cut and scale it, what to train and how to
 /// merge. Nothing of it is checked but names and types: [`Run::check`](crate::run::Run::check) does
 /// that once all overrides are made.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Job {
     /// Which files and columns.
@@ -27,8 +27,8 @@ pub struct Job {
     /// How series become windows.
     #[serde(default)]
     pub window: WindowConfig,
-    /// What happens to the values first, in order.
-    #[serde(default)]
+    /// What happens to the values first, in order; z-score if a job does not say, nothing for `[]`.
+    #[serde(default = "scaled")]
     pub preprocess: Vec<StepConfig>,
     /// The attention model.
     #[serde(default)]
@@ -39,6 +39,24 @@ pub struct Job {
     /// How the center merges.
     #[serde(default)]
     pub federation: FederationConfig,
+}
+
+/// Attention learns from values around 0 and of about size 1: from others late, or not at all.
+fn scaled() -> Vec<StepConfig> {
+    vec![ZScore {}.into()]
+}
+
+impl Default for Job {
+    fn default() -> Self {
+        Self {
+            data: DataConfig::default(),
+            window: WindowConfig::default(),
+            preprocess: scaled(),
+            model: ModelConfig::default(),
+            train: TrainConfig::default(),
+            federation: FederationConfig::default(),
+        }
+    }
 }
 
 impl Job {
@@ -107,7 +125,8 @@ mod tests {
 
     #[test]
     fn an_empty_file_is_a_job_with_defaults() {
-        assert_eq!(read("").expect("valid").train, TrainConfig::default());
+        assert_eq!(read("").expect("valid"), Job::default());
+        assert_eq!(read("preprocess = []").expect("valid").preprocess, []);
     }
 
     #[test]
