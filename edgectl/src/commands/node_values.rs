@@ -44,6 +44,13 @@ pub(super) fn complete(
                 NodeStep::said(&NodeStep::unfitted(pipeline))
             );
         };
+        let n_nodes = dataset.nodes().len();
+        if n_nodes > 1 {
+            output.warn(&format!(
+                "the data is of {n_nodes} nodes, each of which trained on values of its own (fit = \"node\"), but \
+                 here one fit is made for all: answers are worse than theirs; give the data of one node at a time"
+            ));
+        }
         NodeValues::of_rows(pipeline, dataset, &train, data)?
     };
     if let Some(values) = &values {

@@ -8,6 +8,7 @@
 
 #[cfg(feature = "arff")]
 mod arff;
+mod behind;
 mod block;
 mod choose;
 mod class_count;
@@ -87,6 +88,7 @@ mod wide_order;
 mod words;
 mod write;
 
+pub use behind::files_behind;
 pub use choose::{NOTHING_MARKED, is_marked, test_segments, train_segments};
 pub use class_count::{MAX_CLASSES, check_classes};
 pub use config::{DataConfig, Format, Picture, Thousands, WideOrder};

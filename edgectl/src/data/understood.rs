@@ -202,6 +202,16 @@ impl Understood {
     /// With the rate that a job says, which goes before what the data says.
     #[must_use]
     pub fn at_rate(mut self, said_hz: Option<f64>) -> Self {
+        if let (Some(said), Some(own)) = (said_hz, self.rate_hz)
+            && !is_same(said, own)
+        {
+            self.warnings.push(format!(
+                "the job says {} rows a second, but the data itself {}: filters and seconds are wrong by as \
+                 much; correct data.sample_rate_hz, or leave it out",
+                six_digits(said),
+                six_digits(own)
+            ));
+        }
         self.rate_hz = said_hz.or(self.rate_hz);
         self
     }

@@ -3,7 +3,7 @@
 use anyhow::{Context, ensure};
 
 use super::node_side::NodeSide;
-use super::sections::{check_federation, check_private, check_train, check_window};
+use super::sections::{check_data, check_federation, check_private, check_train, check_window};
 use crate::data::{DataConfig, Dataset};
 use crate::job::{FederationConfig, Job, TrainConfig, WindowConfig};
 
@@ -52,6 +52,7 @@ impl Run {
     /// If an option is out of range, two exclude each other, or the data has no labels or does not
     /// fit the model.
     pub fn check(job: Job, data: Option<Schema>) -> anyhow::Result<Self> {
+        check_data(&job.data)?;
         check_window(&job.window)?;
         check_train(&job.train)?;
         check_federation(&job.federation)?;

@@ -2,9 +2,20 @@
 
 use anyhow::{Context, ensure};
 
+use crate::data::DataConfig;
 use crate::job::{
     ClassWeights, FederationConfig, Job, LearningRate, TrainConfig, ValidationBy, WindowConfig,
 };
+
+pub(super) fn check_data(data: &DataConfig) -> anyhow::Result<()> {
+    if let Some(hz) = data.sample_rate_hz {
+        ensure!(
+            hz > 0.0 && hz <= f64::from(f32::MAX),
+            "[data] sample_rate_hz must be a positive number of rows a second, found {hz}"
+        );
+    }
+    Ok(())
+}
 
 pub(super) fn check_window(window: &WindowConfig) -> anyhow::Result<()> {
     for (name, steps) in [

@@ -27,6 +27,9 @@ impl Default for MinMax {
     }
 }
 
+/// The largest number of a range: values are f32 at last.
+const MOST: f64 = f32::MAX as f64;
+
 /// A fitted [`MinMax`].
 ///
 /// A channel that did not vary in training has `max` equal to `min`: its values are moved to `low` and
@@ -55,8 +58,8 @@ impl Spec for MinMax {
 
     fn plan(&self, input: &Stage) -> Result<Stage, Error> {
         let Self { low, high } = *self;
-        check_option(NAME, "low", low, low.is_finite(), "a finite number")?;
-        let above = high.is_finite() && high > low;
+        check_option(NAME, "low", low, low.abs() <= MOST, "a finite number that f32 holds")?;
+        let above = high <= MOST && high > low;
         check_option(NAME, "high", high, above, "a finite number above low")?;
         Ok(input.clone())
     }
