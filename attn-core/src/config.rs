@@ -73,8 +73,10 @@ pub struct AttentionConfig {
     /// as many as query heads.
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub n_kv_heads: Option<usize>,
-    /// Share of attention probabilities dropped in training.
-    pub dropout: f32,
+    /// Share of attention probabilities dropped in training; `None` for as many as
+    /// [`EncoderConfig::dropout`] says.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
+    pub dropout: Option<f32>,
 }
 
 #[cfg(feature = "serde")]
@@ -121,7 +123,8 @@ pub struct EncoderConfig {
     pub n_layers: usize,
     /// Width of the hidden layer of each block's MLP.
     pub d_ff: usize,
-    /// Share of values dropped in training, after the embedding and after each residual branch.
+    /// Share of values dropped in training, where `nn.TransformerEncoderLayer` of `PyTorch` drops them:
+    /// attention probabilities, the MLP's hidden values, and the output of both residual branches.
     pub dropout: f32,
     /// How a token knows its place.
     pub positions: Positions,
@@ -202,10 +205,10 @@ impl EncoderConfig {
                 self.dropout
             )));
         }
-        if !(0.0..1.0).contains(&self.attention.dropout) {
+        if !(0.0..1.0).contains(&self.attention_dropout()) {
             return Err(DimsError::new(format!(
                 "dropout of attention must be at least 0 and below 1, found {}",
-                self.attention.dropout
+                self.attention_dropout()
             )));
         }
         let n_kv_heads = self.n_kv_heads();
@@ -238,6 +241,11 @@ impl EncoderConfig {
             )));
         }
         Ok(())
+    }
+
+    /// Share of attention probabilities dropped in training.
+    pub(crate) fn attention_dropout(&self) -> f32 {
+        self.attention.dropout.unwrap_or(self.dropout)
     }
 
     /// Tokens of a window of `len` steps, without the class token: `ceil(len / patch_len)`.
@@ -330,7 +338,7 @@ pub(crate) mod tests {
         assert!(message(|c| c.dropout = 1.0).contains("dropout"));
         assert!(message(|c| c.attention.n_kv_heads = Some(3)).contains("n_kv_heads"));
         assert!(message(|c| c.attention.n_kv_heads = Some(0)).contains("n_kv_heads"));
-        assert!(message(|c| c.attention.dropout = -0.1).contains("attention"));
+        assert!(message(|c| c.attention.dropout = Some(-0.1)).contains("attention"));
         let rotary = |c: &mut EncoderConfig| (c.positions, c.n_heads) = (Positions::Rotary, 8);
         assert!(message(rotary).contains("even"));
         assert!(message(|c| c.patch_len = 8).contains("patch_len"));

@@ -55,6 +55,8 @@ impl Encoder {
             let d_branch = self.dropped(dropout, chunk, tokens, d_x, branch);
             layer_params(&slots.fc2, grad, d_branch, &block.activated);
             layer_input(params, &slots.fc2, d_hidden, d_branch);
+            let dropout = self.dropout(seed, DropSite::Hidden(i));
+            self.drop(dropout, chunk, tokens, self.config.d_ff, d_hidden);
             gelu_backward(d_hidden, &block.hidden);
             layer_params(&slots.fc1, grad, d_hidden, &block.norm2);
             layer_input(params, &slots.fc1, d_normed, d_hidden);
@@ -78,7 +80,6 @@ impl Encoder {
             norm_backward(params, &slots.norm1, grad, d_x, d_normed, (&x[i], &block.stats1));
         }
         let Activations { tokens, patches, d_x, .. } = acts;
-        self.drop(self.dropout(seed, DropSite::Embedding), chunk, tokens, d_x);
         self.embed_backward(grad, tokens, patches, d_x);
     }
 
@@ -132,7 +133,7 @@ impl Encoder {
             return d_x;
         }
         branch.copy_from_slice(d_x);
-        self.drop(dropout, chunk, tokens, branch);
+        self.drop(dropout, chunk, tokens, self.config.d_model, branch);
         branch
     }
 }

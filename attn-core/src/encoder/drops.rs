@@ -6,11 +6,11 @@ use crate::attention::{AttnDropout, AttnOptions};
 use crate::dropout::Dropout;
 use crate::rng::mix;
 
-/// Where values are dropped: after the embedding, and after the two branches of each block.
+/// Where values are dropped in each block: after its two branches, and inside the MLP.
 #[derive(Clone, Copy)]
 pub(crate) enum DropSite {
-    Embedding,
     Attention(usize),
+    Hidden(usize),
     Mlp(usize),
 }
 
@@ -18,9 +18,9 @@ impl Encoder {
     /// The dropout at a place in this step; `None` when nothing is dropped.
     pub(crate) fn dropout(&self, seed: Option<u64>, site: DropSite) -> Option<Dropout> {
         let number = match site {
-            DropSite::Embedding => 0,
-            DropSite::Attention(block) => 2 * block as u64 + 1,
-            DropSite::Mlp(block) => 2 * block as u64 + 2,
+            DropSite::Attention(block) => 3 * block as u64,
+            DropSite::Hidden(block) => 3 * block as u64 + 1,
+            DropSite::Mlp(block) => 3 * block as u64 + 2,
         };
         let rate = self.config.dropout;
         seed.filter(|_| rate > 0.0).map(|seed| Dropout::new(rate, seed, number))
@@ -33,7 +33,7 @@ impl Encoder {
         block: usize,
         window: usize,
     ) -> AttnOptions<'_> {
-        let rate = self.config.attention.dropout;
+        let rate = self.config.attention_dropout();
         // Beside the sites of `dropout`, which count from 0.
         let site = u64::MAX - block as u64;
         AttnOptions {
@@ -61,14 +61,14 @@ impl Encoder {
         dropout: Option<Dropout>,
         chunk: &Lane<'_>,
         tokens: &[usize],
+        width: usize,
         x: &mut [f32],
     ) {
         let Some(dropout) = dropout else { return };
-        let d = self.config.d_model;
         let mut rest = x;
         for (first_row, &seq) in self.drop_rows(chunk).zip(tokens) {
-            let (window, others) = rest.split_at_mut(seq * d);
-            dropout.apply(window, d, first_row);
+            let (window, others) = rest.split_at_mut(seq * width);
+            dropout.apply(window, width, first_row);
             rest = others;
         }
     }

@@ -25,7 +25,6 @@ impl Encoder {
         let Activations { tokens, patches, x, .. } = acts;
         cut_patches(&self.config, chunk, patches);
         self.embed(params, tokens, patches, &mut x[0]);
-        self.drop(self.dropout(seed, DropSite::Embedding), chunk, tokens, &mut x[0]);
         for i in 0..self.config.n_layers {
             self.forward_block(params, i, chunk, acts, seed);
         }
@@ -62,7 +61,7 @@ impl Encoder {
             input,
             middle,
             |branch| {
-                self.drop(dropout, chunk, tokens, branch);
+                self.drop(dropout, chunk, tokens, self.config.d_model, branch);
             },
             dropout.is_some().then_some(&mut *branch),
         );
@@ -70,6 +69,8 @@ impl Encoder {
         norm_forward(params, &slots.norm2, norm2, stats2, middle);
         apply(params, &slots.fc1, hidden, norm2);
         gelu_forward(activated, hidden);
+        let dropout = self.dropout(seed, DropSite::Hidden(i));
+        self.drop(dropout, chunk, tokens, self.config.d_ff, activated);
         let dropout = self.dropout(seed, DropSite::Mlp(i));
         add_branch(
             params,
@@ -78,7 +79,7 @@ impl Encoder {
             middle,
             output,
             |branch| {
-                self.drop(dropout, chunk, tokens, branch);
+                self.drop(dropout, chunk, tokens, self.config.d_model, branch);
             },
             dropout.is_some().then_some(&mut *branch),
         );

@@ -105,7 +105,7 @@ impl Encoder {
         grad: &mut [f32],
     ) -> R {
         let dropout_seed = dropout_seed
-            .filter(|_| self.config.dropout > 0.0 || self.config.attention.dropout > 0.0);
+            .filter(|_| self.config.dropout > 0.0 || self.config.attention_dropout() > 0.0);
         let windows = split(&self.config, batch);
         let Workspace { workers, lane_grads } = workspace;
         lane_grads.resize_with(windows.len().max(lane_grads.len()), Vec::new);

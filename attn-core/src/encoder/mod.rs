@@ -12,9 +12,10 @@ mod init;
 mod lanes;
 mod layers;
 mod model;
+mod sinusoid;
 mod workspace;
 
-pub(crate) use model::sinusoid;
+pub(crate) use sinusoid::sinusoid;
 pub(crate) use workspace::attn_dims;
 
 pub use answers::Outputs;

@@ -1,6 +1,7 @@
 //! The model: its sizes, the names of its parameters, and the tables that are no parameters.
 
 use super::init;
+use super::sinusoid::sinusoid;
 use crate::attention::{Rotary, alibi_slopes};
 use crate::config::{EncoderConfig, Positions};
 use crate::dims::DimsError;
@@ -93,8 +94,9 @@ impl Encoder {
         self.layout.n_params()
     }
 
-    /// Fresh parameters: Xavier-uniform weights, zero biases, unit norms, positions and class
-    /// token normal with deviation 0.02. The same seed gives the same bits.
+    /// Fresh parameters: linear layers from U(±1/√inputs), those of queries, keys and values as Glorot
+    /// has them, unit norms, positions from sinusoids, the class token normal with deviation 0.02. The
+    /// same seed gives the same bits.
     pub fn init(&self, seed: u64) -> Vec<f32> {
         init::init(&self.layout, seed)
     }
@@ -105,13 +107,6 @@ impl Encoder {
         assert_eq!(params.len(), self.n_params(), "encoder: parameters found and expected");
         assert_eq!(found, expected, "encoder: output values found and expected");
     }
-}
-
-/// `sin(pos / 10000^(2i/d))` at column 2i, `cos` of the same at 2i + 1.
-pub(crate) fn sinusoid(position: usize, column: usize, d_model: usize) -> f32 {
-    let exponent = (column - column % 2) as f64 / d_model as f64;
-    let angle = position as f64 / 10_000_f64.powf(exponent);
-    (if column.is_multiple_of(2) { angle.sin() } else { angle.cos() }) as f32
 }
 
 /// [`sinusoid`] of every position and column.

@@ -45,7 +45,7 @@ pub(crate) fn causal_configs() -> Vec<EncoderConfig> {
         (Positions::Sinusoidal, Pooling::Mean, Mask::Causal, None),
     ]
     .map(|(positions, pooling, mask, n_kv_heads)| EncoderConfig {
-        attention: AttentionConfig { mask, n_kv_heads, dropout: 0.0 },
+        attention: AttentionConfig { mask, n_kv_heads, dropout: None },
         ..config(positions, pooling)
     })
     .to_vec()

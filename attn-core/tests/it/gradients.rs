@@ -13,7 +13,7 @@ fn check(
 ) {
     for (dropout, seed) in [(0.0, None), (0.3, Some(77))] {
         let mut config = config.clone();
-        (config.dropout, config.attention.dropout) = (dropout, dropout);
+        config.dropout = dropout;
         let encoder = Encoder::new(config).expect("valid");
         let mut params = noisy(&encoder);
         let mut grad = vec![f32::NAN; encoder.n_params()];

@@ -113,7 +113,7 @@ fn over_tokens_a_loss_of_their_mean_is_one_of_the_pooled_logits() {
 #[test]
 fn blocks_computed_again_give_the_same_gradient_of_tokens() {
     for mut config in configs() {
-        (config.dropout, config.attention.dropout) = (0.2, 0.1);
+        (config.dropout, config.attention.dropout) = (0.2, Some(0.1));
         let encoder = Encoder::new(config).expect("valid");
         let params = noisy(&encoder);
         let (values, lengths, _) = windows(encoder.config(), 300, 2);
