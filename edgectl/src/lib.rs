@@ -1,26 +1,8 @@
 //! The library behind the `edgectl` command: data, jobs, checkpoints, training, rounds.
 //!
-//! Everything a subcommand does is here as a function that returns values; [`output`] alone prints.
+//! It hands on the crate [`engine`], where everything a subcommand does is a function that returns
+//! values; [`output`] alone prints.
 #![doc = include_str!("../README.md")]
 
-pub mod bench;
-pub mod checkpoint;
-pub mod cli;
-pub mod commands;
-pub mod data;
-pub mod diverged;
-pub mod evaluate;
-pub mod federation;
-pub mod interrupt;
-pub mod job;
-pub mod lines;
-pub mod metrics;
-pub mod nearest;
-pub mod outcome;
-pub mod output;
-pub mod padding;
-pub mod run;
-pub mod system;
-pub mod training;
-mod typed;
-pub mod windows;
+#[doc(inline)]
+pub use engine::*;

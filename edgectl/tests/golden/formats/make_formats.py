@@ -2,7 +2,7 @@
 """Makes the files beside this script, with NumPy 2.4.6, pyarrow 26.0.1 and polars 2.1.0.
 
 Every Parquet file but `types` and `stamps` holds the same table, of `N` rows; what its cells are is said by
-`table` here and by the tests of `edgectl/src/data/parquet`. The arrays hold `i / 4` in C order.
+`table` here and by the tests of `engine/src/data/parquet`. The arrays hold `i / 4` in C order.
 """
 
 import datetime

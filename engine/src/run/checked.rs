@@ -13,8 +13,8 @@ use crate::job::{FederationConfig, Job, TrainConfig, WindowConfig};
 /// trains, merges or stands in a checkpoint was checked after its last override.
 ///
 /// ```
-/// use edgectl::job::Job;
-/// use edgectl::run::Run;
+/// use engine::job::Job;
+/// use engine::run::Run;
 ///
 /// let run = Run::check(Job::default(), None)?;
 /// let shorter = run.with(|job| job.train.epochs = 3)?;

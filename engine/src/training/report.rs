@@ -68,7 +68,7 @@ const FAR_ABOVE: f64 = 1.5;
 /// unit.
 ///
 /// ```
-/// use edgectl::training::loss_rose;
+/// use engine::training::loss_rose;
 ///
 /// let warning = loss_rose("epoch", (Some(0.6), Some(0.5), Some(0.7)));
 /// assert!(warning.is_some_and(|warning| warning.contains("0.7")));

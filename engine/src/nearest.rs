@@ -6,7 +6,7 @@ const ALIKE: f64 = 0.7;
 /// The name most like `wanted`, in any case; of equals the first. None if none is much alike.
 ///
 /// ```
-/// use edgectl::nearest::nearest;
+/// use engine::nearest::nearest;
 ///
 /// assert_eq!(nearest("epoch", ["epochs", "batch"]), Some("epochs"));
 /// assert_eq!(nearest("zzz", ["epochs", "batch"]), None);

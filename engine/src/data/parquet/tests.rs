@@ -7,7 +7,8 @@ use super::super::{DataConfig, Dataset, Expected, Labels, Understood};
 use proptest::prelude::*;
 
 fn golden(name: &str) -> PathBuf {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/formats/parquet");
+    let folder =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../edgectl/tests/golden/formats/parquet");
     folder.join(format!("{name}.parquet"))
 }
 

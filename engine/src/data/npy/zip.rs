@@ -196,7 +196,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn golden(name: &str) -> PathBuf {
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/formats").join(name)
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../edgectl/tests/golden/formats").join(name)
     }
 
     fn read(path: PathBuf) -> Result<Dataset, String> {

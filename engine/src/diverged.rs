@@ -22,7 +22,7 @@ impl Diverged {
     /// the range of its numbers or that too few updates are left for that can be believed.
     ///
     /// ```
-    /// use edgectl::diverged::Diverged;
+    /// use engine::diverged::Diverged;
     ///
     /// let full = std::io::Error::from(std::io::ErrorKind::StorageFull);
     /// assert!(!Diverged::is_cause_of(&anyhow::Error::new(full).context("writing the model")));
