@@ -58,7 +58,7 @@ mod tests {
             train("trainable", json!(["*"])),
             train("groups", json!([{ "params": ["*.bias"] }])),
             train("private", json!({ "clip_norm": 1.0, "noise_multiplier": 1.0 })),
-            train("label_smoothing", json!(0.1)),
+            train("label_smoothing", json!(0.2)),
             train("class_weights", json!("balanced")),
             train("validation", json!({ "fraction": 0.5 })),
             (
