@@ -216,9 +216,10 @@ def main() -> None:
                 for c in cases
             ]
             text += f"\n\nMean over the sets, {name} beside PyTorch: {mean(gains):+.2f} points."
-    note = (
+    note = "## Accuracy beside PyTorch\n\nMade by `bench/accuracy.py EDGECTL --write BENCHMARKS.md`.\n\n"
+    note += (
         f"Accuracy on the rows for the test, mean ± deviation over {args.seeds} seeds, and the mean paired difference to "
-        f"PyTorch's encoder in points with half its 95 % interval. One thread each; {cpu()}, load {load:.1f} at the "
+        f"PyTorch's encoder in points with half its 95 % interval. One thread each; {cpu()[0]}, load {load:.1f} at the "
         f"start, {time.monotonic() - started:.0f} s in all."
     )
     if missing:
