@@ -60,6 +60,10 @@ pub(super) struct Outcome {
     pub(super) mean_lr: f32,
 }
 
+/// How much more than at first a loss is that rose; less is chance, as of the last round, whose rate moves
+/// nothing any more.
+const ABOVE: f64 = 1.02;
+
 /// A loss this much larger than that of a run's first step is no matter of chance.
 const FAR_ABOVE: f64 = 1.5;
 
@@ -72,7 +76,7 @@ const FAR_ABOVE: f64 = 1.5;
 ///
 /// let warning = loss_rose("epoch", (Some(0.6), Some(0.5), Some(0.7)));
 /// assert!(warning.is_some_and(|warning| warning.contains("0.7")));
-/// assert_eq!(loss_rose("epoch", (Some(0.6), Some(0.5), Some(0.5))), None);
+/// assert_eq!(loss_rose("epoch", (Some(0.6), Some(0.5), Some(0.503))), None);
 /// assert!(loss_rose("epoch", (Some(2.0), Some(9.0), Some(9.0))).is_some());
 /// ```
 pub fn loss_rose(
@@ -81,7 +85,7 @@ pub fn loss_rose(
 ) -> Option<String> {
     let last = last?;
     let (from, of) = match (first, start) {
-        (Some(first), _) if last > first => (first, format!("first {unit}")),
+        (Some(first), _) if last > ABOVE * first => (first, format!("first {unit}")),
         (_, Some(start)) if last > FAR_ABOVE * start => (start, "first step".to_owned()),
         _ => return None,
     };
