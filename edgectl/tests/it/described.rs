@@ -271,3 +271,75 @@ fn check_xml(text: &str) {
     }
     assert!(open.is_empty() && rest.trim().is_empty(), "{open:?} {rest}");
 }
+
+/// `preprocess windows` writes what training and the test see.
+#[test]
+fn windows_are_written_for_other_programs() {
+    let row = |i: usize| {
+        let (split, label) = (if i < 30 { "train" } else { "test" }, ["a", "b"][i / 5 % 2]);
+        format!("{},{label},{split},{},{}\n", i as f64 / 10.0, i, 2 * i)
+    };
+    let rows: String = (0..40).map(row).collect();
+    let at = folder(&[
+        ("d.csv", &format!("t_s,label,split,x,y\n{rows}")[..]),
+        ("job.toml", "preprocess = []\nwindow = { len = 5 }\n"),
+        ("none.toml", "window = { len = 6, stride = 10, label = \"pure\" }\n"),
+    ]);
+    let windows = ["preprocess", "windows", "--data", "d.csv", "--config"];
+    let report = run_json(at.path(), &[&windows[..], &["job.toml", "--out", "w"]].concat());
+    assert_eq!(
+        [&report["train"], &report["test"], &report["steps"]],
+        [&json!(6), &json!(2), &json!(5)]
+    );
+    let file = aggregate::WeightFile::open(at.path().join("w")).expect("a weight file");
+    let values = |name: &str| {
+        let mut all = Vec::new();
+        file.visit_f64(name, |part| all.extend_from_slice(part)).expect("read");
+        all
+    };
+    assert_eq!(file.tensor("train.x").expect("there").shape, [6, 5, 2]);
+    assert_eq!(values("train.x")[..4], [0.0, 0.0, 1.0, 2.0]);
+    assert_eq!(values("test.x")[..4], [30.0, 60.0, 31.0, 62.0]);
+    assert_eq!(file.metadata()["classes"], "[\"a\",\"b\"]");
+    let bytes = fs::read(at.path().join("d.csv")).expect("there");
+    fails(at.path(), &[&windows[..], &["job.toml", "--out", "d.csv"]].concat(), &["d.csv"]);
+    assert_eq!(fs::read(at.path().join("d.csv")).expect("there"), bytes);
+    fails(at.path(), &[&windows[..], &["none.toml", "--out", "n"]].concat(), &["label"]);
+    assert!(!at.path().join("n").exists());
+}
+
+/// What is read beside a data file is no output either.
+#[test]
+fn a_joined_table_is_not_replaced() {
+    let at = folder(&[
+        ("a_imu.csv", "t_s,label,x\n0,a,1\n1,b,2\n"),
+        ("a_gps.csv", "t_s,speed\n0,1\n1,2\n"),
+        ("job.toml", "data = { join = [{ path = \"{prefix}_gps.csv\" }] }\n"),
+    ]);
+    for command in [["preprocess", "apply"], ["preprocess", "windows"]] {
+        let args = ["--config", "job.toml", "--data", "a_imu.csv", "--out", "a_gps.csv"];
+        fails(at.path(), &[&command[..], &args].concat(), &["a_gps.csv"]);
+    }
+    let kept = fs::read_to_string(at.path().join("a_gps.csv")).expect("there");
+    assert!(kept.starts_with("t_s,speed"), "{kept}");
+}
+
+/// A rate is a positive number, and that of the data.
+#[test]
+fn a_rate_that_cannot_be_is_refused_and_one_that_the_data_contradicts_is_told() {
+    let row = |i: i32| format!("{},{},{i}\n", f64::from(i) / 10.0, i % 2);
+    let rows: String = (0..40).map(row).collect();
+    let job = |hz: &str| format!("data = {{ sample_rate_hz = {hz} }}\nwindow = {{ len = 4 }}\n");
+    let at = folder(&[("d.csv", &format!("t_s,label,x\n{rows}")[..])]);
+    let init = ["init", "--config", "job.toml", "--data", "d.csv", "--out", "m"];
+    for hz in ["-5.0", "0", "inf", "nan"] {
+        fs::write(at.path().join("job.toml"), job(hz)).expect("written");
+        fails(at.path(), &init, &["sample_rate_hz"]);
+        assert!(!at.path().join("m").exists(), "{hz}");
+    }
+    for (hz, told) in [("50.0", true), ("10.0", false)] {
+        fs::write(at.path().join("job.toml"), job(hz)).expect("written");
+        let warnings = run_json(at.path(), &init)["warnings"].to_string();
+        assert_eq!(warnings.contains("the job says 50 rows a second"), told, "{warnings}");
+    }
+}

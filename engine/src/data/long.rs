@@ -13,6 +13,7 @@ use super::join::Joined;
 use super::one_series::OneSeries;
 use super::reading::{Clock, Layout, TimeUnit};
 use super::row_split::{RowSplit, n_before};
+use super::row_time::Time;
 use super::runs::{Rows, Run};
 use super::split::Split;
 use super::times::TimeKind;
@@ -38,16 +39,6 @@ pub(super) struct Long<'a> {
     /// Rows of the block whose time runs backwards, where a description goes on.
     back: Vec<usize>,
     scratch: Scratch,
-}
-
-/// The time column.
-#[derive(Debug, Clone, Copy)]
-struct Time {
-    column: usize,
-    /// What its name says of its unit.
-    named: Option<TimeUnit>,
-    /// How times are written, once one was read.
-    kind: TimeKind,
 }
 
 /// Rows as they are handed on; reused.
@@ -402,30 +393,9 @@ fn side_by_side(columns: &[&[f64]], n_rows: usize, rows: &mut Vec<f64>) {
     }
 }
 
-/// Whether a name is what a cell says. Comparing nothing with nothing is left out: it is a call that
-/// some processors take long for.
+/// Whether a name is what a cell says. Nothing is not compared with nothing: that is a slow call.
 fn is_same(name: &[u8], cell: &[u8]) -> bool {
     name.len() == cell.len() && (cell.is_empty() || name == cell)
-}
-
-impl Time {
-    /// In what the times are, where that is known.
-    fn unit(self) -> Option<TimeUnit> {
-        match self.kind {
-            TimeKind::Number => self.named,
-            TimeKind::Date | TimeKind::OffsetDate => Some(TimeUnit::Date),
-            TimeKind::Text => Some(TimeUnit::Unknown),
-        }
-    }
-
-    fn clock(self) -> Clock {
-        TimeUnit::clock(self.unit())
-    }
-
-    /// The seconds of its unit.
-    fn seconds(self) -> f64 {
-        self.unit().map_or(1.0, TimeUnit::seconds)
-    }
 }
 
 #[cfg(test)]

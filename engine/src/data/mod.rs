@@ -56,6 +56,8 @@ mod reading;
 mod recordings;
 mod replay;
 mod row_split;
+mod row_time;
+mod run_names;
 mod runs;
 mod samples;
 mod scaled;

@@ -1,17 +1,16 @@
 //! What is in runs of rows, counted as they pass: nothing of a row is kept.
 
-use std::collections::{HashMap, HashSet};
-use std::hash::{BuildHasher, RandomState};
+use std::collections::HashMap;
 use std::path::PathBuf;
 
 use serde::Serialize;
 
 use super::dataset::{Dataset, Segment};
-use super::files;
 use super::labels::Labels;
 use super::pace::{Pace, Paced};
 use super::rate::is_same;
 use super::reading::{Clock, Layout, TimeUnit};
+use super::run_names::RunNames;
 use super::runs::{Rows, Run, Runs};
 use super::split::Split;
 
@@ -25,7 +24,7 @@ pub(super) struct Tally {
     pub(super) series: usize,
     /// Time steps of all.
     pub(super) steps: usize,
-    names: Names,
+    names: RunNames,
     /// Of each channel.
     pub(super) channels: Vec<ChannelTally>,
     /// Runs and rows by what they are for: to train on, for the test, unmarked.
@@ -76,30 +75,6 @@ impl Excerpt {
 
 /// Most classes of which it is counted what values go with them.
 const MOST_CLASSES: usize = 64;
-
-/// What runs are called, hashed: a little for each.
-#[derive(Debug, Default)]
-struct Names {
-    hasher: RandomState,
-    series: HashSet<u64>,
-    nodes: HashSet<u64>,
-}
-
-impl Names {
-    fn add(&mut self, run: &Run<'_>) {
-        let node = if let Some(node) = run.node {
-            self.hasher.hash_one(node)
-        } else {
-            let named = files::Named::of(run.source);
-            self.hasher.hash_one((named.home, named.stem))
-        };
-        self.nodes.insert(node);
-        // A sample of a table has no name of its own.
-        if matches!(run.layout, Layout::Long | Layout::Recording) {
-            self.series.insert(self.hasher.hash_one((node, run.series)));
-        }
-    }
-}
 
 /// So many runs of rows.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
@@ -234,12 +209,12 @@ impl Tally {
 
     /// How many series there are, where a row is a time step.
     pub(super) fn distinct_series(&self) -> usize {
-        self.names.series.len()
+        self.names.n_series()
     }
 
     /// How many nodes they are of.
     pub(super) fn n_nodes(&self) -> usize {
-        self.names.nodes.len()
+        self.names.n_nodes()
     }
 
     /// What was found of times.

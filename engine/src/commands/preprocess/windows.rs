@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use aggregate::{Targets, TensorData, TensorRef, write_file};
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use serde::Serialize;
 
 use super::super::targets::protect_data;
@@ -53,6 +53,10 @@ pub(super) fn run(args: &WindowsArgs, output: Output) -> anyhow::Result<()> {
     let start = Checkpoint::fresh(&run, &dataset, &all)?;
     let train = side("train", &start, &dataset, &train_segments(&dataset, &all)?)?;
     let test = side("test", &start, &dataset, &test_segments(&dataset, &all))?;
+    ensure!(
+        !train.y.is_empty(),
+        "no window to train on has a label; name the label column in [data], or see [window] label"
+    );
     let meta = &start.meta;
     let shape = |side: &Side| [side.y.len(), meta.model.seq_len, meta.model.channels];
     let (shapes, sides) = ([shape(&train), shape(&test)], [&train, &test]);
