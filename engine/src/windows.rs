@@ -1,5 +1,8 @@
 //! Windows: what the model sees, cut from scaled segments.
 
+use std::ops::Range;
+use std::sync::Arc;
+
 use anyhow::{Context, ensure};
 use preprocess::{Pipeline, Tail, Windowing, augment};
 use rand::{Rng, RngExt, SeedableRng};
@@ -20,6 +23,8 @@ pub struct Window {
     pub len: usize,
     /// Its class, where it has one.
     pub label: Option<u32>,
+    /// The first row of the segment that it may reach when it is moved at random.
+    pub first: usize,
     /// The row of the segment before which it must end, also when it is moved at random.
     pub end: usize,
 }
@@ -29,8 +34,8 @@ pub struct Window {
 pub struct WindowSet<'a> {
     dataset: &'a Dataset,
     pipeline: &'a Pipeline,
-    /// Each segment that has windows, after the row steps.
-    scaled: Vec<Option<Scaled>>,
+    /// Each segment that has windows, after the row steps; parts of a set share them.
+    scaled: Arc<Vec<Option<Scaled>>>,
     windows: Vec<Window>,
     /// Which row's label a window takes.
     rule: WindowLabel,
@@ -75,11 +80,12 @@ impl<'a> WindowSet<'a> {
         let mut set = Self {
             dataset,
             pipeline,
-            scaled: vec![None; dataset.segments.len()],
+            scaled: Arc::default(),
             windows: Vec::new(),
             rule: cut.window.label,
         };
         let channels = pipeline.output().channels();
+        let mut all_scaled = vec![None; dataset.segments.len()];
         let mut longest = (0, 0);
         for &index in segments {
             let segment = &dataset.segments[index];
@@ -91,9 +97,10 @@ impl<'a> WindowSet<'a> {
             if set.windows.last().is_some_and(|w| w.segment == index) {
                 check_present(&scaled.values, &pipeline.output().names)
                     .with_context(|| segment.place())?;
-                set.scaled[index] = Some(scaled);
+                all_scaled[index] = Some(scaled);
             }
         }
+        set.scaled = Arc::new(all_scaled);
         if set.windows.is_empty() && !segments.is_empty() {
             let (n_rows, index) = (longest.0, usize::MAX - longest.1);
             let segment = &dataset.segments[index];
@@ -116,7 +123,7 @@ impl<'a> WindowSet<'a> {
     ) -> anyhow::Result<()> {
         let mut push = |start: usize, len: usize| {
             let label = label_of(cut.window.label, start, len, |row| labels.at(row));
-            self.windows.push(Window { segment: index, start, len, label, end: n_rows });
+            self.windows.push(Window { segment: index, start, len, label, first: 0, end: n_rows });
         };
         match cut.window.len {
             None => {
@@ -167,11 +174,16 @@ impl<'a> WindowSet<'a> {
         set
     }
 
-    /// The same windows, none of which may be moved past the row that `end` gives for it.
+    /// The same windows, none of which may be moved into the rows that `closed` gives for it.
     #[must_use]
-    pub fn bounded(mut self, end: impl Fn(&Window) -> usize) -> Self {
+    pub fn kept_out(mut self, closed: impl Fn(&Window) -> Range<usize>) -> Self {
         for window in &mut self.windows {
-            window.end = end(window).clamp(window.start + window.len, window.end);
+            let closed = closed(window);
+            if closed.start >= window.start + window.len {
+                window.end = window.end.min(closed.start);
+            } else if closed.end <= window.start {
+                window.first = window.first.max(closed.end);
+            }
         }
         self
     }
@@ -220,7 +232,7 @@ impl<'a> WindowSet<'a> {
             let scaled = self.scaled[window.segment].as_ref().expect("a segment with windows");
             let (mut start, mut label) = (window.start, window.label);
             if let Some((config, rng)) = &mut random {
-                start = moved(start, window.len, window.end, config.shift, rng);
+                start = moved(&window, config.shift, rng);
                 if start != window.start {
                     let moved = label_of(self.rule, start, window.len, |row| scaled.labels.at(row));
                     // A window of one class is not moved to where it has none.
@@ -282,12 +294,13 @@ pub fn row_counts(
     segments.iter().map(n_rows).collect()
 }
 
-/// A start moved by at most `shift` rows, so that the window still ends before row `n_rows`.
-fn moved(start: usize, len: usize, n_rows: usize, shift: usize, rng: &mut impl Rng) -> usize {
+/// The start of a window moved by at most `shift` rows, within the rows that it may reach.
+fn moved(window: &Window, shift: usize, rng: &mut impl Rng) -> usize {
+    let Window { start, len, first, end, .. } = *window;
     if shift == 0 {
         return start;
     }
-    let (low, high) = (start.saturating_sub(shift), (start + shift).min(n_rows - len));
+    let (low, high) = (start.saturating_sub(shift).max(first), (start + shift).min(end - len));
     rng.random_range(low..=high)
 }
 
@@ -379,9 +392,12 @@ mod tests {
     #[test]
     fn a_moved_window_stays_in_its_segment() {
         let mut rng = ChaCha8Rng::seed_from_u64(1);
+        let window =
+            |start, first, end| Window { segment: 0, start, len: 10, label: None, first, end };
         for _ in 0..1000 {
-            assert!(moved(0, 10, 12, 5, &mut rng) <= 2);
-            assert_eq!(moved(3, 10, 13, 0, &mut rng), 3);
+            assert!(moved(&window(0, 0, 12), 5, &mut rng) <= 2);
+            assert_eq!(moved(&window(3, 0, 13), 0, &mut rng), 3);
+            assert!((4..=9).contains(&moved(&window(7, 4, 19), 5, &mut rng)));
         }
     }
 }

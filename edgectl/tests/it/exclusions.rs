@@ -34,11 +34,6 @@ fn private_pairs() -> Vec<Pair> {
     let validation = || json!({ "validation": { "fraction": 0.5, "by": "time" } });
     vec![
         pair(
-            train(validation()),
-            train(json!({ "validation": { "fold": 1 } })),
-            ["fold", "by = \"series\""],
-        ),
-        pair(
             private(),
             train(json!({ "class_weights": "balanced" })),
             ["train.private", "balanced"],

@@ -29,6 +29,8 @@ mod growth;
 mod harm;
 /// A committed table of hashes, by kind of machine.
 mod hashes;
+/// Training rows that are held out: by series, by time, fold by fold.
+mod held_out;
 /// Merges that are killed, or that the system refuses a write: the old file or the new one, whole.
 #[cfg(unix)]
 mod interrupted;

@@ -121,6 +121,7 @@ Examples:
   edgectl train --init global.safetensors --data mine.csv --out node.safetensors --time-budget 10m
   edgectl train --init global.safetensors --data mine.csv --out node.safetensors --resume
   edgectl train --config job.toml --data mine.csv --out model.safetensors --lr auto
+  edgectl train --config job.toml --data mine.csv --out model.safetensors --cv 5
   edgectl train --init global.safetensors --data mine.csv --out node.safetensors \\
       --trainable 'blocks.*.attn.*'")]
 pub struct TrainArgs {
@@ -158,6 +159,15 @@ pub struct TrainArgs {
     /// Train and ship only parameters whose name matches, for example 'blocks.*.attn.*'
     #[arg(long, value_name = "PATTERN,…", value_delimiter = ',')]
     pub trainable: Option<Vec<String>>,
+    /// Hold out so much of the training rows, above 0 and at most 0.5: whole series where every class has
+    /// several, else the end of every series; the weights with the least loss there are kept
+    #[arg(long, value_name = "SHARE")]
+    pub validation: Option<f64>,
+    /// First train so many times without another part of the training rows, and show how good the
+    /// answers for it are; then train on all of them
+    #[arg(long, value_name = "K", value_parser = clap::value_parser!(u16).range(2..=1000),
+          conflicts_with_all = ["resume", "time_budget", "stop_after_steps"])]
+    pub cv: Option<u16>,
     /// Seed of everything random
     #[arg(long)]
     pub seed: Option<u64>,

@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::Context;
 
 use crate::cli::{InitArgs, SimulateArgs, TrainArgs};
-use crate::job::Job;
+use crate::job::{Job, ValidationConfig};
 use crate::run::{Run, Schema};
 
 /// Flags that override options of a job.
@@ -43,6 +43,8 @@ impl Overrides for TrainArgs {
             lr,
             optimizer,
             trainable,
+            validation,
+            cv: _,
             seed,
             time_budget: _,
             resume: _,
@@ -54,6 +56,7 @@ impl Overrides for TrainArgs {
         put(&mut train.lr, lr.as_ref());
         put(&mut train.trainable, trainable.as_ref());
         put(&mut train.seed, seed.as_ref());
+        train.validation = validation.map(ValidationConfig::share).or(train.validation);
         // Options in the job are those of the optimizer it names.
         let named = optimizer.filter(|o| o.name() != train.optimizer.name());
         put(&mut train.optimizer, named.as_ref());

@@ -13,14 +13,15 @@ use crate::checkpoint::{Checkpoint, NodeValues};
 use crate::cli::TrainArgs;
 use crate::data::{Dataset, Understood, train_segments};
 use crate::interrupt::Stop;
-use crate::job::Job;
+use crate::job::{Job, ValidationBy};
 use crate::outcome::Outcome;
-use crate::output::{Output, metrics_text, shown};
+use crate::output::{Output, metrics_text, shown, table};
 use crate::padding::padding;
 use crate::run::Schema;
 use crate::system::peak_rss_bytes;
 use crate::training::{
-    TrainOptions, TrainReport, Variate, key_path, state_path, train, variate_path,
+    CrossValidation, Fold, HeldOut, TrainOptions, TrainReport, Variate, cross_validate, key_path,
+    state_path, train, variate_path,
 };
 
 #[derive(Serialize)]
@@ -34,6 +35,9 @@ struct Report<'a> {
     /// What steps with `fit = "node"` were fitted on.
     #[serde(skip_serializing_if = "Option::is_none")]
     node_fit: Option<NodeValues>,
+    /// How good the answers for parts of the training rows are, each of a model trained without it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cv: Option<CrossValidation>,
     /// Whether the file holds only the parameters that were trained.
     partial: bool,
     #[serde(skip)]
@@ -72,6 +76,7 @@ pub(super) fn run(args: &TrainArgs, threads: usize, output: Output) -> anyhow::R
         variate: Some(Variate::File(&variate)),
         rounds,
     };
+    let cv = cv_of(args, &start, &dataset, &segments, options, output)?;
     let mut bar = output.training("train", epochs);
     let (checkpoint, mut train) = train(start, &dataset, &segments, options, &mut bar)?;
     drop(bar);
@@ -85,6 +90,7 @@ pub(super) fn run(args: &TrainArgs, threads: usize, output: Output) -> anyhow::R
         data: &understood,
         train: &train,
         node_fit,
+        cv,
         partial: checkpoint.meta.provenance.partial,
         trained_parameters_of: checkpoint.params.len(),
         wall_s: began.elapsed().as_secs_f64(),
@@ -92,6 +98,28 @@ pub(super) fn run(args: &TrainArgs, threads: usize, output: Output) -> anyhow::R
     };
     output.result(&report, &text(&report))?;
     Ok(train.stopped.into())
+}
+
+/// The cross-validation that was asked for.
+fn cv_of(
+    args: &TrainArgs,
+    start: &Checkpoint,
+    dataset: &Dataset,
+    segments: &[usize],
+    options: TrainOptions<'_>,
+    output: Output,
+) -> anyhow::Result<Option<CrossValidation>> {
+    let Some(folds) = args.cv else { return Ok(None) };
+    ensure!(
+        start.meta.run.train().private.is_none(),
+        "--cv does not go with [train.private]: how good the answers for held-out rows are is not private"
+    );
+    let options = TrainOptions { base: None, variate: None, ..options };
+    let bar = output.bar(folds.into(), "folds");
+    let done = || bar.inc(1);
+    let found = cross_validate(start, dataset, segments, folds.into(), options, &done);
+    bar.finish_and_clear();
+    found.map(Some)
 }
 
 /// What a run begins with.
@@ -238,8 +266,32 @@ fn text(report: &Report<'_>) -> String {
             train.skipped_steps
         );
     }
-    if let Some(val) = &train.val {
-        text += &format!("\n\nheld-out part of the training rows\n{}", metrics_text(val));
+    if let (Some(val), Some(part)) = (&train.val, &train.validation) {
+        text += &format!("\n\nheld-out part of the training rows ({part})\n{}", metrics_text(val));
+    }
+    if let Some(cv) = &report.cv {
+        text += &format!("\n\n{}", cv_text(cv));
     }
     text
+}
+
+/// A row for every fold.
+fn cv_text(cv: &CrossValidation) -> String {
+    let rows = cv.folds.iter().enumerate().map(|(fold, Fold { held_out, metrics })| {
+        let HeldOut { windows, of_training, .. } = held_out;
+        let (accuracy, loss) = (metrics.accuracy, metrics.loss);
+        let cells = [(fold + 1).to_string(), of_training.to_string(), windows.to_string()];
+        cells.into_iter().chain([accuracy, loss].map(|x| format!("{x:.4}"))).collect()
+    });
+    let by = match cv.folds.first().map(|fold| fold.held_out.by) {
+        Some(ValidationBy::Time) => "stretches of every series",
+        _ => "series",
+    };
+    format!(
+        "cross-validation on the training rows, by {by}: accuracy {:.4}, deviation {:.4}, loss {:.4}\n\n{}",
+        cv.accuracy,
+        cv.accuracy_deviation,
+        cv.loss,
+        table(&["fold", "trained on", "held out", "accuracy", "loss"], &rows.collect::<Vec<_>>())
+    )
 }

@@ -11,12 +11,22 @@ pub struct ValidationConfig {
     /// What is held out.
     #[serde(default)]
     pub by: ValidationBy,
-    /// Which part of a cross-validation: 0 to `1/fraction − 1`, only with `by = "series"`.
+    /// Which part of a cross-validation: 0 to `1/fraction − 1`.
     #[serde(default)]
     pub fold: usize,
 }
 
 impl ValidationConfig {
+    /// A fold of `folds`, of series or, where there are too few, of time.
+    pub fn part(fold: usize, folds: usize) -> Self {
+        Self { fraction: 1.0 / folds as f64, by: ValidationBy::Auto, fold }
+    }
+
+    /// A share of the training rows, by series or, where there are too few, by time.
+    pub fn share(fraction: f64) -> Self {
+        Self { fraction, by: ValidationBy::Auto, fold: 0 }
+    }
+
     /// Parts of a cross-validation with this fraction.
     pub fn folds(&self) -> usize {
         (1.0 / self.fraction).round().max(1.0) as usize
@@ -30,6 +40,8 @@ pub enum ValidationBy {
     /// Whole series, evenly from every class.
     #[default]
     Series,
-    /// The end of every series.
+    /// A stretch of every series: its end, or for a later fold the stretch before that of the fold before.
     Time,
+    /// By series where every class has several, else by time; the report says which.
+    Auto,
 }

@@ -3,9 +3,7 @@
 use anyhow::{Context, ensure};
 
 use crate::data::DataConfig;
-use crate::job::{
-    ClassWeights, FederationConfig, Job, LearningRate, TrainConfig, ValidationBy, WindowConfig,
-};
+use crate::job::{ClassWeights, FederationConfig, Job, LearningRate, TrainConfig, WindowConfig};
 
 pub(super) fn check_data(data: &DataConfig) -> anyhow::Result<()> {
     if let Some(hz) = data.sample_rate_hz {
@@ -113,10 +111,6 @@ pub(super) fn check_train(train: &TrainConfig) -> anyhow::Result<()> {
             validation.fold < folds,
             "[train.validation] fold must be below 1/fraction = {folds}, found {}",
             validation.fold
-        );
-        ensure!(
-            validation.by == ValidationBy::Series || validation.fold == 0,
-            "[train.validation] fold needs by = \"series\""
         );
     }
     ensure!(

@@ -384,6 +384,7 @@ impl<'a> Fit<'a> {
             start_loss: position.start_loss,
             loss: position.last_loss,
             val,
+            validation: None,
             stopped,
             warnings: loss_rose("epoch", way).into_iter().collect(),
             skipped_steps: position.guard.skipped,

@@ -1,5 +1,6 @@
 //! Training: windows in, better weights out; interruptible, and resumable to the same bytes.
 
+mod cross_validation;
 mod drift;
 mod fit;
 mod gradient;
@@ -15,6 +16,7 @@ mod split;
 mod state;
 mod step;
 
+pub use cross_validation::{CrossValidation, Fold, cross_validate, train_fold};
 pub use drift::{Variate, variate_path};
 pub use node::train;
 pub use options::TrainOptions;
@@ -22,5 +24,5 @@ pub use private::key_path;
 pub use progress::{Epoch, Progress, Silent};
 pub use range_test::RangeTest;
 pub use report::{PrivateReport, TrainReport, loss_rose};
-pub use split::split_validation;
+pub use split::{HeldOut, Split, split_validation};
 pub use state::state_path;

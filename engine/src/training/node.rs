@@ -1,6 +1,8 @@
 //! One node's training: windows, held-out part, the loop, and the update that comes of it.
 
 use anyhow::ensure;
+use optim::ParamGroups;
+use preprocess::Pipeline;
 
 use super::drift::Drift;
 use super::fit::Fit;
@@ -27,25 +29,12 @@ pub fn train(
 ) -> anyhow::Result<(Checkpoint, TrainReport)> {
     let run = start.meta.run.clone();
     let config = run.train();
-    ensure!(config.epochs > 0, "[train] epochs is 0: nothing would be learned; give at least 1");
-    let cut = |train| Cut { window: run.window(), seq_len: start.meta.model.seq_len, train };
     let pipeline = start.meta.preprocess.clone();
-    let mut set = WindowSet::new(dataset, &pipeline, segments, cut(true))?;
-    set.drop_unlabeled();
-    let mut held_out = None;
-    if let Some(validation) = config.validation {
-        let (train, val) = split_validation(&set, validation)?;
-        held_out = Some(val);
-        set = train;
-    }
-    ensure!(
-        !set.windows().is_empty(),
-        "no labeled training window; the training rows need labels (a column named in [data] label)"
-    );
+    let set = training_windows(&start, &pipeline, dataset, segments)?;
     let groups = start.param_groups()?;
     let drift = Drift::load(&start, options.base, options.variate)?;
-    let fit = Fit::new(&start, &set, held_out.as_ref(), &groups, &drift, options)?;
-    let Outcome { params, report, train_metrics, mean_lr } = fit.finish(progress)?;
+    let Outcome { params, report, train_metrics, mean_lr } =
+        fit(&start, set, (&groups, &drift), options, progress)?;
     let way = (report.steps, mean_lr);
     let control = drift.finish(&start.params, &params, way, options.base, options.variate)?;
     let mut checkpoint = start;
@@ -77,4 +66,43 @@ pub fn train(
         merge: None,
     });
     Ok((checkpoint, report))
+}
+
+/// The labeled windows of the training rows of these segments.
+pub(super) fn training_windows<'a>(
+    start: &Checkpoint,
+    pipeline: &'a Pipeline,
+    dataset: &'a Dataset,
+    segments: &[usize],
+) -> anyhow::Result<WindowSet<'a>> {
+    let cut =
+        Cut { window: start.meta.run.window(), seq_len: start.meta.model.seq_len, train: true };
+    let mut set = WindowSet::new(dataset, pipeline, segments, cut)?;
+    set.drop_unlabeled();
+    Ok(set)
+}
+
+/// Trains on windows, less those that the job holds out.
+pub(super) fn fit(
+    start: &Checkpoint,
+    mut set: WindowSet<'_>,
+    (groups, drift): (&ParamGroups, &Drift),
+    options: TrainOptions<'_>,
+    progress: &mut dyn Progress,
+) -> anyhow::Result<Outcome> {
+    let config = start.meta.run.train();
+    ensure!(config.epochs > 0, "[train] epochs is 0: nothing would be learned; give at least 1");
+    let (mut held_out, mut validation) = (None, None);
+    if let Some(asked) = config.validation {
+        let split = split_validation(&set, asked)?;
+        (set, held_out, validation) = (split.train, Some(split.held_out), Some(split.report));
+    }
+    ensure!(
+        !set.windows().is_empty(),
+        "no labeled training window; the training rows need labels (a column named in [data] label)"
+    );
+    let fit = Fit::new(start, &set, held_out.as_ref(), groups, drift, options)?;
+    let mut outcome = fit.finish(progress)?;
+    outcome.report.validation = validation;
+    Ok(outcome)
 }

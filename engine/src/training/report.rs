@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::range_test::RangeTest;
+use super::split::HeldOut;
 use crate::interrupt::Reason;
 use crate::metrics::Metrics;
 
@@ -43,6 +44,9 @@ pub struct TrainReport {
     pub loss: Option<f64>,
     /// Metrics of the kept weights on the held-out part, if there is one.
     pub val: Option<Metrics>,
+    /// What that part is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub validation: Option<HeldOut>,
     /// Why it stopped before all epochs were done.
     pub stopped: Option<Reason>,
     /// What is likely not as it should be, such as a loss that rose.

@@ -1,77 +1,142 @@
-//! Held-out training rows: whole series, or the end of every series.
+//! Held-out training rows: whole series, or a stretch of every series.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::ops::Range;
+use std::path::Path;
 
 use anyhow::ensure;
+use serde::Serialize;
 
 use crate::job::{ValidationBy, ValidationConfig};
 use crate::windows::{Window, WindowSet};
 
-/// Whether a window is held out; `None` if it belongs to neither part.
-type Part<'a> = Box<dyn Fn(&Window) -> Option<bool> + 'a>;
+/// Training windows in two parts.
+#[derive(Debug)]
+pub struct Split<'a> {
+    /// To train on.
+    pub train: WindowSet<'a>,
+    /// To look at.
+    pub held_out: WindowSet<'a>,
+    /// How they were parted.
+    pub report: HeldOut,
+}
+
+/// What was held out of the training rows, and how it was chosen.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct HeldOut {
+    /// By series or by time.
+    pub by: ValidationBy,
+    /// Which part, from 0.
+    pub fold: usize,
+    /// Of how many.
+    pub folds: usize,
+    /// Windows held out.
+    pub windows: usize,
+    /// Windows left to train on.
+    pub of_training: usize,
+}
+
+impl fmt::Display for HeldOut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { by, fold, folds, windows, of_training } = self;
+        let part = fold + 1;
+        match by {
+            ValidationBy::Time => {
+                write!(f, "stretch {part} of {folds} of every series, from its end")?
+            }
+            _ => write!(f, "part {part} of {folds} of every class's series")?,
+        }
+        write!(f, ": {windows} windows are held out, {of_training} train")
+    }
+}
 
 /// Splits labeled training windows into those to train on and those held out.
 ///
-/// By series, each class gives every k-th of its series. By time, the last part of every segment
-/// is held out, and windows that reach over the border belong to neither.
+/// By series, each class gives every k-th of its series. By time, a stretch of every segment is held out,
+/// and windows that reach over a border belong to neither.
 ///
 /// # Errors
 /// If a part would be empty.
 pub fn split_validation<'a>(
     set: &WindowSet<'a>,
     config: ValidationConfig,
-) -> anyhow::Result<(WindowSet<'a>, WindowSet<'a>)> {
-    let held_out: Part<'_> = match config.by {
-        ValidationBy::Series => by_series(set, config),
-        ValidationBy::Time => by_time(config.fraction),
+) -> anyhow::Result<Split<'a>> {
+    let by = match config.by {
+        ValidationBy::Auto => chosen(set, config),
+        said => said,
     };
-    let mut train = set.filtered(|w| held_out(w) == Some(false));
-    if config.by == ValidationBy::Time {
-        // A window that is moved at random must not reach held-out rows either.
-        train = train.bounded(|w| time_border(w, config.fraction));
-    }
-    let val = set.filtered(|w| held_out(w) == Some(true));
+    let (train, held_out) =
+        if by == ValidationBy::Time { by_time(set, config) } else { by_series(set, config) };
+    let (n_train, n_held_out) = (train.windows().len(), held_out.windows().len());
     ensure!(
-        !train.windows().is_empty() && !val.windows().is_empty(),
-        "the validation split leaves {} windows to train on and holds out {}; change [train.validation] or bring more data",
-        train.windows().len(),
-        val.windows().len()
+        n_train > 0 && n_held_out > 0,
+        "the validation split leaves {n_train} windows to train on and holds out {n_held_out}; change [train.validation] or bring more data"
     );
-    Ok((train, val))
+    let (fold, folds) = (config.fold, config.folds());
+    let report = HeldOut { by, fold, folds, windows: n_held_out, of_training: n_train };
+    Ok(Split { train, held_out, report })
+}
+
+/// By series, if there are enough for all folds and every class has some in both parts; else by time, if
+/// series have windows enough for that.
+fn chosen(set: &WindowSet<'_>, config: ValidationConfig) -> ValidationBy {
+    let mut of_class: BTreeMap<Option<u32>, BTreeSet<Series<'_>>> = BTreeMap::new();
+    for window in set.windows() {
+        of_class.entry(window.label).or_default().insert(series(set, window));
+    }
+    let all: BTreeSet<&Series<'_>> = of_class.values().flatten().collect();
+    if all.len() >= config.folds() && of_class.values().all(|own| own.len() > 1) {
+        return ValidationBy::Series;
+    }
+    let (train, held_out) = by_time(set, config);
+    let empty = train.windows().is_empty() || held_out.windows().is_empty();
+    if empty { ValidationBy::Series } else { ValidationBy::Time }
+}
+
+/// A series by its file and its name.
+type Series<'a> = (&'a Path, &'a str);
+
+fn series<'a>(set: &WindowSet<'a>, window: &Window) -> Series<'a> {
+    let segment = &set.dataset().segments[window.segment];
+    (segment.source.as_ref(), segment.series.as_ref())
 }
 
 /// Every k-th series of each class, counted from the fold's number.
-fn by_series(set: &WindowSet<'_>, config: ValidationConfig) -> Part<'static> {
-    let segments = &set.dataset().segments;
-    let series =
-        |w: &Window| (segments[w.segment].source.clone(), segments[w.segment].series.clone());
+fn by_series<'a>(set: &WindowSet<'a>, config: ValidationConfig) -> (WindowSet<'a>, WindowSet<'a>) {
     let folds = config.folds();
     let mut fold_of = BTreeMap::new();
     let mut seen_of_class = BTreeMap::new();
+    let mut of_segment = BTreeMap::new();
     for window in set.windows() {
-        fold_of.entry(series(window)).or_insert_with(|| {
+        let fold = *fold_of.entry(series(set, window)).or_insert_with(|| {
             let seen = seen_of_class.entry(window.label).or_insert(0_usize);
             *seen += 1;
             (*seen - 1) % folds
         });
+        of_segment.insert(window.segment, fold == config.fold);
     }
-    let by_segment: BTreeMap<usize, bool> = set
-        .windows()
-        .iter()
-        .map(|w| (w.segment, fold_of.get(&series(w)) == Some(&config.fold)))
-        .collect();
-    Box::new(move |w| by_segment.get(&w.segment).copied())
+    let part = |held_out| set.filtered(|w| of_segment.get(&w.segment) == Some(&held_out));
+    (part(false), part(true))
 }
 
-/// The last `fraction` of every segment's rows.
-fn by_time(fraction: f64) -> Part<'static> {
-    Box::new(move |w| {
-        let border = time_border(w, fraction);
-        if w.start >= border { Some(true) } else { (w.start + w.len <= border).then_some(false) }
-    })
+/// A stretch of every segment's rows. A window that is moved at random does not reach into it either.
+fn by_time<'a>(set: &WindowSet<'a>, config: ValidationConfig) -> (WindowSet<'a>, WindowSet<'a>) {
+    let inside = |w: &Window| {
+        let closed = stretch(w, config);
+        closed.start <= w.start && w.start + w.len <= closed.end
+    };
+    let outside = |w: &Window| {
+        let closed = stretch(w, config);
+        w.start + w.len <= closed.start || closed.end <= w.start
+    };
+    (set.filtered(outside).kept_out(|w| stretch(w, config)), set.filtered(inside))
 }
 
-/// The first held-out row of a window's segment.
-fn time_border(window: &Window, fraction: f64) -> usize {
-    ((window.end as f64) * (1.0 - fraction)).round() as usize
+/// The held-out rows of a window's segment: the last ones for fold 0, those before them for fold 1.
+fn stretch(window: &Window, config: ValidationConfig) -> Range<usize> {
+    let before = |parts: usize| {
+        (window.end as f64 * (1.0 - parts as f64 * config.fraction)).round().max(0.0) as usize
+    };
+    before(config.fold + 1)..before(config.fold)
 }

@@ -195,9 +195,10 @@ fn fingerprint(
     for value in &start.params {
         hasher.update(&value.to_le_bytes());
     }
-    for Window { segment, start, len, label, end } in set.windows() {
+    for Window { segment, start, len, label, first, end } in set.windows() {
         let label = label.map_or(u64::MAX, u64::from);
-        for number in [*segment as u64, *start as u64, *len as u64, label, *end as u64] {
+        let places = [*segment, *start, *len, *first, *end].map(|place| place as u64);
+        for number in places.into_iter().chain([label]) {
             hasher.update(&number.to_le_bytes());
         }
     }
