@@ -22,5 +22,6 @@ pub mod padding;
 pub mod run;
 pub mod system;
 pub mod training;
+pub mod tuning;
 mod typed;
 pub mod windows;

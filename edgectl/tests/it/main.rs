@@ -66,6 +66,8 @@ mod support;
 mod targets;
 /// Transcripts of `tests/cmd`.
 mod transcripts;
+/// Settings found by `tune`.
+mod tuned;
 /// What was taken from the data is shown, with warnings of what is strange.
 mod understood;
 /// Data that the command writes, it reads.

@@ -58,7 +58,7 @@ const ORDER: [(&str, &str); 8] = [
         "engine",
         "system interrupt outcome lines nearest typed diverged metrics
          data job cli run windows
-         checkpoint padding evaluate training federation
+         checkpoint padding evaluate training tuning federation
          output bench commands",
     ),
     ("edgectl", ""),

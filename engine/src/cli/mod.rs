@@ -4,6 +4,7 @@ mod aggregate;
 mod bench;
 mod precision;
 mod preprocess;
+mod tune;
 
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -22,6 +23,7 @@ pub use precision::PrecisionArg;
 pub use preprocess::{
     ApplyArgs, DescribeArgs, FitArgs, PreprocessArgs, PreprocessCommand, WindowsArgs,
 };
+pub use tune::TuneArgs;
 
 /// Train small attention models where the data is, and merge them at a center.
 #[derive(Debug, Parser)]
@@ -80,6 +82,8 @@ pub enum Command {
     Simulate(SimulateArgs),
     /// Write data as a model sees it, fit across nodes how it is scaled, or say what data is
     Preprocess(PreprocessArgs),
+    /// Find better settings for a job on its training rows, and write them as a job file
+    Tune(TuneArgs),
     /// Show what a weight file holds
     Inspect(InspectArgs),
     /// Measure what this machine sustains

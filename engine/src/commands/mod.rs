@@ -13,6 +13,7 @@ mod preprocess;
 mod simulate;
 mod targets;
 mod train;
+mod tune;
 
 use std::num::NonZero;
 
@@ -40,6 +41,7 @@ pub fn run(cli: Cli) -> anyhow::Result<Outcome> {
         match cli.command {
             Command::Train(args) => return train::run(&args, threads, output),
             Command::Simulate(args) => return simulate::run(&args, threads, output),
+            Command::Tune(args) => return tune::run(&args, output),
             Command::Init(args) => init::run(&args, output),
             Command::Aggregate(args) => aggregate::run(&args, output),
             Command::Eval(args) => eval::run(&args, threads, output),

@@ -277,7 +277,7 @@ fn text(report: &Report<'_>) -> String {
 
 /// A row for every fold.
 fn cv_text(cv: &CrossValidation) -> String {
-    let rows = cv.folds.iter().enumerate().map(|(fold, Fold { held_out, metrics })| {
+    let rows = cv.folds.iter().enumerate().map(|(fold, Fold { held_out, metrics, .. })| {
         let HeldOut { windows, of_training, .. } = held_out;
         let (accuracy, loss) = (metrics.accuracy, metrics.loss);
         let cells = [(fold + 1).to_string(), of_training.to_string(), windows.to_string()];

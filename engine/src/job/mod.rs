@@ -17,6 +17,7 @@ pub use file::Job;
 pub use model::ModelConfig;
 pub use private::PrivateTraining;
 pub use rate::LearningRate;
+pub(crate) use text::json as json_of;
 pub use train::{ClassWeights, TrainConfig};
 pub use validation::{ValidationBy, ValidationConfig};
 pub use window::{WindowConfig, WindowLabel};

@@ -40,7 +40,7 @@ pub(super) fn from_toml<T: DeserializeOwned>(text: &str) -> Result<T, Wrong> {
 
 /// TOML as JSON, which has no dates and no numbers that are not finite: dates and `nan` are text, `inf` is the
 /// largest number.
-pub(super) fn json(text: &str) -> Result<Value, toml::de::Error> {
+pub(crate) fn json(text: &str) -> Result<Value, toml::de::Error> {
     Ok(Value::Object(table(toml::from_str::<toml::Table>(text)?)))
 }
 

@@ -11,9 +11,9 @@ use super::split::{HeldOut, split_validation};
 use crate::checkpoint::Checkpoint;
 use crate::data::Dataset;
 use crate::diverged::Diverged;
-use crate::evaluate::metrics;
+use crate::evaluate::logits;
 use crate::job::ValidationConfig;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, argmax};
 use attn_core::Precision;
 
 /// What a model trained without a part of the rows answers for it.
@@ -23,6 +23,9 @@ pub struct Fold {
     pub held_out: HeldOut,
     /// Metrics there, of the weights that training ends with.
     pub metrics: Metrics,
+    /// The loss with the temperature that makes it least.
+    #[serde(skip)]
+    pub least_loss: f64,
 }
 
 /// All folds.
@@ -79,15 +82,37 @@ pub fn train_fold(
     }
     let mut trained = start.clone();
     trained.params = outcome.params;
-    let metrics = metrics(&trained, &split.held_out, Precision::F32, options.threads);
+    let logits = logits(&trained, &split.held_out, Precision::F32, options.threads);
+    let targets: Vec<u32> = split.held_out.windows().iter().filter_map(|w| w.label).collect();
+    let metrics = Metrics::new(&start.meta.classes, &logits, &targets);
     if !metrics.loss.is_finite() {
         return Err(Diverged::new(
             "the model's answers are not finite: its training diverged".to_owned(),
         )
         .into());
     }
-    Ok(Fold { held_out: split.report, metrics })
+    let least_loss = least_loss(metrics.per_class.len(), &logits, &targets);
+    Ok(Fold { held_out: split.report, metrics, least_loss })
 }
+
+/// The least mean cross-entropy of `logits / T` over temperatures T from 1/20 to 20, [`RATIO`] from each other.
+fn least_loss(n_classes: usize, logits: &[f32], targets: &[u32]) -> f64 {
+    let loss = |temperature: f64| -> f64 {
+        let each = logits.chunks_exact(n_classes).zip(targets).map(|(logits, &target)| {
+            let top = f64::from(logits[argmax(logits)]);
+            let below = |logit: f32| (f64::from(logit) - top) / temperature;
+            let sum: f64 = logits.iter().map(|&logit| below(logit).exp()).sum();
+            sum.ln() - below(logits[target as usize])
+        });
+        each.sum::<f64>() / targets.len().max(1) as f64
+    };
+    (-STEPS..=STEPS).map(|step| loss(RATIO.powi(step))).fold(f64::INFINITY, f64::min)
+}
+
+/// From one temperature to the next.
+const RATIO: f64 = 1.162;
+/// How many steps of that make about 20.
+const STEPS: i32 = 20;
 
 /// Trains once for each of `folds` parts of the training rows, without it, and answers for it. Calls `done` after each.
 ///

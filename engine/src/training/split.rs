@@ -43,7 +43,7 @@ impl fmt::Display for HeldOut {
         let part = fold + 1;
         match by {
             ValidationBy::Time => {
-                write!(f, "stretch {part} of {folds} of every series, from its end")?
+                write!(f, "stretch {part} of {folds} of every series, from its end")?;
             }
             _ => write!(f, "part {part} of {folds} of every class's series")?,
         }
@@ -53,7 +53,7 @@ impl fmt::Display for HeldOut {
 
 /// Splits labeled training windows into those to train on and those held out.
 ///
-/// By series, each class gives every k-th of its series. By time, a stretch of every segment is held out,
+/// By series, every k-th is held out, counted through the classes. By time, a stretch of every segment is held out,
 /// and windows that reach over a border belong to neither.
 ///
 /// # Errors
@@ -102,21 +102,23 @@ fn series<'a>(set: &WindowSet<'a>, window: &Window) -> Series<'a> {
     (segment.source.as_ref(), segment.series.as_ref())
 }
 
-/// Every k-th series of each class, counted from the fold's number.
+/// Every k-th series, counted through the classes one after the other, so that each class is spread over the folds
+/// as evenly as can be.
 fn by_series<'a>(set: &WindowSet<'a>, config: ValidationConfig) -> (WindowSet<'a>, WindowSet<'a>) {
-    let folds = config.folds();
-    let mut fold_of = BTreeMap::new();
-    let mut seen_of_class = BTreeMap::new();
-    let mut of_segment = BTreeMap::new();
+    let mut of_class: BTreeMap<Option<u32>, Vec<Series<'_>>> = BTreeMap::new();
+    let mut seen = BTreeSet::new();
     for window in set.windows() {
-        let fold = *fold_of.entry(series(set, window)).or_insert_with(|| {
-            let seen = seen_of_class.entry(window.label).or_insert(0_usize);
-            *seen += 1;
-            (*seen - 1) % folds
-        });
-        of_segment.insert(window.segment, fold == config.fold);
+        let series = series(set, window);
+        if seen.insert(series) {
+            of_class.entry(window.label).or_default().push(series);
+        }
     }
-    let part = |held_out| set.filtered(|w| of_segment.get(&w.segment) == Some(&held_out));
+    let in_order = of_class.into_values().flatten().enumerate();
+    let held_out: BTreeSet<Series<'_>> = in_order
+        .filter(|(place, _)| place % config.folds() == config.fold)
+        .map(|(_, series)| series)
+        .collect();
+    let part = |is: bool| set.filtered(|w| held_out.contains(&series(set, w)) == is);
     (part(false), part(true))
 }
 
