@@ -28,6 +28,7 @@ from preprocessing import CASES, ROOT, Case, read_job, toml
 
 # Quantiles of Student's t for 95 %, by degrees of freedom.
 T95 = [math.nan, 12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26]
+T95 += [2.23, 2.20, 2.18, 2.16, 2.14, 2.13, 2.12, 2.11, 2.10, 2.09]
 
 
 @dataclass
@@ -136,6 +137,12 @@ def interval(differences: list[float]) -> float:
     return T95[min(n - 1, len(T95) - 1)] * stdev(differences) / math.sqrt(n) if n > 1 else math.nan
 
 
+def widest(name: str, outcomes: dict, jobs: list[str], seeds: int) -> float:
+    """The widest interval of a job's difference to the peer, in points."""
+    gains = [[100 * (outcomes[name, job, s][0] - outcomes[name, "peer", s][0]) for s in range(seeds)] for job in jobs]
+    return max(interval(gain) for gain in gains)
+
+
 def variant(text: str) -> tuple[str, dict]:
     """`NAME=model.positions:"sinusoidal",train.lr:0.002` as a name and keys of the plain job."""
     name, _, keys = text.partition("=")
@@ -148,7 +155,7 @@ def variant(text: str) -> tuple[str, dict]:
 
 
 def row(name: str, outcomes: dict, jobs: list[str], seeds: int) -> list[str]:
-    cells = [name]
+    cells = [name, str(seeds)]
     peers = [outcomes.get((name, "peer", seed)) for seed in range(seeds)]
     has_peer = all(peers)
     if has_peer:
@@ -171,7 +178,9 @@ def main() -> None:
     parser.add_argument("edgectl", type=Path, help="the binary")
     parser.add_argument("--shared", type=Path, default=ROOT.parent / "shared/data", help="data of examples/shared")
     parser.add_argument("--only", help="these sets, separated by commas")
-    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--seeds", type=int, default=5, help="at least so many")
+    parser.add_argument("--most-seeds", type=int, default=20, help="at most so many, until the interval is narrow")
+    parser.add_argument("--interval", type=float, default=1.0, help="half of the widest 95 %% interval, in points")
     parser.add_argument("--no-peer", action="store_true")
     parser.add_argument("--job", action="append", default=[], type=variant, help="a variant of the plain job")
     parser.add_argument("--write", type=Path, help="put the table into this file")
@@ -185,41 +194,49 @@ def main() -> None:
         cases = [case for case in cases if has[case.name]]
         with_peer = bench.peer is not None and not args.no_peer
         outcomes = {}
+        seeds = {}
         for case in cases:  # one set after the other, so that own runs and the peer's meet the same machine
             job = read_job(case, bench.shared)
             jobs = {"default": default_job(case, job), "plain": plain_job(case, job)}
             for name, keys in args.job:
                 sections = jobs["plain"]
                 jobs[name] = sections | {key: sections.get(key, {}) | value for key, value in keys.items()}
-            with ThreadPoolExecutor(os.cpu_count()) as pool:
-                tasks = {}
-                for seed in range(args.seeds):
-                    for name, of_job in jobs.items():
-                        tasks[case.name, name, seed] = pool.submit(bench.of_job, case, of_job, name, seed)
-                outcomes |= {key: task.result() for key, task in tasks.items()}
-            if with_peer:
-                for seed in range(args.seeds):
-                    outcomes[case.name, "peer", seed] = bench.of_peer(case, jobs["plain"], seed)
-            print("|", " | ".join(row(case.name, outcomes, list(jobs), args.seeds)), "|", flush=True)
-    head = ["data"] + (["PyTorch"] if with_peer else [])
+            done, todo = 0, args.seeds
+            while done < todo:
+                with ThreadPoolExecutor(os.cpu_count()) as pool:
+                    tasks = {}
+                    for seed in range(done, todo):
+                        for name, of_job in jobs.items():
+                            tasks[case.name, name, seed] = pool.submit(bench.of_job, case, of_job, name, seed)
+                    outcomes |= {key: task.result() for key, task in tasks.items()}
+                if with_peer:
+                    for seed in range(done, todo):
+                        outcomes[case.name, "peer", seed] = bench.of_peer(case, jobs["plain"], seed)
+                done = todo
+                if with_peer and widest(case.name, outcomes, list(jobs), done) > args.interval:
+                    todo = min(done + 3, args.most_seeds)
+            seeds[case.name] = done
+            print("|", " | ".join(row(case.name, outcomes, list(jobs), done)), "|", flush=True)
+    head = ["data", "seeds"] + (["PyTorch"] if with_peer else [])
     for name in ["default", "plain", *(name for name, _ in args.job)]:
         head += [name] + (["points beside PyTorch"] if with_peer else [])
     head += [f"{name}, s" for name in ["default", "plain", *(name for name, _ in args.job)]]
     head += ["PyTorch, s"] if with_peer else []
     names = ["default", "plain", *(name for name, _ in args.job)]
-    table = [head, ["---"] * len(head)] + [row(case.name, outcomes, names, args.seeds) for case in cases]
+    table = [head, ["---"] * len(head)] + [row(case.name, outcomes, names, seeds[case.name]) for case in cases]
     text = "\n".join("| " + " | ".join(cells) + " |" for cells in table)
     if with_peer:
         for name in names:
             gains = [
-                100 * mean(outcomes[c.name, name, s][0] - outcomes[c.name, "peer", s][0] for s in range(args.seeds))
+                100 * mean(outcomes[c.name, name, s][0] - outcomes[c.name, "peer", s][0] for s in range(seeds[c.name]))
                 for c in cases
             ]
             text += f"\n\nMean over the sets, {name} beside PyTorch: {mean(gains):+.2f} points."
     note = "## Accuracy beside PyTorch\n\nMade by `bench/accuracy.py EDGECTL --write BENCHMARKS.md`.\n\n"
     note += (
-        f"Accuracy on the rows for the test, mean ± deviation over {args.seeds} seeds, and the mean paired difference to "
-        f"PyTorch's encoder in points with half its 95 % interval. One thread each; {cpu()[0]}, load {load:.1f} at the "
+        f"Accuracy on the rows for the test, mean ± deviation over the seeds, and the mean paired difference to "
+        f"PyTorch's encoder in points with half its 95 % interval; at least {args.seeds} seeds, and up to "
+        f"{args.most_seeds} until it is {args.interval:g} or less. One thread each; {cpu()[0]}, load {load:.1f} at the "
         f"start, {time.monotonic() - started:.0f} s in all."
     )
     if missing:

@@ -14,6 +14,10 @@ case " $* " in
         ;;
     *" preprocess "*) needed=$signal candle=no ;; # needs none of the others
 esac
+case "${1-}" in
+    accuracy | ablations | federated | tune) learning=$1 needed='numpy, safetensors, torch' candle=no ;;
+    *) learning= ;;
+esac
 if ! "$python" -c "import $needed" 2>/dev/null; then
     echo "installing the Python libraries into $venv" >&2
     [ -x "$python" ] || python3 -m venv "$venv" >&2
@@ -47,11 +51,16 @@ for argument in "$@"; do
         --edgectl* | -h | --help) build=no ;; # the caller brings a binary
     esac
 done
+[ -z "$learning" ] || [ -z "${EDGECTL-}" ] || build=no
 if [ "$build" = yes ]; then
     cargo build --release -p edgectl
     case " $* " in
         *" preprocess "*) cargo build --release -p preprocess --example speed ;;
     esac
+fi
+if [ -n "$learning" ]; then # how well models learn: scripts of their own, which take the binary first
+    shift
+    exec "$python" "bench/$learning.py" "${EDGECTL:-target/release/edgectl}" "$@"
 fi
 case " $* " in
     *" --candle"* | *" -h "* | *" --help "*) ;;
