@@ -13,11 +13,8 @@ use super::candidate::Candidate;
 use super::gain::Gain;
 use super::ledger::Scores;
 use super::plan::Search;
-use super::state::State;
-use super::trials::Part;
+use super::state::{State, choosing};
 
-/// Parts of the cross-validation that candidates are chosen by.
-const FOLDS: usize = 4;
 /// Candidates beside the job in that comparison.
 const FINALISTS: usize = 3;
 /// A gain over the job that is smaller is none, however sure it is.
@@ -87,7 +84,7 @@ pub struct Found {
 pub fn search(search: &Search<'_>) -> anyhow::Result<Found> {
     let job = Candidate::default();
     let Search { trials, progress, .. } = search;
-    let all: Vec<Part> = (0..FOLDS).map(|fold| Part { fold, folds: FOLDS, seed: 0 }).collect();
+    let all = choosing(search.windows);
     let mut state = State { search, all: &all, tried: vec![job.clone()], whole: Vec::new() };
     let first = state.measure(std::slice::from_ref(&job), &all, search.end)?;
     if let Some(Err(why)) =

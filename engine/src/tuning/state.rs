@@ -24,6 +24,24 @@ const GENERATIONS: [f64; 4] = [0.4, 0.2, 0.2, 0.2];
 /// With fewer windows chance weighs more, and a training costs little: more parts decide.
 const FEW_WINDOWS: usize = 600;
 
+/// With fewer still.
+const VERY_FEW_WINDOWS: usize = 200;
+/// Parts of the cross-validation that candidates are chosen by.
+const FOLDS: usize = 4;
+/// Parts of a second one, where windows are very few.
+const MORE_FOLDS: usize = 3;
+
+/// All parts of a cross-validation.
+fn parts(folds: usize, seed: u64) -> impl Iterator<Item = Part> {
+    (0..folds).map(move |fold| Part { fold, folds, seed })
+}
+
+/// The parts that candidates are chosen by.
+pub(super) fn choosing(windows: usize) -> Vec<Part> {
+    let more = if windows < VERY_FEW_WINDOWS { MORE_FOLDS } else { 0 };
+    parts(FOLDS, 0).chain(parts(more, 100)).collect()
+}
+
 /// A search on its way.
 pub(super) struct State<'a> {
     pub(super) search: &'a Search<'a>,
@@ -166,13 +184,13 @@ impl State<'_> {
 
     /// The parts of the comparison that all candidates could be measured on, and whether those are all.
     pub(super) fn compared(&self, candidates: &[Candidate]) -> anyhow::Result<(Vec<Part>, bool)> {
-        let fold = |folds, seed| (0..folds).map(move |fold| Part { fold, folds, seed });
-        let mut parts: Vec<Part> = fold(FINAL_FOLDS, 1).collect();
-        if self.search.windows < FEW_WINDOWS {
-            parts.extend(fold(FINAL_FOLDS + 1, 2));
-        }
+        let times = match self.search.windows {
+            n if n < VERY_FEW_WINDOWS => 4,
+            n if n < FEW_WINDOWS => 2,
+            _ => 1,
+        };
         let mut done = Vec::new();
-        for part in parts {
+        for part in (0..times).flat_map(|time| parts(FINAL_FOLDS + time, 1 + time as u64)) {
             if self.measure(candidates, &[part], self.search.end)?.is_some() {
                 return Ok((done, false));
             }

@@ -182,11 +182,14 @@ fn fingerprint(
     Ok(hasher.finalize().to_hex().to_string())
 }
 
-/// Trainings that are about to be made, at most.
+/// About how many trainings there will be.
 fn expected_trainings(trials: usize, windows: usize) -> u64 {
-    let parts = if windows < 600 { (2, 11) } else { (1, 5) };
-    let thinned = trials.div_ceil(3);
-    (4 + trials * parts.0 + thinned * (4 - parts.0) + 10 * parts.1) as u64
+    let (first, all, last) = match windows {
+        n if n < 200 => (2, 7, 26),
+        n if n < 600 => (2, 4, 11),
+        _ => (1, 4, 5),
+    };
+    (all + trials * first + trials.div_ceil(3) * (all - first) + 10 * last) as u64
 }
 
 /// A bar over all trainings, and a line after each generation.
