@@ -147,5 +147,7 @@ fn a_budget_ends_it_and_what_was_measured_goes_on() {
     // What an earlier run has measured is not measured again, by however small a budget.
     let whole = tune(at, &["--trials", "5"]);
     let again = tune(at, &["--trials", "5", "--resume", "--budget", "1h"]);
+    assert_eq!(again["trainings"], 0, "{again}");
+    assert!(whole["trainings"].as_u64().is_some_and(|n| n > 20), "{whole}");
     assert_eq!(found(again), found(whole));
 }

@@ -23,8 +23,8 @@ pub struct Search<'a> {
 
 /// Hears how a search goes.
 pub trait SearchProgress {
-    /// After every training.
-    fn trained(&self);
+    /// After every measurement, which was `trained` for now or known before.
+    fn measured(&self, trained: bool);
     /// What is going on.
     fn note(&self, text: &str);
 }

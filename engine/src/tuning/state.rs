@@ -10,6 +10,7 @@ use super::candidate::Candidate;
 use super::gain::{Gain, mean, objective};
 use super::ledger::Scores;
 use super::plan::Search;
+use super::propose::{known_to_help, propose};
 use super::trials::Part;
 use crate::interrupt::{Reason, Stop};
 
@@ -65,7 +66,7 @@ impl State<'_> {
             .iter()
             .flat_map(|&part| candidates.iter().map(move |candidate| (candidate, part)))
             .collect();
-        let done = || self.search.progress.trained();
+        let done = |now| self.search.progress.measured(now);
         let stopped = self.search.trials.measure(&tasks, stop, &done)?;
         match stopped {
             Some(reason @ Reason::Signal(_)) => {
@@ -110,11 +111,22 @@ impl State<'_> {
             let parents = if number == 0 { Vec::new() } else { self.ranked() };
             let parents = &parents[..parents.len().min(PARENTS)];
             let mut generation = Vec::new();
-            while self.tried.len() + generation.len() < planned.round() as usize {
+            let size = (planned.round() as usize).saturating_sub(self.tried.len());
+            if number == 0 {
+                for candidate in known_to_help(trials.space).into_iter().take(size.div_ceil(2)) {
+                    if self.affordable(&candidate)
+                        && trials.keeps_limits(&candidate)?
+                        && known.insert(candidate.clone())
+                    {
+                        generation.push(candidate);
+                    }
+                }
+            }
+            while generation.len() < size {
                 let allowed = |candidate: &Candidate| {
                     self.affordable(candidate) && trials.keeps_limits(candidate).unwrap_or(false)
                 };
-                let new = super::propose::propose(trials.space, parents, &known, &mut rng, allowed);
+                let new = propose(trials.space, parents, &known, &mut rng, allowed);
                 let Some(candidate) = new else { break };
                 known.insert(candidate.clone());
                 generation.push(candidate);

@@ -71,7 +71,8 @@ impl Trials<'_> {
         format!("{} {fold}/{folds} seed {seed}", candidate.key(self.space))
     }
 
-    /// Measures what is not known yet, side by side, until it is told to stop; then says why.
+    /// Measures what is not known yet, side by side, until it is told to stop; then says why. `done` hears of each task,
+    /// and whether it was trained now.
     ///
     /// # Errors
     /// If what was found cannot be kept.
@@ -79,23 +80,23 @@ impl Trials<'_> {
         &self,
         tasks: &[(&Candidate, Part)],
         stop: Stop,
-        done: &(dyn Fn() + Sync),
+        done: &(dyn Fn(bool) + Sync),
     ) -> anyhow::Result<Option<Reason>> {
         let unknown: Vec<_> = tasks
             .iter()
             .filter(|(candidate, part)| self.found(candidate, *part).is_none())
             .collect();
-        (0..tasks.len() - unknown.len()).for_each(|_| done());
+        (unknown.len()..tasks.len()).for_each(|_| done(false));
         let stopped = Mutex::new(None);
         let measure = |&&(candidate, part): &&(&Candidate, Part)| -> anyhow::Result<()> {
             let reason = match stop.now() {
                 Some(reason) => Some(reason),
                 None => self.train(candidate, part, stop)?,
             };
+            done(reason.is_none());
             if let Some(reason) = reason {
                 *stopped.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason);
             }
-            done();
             Ok(())
         };
         // One at a time to each thread: some take much longer than others.

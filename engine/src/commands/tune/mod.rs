@@ -200,8 +200,8 @@ struct TuneBar {
 }
 
 impl SearchProgress for TuneBar {
-    fn trained(&self) {
-        self.trained.fetch_add(1, Ordering::Relaxed);
+    fn measured(&self, trained: bool) {
+        self.trained.fetch_add(usize::from(trained), Ordering::Relaxed);
         self.bar.inc(1);
     }
 
