@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -33,6 +33,37 @@ pub fn atomic_write(path: impl AsRef<Path>, bytes: &[u8]) -> Result<(), Error> {
     let mut file = PendingFile::create(path.as_ref())?;
     file.write_all(bytes).map_err(|source| file.write_error(source))?;
     file.persist()
+}
+
+/// The same for what is written piece by piece and never is in memory as a whole; if `write` fails, the older
+/// file is still there.
+///
+/// ```
+/// use std::io::Write;
+///
+/// let folder = tempfile::tempdir()?;
+/// let path = folder.path().join("squares.csv");
+/// aggregate::atomic_stream(&path, |out| -> Result<(), Box<dyn std::error::Error>> {
+///     (0..3).try_for_each(|i| writeln!(out, "{i},{}", i * i))?;
+///     Ok(())
+/// })?;
+/// assert_eq!(std::fs::read_to_string(&path)?, "0,0\n1,1\n2,4\n");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+/// Those of [`atomic_write`], and what `write` gives.
+pub fn atomic_stream<E: From<Error>>(
+    path: impl AsRef<Path>,
+    write: impl FnOnce(&mut dyn Write) -> Result<(), E>,
+) -> Result<(), E> {
+    let mut file = PendingFile::create(path.as_ref())?;
+    let mut buffered = BufWriter::new(&mut file);
+    write(&mut buffered)?;
+    let flushed = buffered.flush();
+    drop(buffered);
+    flushed.map_err(|source| file.write_error(source))?;
+    Ok(file.persist()?)
 }
 
 /// The temporary files of this process that have no name yet.

@@ -98,7 +98,7 @@ mod fault;
 #[cfg(feature = "privacy")]
 pub use accountant::{Accountant, adaptive_noise_multiplier, next_clip};
 pub use adapters::{Adapters, AdaptersFound};
-pub use atomic::{Abandoned, abandon_pending, atomic_write};
+pub use atomic::{Abandoned, abandon_pending, atomic_stream, atomic_write};
 pub use claims::{Claim, cap_weights};
 pub use error::Error;
 pub use factor_names::AdapterKind;

@@ -71,6 +71,11 @@ fn value(problem: &Problem<'_>, head: usize, key: usize, d: usize) -> f64 {
     f64::from(problem.v.get(key, problem.kv_column(head) + d, 1)[0])
 }
 
+/// Probabilities with which one query of a head sees the keys, where nothing is dropped.
+pub(crate) fn weights(problem: &Problem<'_>, head: usize, query: usize) -> Vec<f64> {
+    probabilities(problem, head, query).0
+}
+
 /// Probabilities of one query before the dropout, and what the dropout multiplies them with.
 fn probabilities(problem: &Problem<'_>, head: usize, i: usize) -> (Vec<f64>, Vec<f64>) {
     let (dims, options) = (problem.dims, problem.options);

@@ -1,7 +1,7 @@
 //! From windows to tokens, and back: patches, positions, class token.
 
 use super::lanes::Lane;
-use super::layers::{apply, layer_params};
+use super::layers::{apply, layer_input, layer_params};
 use super::model::Encoder;
 use crate::config::{EncoderConfig, Pooling};
 use crate::simd::add_assign;
@@ -50,6 +50,30 @@ impl Encoder {
             rest = others;
         }
         layer_params(&self.slots.patch, grad, d_x, patches);
+    }
+
+    /// Gradient of the windows' values from what [`embed_backward`](Self::embed_backward) leaves of `d_x`;
+    /// overwrites `d_values`, and `patches` is used up.
+    pub(super) fn values_backward(
+        &self,
+        params: &[f32],
+        chunk: &Lane<'_>,
+        d_x: &[f32],
+        patches: &mut [f32],
+        d_values: &mut [f32],
+    ) {
+        layer_input(params, &self.slots.patch, patches, d_x);
+        let config = &self.config;
+        let width = config.patch_width();
+        let class_token = usize::from(config.pooling == Pooling::ClassToken) * width;
+        let (mut rest, mut d_rest) = (&*patches, d_values);
+        for &len in chunk.lengths {
+            let (window, others) = rest.split_at(class_token + config.patches(len) * width);
+            let (own, d_others) = d_rest.split_at_mut(len * config.channels);
+            // What padded the last patch is no value of the window.
+            own.copy_from_slice(&window[class_token..][..own.len()]);
+            (rest, d_rest) = (others, d_others);
+        }
     }
 }
 

@@ -138,7 +138,7 @@ impl Encoder {
     }
 
     /// Fills `acts.d_logits`, window by window; the sum of the losses.
-    fn losses<R: Default + AddAssign>(
+    pub(super) fn losses<R: Default + AddAssign>(
         &self,
         answers: Answers,
         first_window: usize,

@@ -11,7 +11,9 @@ mod head;
 mod init;
 mod lanes;
 mod layers;
+mod looked_at;
 mod model;
+mod relevance;
 mod sinusoid;
 mod workspace;
 

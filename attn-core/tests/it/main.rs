@@ -2,6 +2,8 @@
 
 /// Helpers: configurations and batches.
 mod common;
+/// What attention looks at, and what values an answer is owed to.
+mod explained;
 /// Logits, loss and every gradient against `PyTorch`'s.
 mod golden;
 /// Every gradient of the model against finite differences, under losses of every kind.
