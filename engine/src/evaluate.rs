@@ -7,14 +7,15 @@ use rayon::prelude::*;
 use crate::checkpoint::Checkpoint;
 use crate::data::Dataset;
 use crate::diverged::Diverged;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, ece};
+use crate::temperature::divide;
 use crate::windows::{Cut, WindowBuffer, WindowSet};
 
 /// Windows evaluated at once.
 const EVAL_BATCH: usize = 64;
 
-/// Logits of every window, in order; in a smaller precision by the prepared model, as a device
-/// would run it.
+/// Logits of every window, in order, as they leave the model, without its temperature; in a smaller
+/// precision by the prepared model, as a device would run it.
 ///
 /// # Panics
 /// If the windows were cut for another model.
@@ -63,7 +64,8 @@ fn predict_each(predictor: &Predictor, windows: &WindowBuffer, out: &mut [f32], 
     );
 }
 
-/// Metrics of a checkpoint on segments, in windows with the stride of the test.
+/// Metrics of a checkpoint on segments, in windows with the stride of the test; loss and calibration are those
+/// of logits divided by the checkpoint's temperature.
 ///
 /// # Errors
 /// If there is no labeled window among them.
@@ -87,14 +89,20 @@ pub fn evaluate_each(
     precision: Precision,
     threads: usize,
 ) -> anyhow::Result<Metrics> {
-    let (mut all, mut targets) = (Vec::new(), Vec::new());
+    let (mut all, mut raw, mut targets) = (Vec::new(), Vec::new(), Vec::new());
+    let is_calibrated = parts.iter().any(|(checkpoint, _)| checkpoint.meta.temperature.is_some());
     for (checkpoint, segments) in parts {
         let meta = &checkpoint.meta;
         let cut = Cut { window: meta.run.window(), seq_len: meta.model.seq_len, train: false };
         let mut set = WindowSet::new(dataset, &meta.preprocess, segments, cut)?;
         set.drop_unlabeled();
         targets.extend(set.windows().iter().filter_map(|w| w.label));
-        all.extend(logits(checkpoint, &set, precision, threads));
+        let mut logits = logits(checkpoint, &set, precision, threads);
+        if is_calibrated {
+            raw.extend_from_slice(&logits);
+        }
+        divide(&mut logits, meta.temperature);
+        all.extend(logits);
     }
     let first = parts.iter().flat_map(|(_, segments)| segments.iter()).next();
     let source = first.map(|&i| dataset.segments[i].source.display().to_string());
@@ -103,7 +111,9 @@ pub fn evaluate_each(
         "{}: no labeled test window; evaluation needs a label column (`predict` does not)",
         source.unwrap_or_default()
     );
-    let metrics = Metrics::new(&parts[0].0.meta.classes, &all, &targets);
+    let classes = &parts[0].0.meta.classes;
+    let mut metrics = Metrics::new(classes, &all, &targets);
+    metrics.ece_uncalibrated = is_calibrated.then(|| ece(classes.len(), &raw, &targets));
     if !metrics.loss.is_finite() {
         let message = "the model's answers are not finite: its training diverged";
         return Err(Diverged::new(message.to_owned()).into());
@@ -111,13 +121,18 @@ pub fn evaluate_each(
     Ok(metrics)
 }
 
-/// Metrics on windows that all have a label.
+/// Metrics on windows that all have a label, of logits as they leave the model.
 pub(crate) fn metrics(
     checkpoint: &Checkpoint,
     set: &WindowSet<'_>,
     precision: Precision,
     threads: usize,
 ) -> Metrics {
-    let targets: Vec<u32> = set.windows().iter().filter_map(|w| w.label).collect();
-    Metrics::new(&checkpoint.meta.classes, &logits(checkpoint, set, precision, threads), &targets)
+    let logits = logits(checkpoint, set, precision, threads);
+    Metrics::new(&checkpoint.meta.classes, &logits, &targets(set))
+}
+
+/// The classes of windows that all have a label.
+pub(crate) fn targets(set: &WindowSet<'_>) -> Vec<u32> {
+    set.windows().iter().filter_map(|w| w.label).collect()
 }

@@ -21,6 +21,7 @@ pub mod output;
 pub mod padding;
 pub mod run;
 pub mod system;
+pub mod temperature;
 pub mod training;
 pub mod tuning;
 mod typed;

@@ -264,12 +264,17 @@ pub fn metrics_text(metrics: &Metrics) -> String {
             vec![c.class.clone(), c.n.to_string(), share(c.recall), share(c.precision), share(c.f1)]
         })
         .collect();
+    let uncalibrated = metrics.ece_uncalibrated;
+    let uncalibrated =
+        uncalibrated.map(|ece| format!(" ({ece:.4} without temperature)")).unwrap_or_default();
     let summary = format!(
-        "{} windows: accuracy {:.4}, loss {:.4}, macro F1 {:.4}\n\n{}\n",
+        "{} windows: accuracy {:.4}, loss {:.4}, macro F1 {:.4}, ECE {:.4}{}\n\n{}\n",
         metrics.n,
         metrics.accuracy,
         metrics.loss,
         metrics.macro_f1,
+        metrics.ece,
+        uncalibrated,
         table(&["class", "windows", "recall", "precision", "F1"], &per_class),
     );
     if n_classes > MOST_SHOWN {

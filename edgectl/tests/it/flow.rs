@@ -75,7 +75,10 @@ fn the_main_job_by_hand_learns_and_has_the_promised_keys() {
         );
         assert_eq!(report["inputs"], 3);
         let report = json(at, &["eval", "--model", "global.safetensors", "--data", "data"]);
-        has(&report, &["task", "n", "loss", "accuracy", "macro_f1", "per_class", "confusion"]);
+        has(
+            &report,
+            &["task", "n", "loss", "accuracy", "macro_f1", "per_class", "confusion", "ece"],
+        );
         assert_eq!(report["n"], 3 * 4, "one window of 20 rows in each series' test rows");
         accuracy = report["accuracy"].as_f64().expect("a number");
     }

@@ -6,6 +6,8 @@ mod adapters;
 mod arrows;
 /// Bad tables, recordings and pictures are handled as documented, or refused in one message.
 mod bad_data;
+/// Temperature and calibration error.
+mod calibrated;
 /// How many classes there may be, in data and in models.
 mod classes;
 /// What describe says of data that training refuses as it stands.

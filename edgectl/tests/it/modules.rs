@@ -56,7 +56,7 @@ const ORDER: [(&str, &str); 8] = [
     ),
     (
         "engine",
-        "system interrupt outcome lines nearest typed diverged metrics
+        "system interrupt outcome lines nearest typed diverged metrics temperature
          data job cli run windows
          checkpoint padding evaluate training tuning federation
          output bench commands",

@@ -18,6 +18,7 @@ use super::unknown::{Unknown, add, known};
 use crate::data::{DataConfig, Dataset, Expected, MAX_CLASSES, is_same_rate};
 use crate::job::{FederationConfig, Job, ModelConfig, TrainConfig, WindowConfig};
 use crate::run::{FromCenter, Run};
+use crate::temperature::{BOUNDS, is_valid};
 
 /// The metadata key of a checkpoint.
 pub const METADATA_KEY: &str = "edgectl";
@@ -26,7 +27,7 @@ pub const METADATA_KEY: &str = "edgectl";
 pub const FORMAT: u32 = 2;
 
 /// What a checkpoint may need of its reader.
-const KNOWN_NEEDS: [&str; 3] = [PARTIAL, CONTROL, NODE_FIT];
+const KNOWN_NEEDS: [&str; 4] = [PARTIAL, CONTROL, NODE_FIT, TEMPERATURE];
 
 /// Only the tensors that were trained are in the file; the others are those of the base.
 const PARTIAL: &str = "partial";
@@ -36,6 +37,9 @@ const CONTROL: &str = "control-variates";
 
 /// Some steps of preprocessing are fitted by each node for itself, and may have no values here.
 const NODE_FIT: &str = "node-fit";
+
+/// Probabilities are those of logits divided by a number, which holds for these weights alone.
+const TEMPERATURE: &str = "temperature";
 
 /// The keys of format 2; format 1 had no `needs`.
 #[derive(Serialize, Deserialize)]
@@ -52,6 +56,8 @@ struct Keys {
     preprocess: Pipeline,
     train: TrainConfig,
     federation: FederationConfig,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    temperature: Option<f64>,
     provenance: Provenance,
 }
 
@@ -77,6 +83,9 @@ pub struct Meta {
     pub preprocess: Pipeline,
     /// How files are read, series cut, nodes trained and updates merged: checked.
     pub run: Run,
+    /// What logits are divided by before they become probabilities, as it was fitted for these weights; other
+    /// weights have none. See [`temperature`](crate::temperature).
+    pub temperature: Option<f64>,
     /// Where these weights come from.
     pub provenance: Provenance,
     /// What other programs, and later versions of this one, have written into the file: it is
@@ -93,7 +102,7 @@ impl Meta {
         run: Run,
     ) -> Self {
         let (provenance, unknown) = (Provenance::default(), Unknown::default());
-        Self { model, classes, channels, preprocess, run, provenance, unknown }
+        Self { model, classes, channels, preprocess, run, temperature: None, provenance, unknown }
     }
 
     /// Whether a file has metadata of a checkpoint.
@@ -149,6 +158,7 @@ impl Meta {
             channels: read.channels,
             preprocess: read.preprocess,
             run: Run::check(job, None)?,
+            temperature: read.temperature,
             provenance: read.provenance,
             unknown: Unknown { metadata: BTreeMap::new(), keys },
         })
@@ -161,6 +171,7 @@ impl Meta {
             (self.provenance.partial, PARTIAL),
             (self.run.node_side().needs() == FromCenter::ControlVariate, CONTROL),
             (self.preprocess.has_node_steps(), NODE_FIT),
+            (self.temperature.is_some(), TEMPERATURE),
         ];
         let job = self.run.job();
         let keys = Keys {
@@ -178,6 +189,7 @@ impl Meta {
             preprocess: self.preprocess.clone(),
             train: job.train.clone(),
             federation: job.federation.clone(),
+            temperature: self.temperature,
             provenance: self.provenance.clone(),
         };
         let text = serde_json::to_string(&keys).with_context(failed)?;
@@ -218,6 +230,13 @@ impl Meta {
             "windows of {:?} steps, a model for {}",
             self.run.window().len,
             self.model.seq_len
+        );
+        let temperature = self.temperature.unwrap_or(1.0);
+        ensure!(
+            is_valid(temperature),
+            "a temperature of {temperature}, which is from {} to {}",
+            BOUNDS.0,
+            BOUNDS.1
         );
         Ok(())
     }

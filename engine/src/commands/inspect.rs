@@ -148,6 +148,9 @@ fn text(report: &Report) -> anyhow::Result<String> {
             for (name, value) in lines {
                 text += &format!("{name:>11}: {}\n", shown(&value));
             }
+            if let Some(temperature) = meta.temperature {
+                text += &format!("temperature: {temperature}\n");
+            }
             let by_node = NodeStep::all(&meta.preprocess);
             if !by_node.is_empty() {
                 let has =

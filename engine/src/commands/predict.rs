@@ -16,6 +16,7 @@ use crate::cli::PredictArgs;
 use crate::evaluate::logits;
 use crate::metrics::{argmax, log_softmax};
 use crate::output::{Output, shown};
+use crate::temperature::divide;
 use crate::windows::{Cut, WindowBuffer, WindowSet};
 
 #[derive(Serialize)]
@@ -76,10 +77,12 @@ fn csv(checkpoint: &Checkpoint, set: &WindowSet<'_>, logits: &[f32]) -> anyhow::
     let probabilities = classes.iter().map(|class| format!("p_{class}"));
     writer.write_record(fixed.into_iter().map(str::to_owned).chain(probabilities))?;
     for (window, logits) in set.windows().iter().zip(logits.chunks_exact(classes.len())) {
+        let mut logits = logits.to_vec();
+        divide(&mut logits, checkpoint.meta.temperature);
         let segment = &set.dataset().segments[window.segment];
         let (start, rows) = set.rows_of(window);
-        let answer = argmax(logits);
-        let p: Vec<f32> = log_softmax(logits).into_iter().map(f32::exp).collect();
+        let answer = argmax(&logits);
+        let p: Vec<f32> = log_softmax(&logits).into_iter().map(f32::exp).collect();
         let mut record = vec![
             segment.source.display().to_string(),
             segment.series.clone(),
@@ -97,7 +100,8 @@ fn csv(checkpoint: &Checkpoint, set: &WindowSet<'_>, logits: &[f32]) -> anyhow::
     writer.into_inner().map_err(|e| anyhow::anyhow!("{e}"))
 }
 
-/// `x` `[n, seq_len, channels]` padded with zeros, `lengths` `[n]` and `logits` `[n, classes]`.
+/// `x` `[n, seq_len, channels]` padded with zeros, `lengths` `[n]` and `logits` `[n, classes]` as they leave the
+/// model, whose temperature, if it has one, the metadata tells.
 fn write_tensors(
     path: &Path,
     checkpoint: &Checkpoint,
@@ -128,6 +132,8 @@ fn write_tensors(
             data: TensorData::F32(logits),
         },
     ];
-    write_file(path, &tensors, &BTreeMap::new())?;
+    let temperature = checkpoint.meta.temperature;
+    let metadata = temperature.map(|t| ("temperature".to_owned(), t.to_string()));
+    write_file(path, &tensors, &BTreeMap::from_iter(metadata))?;
     Ok(())
 }

@@ -272,6 +272,17 @@ fn text(report: &Report<'_>) -> String {
     if let Some(cv) = &report.cv {
         text += &format!("\n\n{}", cv_text(cv));
     }
+    if let Some(found) = &train.calibration {
+        let temperature = found.temperature;
+        text += &match (found.kept, &train.val) {
+            (Some(why), _) => format!("\n\ntemperature {temperature}: {why}"),
+            (None, val) => format!(
+                "\n\ntemperature {temperature:.4}, which divides the logits: ECE on the held-out part {:.4} instead of {:.4}",
+                found.ece,
+                val.as_ref().map_or(f64::NAN, |val| val.ece)
+            ),
+        };
+    }
     text
 }
 

@@ -81,6 +81,8 @@ impl<'a> MergedMeta<'a> {
         };
         // A base may be a node's own model.
         meta.preprocess = meta.preprocess.shared();
+        // It was fitted for other weights.
+        meta.temperature = None;
         meta.set_provenance(provenance);
         meta.provenance.merged.sort();
         meta.to_metadata()

@@ -15,8 +15,8 @@ pub(super) const SCHEMA: [&str; 5] = ["model", "classes", "channels", "window", 
 /// JSON; of preprocessing what nodes share, as others of its values are each node's own.
 pub(super) type Schema = [String; SCHEMA.len()];
 
-/// All that a merge takes over from an update: its metadata without values that are a node's own, and
-/// without where it comes from, but for the round.
+/// All that a merge takes over from an update: its metadata without values that are a node's own, without the
+/// temperature of its weights, and without where it comes from, but for the round.
 #[derive(Debug)]
 pub(super) struct Recipe {
     pub(super) meta: Meta,
@@ -56,6 +56,7 @@ impl Recipes {
     pub(super) fn split(&self, mut meta: Meta) -> anyhow::Result<(Arc<Recipe>, Provenance)> {
         let provenance = std::mem::take(&mut meta.provenance);
         meta.preprocess = meta.preprocess.shared();
+        meta.temperature = None;
         meta.set_provenance(Provenance { round: provenance.round, ..Provenance::default() });
         let text = serde_json::to_string(&meta.to_metadata()?).context("the metadata")?;
         // The map only ever grows by whole entries.

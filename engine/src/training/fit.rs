@@ -10,6 +10,7 @@ use anyhow::Context;
 use attn_core::Precision;
 use optim::{Optimizer, ParamGroups};
 
+use super::calibration::Calibration;
 use super::drift::Drift;
 use super::gradient::{Draws, Gradients};
 use super::options::TrainOptions;
@@ -337,11 +338,10 @@ impl<'a> Fit<'a> {
         };
         let params =
             if self.state.best.is_empty() { self.shipped() } else { self.state.best.clone() };
-        let val = self.held_out.map(|set| {
-            let mut checkpoint = self.start.clone();
-            checkpoint.params.clone_from(&params);
-            metrics(&checkpoint, set, Precision::F32, self.options.threads)
-        });
+        let found = self
+            .held_out
+            .map(|set| Calibration::on(set, self.start, &params, self.options.threads));
+        let (val, calibration) = found.unzip();
         let mut train_metrics = BTreeMap::new();
         for (name, value) in [
             ("loss", position.last_loss),
@@ -385,6 +385,8 @@ impl<'a> Fit<'a> {
             loss: position.last_loss,
             val,
             validation: None,
+            // It would tell of windows without privacy.
+            calibration: calibration.filter(|_| self.noise.is_none()),
             stopped,
             warnings: loss_rose("epoch", way).into_iter().collect(),
             skipped_steps: position.guard.skipped,

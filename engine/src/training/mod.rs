@@ -1,5 +1,6 @@
 //! Training: windows in, better weights out; interruptible, and resumable to the same bytes.
 
+mod calibration;
 mod cross_validation;
 mod drift;
 mod fit;
@@ -16,6 +17,7 @@ mod split;
 mod state;
 mod step;
 
+pub use calibration::Calibration;
 pub use cross_validation::{CrossValidation, Fold, cross_validate, train_fold};
 pub use drift::{Variate, variate_path};
 pub use node::train;

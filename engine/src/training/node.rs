@@ -40,6 +40,9 @@ pub fn train(
     let mut checkpoint = start;
     checkpoint.params = params;
     checkpoint.control = control;
+    // One of 1 is as good as none; what the start had was fitted for other weights.
+    checkpoint.meta.temperature =
+        report.calibration.filter(|found| found.kept.is_none()).map(|found| found.temperature);
     // An update says how it was trained. The next global model takes its options from the base: with
     // "auto" there, every node tests again in every round.
     checkpoint.meta.run = run.with(|job| {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use super::calibration::Calibration;
 use super::range_test::RangeTest;
 use super::split::HeldOut;
 use crate::interrupt::Reason;
@@ -42,11 +43,15 @@ pub struct TrainReport {
     /// Loss over the training windows in the last epoch, as the optimizer saw it; `None` if no
     /// epoch was finished.
     pub loss: Option<f64>,
-    /// Metrics of the kept weights on the held-out part, if there is one.
+    /// Metrics of the kept weights on the held-out part, if there is one; without the temperature, which was
+    /// fitted there.
     pub val: Option<Metrics>,
     /// What that part is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub validation: Option<HeldOut>,
+    /// The temperature that was fitted on the held-out part.
+    #[serde(flatten)]
+    pub calibration: Option<Calibration>,
     /// Why it stopped before all epochs were done.
     pub stopped: Option<Reason>,
     /// What is likely not as it should be, such as a loss that rose.
