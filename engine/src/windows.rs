@@ -150,10 +150,14 @@ impl<'a> WindowSet<'a> {
 
     /// The rows of the window's segment that it stands for: its first, and how many.
     pub fn rows_of(&self, window: &Window) -> (usize, usize) {
-        let Some(scaled) = &self.scaled[window.segment] else { return (window.start, window.len) };
-        let (first, last) =
-            (scaled.origin(window.start), scaled.origin(window.start + window.len - 1));
+        let (first, last) = (self.row_of(window, 0), self.row_of(window, window.len - 1));
         (first, last + 1 - first)
+    }
+
+    /// The row of the window's segment that one of its steps stands for.
+    pub fn row_of(&self, window: &Window, step: usize) -> usize {
+        let row = window.start + step;
+        self.scaled[window.segment].as_ref().map_or(row, |scaled| scaled.origin(row))
     }
 
     /// The windows.

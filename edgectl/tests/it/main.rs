@@ -19,6 +19,9 @@ mod ends;
 mod errors;
 /// Options that exclude each other, by file, by flag and by checkpoint.
 mod exclusions;
+/// What an answer is owed to: a table, and a picture.
+#[cfg(unix)]
+mod explains;
 /// The main job by hand: init, train, aggregate, eval, predict, inspect.
 mod flow;
 /// Files of other programs: every dtype is shown and carried, and readers take what is merged.

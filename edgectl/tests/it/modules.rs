@@ -56,9 +56,9 @@ const ORDER: [(&str, &str); 8] = [
     ),
     (
         "engine",
-        "system interrupt outcome lines nearest typed diverged metrics temperature
+        "system interrupt outcome lines nearest typed diverged metrics temperature plot
          data job cli run windows
-         checkpoint padding evaluate training tuning federation
+         checkpoint padding evaluate explain training tuning federation
          output bench commands",
     ),
     ("edgectl", ""),

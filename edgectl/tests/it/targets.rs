@@ -17,7 +17,7 @@ struct Case {
 
 const DATA: &str = "data/node_1.csv";
 
-const CASES: [Case; 7] = [
+const CASES: [Case; 8] = [
     Case { args: "init --config job.toml --out OUT", inputs: &["job.toml", DATA], other: None },
     Case {
         args: "train --config job.toml --epochs 1 --out OUT",
@@ -41,6 +41,11 @@ const CASES: [Case; 7] = [
     },
     Case {
         args: "predict --model global.safetensors --data data --out other --tensors OUT",
+        inputs: &["global.safetensors", DATA],
+        other: Some("other"),
+    },
+    Case {
+        args: "predict --model global.safetensors --data data --out other --explain OUT",
         inputs: &["global.safetensors", DATA],
         other: Some("other"),
     },

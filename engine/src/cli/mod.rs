@@ -189,8 +189,9 @@ pub struct TrainArgs {
 /// `edgectl eval`
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Example:
-  edgectl eval --model global.safetensors --data data/watch --json")]
+Examples:
+  edgectl eval --model global.safetensors --data data/watch --json
+  edgectl eval --model global.safetensors --data data/watch --plot answers.svg")]
 pub struct EvalArgs {
     /// The model
     #[arg(long, value_name = "FILE")]
@@ -214,13 +215,18 @@ pub struct EvalArgs {
     /// How weights are kept: what a smaller model costs in accuracy
     #[arg(long, value_enum, default_value_t = PrecisionArg::F32)]
     pub precision: PrecisionArg,
+    /// Also draw up to three windows of each class, right answers first, with what speaks for the answer and
+    /// against it; SVG or PNG, replaces a plain file that is none of the inputs
+    #[arg(long, value_name = "FILE.svg|png")]
+    pub plot: Option<PathBuf>,
 }
 
 /// `edgectl predict`
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Example:
-  edgectl predict --model global.safetensors --data data/watch/subject_03.csv --out predictions.csv")]
+Examples:
+  edgectl predict --model global.safetensors --data data/watch/subject_03.csv --out predictions.csv
+  edgectl predict --model global.safetensors --data mine.csv --out p.csv --explain why.csv")]
 pub struct PredictArgs {
     /// The model
     #[arg(long, value_name = "FILE")]
@@ -241,6 +247,11 @@ pub struct PredictArgs {
     /// Also write windows, lengths and logits, to compare with other frameworks
     #[arg(long, value_name = "FILE.safetensors")]
     pub tensors: Option<PathBuf>,
+    /// Also write what each answer is owed to, as CSV with a row for each step of each window: of every
+    /// channel how much it speaks for the answer, or below 0 against it (r_…, integrated gradients from
+    /// zeros), and how much attention reaches the step (attention rollout)
+    #[arg(long, value_name = "FILE.csv")]
+    pub explain: Option<PathBuf>,
 }
 
 /// `edgectl simulate`

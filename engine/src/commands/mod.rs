@@ -4,6 +4,7 @@ mod aggregate;
 mod attacks;
 mod chosen;
 mod eval;
+mod explain;
 mod init;
 mod inspect;
 mod node_values;

@@ -9,6 +9,7 @@ use anyhow::{Context, ensure};
 use attn_core::Precision;
 use serde::Serialize;
 
+use super::explain;
 use super::node_values::{Training, complete};
 use super::targets::protect_data;
 use crate::checkpoint::{Checkpoint, NodeValues};
@@ -23,13 +24,18 @@ use crate::windows::{Cut, WindowBuffer, WindowSet};
 struct Report {
     out: String,
     windows: usize,
+    /// The table of what the answers are owed to, with its number of rows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    explain: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    explain_rows: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     node_fit: Option<NodeValues>,
 }
 
 pub(super) fn run(args: &PredictArgs, threads: usize, output: Output) -> anyhow::Result<()> {
     let mut targets = Targets::default();
-    for out in iter::once(&args.out).chain(&args.tensors) {
+    for out in iter::once(&args.out).chain(&args.tensors).chain(&args.explain) {
         targets.add(out)?;
     }
     for input in iter::once(&args.model).chain(&args.stats) {
@@ -61,9 +67,21 @@ pub(super) fn run(args: &PredictArgs, threads: usize, output: Output) -> anyhow:
     if let Some(path) = &args.tensors {
         write_tensors(path, &checkpoint, &set, &logits)?;
     }
-    let report =
-        Report { out: args.out.display().to_string(), windows: set.windows().len(), node_fit };
-    let text = format!("{}: answers for {} windows", shown(&report.out), report.windows);
+    let explain = args.explain.as_deref();
+    let explain_rows = explain
+        .map(|path| explain::write(path, &checkpoint, &set, &logits, threads))
+        .transpose()?;
+    let report = Report {
+        out: args.out.display().to_string(),
+        windows: set.windows().len(),
+        explain: explain.map(|path| path.display().to_string()),
+        explain_rows,
+        node_fit,
+    };
+    let mut text = format!("{}: answers for {} windows", shown(&report.out), report.windows);
+    if let (Some(path), Some(rows)) = (&report.explain, explain_rows) {
+        text += &format!("\n{}: what they are owed to, {rows} steps", shown(path));
+    }
     output.result(&report, &text)
 }
 

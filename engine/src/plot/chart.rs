@@ -9,26 +9,26 @@ use plotters::series::DashedLineSeries;
 use plotters::style::{Color, IntoFont};
 
 /// Colours that are told apart without colour vision, as one is dark and one light; the second is dashed.
-const COLOURS: [RGBColor; 2] = [RGBColor(0, 68, 136), RGBColor(221, 119, 0)];
+pub(crate) const COLOURS: [RGBColor; 2] = [RGBColor(0, 68, 136), RGBColor(221, 119, 0)];
 
 /// The letters of all text.
-const FONT: (&str, i32) = ("sans-serif", 12);
+pub(crate) const FONT: (&str, i32) = ("sans-serif", 12);
 
 /// Points from left to right; one whose second number is NaN is a gap.
-pub(super) type Curve = Vec<(f64, f64)>;
+pub(crate) type Curve = Vec<(f64, f64)>;
 
 /// Curves with axes.
-pub(super) struct Panel {
-    pub(super) title: String,
-    pub(super) x: String,
+pub(crate) struct Panel {
+    pub(crate) title: String,
+    pub(crate) x: String,
     /// At most two, with their names.
-    pub(super) curves: Vec<(String, Curve)>,
+    pub(crate) curves: Vec<(String, Curve)>,
 }
 
 /// A bar for each name.
-pub(super) struct Bars {
-    pub(super) title: String,
-    pub(super) bars: Vec<(String, usize)>,
+pub(crate) struct Bars {
+    pub(crate) title: String,
+    pub(crate) bars: Vec<(String, usize)>,
 }
 
 impl Panel {
@@ -36,7 +36,7 @@ impl Panel {
     ///
     /// # Errors
     /// If the backend fails.
-    pub(super) fn draw<B: DrawingBackend>(
+    pub(crate) fn draw<B: DrawingBackend>(
         &self,
         area: &DrawingArea<B, Shift>,
     ) -> anyhow::Result<()> {
@@ -90,7 +90,7 @@ impl Bars {
     ///
     /// # Errors
     /// If the backend fails.
-    pub(super) fn draw<B: DrawingBackend>(
+    pub(crate) fn draw<B: DrawingBackend>(
         &self,
         area: &DrawingArea<B, Shift>,
     ) -> anyhow::Result<()> {
@@ -132,7 +132,7 @@ fn range(numbers: impl Iterator<Item = f64>) -> (f64, f64) {
 }
 
 /// A number on an axis.
-fn short(number: f64) -> String {
+pub(crate) fn short(number: f64) -> String {
     if number != 0.0 && !(1e-3..1e5).contains(&number.abs()) {
         return format!("{number:.1e}");
     }

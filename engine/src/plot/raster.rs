@@ -18,21 +18,21 @@ use plotters_backend::{
 const LETTER: (i32, i32) = (6, 13);
 
 /// Pixels, three bytes each, line after line.
-pub(super) struct Raster {
+pub(crate) struct Raster {
     size: (u32, u32),
     pixels: Vec<u8>,
 }
 
 /// What draws on pixels.
-pub(super) struct Backend<'a>(&'a mut Raster);
+pub(crate) struct Backend<'a>(&'a mut Raster);
 
 impl Raster {
     /// A white one.
-    pub(super) fn new(size: (u32, u32)) -> Self {
+    pub(crate) fn new(size: (u32, u32)) -> Self {
         Self { size, pixels: vec![255; 3 * size.0 as usize * size.1 as usize] }
     }
 
-    pub(super) fn backend(&mut self) -> Backend<'_> {
+    pub(crate) fn backend(&mut self) -> Backend<'_> {
         Backend(self)
     }
 
@@ -40,7 +40,7 @@ impl Raster {
     ///
     /// # Errors
     /// If it cannot be packed.
-    pub(super) fn png(&self) -> anyhow::Result<Vec<u8>> {
+    pub(crate) fn png(&self) -> anyhow::Result<Vec<u8>> {
         let failed = || "the picture cannot be packed as PNG";
         let mut bytes = Vec::new();
         let mut encoder = png::Encoder::new(&mut bytes, self.size.0, self.size.1);

@@ -1,10 +1,9 @@
 //! `edgectl preprocess describe`: what was understood of data.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Instant;
 
 use aggregate::{Targets, atomic_write};
-use anyhow::{bail, ensure};
 use serde::Serialize;
 
 use super::super::targets::protect_data;
@@ -12,6 +11,7 @@ use crate::cli::DescribeArgs;
 use crate::data::{DataConfig, Described, Excerpt, Understood, Unread};
 use crate::job::Job;
 use crate::output::Output;
+use crate::plot;
 use crate::system::peak_rss_bytes;
 
 #[derive(Serialize)]
@@ -42,7 +42,7 @@ pub(super) fn run(args: &DescribeArgs, output: Output) -> anyhow::Result<()> {
     };
     let config = job.as_ref().map_or_else(DataConfig::default, |job| job.data.clone());
     if let Some(plot) = &args.plot {
-        check_plot(plot)?;
+        plot::check(plot)?;
         let mut targets = Targets::default();
         targets.add(plot)?;
         args.config.iter().try_for_each(|config| targets.protect(config))?;
@@ -60,7 +60,7 @@ pub(super) fn run(args: &DescribeArgs, output: Output) -> anyhow::Result<()> {
     }
     if let (Some(plot), Some(first)) = (&args.plot, described.sets.first()) {
         let job = job.as_ref().map(|job| (job, &data[..]));
-        let picture = picture(first, &described.excerpt, job, has_extension(plot, "png"))?;
+        let picture = picture(first, &described.excerpt, job, plot::is_png(plot))?;
         atomic_write(plot, &picture)?;
     }
     let report = Report {
@@ -73,23 +73,6 @@ pub(super) fn run(args: &DescribeArgs, output: Output) -> anyhow::Result<()> {
         warnings: &warnings,
     };
     output.result(&report, &described.lines().join("\n"))
-}
-
-/// Refuses a picture that cannot be made, before the data is read.
-fn check_plot(plot: &Path) -> anyhow::Result<()> {
-    if !cfg!(feature = "plot") {
-        bail!("--plot: this edgectl was built without pictures; build it with the feature plot");
-    }
-    ensure!(
-        has_extension(plot, "svg") || has_extension(plot, "png"),
-        "{}: pictures are written as SVG or PNG; name a file that ends in .svg or .png",
-        plot.display()
-    );
-    Ok(())
-}
-
-fn has_extension(path: &Path, extension: &str) -> bool {
-    path.extension().is_some_and(|found| found.eq_ignore_ascii_case(extension))
 }
 
 /// The picture of the first set of files; of a job with steps, fitted as training fits them.
@@ -116,8 +99,7 @@ fn picture(
             clean = Some(Signal::of(&out.names, &scaled.values, rate_hz));
         }
     }
-    let picture = Picture { data, raw: &raw, clean: clean.as_ref() };
-    if as_png { picture.png() } else { picture.svg() }
+    plot::bytes(&Picture { data, raw: &raw, clean: clean.as_ref() }, as_png)
 }
 
 #[cfg(not(feature = "plot"))]
@@ -127,5 +109,5 @@ fn picture(
     _: Option<(&Job, &[PathBuf])>,
     _: bool,
 ) -> anyhow::Result<Vec<u8>> {
-    bail!("no pictures in this build")
+    anyhow::bail!("no pictures in this build")
 }

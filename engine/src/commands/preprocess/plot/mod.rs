@@ -1,19 +1,16 @@
 //! A picture of data: signals raw and cleaned, their spectra, and the balance of the classes.
 
-mod chart;
-mod raster;
 mod spectrum;
 
 use anyhow::{Context, anyhow};
 use plotters::coord::Shift;
-use plotters::prelude::{DrawingArea, DrawingBackend, IntoDrawingArea, SVGBackend, WHITE};
+use plotters::prelude::{DrawingArea, DrawingBackend, WHITE};
 
-use chart::{Bars, Curve, Panel};
-use raster::Raster;
 use spectrum::spectrum;
 
 use crate::data::Understood;
 use crate::output::shown;
+use crate::plot::{Bars, Curve, Draw, Panel};
 
 /// Most channels that are shown.
 pub(super) const MOST_CHANNELS: usize = 6;
@@ -69,26 +66,6 @@ pub(super) struct Picture<'a> {
 }
 
 impl Picture<'_> {
-    /// The picture as SVG.
-    ///
-    /// # Errors
-    /// If it cannot be drawn.
-    pub(super) fn svg(&self) -> anyhow::Result<Vec<u8>> {
-        let mut text = String::new();
-        self.draw(&SVGBackend::with_string(&mut text, self.size()).into_drawing_area())?;
-        Ok(text.into_bytes())
-    }
-
-    /// The picture as PNG.
-    ///
-    /// # Errors
-    /// If it cannot be drawn.
-    pub(super) fn png(&self) -> anyhow::Result<Vec<u8>> {
-        let mut raster = Raster::new(self.size());
-        self.draw(&raster.backend().into_drawing_area())?;
-        raster.png()
-    }
-
     fn n_lines(&self) -> usize {
         let of_clean = self.clean.map_or(0, |clean| clean.channels.len());
         self.raw.channels.len().max(of_clean)
@@ -97,7 +74,9 @@ impl Picture<'_> {
     fn n_panels(&self) -> u32 {
         if self.clean.is_some() { 3 } else { 2 }
     }
+}
 
+impl Draw for Picture<'_> {
     fn size(&self) -> (u32, u32) {
         let n_classes = self.data.classes.len().min(MOST_CLASSES) as u32;
         let bars = if n_classes > 0 { 50 + SIZE.2 * n_classes } else { 0 };

@@ -2,7 +2,7 @@
 
 use std::f64::consts::TAU;
 
-use super::chart::Curve;
+use crate::plot::Curve;
 
 /// Frequencies at which it is taken.
 const N_FREQUENCIES: usize = 256;
