@@ -87,28 +87,56 @@ pub fn evaluate_each(
     precision: Precision,
     threads: usize,
 ) -> anyhow::Result<Metrics> {
-    let (mut all, mut targets) = (Vec::new(), Vec::new());
+    let mut answers = Answers::default();
     for (checkpoint, segments) in parts {
         let meta = &checkpoint.meta;
         let cut = Cut { window: meta.run.window(), seq_len: meta.model.seq_len, train: false };
         let mut set = WindowSet::new(dataset, &meta.preprocess, segments, cut)?;
         set.drop_unlabeled();
-        targets.extend(set.windows().iter().filter_map(|w| w.label));
-        all.extend(logits(checkpoint, &set, precision, threads));
+        answers.take(checkpoint, &set, precision, threads);
     }
     let first = parts.iter().flat_map(|(_, segments)| segments.iter()).next();
     let source = first.map(|&i| dataset.segments[i].source.display().to_string());
     ensure!(
-        !targets.is_empty(),
+        !answers.targets.is_empty(),
         "{}: no labeled test window; evaluation needs a label column (`predict` does not)",
         source.unwrap_or_default()
     );
-    let metrics = Metrics::new(&parts[0].0.meta.classes, &all, &targets);
-    if !metrics.loss.is_finite() {
-        let message = "the model's answers are not finite: its training diverged";
-        return Err(Diverged::new(message.to_owned()).into());
+    answers.metrics(&parts[0].0.meta.classes)
+}
+
+/// Answers for windows of several parts, each by a checkpoint of its own.
+#[derive(Debug, Default)]
+pub(crate) struct Answers {
+    logits: Vec<f32>,
+    targets: Vec<u32>,
+}
+
+impl Answers {
+    /// Takes in a checkpoint's answers for windows that all have a label.
+    pub(crate) fn take(
+        &mut self,
+        checkpoint: &Checkpoint,
+        set: &WindowSet<'_>,
+        precision: Precision,
+        threads: usize,
+    ) {
+        self.targets.extend(set.windows().iter().filter_map(|w| w.label));
+        self.logits.extend(logits(checkpoint, set, precision, threads));
     }
-    Ok(metrics)
+
+    /// How good they are.
+    ///
+    /// # Errors
+    /// If they are not finite.
+    pub(crate) fn metrics(&self, classes: &[String]) -> anyhow::Result<Metrics> {
+        let metrics = Metrics::new(classes, &self.logits, &self.targets);
+        if !metrics.loss.is_finite() {
+            let message = "the model's answers are not finite: its training diverged";
+            return Err(Diverged::new(message.to_owned()).into());
+        }
+        Ok(metrics)
+    }
 }
 
 /// Metrics on windows that all have a label.

@@ -4,7 +4,8 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use super::drift::Drift;
-use super::node::{fit, training_windows};
+use super::node::fit;
+use super::node_windows::{NodeWindows, training_windows};
 use super::options::TrainOptions;
 use super::progress::Silent;
 use super::split::{HeldOut, split_validation};
@@ -76,7 +77,8 @@ pub fn train_fold(
     let set = training_windows(start, &start.meta.preprocess, dataset, segments)?;
     let split = split_validation(&set, part)?;
     let (groups, drift) = (start.param_groups()?, Drift::load(start, None, None)?);
-    let outcome = fit(start, split.train, (&groups, &drift), options, &mut Silent)?;
+    let windows = NodeWindows::parted(split.train, start.meta.run.train().validation)?;
+    let outcome = fit(start, windows, (&groups, &drift), options, &mut Silent)?;
     if let Some(reason) = outcome.report.stopped {
         return Err(reason.into());
     }

@@ -5,6 +5,7 @@ mod drift;
 mod fit;
 mod gradient;
 mod node;
+mod node_windows;
 mod options;
 mod private;
 mod progress;
@@ -18,7 +19,8 @@ mod step;
 
 pub use cross_validation::{CrossValidation, Fold, cross_validate, train_fold};
 pub use drift::{Variate, variate_path};
-pub use node::train;
+pub use node::{train, train_together};
+pub use node_windows::NodeWindows;
 pub use options::TrainOptions;
 pub use private::key_path;
 pub use progress::{Epoch, Progress, Silent};
