@@ -89,36 +89,68 @@ pub fn evaluate_each(
     precision: Precision,
     threads: usize,
 ) -> anyhow::Result<Metrics> {
-    let (mut all, mut raw, mut targets) = (Vec::new(), Vec::new(), Vec::new());
-    let is_calibrated = parts.iter().any(|(checkpoint, _)| checkpoint.meta.temperature.is_some());
+    let mut answers = Answers::default();
     for (checkpoint, segments) in parts {
         let meta = &checkpoint.meta;
         let cut = Cut { window: meta.run.window(), seq_len: meta.model.seq_len, train: false };
         let mut set = WindowSet::new(dataset, &meta.preprocess, segments, cut)?;
         set.drop_unlabeled();
-        targets.extend(set.windows().iter().filter_map(|w| w.label));
-        let mut logits = logits(checkpoint, &set, precision, threads);
-        if is_calibrated {
-            raw.extend_from_slice(&logits);
-        }
-        divide(&mut logits, meta.temperature);
-        all.extend(logits);
+        answers.take(checkpoint, &set, precision, threads);
     }
     let first = parts.iter().flat_map(|(_, segments)| segments.iter()).next();
     let source = first.map(|&i| dataset.segments[i].source.display().to_string());
     ensure!(
-        !targets.is_empty(),
+        !answers.targets.is_empty(),
         "{}: no labeled test window; evaluation needs a label column (`predict` does not)",
         source.unwrap_or_default()
     );
-    let classes = &parts[0].0.meta.classes;
-    let mut metrics = Metrics::new(classes, &all, &targets);
-    metrics.ece_uncalibrated = is_calibrated.then(|| ece(classes.len(), &raw, &targets));
-    if !metrics.loss.is_finite() {
-        let message = "the model's answers are not finite: its training diverged";
-        return Err(Diverged::new(message.to_owned()).into());
+    answers.metrics(&parts[0].0.meta.classes)
+}
+
+/// Answers for windows of several parts, each by a checkpoint of its own.
+#[derive(Debug, Default)]
+pub(crate) struct Answers {
+    /// Of all classes, divided by each model's temperature.
+    logits: Vec<f32>,
+    /// As they leave the models.
+    raw: Vec<f32>,
+    targets: Vec<u32>,
+    /// Whether any of the models has a temperature.
+    calibrated: bool,
+}
+
+impl Answers {
+    /// Takes in a checkpoint's answers for windows that all have a label.
+    pub(crate) fn take(
+        &mut self,
+        checkpoint: &Checkpoint,
+        set: &WindowSet<'_>,
+        precision: Precision,
+        threads: usize,
+    ) {
+        self.targets.extend(set.windows().iter().filter_map(|w| w.label));
+        let temperature = checkpoint.meta.temperature;
+        let mut logits = logits(checkpoint, set, precision, threads);
+        self.raw.extend_from_slice(&logits);
+        divide(&mut logits, temperature);
+        self.logits.extend(logits);
+        self.calibrated |= temperature.is_some();
     }
-    Ok(metrics)
+
+    /// How good they are.
+    ///
+    /// # Errors
+    /// If they are not finite.
+    pub(crate) fn metrics(&self, classes: &[String]) -> anyhow::Result<Metrics> {
+        let mut metrics = Metrics::new(classes, &self.logits, &self.targets);
+        let uncalibrated = || ece(classes.len(), &self.raw, &self.targets);
+        metrics.ece_uncalibrated = self.calibrated.then(uncalibrated);
+        if !metrics.loss.is_finite() {
+            let message = "the model's answers are not finite: its training diverged";
+            return Err(Diverged::new(message.to_owned()).into());
+        }
+        Ok(metrics)
+    }
 }
 
 /// Metrics on windows that all have a label, of logits as they leave the model.

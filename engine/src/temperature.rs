@@ -1,7 +1,7 @@
 //! The temperature of a model's answers: one number by which logits are divided, so that probabilities are
 //! as large as answers are right.
 
-use crate::metrics::argmax;
+use crate::metrics::{argmax, log_softmax};
 
 /// The smallest and the largest temperature.
 pub const BOUNDS: (f64, f64) = (0.05, 20.0);
@@ -46,6 +46,25 @@ pub fn fit(n_classes: usize, logits: &[f32], targets: &[u32]) -> Fitted {
     if let Some(why) = cannot(n_classes, logits, targets) {
         return Fitted { temperature: 1.0, kept: Some(why) };
     }
+    Fitted { temperature: best(n_classes, logits, targets), kept: None }
+}
+
+/// The least mean cross-entropy of `logits / T` over all temperatures within [`BOUNDS`]: what a loss is apart from how
+/// sure answers are. Where all answers are right, it is close to 0.
+///
+/// # Panics
+/// If the lengths do not fit together.
+pub fn least_loss(n_classes: usize, logits: &[f32], targets: &[u32]) -> f64 {
+    assert_eq!(logits.len(), n_classes * targets.len(), "temperature: logits and targets");
+    let mut divided = logits.to_vec();
+    divide(&mut divided, Some(best(n_classes, logits, targets)));
+    let rows = divided.chunks_exact(n_classes).zip(targets);
+    let sum: f64 = rows.map(|(logits, &t)| -f64::from(log_softmax(logits)[t as usize])).sum();
+    sum / targets.len().max(1) as f64
+}
+
+/// The temperature with the least cross-entropy, or the bound that is closest to it.
+fn best(n_classes: usize, logits: &[f32], targets: &[u32]) -> f64 {
     let rows = || logits.chunks_exact(n_classes).zip(targets);
     let slope = |temperature: f64| -> f64 {
         rows().map(|(logits, &target)| expected_over(logits, target as usize, temperature)).sum()
@@ -57,7 +76,7 @@ pub fn fit(n_classes: usize, logits: &[f32], targets: &[u32]) -> Fitted {
         if slope(middle.exp()) > 0.0 { low = middle } else { high = middle }
     }
     let temperature = f64::midpoint(low, high).exp().clamp(BOUNDS.0, BOUNDS.1);
-    Fitted { temperature: (temperature * 1e6).round() / 1e6, kept: None }
+    (temperature * 1e6).round() / 1e6
 }
 
 /// Why there is nothing to fit.
@@ -117,7 +136,6 @@ pub fn is_valid(temperature: f64) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metrics::log_softmax;
 
     /// Noisy logits of three classes, and targets that they favour.
     fn noisy(n: usize, factor: f32) -> (Vec<f32>, Vec<u32>) {
@@ -160,6 +178,19 @@ mod tests {
         let (larger, _) = noisy(200, 3.0);
         let [one, three] = [&logits, &larger].map(|logits| fit(3, logits, &targets).temperature);
         assert!((three / one - 3.0).abs() < 1e-3, "{one} and {three}");
+    }
+
+    #[test]
+    fn the_least_loss_is_that_at_the_best_temperature_whatever_the_scale() {
+        let (logits, targets) = noisy(200, 1.0);
+        let least = least_loss(3, &logits, &targets);
+        let at = fit(3, &logits, &targets).temperature;
+        assert!((least - loss(&logits, &targets, at) / 200.0).abs() < 1e-9, "{least}");
+        let (sure, _) = noisy(200, 3.0);
+        assert!((least_loss(3, &sure, &targets) - least).abs() < 1e-4);
+        let right: Vec<f32> = [1.0, 0.0, 0.0, 1.0].repeat(10);
+        let halves: Vec<u32> = (0..20).map(|i| i % 2).collect();
+        assert!((0.0..1e-6).contains(&least_loss(2, &right, &halves)));
     }
 
     #[test]

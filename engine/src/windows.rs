@@ -178,6 +178,19 @@ impl<'a> WindowSet<'a> {
         set
     }
 
+    /// The windows of this set and of another of the same data, one after the other.
+    #[must_use]
+    pub fn joined(mut self, other: Self) -> Self {
+        let all = Arc::make_mut(&mut self.scaled);
+        for (own, other) in all.iter_mut().zip(other.scaled.iter()) {
+            if own.is_none() {
+                own.clone_from(other);
+            }
+        }
+        self.windows.extend(other.windows);
+        self
+    }
+
     /// The same windows, none of which may be moved into the rows that `closed` gives for it.
     #[must_use]
     pub fn kept_out(mut self, closed: impl Fn(&Window) -> Range<usize>) -> Self {

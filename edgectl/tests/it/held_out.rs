@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::support::{JOB, edgectl, fails, federation, json, ok, weights};
 
 /// A folder's job with other lines in `[train]`, one epoch, and values as they are.
-fn job(at: &Path, lines: &str) {
+pub(crate) fn job(at: &Path, lines: &str) {
     let text = JOB
         .replace("epochs = 2", &format!("epochs = 1\n{lines}"))
         .replace("[[preprocess]]\nstep = \"z-score\"", "")
@@ -17,7 +17,7 @@ fn job(at: &Path, lines: &str) {
 }
 
 /// The first node with the values of some training rows replaced, by series and row.
-fn disturbed(at: &Path, is: impl Fn(u32, u32) -> bool) {
+pub(crate) fn disturbed(at: &Path, is: impl Fn(u32, u32) -> bool) {
     let table = crate::support::table(1);
     let mut text = String::new();
     for line in table.lines() {

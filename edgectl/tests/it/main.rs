@@ -36,6 +36,7 @@ mod harm;
 mod hashes;
 /// Training rows that are held out: by series, by time, fold by fold.
 mod held_out;
+mod held_out_nodes;
 /// Merges that are killed, or that the system refuses a write: the old file or the new one, whole.
 #[cfg(unix)]
 mod interrupted;

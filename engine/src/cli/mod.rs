@@ -261,6 +261,7 @@ Examples:
   edgectl simulate
   edgectl simulate --config examples/watch.toml --centralised
   edgectl simulate --holdout subject_09,subject_10
+  edgectl simulate --validation 0.2 --centralised
   edgectl simulate --attack all --attackers 2 --rounds 10
   edgectl simulate --attack sign-flip,alie --reduce centred-clipping --bucket 2")]
 pub struct SimulateArgs {
@@ -276,6 +277,14 @@ pub struct SimulateArgs {
     /// Also train one model on all nodes' rows, and run plain federated averaging, to compare
     #[arg(long)]
     pub centralised: bool,
+    /// Hold out this share of every node's training rows, above 0 and at most 0.5, and measure the
+    /// merged model on them after each round [default: as the job's [train.validation] says]
+    #[arg(long, value_name = "SHARE", conflicts_with = "attack")]
+    pub validation: Option<f64>,
+    /// First run all rounds K times, each time without another of K parts of every node's training
+    /// rows, and measure the last round's model on that part
+    #[arg(long, value_name = "K", value_parser = clap::value_parser!(u16).range(2..=1000), conflicts_with_all = ["attack", "validation"])]
+    pub cv: Option<u16>,
     /// Also write the updates of the last round, to nodes/ in that folder
     #[arg(long, conflicts_with = "attack")]
     pub keep_updates: bool,

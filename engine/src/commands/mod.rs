@@ -3,14 +3,17 @@
 mod aggregate;
 mod attacks;
 mod chosen;
+mod compared;
 mod eval;
 mod explain;
+mod folds;
 mod init;
 mod inspect;
 mod node_values;
 mod overrides;
 mod predict;
 mod preprocess;
+mod round_bar;
 mod simulate;
 mod targets;
 mod train;

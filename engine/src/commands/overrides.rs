@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::Context;
 
 use crate::cli::{InitArgs, SimulateArgs, TrainArgs};
-use crate::job::{Job, ValidationConfig};
+use crate::job::{Job, Kept, ValidationConfig};
 use crate::run::{Run, Schema};
 
 /// Flags that override options of a job.
@@ -82,7 +82,14 @@ impl Overrides for SimulateArgs {
             attackers: _,
             epochs,
             seed,
+            validation,
+            cv: _,
         } = self;
+        if let Some(fraction) = *validation {
+            // To measure, and for nothing else.
+            let with = ValidationConfig { keep: Kept::Last, ..ValidationConfig::share(fraction) };
+            job.train.validation = Some(with);
+        }
         put(&mut job.train.seed, seed.as_ref());
         put(&mut job.train.epochs, epochs.as_ref());
         put(&mut job.federation.rounds, rounds.as_ref());

@@ -4,24 +4,21 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context, ensure};
-use attn_core::Precision;
-use indicatif::ProgressBar;
 use preprocess::Capped;
 use serde::Serialize;
 
 use super::attacks;
 use super::chosen::{Chosen, NodeFitReport, choose_nodes, names_of};
+use super::compared::{Compared, compared};
+use super::folds::Folds;
 use super::overrides::checked;
+use super::round_bar::run_arm;
 use super::targets::protect_data;
-use crate::checkpoint::{Checkpoint, NodeValues};
+use super::train::cv_text;
+use crate::checkpoint::Checkpoint;
 use crate::cli::SimulateArgs;
-use crate::data::{
-    DataConfig, Dataset, Node, Understood, is_marked, test_segments, train_segments,
-};
-use crate::evaluate::evaluate;
-use crate::federation::{
-    Arm, ArmReport, NodeFit, Round, RoundProgress, RunFolder, arm_files, fit_across, simulate_arm,
-};
+use crate::data::{DataConfig, Dataset, Node, Understood, is_marked, test_segments};
+use crate::federation::{Arm, ArmReport, NodeFit, Round, RunFolder, arm_files, fit_across};
 use crate::interrupt::{Reason, Stop};
 use crate::job::{FitOn, Job};
 use crate::metrics::Metrics;
@@ -30,7 +27,7 @@ use crate::output::{Output, metrics_text, shown, table};
 use crate::padding::padding;
 use crate::run::{Run, Schema};
 use crate::system::peak_rss_bytes;
-use crate::training::{TrainOptions, loss_rose, train};
+use crate::training::{CrossValidation, HeldOut, loss_rose};
 
 #[derive(Serialize)]
 struct Report<'a> {
@@ -44,10 +41,23 @@ struct Report<'a> {
     data: &'a Understood,
     warnings: Vec<String>,
     r#final: &'a Metrics,
+    /// What the nodes hold out of their training rows.
     #[serde(skip_serializing_if = "Option::is_none")]
-    fedavg: Option<Metrics>,
+    validation: Option<HeldOut>,
+    /// On what the nodes hold out of their training rows.
     #[serde(skip_serializing_if = "Option::is_none")]
-    centralised: Option<Metrics>,
+    final_val: Option<&'a Metrics>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fedavg: Option<&'a Metrics>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fedavg_val: Option<&'a Metrics>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    centralised: Option<&'a Metrics>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    centralised_val: Option<&'a Metrics>,
+    /// How good rounds are on parts of the nodes' training rows that they did not see.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cv: Option<CrossValidation>,
     #[serde(skip_serializing_if = "Option::is_none")]
     holdout: Option<Metrics>,
     /// Which steps each node fits for itself.
@@ -113,29 +123,23 @@ pub(super) fn run(args: &SimulateArgs, threads: usize, output: Output) -> anyhow
         node_fit: node_fit.as_ref(),
     };
     if !args.attack.is_empty() {
+        arm.held_out(&start)?;
         return attacks::run(args, &start, arm, &files, output);
     }
-    files.begin()?;
-    let ArmReport { rounds, model } = run_arm(&start, arm, "federated", output)?;
-    let last = match rounds.last() {
-        Some(round) => round.metrics.clone(),
-        None => arm.evaluate(&model, &test)?,
-    };
-    let (mut fedavg, mut centralised) = (None, None);
-    if args.centralised && stop.now().is_none() {
-        let own = &start.meta.run;
-        let plain = own.plain_fedavg()?;
-        fedavg = if plain == *own {
-            Some(last.clone())
-        } else {
-            plain_fedavg(&start, &plain, arm, output)?
-        };
-        centralised = train_centralised(&start, arm, &segments, output)?
-            .map(|model| evaluate(&model, &dataset, &test, Precision::F32, threads))
-            .transpose()?;
+    let validation = arm.held_out(&start)?;
+    if let Some(report) = &validation {
+        output.note(&report.to_string());
     }
+    let folds = args.cv.map(|k| Folds::new(&start, arm, k.into())).transpose()?;
+    files.begin()?;
+    let cv = folds.map(|folds| folds.run(output)).transpose()?.flatten();
+    let ArmReport { rounds, model } = run_arm(&start, arm, "federated", output)?;
+    let last = Compared::last(&rounds, &model, arm)?;
+    let others = args.centralised && stop.now().is_none();
+    let (fedavg, together) =
+        if others { compared(&start, &last, arm, output)? } else { (None, None) };
     let missing = (rounds.len() < federation.rounds as usize)
-        || (args.centralised && (fedavg.is_none() || centralised.is_none()));
+        || (args.centralised && (fedavg.is_none() || together.is_none()));
     let stopped = stop.now().filter(|_| missing);
     let holdout = (!held_out.is_empty()).then(|| arm.evaluate(&model, &held_out)).transpose()?;
     let report = Report {
@@ -146,9 +150,14 @@ pub(super) fn run(args: &SimulateArgs, threads: usize, output: Output) -> anyhow
         rounds: &rounds,
         data: &understood,
         warnings: warnings(&rounds).chain(understood.warnings.iter().cloned()).collect(),
-        r#final: &last,
-        fedavg,
-        centralised,
+        r#final: &last.test,
+        validation,
+        final_val: last.val.as_ref(),
+        fedavg: fedavg.as_ref().map(|other| &other.test),
+        fedavg_val: fedavg.as_ref().and_then(|other| other.val.as_ref()),
+        centralised: together.as_ref().map(|other| &other.test),
+        centralised_val: together.as_ref().and_then(|other| other.val.as_ref()),
+        cv,
         holdout,
         node_fit: by_node,
         wall_s: began.elapsed().as_secs_f64(),
@@ -247,6 +256,9 @@ fn files_of(
             files.take(below("fedavg"))?;
             files.take(vec!["centralised.safetensors".to_owned()])?;
         }
+        if args.cv.is_some() {
+            files.take(Folds::files(nodes, rounds))?;
+        }
         files.take(arm)?;
     } else {
         files.take(below("attacked"))?;
@@ -254,101 +266,6 @@ fn files_of(
     files.targets().protect(&args.config)?;
     protect_data(files.targets(), data, config)?;
     Ok(files)
-}
-
-/// A bar over all rounds, and a line per round.
-struct RoundBar {
-    steps: ProgressBar,
-    output: Output,
-    rounds: u32,
-}
-
-impl RoundProgress for RoundBar {
-    fn step(&self) {
-        self.steps.tick();
-    }
-
-    fn round(&self, round: &Round) {
-        self.steps.inc(1);
-        self.steps.suspend(|| {
-            self.output.note(&format!(
-                "round {:>3}/{}: train loss {:.4}, test loss {:.4}, accuracy {:.4} ({:.1} s)",
-                round.round,
-                self.rounds,
-                round.train_loss,
-                round.metrics.loss,
-                round.metrics.accuracy,
-                round.wall_s
-            ));
-            for refused in &round.rejected {
-                self.output.note(&format!("left out: {}: {}", refused.path, refused.reason));
-            }
-        });
-    }
-}
-
-fn run_arm(
-    start: &Checkpoint,
-    arm: Arm<'_>,
-    what: &str,
-    output: Output,
-) -> anyhow::Result<ArmReport> {
-    let rounds = start.meta.run.federation().rounds;
-    let bar = output.bar(u64::from(rounds), what);
-    let report = simulate_arm(start, arm, &RoundBar { steps: bar.clone(), output, rounds })?;
-    bar.finish_and_clear();
-    Ok(report)
-}
-
-/// The same rounds of plain federated averaging; none if it was stopped.
-fn plain_fedavg(
-    start: &Checkpoint,
-    plain: &Run,
-    arm: Arm<'_>,
-    output: Output,
-) -> anyhow::Result<Option<Metrics>> {
-    output.note("plain federated averaging, to compare");
-    let folder = arm.folder.join("fedavg");
-    let start = start.clone().with_run(plain.clone())?;
-    let report = run_arm(&start, Arm { folder: &folder, ..arm }, "fedavg", output)?;
-    if report.rounds.len() < plain.federation().rounds as usize {
-        return Ok(None);
-    }
-    arm.evaluate(&report.model, arm.test).map(Some)
-}
-
-/// One model on all nodes' rows, with as many epochs as the federation has in all; none if it was
-/// stopped.
-fn train_centralised(
-    start: &Checkpoint,
-    arm: Arm<'_>,
-    segments: &[usize],
-    output: Output,
-) -> anyhow::Result<Option<Checkpoint>> {
-    output.note("one model on all nodes' rows, to compare");
-    let mut start = start.clone().with_run(start.meta.run.centralised()?)?;
-    let epochs = start.meta.run.train().epochs;
-    let options = TrainOptions {
-        node: "centralised",
-        base: None,
-        threads: arm.threads,
-        stop: arm.stop,
-        state: None,
-        resume: false,
-        variate: None,
-        rounds: 1,
-    };
-    let segments = train_segments(arm.dataset, segments)?;
-    // One model on all rows has one node.
-    NodeValues::of_rows(&mut start.meta.preprocess, arm.dataset, &segments, &[])?;
-    let mut bar = output.training("centralised", epochs);
-    let (model, report) = train(start, arm.dataset, &segments, options, &mut bar)?;
-    drop(bar);
-    if report.stopped.is_some() {
-        return Ok(None);
-    }
-    model.write(&arm.folder.join("centralised.safetensors"))?;
-    Ok(Some(model))
 }
 
 fn text(report: &Report<'_>, holdout: &[String]) -> String {
@@ -365,12 +282,16 @@ fn text(report: &Report<'_>, holdout: &[String]) -> String {
         }));
     };
     row(format!("federated, round {}", report.rounds.len()), Some(report.r#final));
-    row("plain federated averaging".to_owned(), report.fedavg.as_ref());
-    row("one model on all nodes' rows".to_owned(), report.centralised.as_ref());
+    row("plain federated averaging".to_owned(), report.fedavg);
+    row("one model on all nodes' rows".to_owned(), report.centralised);
     row(format!("never seen in training: {}", holdout.join(", ")), report.holdout.as_ref());
+    row("held-out training rows".to_owned(), report.final_val);
+    row("held-out training rows, plain federated averaging".to_owned(), report.fedavg_val);
+    row("held-out training rows, one model on all nodes' rows".to_owned(), report.centralised_val);
     let stopped = report.stopped.as_ref().map(|why| format!("{why}\n\n")).unwrap_or_default();
+    let cv = report.cv.as_ref().map(|cv| format!("{}\n\n", cv_text(cv))).unwrap_or_default();
     format!(
-        "{stopped}{}\n\n{}\n\nweight files and report.json are in {} ({:.0} s)",
+        "{stopped}{}\n\n{}\n\n{cv}weight files and report.json are in {} ({:.0} s)",
         metrics_text(report.r#final),
         table(&["model", "windows", "accuracy", "macro F1", "loss"], &rows),
         shown(&report.out),

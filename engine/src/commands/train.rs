@@ -287,7 +287,7 @@ fn text(report: &Report<'_>) -> String {
 }
 
 /// A row for every fold.
-fn cv_text(cv: &CrossValidation) -> String {
+pub(super) fn cv_text(cv: &CrossValidation) -> String {
     let rows = cv.folds.iter().enumerate().map(|(fold, Fold { held_out, metrics, .. })| {
         let HeldOut { windows, of_training, .. } = held_out;
         let (accuracy, loss) = (metrics.accuracy, metrics.loss);
@@ -296,6 +296,7 @@ fn cv_text(cv: &CrossValidation) -> String {
     });
     let by = match cv.folds.first().map(|fold| fold.held_out.by) {
         Some(ValidationBy::Time) => "stretches of every series",
+        Some(ValidationBy::Auto) => "series of some nodes and stretches of every series of others",
         _ => "series",
     };
     format!(

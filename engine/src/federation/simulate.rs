@@ -1,95 +1,24 @@
 //! A whole federation in one process, by the same functions as on real machines: the same bytes are
 //! merged, though updates are kept in one file without a name.
 
-use std::collections::HashSet;
-use std::path::Path;
 use std::sync::Mutex;
 use std::time::Instant;
 
 use aggregate::{Spool, WeightFile, atomic_write};
 use anyhow::Context;
-use attn_core::Precision;
 use rayon::prelude::*;
 use serde::Serialize;
 
-use super::attack::Attack;
+use super::arm::{Arm, Attackers};
 use super::file_names::file_names;
+use super::measure::OfNodes;
 use super::merge::{Merge, Refused, forget_server_state, merge_open};
-use super::node_fit::NodeFit;
 use super::run_folder::remove;
 use crate::checkpoint::{CappedNote, Checkpoint, Provenance};
-use crate::data::{Dataset, Node, train_segments};
-use crate::evaluate::evaluate_each;
+use crate::data::{Node, train_segments};
 use crate::interrupt::Stop;
 use crate::metrics::Metrics;
 use crate::training::{Epoch, Progress, TrainOptions, TrainReport, Variate, train};
-
-/// One federated run over given nodes.
-#[derive(Debug, Clone, Copy)]
-pub struct Arm<'a> {
-    /// The data of all nodes.
-    pub dataset: &'a Dataset,
-    /// The nodes that train.
-    pub nodes: &'a [Node],
-    /// What the global model is tested on after each round.
-    pub test: &'a [usize],
-    /// Folder of the weight files: `global.safetensors`, `rounds/`, `nodes/`. Those of
-    /// [`arm_files`] are replaced; a [`RunFolder`](super::RunFolder) says first whether they may be.
-    pub folder: &'a Path,
-    /// Whether the updates of the last round are written, to `nodes/`: on their way to the merge
-    /// they have no name.
-    pub keep_updates: bool,
-    /// Threads to use; the bits do not depend on it.
-    pub threads: usize,
-    /// When to stop early, after a whole round.
-    pub stop: Stop,
-    /// Nodes that do harm.
-    pub attackers: Option<Attackers<'a>>,
-    /// The values of steps that each node fits for itself, if there are any.
-    pub node_fit: Option<&'a NodeFit>,
-}
-
-impl Arm<'_> {
-    /// Metrics of a model on some segments, each by the values of its node.
-    ///
-    /// # Errors
-    /// As [`evaluate_each`].
-    pub fn evaluate(self, model: &Checkpoint, segments: &[usize]) -> anyhow::Result<Metrics> {
-        let parts = match self.node_fit {
-            None => vec![(model.clone(), segments.to_vec())],
-            Some(fit) => {
-                let parts = fit.by_node(segments).into_iter();
-                parts.map(|(node, part)| (fit.give(model.clone(), node), part)).collect()
-            }
-        };
-        self.evaluate_parts(&parts)
-    }
-
-    fn evaluate_parts(self, parts: &[(Checkpoint, Vec<usize>)]) -> anyhow::Result<Metrics> {
-        let parts: Vec<(&Checkpoint, &[usize])> =
-            parts.iter().map(|(model, segments)| (model, segments.as_slice())).collect();
-        evaluate_each(&parts, self.dataset, Precision::F32, self.threads)
-    }
-
-    /// A model as a node has it, or one that does not train.
-    fn give(self, model: Checkpoint, node: Option<usize>) -> Checkpoint {
-        match self.node_fit {
-            None => model,
-            Some(fit) => fit.give(model, node),
-        }
-    }
-}
-
-/// Some nodes of an arm that do harm.
-#[derive(Debug, Clone, Copy)]
-pub struct Attackers<'a> {
-    /// What they do.
-    pub attack: Attack,
-    /// How many of the nodes, from the last one on backwards.
-    pub n: usize,
-    /// What they train on, if not on their rows as they are.
-    pub dataset: Option<&'a Dataset>,
-}
 
 /// One round.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -109,6 +38,9 @@ pub struct Round {
     /// Updates that claimed more weight than is believed.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub capped: Vec<CappedNote>,
+    /// Metrics of the merged model on what the nodes hold out of their training rows, if they do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub val: Option<Metrics>,
     /// Metrics of the merged model on the test rows.
     #[serde(flatten)]
     pub metrics: Metrics,
@@ -232,7 +164,9 @@ pub fn simulate_arm(
         // Byte for byte, so that a late update still finds the model it started from.
         let bytes = std::fs::read(&global).with_context(|| format!("{}", global.display()))?;
         atomic_write(arm.folder.join(round_file(number)), &bytes)?;
-        let metrics = evaluate_arm(&model, &members, arm)?;
+        let updates: Vec<_> = members.iter().map(|member| member.update.clone()).collect();
+        let measured = OfNodes { model: &model, updates: &updates, arm };
+        let (metrics, val) = (measured.test()?, measured.held_out()?);
         let rates = |rate: fn(&TrainReport) -> Option<f32>| {
             members.iter().filter_map(|member| member.trained.as_ref()).filter_map(rate)
         };
@@ -244,6 +178,7 @@ pub fn simulate_arm(
             lr_max: rates(|report| report.lr_max).reduce(f32::max),
             rejected: merged.refused,
             capped: merged.note.capped,
+            val,
             metrics,
             wall_s: began.elapsed().as_secs_f64(),
         };
@@ -271,43 +206,6 @@ fn members(arm: Arm<'_>) -> Vec<Member<'_>> {
         trained: None,
     };
     named.map(member).collect()
-}
-
-/// How good a round's model is. Where parameters stay on their nodes, each node's test rows are
-/// answered by the global model with the node's own parameters.
-fn evaluate_arm(
-    model: &Checkpoint,
-    members: &[Member<'_>],
-    arm: Arm<'_>,
-) -> anyhow::Result<Metrics> {
-    let patterns = &model.meta.run.federation().rules.keep_local;
-    if patterns.is_empty() {
-        return arm.evaluate(model, arm.test);
-    }
-    let mut parts = Vec::new();
-    let mut test: HashSet<usize> = arm.test.iter().copied().collect();
-    for member in members {
-        let segments = member.node.segments.iter().copied().filter(|i| test.contains(i));
-        let segments: Vec<usize> = segments.collect();
-        let Some(update) = member.update.as_ref().filter(|_| !segments.is_empty()) else {
-            continue;
-        };
-        let mut own = arm.give(model.clone(), Some(member.place));
-        own.take_local(patterns, &Checkpoint::of(update)?)?;
-        for segment in &segments {
-            test.remove(segment);
-        }
-        parts.push((own, segments));
-    }
-    // Nodes that only test have no parameters of their own.
-    let rest: Vec<usize> = arm.test.iter().copied().filter(|i| test.contains(i)).collect();
-    if !rest.is_empty() && !parts.is_empty() {
-        parts.push((arm.give(model.clone(), None), rest));
-    }
-    if parts.is_empty() {
-        return arm.evaluate(model, arm.test);
-    }
-    arm.evaluate_parts(&parts)
 }
 
 /// Replaces the updates of attackers by what they send instead.

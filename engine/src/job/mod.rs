@@ -19,5 +19,5 @@ pub use private::PrivateTraining;
 pub use rate::LearningRate;
 pub(crate) use text::json as json_of;
 pub use train::{ClassWeights, TrainConfig};
-pub use validation::{ValidationBy, ValidationConfig};
+pub use validation::{Kept, ValidationBy, ValidationConfig};
 pub use window::{WindowConfig, WindowLabel};

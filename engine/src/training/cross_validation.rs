@@ -4,7 +4,8 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use super::drift::Drift;
-use super::node::{fit, training_windows};
+use super::node::fit;
+use super::node_windows::{NodeWindows, training_windows};
 use super::options::TrainOptions;
 use super::progress::Silent;
 use super::split::{HeldOut, split_validation};
@@ -13,7 +14,8 @@ use crate::data::Dataset;
 use crate::diverged::Diverged;
 use crate::evaluate::logits;
 use crate::job::ValidationConfig;
-use crate::metrics::{Metrics, argmax};
+use crate::metrics::Metrics;
+use crate::temperature::least_loss;
 use attn_core::Precision;
 
 /// What a model trained without a part of the rows answers for it.
@@ -76,7 +78,8 @@ pub fn train_fold(
     let set = training_windows(start, &start.meta.preprocess, dataset, segments)?;
     let split = split_validation(&set, part)?;
     let (groups, drift) = (start.param_groups()?, Drift::load(start, None, None)?);
-    let outcome = fit(start, split.train, (&groups, &drift), options, &mut Silent)?;
+    let windows = NodeWindows::parted(split.train, start.meta.run.train().validation)?;
+    let outcome = fit(start, windows, (&groups, &drift), options, &mut Silent)?;
     if let Some(reason) = outcome.report.stopped {
         return Err(reason.into());
     }
@@ -94,25 +97,6 @@ pub fn train_fold(
     let least_loss = least_loss(metrics.per_class.len(), &logits, &targets);
     Ok(Fold { held_out: split.report, metrics, least_loss })
 }
-
-/// The least mean cross-entropy of `logits / T` over temperatures T from 1/20 to 20, [`RATIO`] from each other.
-fn least_loss(n_classes: usize, logits: &[f32], targets: &[u32]) -> f64 {
-    let loss = |temperature: f64| -> f64 {
-        let each = logits.chunks_exact(n_classes).zip(targets).map(|(logits, &target)| {
-            let top = f64::from(logits[argmax(logits)]);
-            let below = |logit: f32| (f64::from(logit) - top) / temperature;
-            let sum: f64 = logits.iter().map(|&logit| below(logit).exp()).sum();
-            sum.ln() - below(logits[target as usize])
-        });
-        each.sum::<f64>() / targets.len().max(1) as f64
-    };
-    (-STEPS..=STEPS).map(|step| loss(RATIO.powi(step))).fold(f64::INFINITY, f64::min)
-}
-
-/// From one temperature to the next.
-const RATIO: f64 = 1.162;
-/// How many steps of that make about 20.
-const STEPS: i32 = 20;
 
 /// Trains once for each of `folds` parts of the training rows, without it, and answers for it. Calls `done` after each.
 ///

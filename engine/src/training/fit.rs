@@ -25,7 +25,7 @@ use crate::checkpoint::Checkpoint;
 use crate::diverged::Diverged;
 use crate::evaluate::metrics;
 use crate::interrupt::Reason;
-use crate::job::{LearningRate, TrainConfig};
+use crate::job::{Kept, LearningRate, TrainConfig};
 use crate::windows::WindowSet;
 
 /// Seconds between two saved states while all goes well.
@@ -278,7 +278,9 @@ impl<'a> Fit<'a> {
             if val.loss.is_finite() && better {
                 self.state.position.best_val_loss = Some(val.loss);
                 self.state.position.best_epoch = number;
-                self.state.best = checkpoint.params;
+                if self.config.validation.is_some_and(|v| v.keep == Kept::Best) {
+                    self.state.best = checkpoint.params;
+                }
             }
             (val.loss, val.accuracy)
         });

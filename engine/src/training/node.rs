@@ -1,19 +1,18 @@
 //! One node's training: windows, held-out part, the loop, and the update that comes of it.
 
-use anyhow::ensure;
+use anyhow::{Context, ensure};
 use optim::ParamGroups;
-use preprocess::Pipeline;
 
 use super::drift::Drift;
 use super::fit::Fit;
+use super::node_windows::NodeWindows;
 use super::options::TrainOptions;
 use super::progress::Progress;
 use super::report::{Outcome, TrainReport};
-use super::split::split_validation;
+
 use crate::checkpoint::{Checkpoint, Provenance};
 use crate::data::Dataset;
 use crate::job::LearningRate;
-use crate::windows::{Cut, WindowSet};
 
 /// Trains a checkpoint's weights on the training rows of a node's data.
 ///
@@ -27,10 +26,27 @@ pub fn train(
     options: TrainOptions<'_>,
     progress: &mut dyn Progress,
 ) -> anyhow::Result<(Checkpoint, TrainReport)> {
+    train_together(start, dataset, &[segments.to_vec()], options, progress)
+}
+
+/// Trains one model on the training rows of several nodes, each of which holds out what it would
+/// hold out alone.
+///
+/// # Errors
+/// As [`train`].
+pub fn train_together(
+    start: Checkpoint,
+    dataset: &Dataset,
+    nodes: &[Vec<usize>],
+    options: TrainOptions<'_>,
+    progress: &mut dyn Progress,
+) -> anyhow::Result<(Checkpoint, TrainReport)> {
     let run = start.meta.run.clone();
     let config = run.train();
     let pipeline = start.meta.preprocess.clone();
-    let set = training_windows(&start, &pipeline, dataset, segments)?;
+    let windows = |segments: &Vec<usize>| NodeWindows::of(&start, &pipeline, dataset, segments);
+    let parts: Vec<_> = nodes.iter().map(windows).collect::<anyhow::Result<_>>()?;
+    let set = parts.into_iter().reduce(NodeWindows::joined).context("no node to train on")?;
     let groups = start.param_groups()?;
     let drift = Drift::load(&start, options.base, options.variate)?;
     let Outcome { params, report, train_metrics, mean_lr } =
@@ -71,35 +87,17 @@ pub fn train(
     Ok((checkpoint, report))
 }
 
-/// The labeled windows of the training rows of these segments.
-pub(super) fn training_windows<'a>(
-    start: &Checkpoint,
-    pipeline: &'a Pipeline,
-    dataset: &'a Dataset,
-    segments: &[usize],
-) -> anyhow::Result<WindowSet<'a>> {
-    let cut =
-        Cut { window: start.meta.run.window(), seq_len: start.meta.model.seq_len, train: true };
-    let mut set = WindowSet::new(dataset, pipeline, segments, cut)?;
-    set.drop_unlabeled();
-    Ok(set)
-}
-
 /// Trains on windows, less those that the job holds out.
 pub(super) fn fit(
     start: &Checkpoint,
-    mut set: WindowSet<'_>,
+    windows: NodeWindows<'_>,
     (groups, drift): (&ParamGroups, &Drift),
     options: TrainOptions<'_>,
     progress: &mut dyn Progress,
 ) -> anyhow::Result<Outcome> {
     let config = start.meta.run.train();
     ensure!(config.epochs > 0, "[train] epochs is 0: nothing would be learned; give at least 1");
-    let (mut held_out, mut validation) = (None, None);
-    if let Some(asked) = config.validation {
-        let split = split_validation(&set, asked)?;
-        (set, held_out, validation) = (split.train, Some(split.held_out), Some(split.report));
-    }
+    let NodeWindows { train: set, held_out, report: validation } = windows;
     ensure!(
         !set.windows().is_empty(),
         "no labeled training window; the training rows need labels (a column named in [data] label)"

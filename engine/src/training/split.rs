@@ -22,10 +22,10 @@ pub struct Split<'a> {
     pub report: HeldOut,
 }
 
-/// What was held out of the training rows, and how it was chosen.
+/// What was held out of the training rows, and how it was chosen; of several nodes, all together.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct HeldOut {
-    /// By series or by time.
+    /// By series or by time; `auto` of nodes of which some do this and others that.
     pub by: ValidationBy,
     /// Which part, from 0.
     pub fold: usize,
@@ -37,15 +37,32 @@ pub struct HeldOut {
     pub of_training: usize,
 }
 
+impl HeldOut {
+    /// What this node and another hold out.
+    #[must_use]
+    pub fn joined(self, other: &Self) -> Self {
+        Self {
+            by: if self.by == other.by { self.by } else { ValidationBy::Auto },
+            windows: self.windows + other.windows,
+            of_training: self.of_training + other.of_training,
+            ..self
+        }
+    }
+}
+
 impl fmt::Display for HeldOut {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { by, fold, folds, windows, of_training } = self;
         let part = fold + 1;
         match by {
+            ValidationBy::Auto => write!(
+                f,
+                "part {part} of {folds} of every node's training rows, of some by series, of others by time"
+            )?,
             ValidationBy::Time => {
                 write!(f, "stretch {part} of {folds} of every series, from its end")?;
             }
-            _ => write!(f, "part {part} of {folds} of every class's series")?,
+            ValidationBy::Series => write!(f, "part {part} of {folds} of every class's series")?,
         }
         write!(f, ": {windows} windows are held out, {of_training} train")
     }
