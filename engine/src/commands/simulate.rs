@@ -82,7 +82,7 @@ pub(super) fn run(args: &SimulateArgs, threads: usize, output: Output) -> anyhow
         nodes.len(),
         start.params.len(),
         federation.rounds,
-        run.train().epochs
+        run.train().epochs.in_a_round()
     ));
     let test_names: Vec<String> = only_test.iter().map(|node| node.name.clone()).collect();
     if let Some(names) = names_of(&test_names) {
@@ -327,7 +327,6 @@ fn train_centralised(
 ) -> anyhow::Result<Option<Checkpoint>> {
     output.note("one model on all nodes' rows, to compare");
     let mut start = start.clone().with_run(start.meta.run.centralised()?)?;
-    let epochs = start.meta.run.train().epochs;
     let options = TrainOptions {
         node: "centralised",
         base: None,
@@ -341,7 +340,7 @@ fn train_centralised(
     let segments = train_segments(arm.dataset, segments)?;
     // One model on all rows has one node.
     NodeValues::of_rows(&mut start.meta.preprocess, arm.dataset, &segments, &[])?;
-    let mut bar = output.training("centralised", epochs);
+    let mut bar = output.training("centralised");
     let (model, report) = train(start, arm.dataset, &segments, options, &mut bar)?;
     drop(bar);
     if report.stopped.is_some() {

@@ -206,7 +206,7 @@ fn training(job: &Job, written: &Value, facts: Facts, dimensions: &mut Vec<Dimen
         let rates = [0.25, 0.5, 2.0].map(|factor| plain(lr * factor)).to_vec();
         dimensions.push(of_key("lr", "train.lr", &plain(lr), rates));
     }
-    let epochs = train.epochs;
+    let epochs = train.epochs.of(facts.windows);
     let more = [epochs.div_ceil(2), epochs.saturating_mul(2), epochs.saturating_mul(4)];
     dimensions.push(of_key(
         "epochs",
