@@ -87,8 +87,8 @@ impl Output {
     }
 
     /// A bar of training steps, with a line per epoch where stderr is no terminal.
-    pub fn training(self, what: &str, epochs: u32) -> TrainingBar {
-        TrainingBar { output: self, bar: self.bar(0, what), epochs }
+    pub fn training(self, what: &str) -> TrainingBar {
+        TrainingBar { output: self, bar: self.bar(0, what) }
     }
 }
 
@@ -180,7 +180,6 @@ fn message(cause: &(dyn std::error::Error + 'static)) -> String {
 pub struct TrainingBar {
     output: Output,
     bar: ProgressBar,
-    epochs: u32,
 }
 
 impl Progress for TrainingBar {
@@ -205,11 +204,11 @@ impl Progress for TrainingBar {
             .unwrap_or_default();
         let line = format!("loss {:.4}, accuracy {:.4}{val}", epoch.loss, epoch.accuracy);
         self.bar.set_message(line.clone());
-        let every = (self.epochs / 10).max(1);
+        let every = (epoch.planned / 10).max(1);
         if self.bar.is_hidden()
-            && (epoch.number.is_multiple_of(every) || epoch.number == self.epochs)
+            && (epoch.number.is_multiple_of(every) || epoch.number == epoch.planned)
         {
-            self.output.note(&format!("epoch {}/{}: {line}", epoch.number, self.epochs));
+            self.output.note(&format!("epoch {}/{}: {line}", epoch.number, epoch.planned));
         }
     }
 }

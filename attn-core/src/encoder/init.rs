@@ -7,16 +7,12 @@ use crate::rng::{mix, normal, uniform};
 /// Deviation of the class token at the start, as in ViT and BERT.
 const TOKEN_DEVIATION: f64 = 0.02;
 
-/// How much of the sinusoidal table learned positions start from: as large beside the tokens as lets them tell
-/// places apart from the first step, and small enough not to drown what the tokens say.
-const SINUSOIDS: f32 = 0.3;
-
 /// A tensor's numbers depend on the seed and its place in the list only.
 ///
 /// Linear layers start as `nn.Linear` of `PyTorch` does, weights and biases from U(±1/√inputs), but those around
 /// attention have no biases, and queries, keys and values are drawn as three square layers from
-/// U(±√(6/(inputs + outputs))) (Glorot and Bengio 2010). Of the ways tried this one, with positions that start from
-/// sinusoids, learned most from small data.
+/// U(±√(6/(inputs + outputs))) (Glorot and Bengio 2010). Learned positions start as the sinusoidal ones, so that they
+/// tell places apart from the first step. Of the ways tried this one learned most from small data.
 pub(crate) fn init(layout: &Layout, seed: u64) -> Vec<f32> {
     let mut params = vec![0.0; layout.n_params()];
     let mut inputs = 1;
@@ -39,7 +35,7 @@ fn fill(tensor: &TensorSpec, inputs: usize, key: u64, values: &mut [f32]) {
     } else if name == "pos_embed" {
         let width = tensor.shape.last().copied().unwrap_or(1);
         for (i, v) in values.iter_mut().enumerate() {
-            *v = SINUSOIDS * sinusoid(i / width, i % width, width);
+            *v = sinusoid(i / width, i % width, width);
         }
         return;
     } else if name.contains("norm") {

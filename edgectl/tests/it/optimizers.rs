@@ -352,7 +352,7 @@ fn the_reported_loss_does_not_depend_on_how_a_step_is_cut() {
     let mut losses = Vec::new();
     for (batch, accumulate) in [(8, 1), (4, 2), (3, 3), (2, 4), (1, 8)] {
         let cut = format!(
-            "batch = {batch}\naccumulate = {accumulate}\nepochs = 2\nlr = 0.5\noptimizer = {{ name = \"sgd\" }}\nclass_weights = \"balanced\"\nlabel_smoothing = 0.1"
+            "batch = {batch}\naccumulate = {accumulate}\nepochs = 2\nlr = 0.5\noptimizer = {{ name = \"sgd\" }}\nclass_weights = \"balanced\"\nlabel_smoothing = 0.1\naugment = {{ jitter = 0.0, scale = 0.0 }}"
         );
         std::fs::write(at.join("cut.toml"), job.replace("batch = 8", &cut)).expect("written");
         let args =
@@ -373,7 +373,7 @@ fn patience_is_the_number_of_epochs_without_a_better_loss() {
     let write = |patience: usize| {
         let job = JOB
             .replace("epochs = 2", &format!("epochs = 15\npatience = {patience}"))
-            .replace("lr = 3e-3", "lr = 0.1");
+            .replace("lr = 3e-3", "lr = 0.15");
         let job = format!("{job}\n[train.validation]\nfraction = 0.5\nby = \"time\"\n");
         std::fs::write(at.join("job.toml"), job).expect("written");
     };
@@ -405,7 +405,9 @@ fn patience_is_the_number_of_epochs_without_a_better_loss() {
 fn accumulation_is_a_larger_batch() {
     let folder = federation();
     let at = folder.path();
-    let job = JOB.replace("dropout = 0.1", "dropout = 0.0").replace("jitter = 0.05\nshift = 3", "");
+    let job = JOB
+        .replace("dropout = 0.1", "dropout = 0.0")
+        .replace("jitter = 0.05\nshift = 3", "jitter = 0.0\nscale = 0.0");
     // Adam would blow up rounding where the true gradient is zero, as for the biases of keys.
     let job = job.replace("batch = 8", "optimizer = { name = \"sgd\" }\nbatch = 8");
     let large = job.replace("batch = 8", "batch = 16");
@@ -522,4 +524,32 @@ fn a_center_hears_of_wrong_groups_before_its_nodes_do() {
     assert!(error(at, &init).contains("matches no parameter"));
     with_train(at, PRIVATE);
     assert!(error(at, &init).contains("train_stride to at least len"));
+}
+
+#[test]
+fn passes_follow_the_number_of_windows_but_in_a_federation() {
+    let folder = federation();
+    let at = folder.path();
+    let write = |epochs: &str| {
+        std::fs::write(at.join("job.toml"), JOB.replace("epochs = 2\n", epochs)).expect("written");
+    };
+    let told = |report: &serde_json::Value| {
+        let keys = ["epochs", "planned_epochs", "epochs_by_windows"];
+        keys.iter().map(|key| report[*key].clone()).collect::<serde_json::Value>()
+    };
+    for auto in ["", "epochs = \"auto\"\n"] {
+        write(auto);
+        assert_eq!(told(&json(at, &TRAIN)), serde_json::json!([100, 100, true]), "{auto:?}");
+    }
+    // What was trained says with how many, and one that was not is a federation's.
+    let init = ["init", "--config", "job.toml", "--out", "fresh.safetensors"];
+    ok(at, &init);
+    for (model, epochs) in [("m.safetensors", 100), ("fresh.safetensors", 50)] {
+        let again = ["train", "--init", model, "--data", "data", "--out", "again.safetensors"];
+        assert_eq!(told(&json(at, &again)), serde_json::json!([epochs, epochs, null]), "{model}");
+    }
+    write("epochs = \"many\"\n");
+    let output = edgectl(at, &TRAIN).output().expect("it runs");
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success() && text.contains("a whole number or \"auto\""), "{text}");
 }

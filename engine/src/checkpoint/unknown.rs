@@ -112,7 +112,10 @@ mod tests {
         let text = r#"{ "epochs": 3, "rehearse": { "share": 0.1 }, "augment": { "jitter": 0.5, "mixup": 0.2 } }"#;
         let (train, unknown) = read_as::<TrainConfig>(text);
         let train = train.expect("valid");
-        assert_eq!((train.epochs, train.augment.jitter.to_bits()), (3, 0.5_f32.to_bits()));
+        assert_eq!(
+            (train.epochs.in_a_round(), train.augment.jitter.to_bits()),
+            (3, 0.5_f32.to_bits())
+        );
         let expected = r#"{"augment":{"mixup":0.2},"rehearse":{"share":0.1}}"#;
         assert_eq!(Value::from(unknown.clone()).to_string(), expected);
 

@@ -143,7 +143,7 @@ pub(super) fn run(
         nodes: n,
         attackers,
         rounds: start.meta.run.federation().rounds,
-        epochs: start.meta.run.train().epochs,
+        epochs: start.meta.run.train().epochs.in_a_round(),
         stopped: stopped.map(|why| format!("{why} after run {} of {n_runs}", cells.len())),
         attacks: cells,
         left_out,

@@ -78,7 +78,6 @@ fn centralised(
 ) -> anyhow::Result<Option<Compared>> {
     output.note("one model on all nodes' rows, to compare");
     let mut start = start.clone().with_run(start.meta.run.centralised()?)?;
-    let epochs = start.meta.run.train().epochs;
     let options = TrainOptions {
         node: "centralised",
         base: None,
@@ -93,7 +92,7 @@ fn centralised(
     let nodes = arm.nodes.iter().map(of).collect::<anyhow::Result<Vec<_>>>()?;
     // One model on all rows has one node.
     NodeValues::of_rows(&mut start.meta.preprocess, arm.dataset, &nodes.concat(), &[])?;
-    let mut bar = output.training("centralised", epochs);
+    let mut bar = output.training("centralised");
     let (model, report) = train_together(start, arm.dataset, &nodes, options, &mut bar)?;
     drop(bar);
     if report.stopped.is_some() {

@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::Context;
 
 use crate::cli::{InitArgs, SimulateArgs, TrainArgs};
-use crate::job::{Job, Kept, ValidationConfig};
+use crate::job::{Epochs, Job, Kept, ValidationConfig};
 use crate::run::{Run, Schema};
 
 /// Flags that override options of a job.
@@ -51,7 +51,7 @@ impl Overrides for TrainArgs {
             stop_after_steps: _,
         } = self;
         let train = &mut job.train;
-        put(&mut train.epochs, epochs.as_ref());
+        put(&mut train.epochs, epochs.map(Epochs::Fixed).as_ref());
         put(&mut train.batch, batch.as_ref());
         put(&mut train.lr, lr.as_ref());
         put(&mut train.trainable, trainable.as_ref());
@@ -91,7 +91,7 @@ impl Overrides for SimulateArgs {
             job.train.validation = Some(with);
         }
         put(&mut job.train.seed, seed.as_ref());
-        put(&mut job.train.epochs, epochs.as_ref());
+        job.train.epochs = Epochs::Fixed(epochs.unwrap_or(job.train.epochs.in_a_round()));
         put(&mut job.federation.rounds, rounds.as_ref());
         put(&mut job.federation.holdout, holdout.as_ref());
         let rules = &mut job.federation.rules;

@@ -92,7 +92,7 @@ pub(super) fn run(args: &SimulateArgs, threads: usize, output: Output) -> anyhow
         nodes.len(),
         start.params.len(),
         federation.rounds,
-        run.train().epochs
+        run.train().epochs.in_a_round()
     ));
     let test_names: Vec<String> = only_test.iter().map(|node| node.name.clone()).collect();
     if let Some(names) = names_of(&test_names) {

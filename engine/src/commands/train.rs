@@ -13,7 +13,7 @@ use crate::checkpoint::{Checkpoint, NodeValues};
 use crate::cli::TrainArgs;
 use crate::data::{Dataset, Understood, train_segments};
 use crate::interrupt::Stop;
-use crate::job::{Job, ValidationBy};
+use crate::job::{Epochs, Job, ValidationBy};
 use crate::outcome::Outcome;
 use crate::output::{Output, metrics_text, shown, table};
 use crate::padding::padding;
@@ -52,7 +52,6 @@ pub(super) fn run(args: &TrainArgs, threads: usize, output: Output) -> anyhow::R
     let targets = targets(args, &state, &variate)?;
     let stop = Stop::new(args.time_budget).after_steps(args.stop_after_steps);
     let Start { checkpoint: mut start, base, data, dataset, rounds } = start(args, &targets)?;
-    let epochs = start.meta.run.train().epochs;
 
     let node = args.node.clone().unwrap_or_else(|| node_name(&dataset, &data));
     let all: Vec<usize> = (0..dataset.segments.len()).collect();
@@ -77,7 +76,7 @@ pub(super) fn run(args: &TrainArgs, threads: usize, output: Output) -> anyhow::R
         rounds,
     };
     let cv = cv_of(args, &start, &dataset, &segments, options, output)?;
-    let mut bar = output.training("train", epochs);
+    let mut bar = output.training("train");
     let (checkpoint, mut train) = train(start, &dataset, &segments, options, &mut bar)?;
     drop(bar);
     checkpoint.write(&args.out)?;
@@ -180,6 +179,8 @@ fn start(args: &TrainArgs, targets: &Targets) -> anyhow::Result<Start> {
             own.train = job.train;
         }
         args.apply(own);
+        // What starts from a model is a round of a federation, or goes on from one.
+        own.train.epochs = Epochs::Fixed(own.train.epochs.in_a_round());
     });
     let run = run.with_context(|| format!("{} with what was asked for", init.display()))?;
     let checkpoint = checkpoint.with_run(run)?;
@@ -228,6 +229,12 @@ fn text(report: &Report<'_>) -> String {
             test.lr,
             test.tried.len(),
             test.steps
+        );
+    }
+    if train.epochs_by_windows {
+        let (epochs, windows) = (train.planned_epochs, train.examples);
+        text += &format!(
+            "{epochs} epochs by the number of windows, {windows}; [train] epochs says another\n"
         );
     }
     text += &format!(

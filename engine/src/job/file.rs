@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use preprocess::{StepConfig, ZScore};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
+use super::augment::AugmentConfig;
 use super::federation::FederationConfig;
 use super::model::ModelConfig;
 use super::text::from_toml;
@@ -14,6 +16,10 @@ use super::window::WindowConfig;
 use crate::data::DataConfig;
 use crate::lines::Lines;
 use crate::nearest::nearest;
+use crate::typed::typed;
+
+/// Steps after which values are of about size 1.
+const SCALING: [&str; 3] = ["z-score", "robust-scale", "window-normalize"];
 
 /// A whole job as it was written: what to read, how to cut and scale it, what to train and how to
 /// merge. Nothing of it is checked but names and types: [`Run::check`](crate::run::Run::check) does
@@ -67,7 +73,7 @@ impl Job {
     pub fn read(path: &Path) -> anyhow::Result<Self> {
         let text = std::fs::read_to_string(path)
             .with_context(|| format!("{}: cannot read the job file", path.display()))?;
-        let mut job: Self = from_toml(&text).map_err(|wrong| {
+        let mut job: Self = from_toml(&text, Self::of_value).map_err(|wrong| {
             let mut place = wrong.place.into_iter();
             let first = match place.next() {
                 Some(first) => format!("{}: {first}", path.display()),
@@ -81,6 +87,22 @@ impl Job {
         })?;
         let folder = path.parent().unwrap_or(Path::new(""));
         job.data.paths_mut().for_each(|data| *data = folder.join(&*data));
+        Ok(job)
+    }
+
+    /// A job as JSON, the tables of TOML as they are.
+    ///
+    /// # Errors
+    /// If a key is unknown, or a value none of its key.
+    pub(crate) fn of_value(
+        value: &Value,
+    ) -> Result<Self, serde_path_to_error::Error<serde_json::Error>> {
+        let mut job: Self = typed(value)?;
+        // Noise of a tenth is slight only for values of about size 1.
+        let scales = |step: &StepConfig| SCALING.contains(&step.name());
+        if value.pointer("/train/augment").is_none() && !job.preprocess.iter().any(scales) {
+            job.train.augment = AugmentConfig::default();
+        }
         Ok(job)
     }
 
@@ -127,6 +149,20 @@ mod tests {
     fn an_empty_file_is_a_job_with_defaults() {
         assert_eq!(read("").expect("valid"), Job::default());
         assert_eq!(read("preprocess = []").expect("valid").preprocess, []);
+    }
+
+    #[test]
+    fn windows_are_changed_slightly_where_values_are_scaled_and_the_job_does_not_say() {
+        let augment = |text: &str| read(text).expect("valid").train.augment;
+        let none = AugmentConfig::default();
+        for text in ["", "[[preprocess]]\nstep = \"robust-scale\"", "[train]\nbatch = 8"] {
+            assert_eq!(augment(text), AugmentConfig::slight(), "{text}");
+        }
+        for text in ["preprocess = []", "[[preprocess]]\nstep = \"min-max\"", "[train.augment]"] {
+            assert_eq!(augment(text), none, "{text}");
+        }
+        let shift = AugmentConfig { shift: 3, ..none };
+        assert_eq!(augment("[train.augment]\nshift = 3"), shift, "the rest of a section is none");
     }
 
     #[test]

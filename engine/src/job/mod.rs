@@ -1,6 +1,7 @@
 //! A job as it was written: one file a section.
 
 mod augment;
+mod epochs;
 mod federation;
 mod file;
 mod model;
@@ -12,6 +13,7 @@ mod validation;
 mod window;
 
 pub use augment::AugmentConfig;
+pub use epochs::Epochs;
 pub use federation::{FederationConfig, FitOn};
 pub use file::Job;
 pub use model::ModelConfig;

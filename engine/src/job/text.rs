@@ -2,13 +2,10 @@
 
 use std::ops::Range;
 
-use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use serde_path_to_error::{Path, Segment};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
-
-use crate::typed::typed;
 
 /// What is wrong with a text.
 #[derive(Debug)]
@@ -19,17 +16,20 @@ pub(super) struct Wrong {
     pub(super) message: String,
 }
 
+/// How a value is read; an error knows the path to what is wrong.
+type Read<T> = fn(&Value) -> Result<T, serde_path_to_error::Error<serde_json::Error>>;
+
 /// The type that a text stands for.
 ///
 /// # Errors
 /// If it is no TOML, or no such type.
-pub(super) fn from_toml<T: DeserializeOwned>(text: &str) -> Result<T, Wrong> {
+pub(super) fn from_toml<T>(text: &str, read: Read<T>) -> Result<T, Wrong> {
     let not_toml = |error: toml::de::Error| Wrong {
         place: error.span().map_or_else(Vec::new, |span| marked(text, span)),
         message: error.message().trim_end().to_owned(),
     };
     let value = json(text).map_err(not_toml)?;
-    typed(&value).map_err(|error| {
+    read(&value).map_err(|error| {
         let span = DeTable::parse(text).ok().and_then(|table| place_of(&table, error.path()));
         Wrong {
             place: span.map_or_else(Vec::new, |span| marked(text, span)),
@@ -119,6 +119,7 @@ mod tests {
     use serde::Deserialize;
 
     use super::*;
+    use crate::typed::typed;
 
     #[derive(Debug, Deserialize)]
     #[serde(deny_unknown_fields)]
@@ -143,7 +144,7 @@ mod tests {
             ("list = [{ x = 1 }, { x = nan }]", 1, "nan"),
             ("list = []\nmore = 3", 2, "3"),
         ] {
-            let wrong = from_toml::<Outer>(text).expect_err(text);
+            let wrong = from_toml::<Outer>(text, typed).expect_err(text);
             let place = wrong.place.join("\n");
             assert!(place.starts_with(&format!("line {line},")), "{text}: {wrong:?}");
             if let [_, _, of_line, under] = &wrong.place[..]
@@ -154,7 +155,7 @@ mod tests {
                 assert!(from.starts_with(marked), "{text}: {wrong:?}");
             }
         }
-        assert!(from_toml::<Outer>("list = [{ x = 1 }, { x = 2.5 }]").is_ok());
+        assert!(from_toml::<Outer>("list = [{ x = 1 }, { x = 2.5 }]", typed).is_ok());
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use aggregate::Rules;
 
 use super::checked::Run;
-use crate::job::FederationConfig;
+use crate::job::{Epochs, FederationConfig};
 
 impl Run {
     /// Plain federated averaging: the same rounds of the same local training, merged by the default
@@ -26,7 +26,8 @@ impl Run {
     /// As [`check`](Self::check).
     pub fn centralised(&self) -> anyhow::Result<Self> {
         self.with(|job| {
-            job.train.epochs = job.train.epochs.saturating_mul(job.federation.rounds);
+            let of_a_round = job.train.epochs.in_a_round();
+            job.train.epochs = Epochs::Fixed(of_a_round.saturating_mul(job.federation.rounds));
             job.train.proximal = 0.0;
             job.federation = FederationConfig { rounds: 1, ..FederationConfig::default() };
         })

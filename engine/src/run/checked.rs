@@ -13,12 +13,12 @@ use crate::job::{FederationConfig, Job, TrainConfig, WindowConfig};
 /// trains, merges or stands in a checkpoint was checked after its last override.
 ///
 /// ```
-/// use engine::job::Job;
+/// use engine::job::{Epochs, Job};
 /// use engine::run::Run;
 ///
 /// let run = Run::check(Job::default(), None)?;
-/// let shorter = run.with(|job| job.train.epochs = 3)?;
-/// assert_eq!(shorter.train().epochs, 3);
+/// let shorter = run.with(|job| job.train.epochs = Epochs::Fixed(3))?;
+/// assert_eq!(shorter.train().epochs, Epochs::Fixed(3));
 /// let error = run.with(|job| job.train.batch = 0).expect_err("no batch");
 /// assert_eq!(error.to_string(), "[train] batch must be at least 1");
 /// # Ok::<(), anyhow::Error>(())

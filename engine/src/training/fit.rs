@@ -42,6 +42,8 @@ pub(super) struct Fit<'a> {
     options: TrainOptions<'a>,
     optimizer: Box<dyn Optimizer>,
     state: State,
+    /// Passes over the windows.
+    epochs: u32,
     /// Seed of this node in this round.
     seed: u64,
     /// Secrets of private training.
@@ -84,6 +86,7 @@ impl<'a> Fit<'a> {
             options,
             optimizer,
             state,
+            epochs: config.epochs.of(set.windows().len()),
             seed,
             noise,
         })
@@ -107,7 +110,7 @@ impl<'a> Fit<'a> {
         self.check_rates()?;
         if self.config.lr == LearningRate::Auto && self.state.position.chosen.is_none() {
             let seed = mix(self.seed, 3);
-            let planned = u64::from(self.config.epochs) * self.steps_per_epoch() as u64;
+            let planned = u64::from(self.epochs) * self.steps_per_epoch() as u64;
             let gradients = self.gradients();
             let found =
                 range_test(self.start, gradients, self.groups, self.options, seed, planned)?;
@@ -121,12 +124,9 @@ impl<'a> Fit<'a> {
         let (mut order, mut sampled) = (Vec::new(), Vec::new());
         let steps_per_epoch = self.steps_per_epoch();
         let per_step = self.config.windows_per_step();
-        progress.begin(
-            u64::from(self.config.epochs) * steps_per_epoch as u64,
-            self.state.position.steps,
-        );
+        progress.begin(u64::from(self.epochs) * steps_per_epoch as u64, self.state.position.steps);
         let mut stopped = None;
-        'epochs: while self.state.position.epoch < self.config.epochs && !self.out_of_patience() {
+        'epochs: while self.state.position.epoch < self.epochs && !self.out_of_patience() {
             let n_windows = self.set.windows().len();
             shuffle(&mut order, n_windows, self.draw(0));
             while self.state.position.batch < steps_per_epoch {
@@ -188,7 +188,7 @@ impl<'a> Fit<'a> {
     }
 
     fn rates(&self) -> Rates {
-        let steps = u64::from(self.config.epochs).saturating_mul(self.steps_per_epoch() as u64);
+        let steps = u64::from(self.epochs).saturating_mul(self.steps_per_epoch() as u64);
         let round = self.start.meta.provenance.round;
         Rates::new(self.config.schedule, steps, round, self.options.rounds)
     }
@@ -288,7 +288,7 @@ impl<'a> Fit<'a> {
             let watched = val.map_or(loss, |(loss, _)| loss);
             self.state.position.plateau.observe(&plateau, watched);
         }
-        Epoch { number, loss, accuracy, val }
+        Epoch { number, planned: self.epochs, loss, accuracy, val }
     }
 
     fn out_of_patience(&self) -> bool {
@@ -373,7 +373,8 @@ impl<'a> Fit<'a> {
         let way = (position.start_loss, position.first_loss, position.last_loss);
         let report = TrainReport {
             epochs: position.epoch,
-            planned_epochs: self.config.epochs,
+            planned_epochs: self.epochs,
+            epochs_by_windows: false,
             steps: position.steps,
             examples: self.set.windows().len(),
             samples_per_s,

@@ -9,10 +9,9 @@ use super::node_windows::NodeWindows;
 use super::options::TrainOptions;
 use super::progress::Progress;
 use super::report::{Outcome, TrainReport};
-
 use crate::checkpoint::{Checkpoint, Provenance};
 use crate::data::Dataset;
-use crate::job::LearningRate;
+use crate::job::{Epochs, LearningRate, TrainConfig};
 
 /// Trains a checkpoint's weights on the training rows of a node's data.
 ///
@@ -59,10 +58,11 @@ pub fn train_together(
     // One of 1 is as good as none; what the start had was fitted for other weights.
     checkpoint.meta.temperature =
         report.calibration.filter(|found| found.kept.is_none()).map(|found| found.temperature);
-    // An update says how it was trained. The next global model takes its options from the base: with
-    // "auto" there, every node tests again in every round.
+    // An update says how it was trained. The next global model takes its options from the base: with a rate
+    // of "auto" there, every node tests again in every round.
     checkpoint.meta.run = run.with(|job| {
         job.train.lr = LearningRate::Fixed(report.lr);
+        job.train.epochs = Epochs::Fixed(report.planned_epochs);
         if let Some(private) = &mut job.train.private {
             private.insecure_seed = None;
         }
@@ -96,14 +96,32 @@ pub(super) fn fit(
     progress: &mut dyn Progress,
 ) -> anyhow::Result<Outcome> {
     let config = start.meta.run.train();
-    ensure!(config.epochs > 0, "[train] epochs is 0: nothing would be learned; give at least 1");
+    ensure!(
+        config.epochs != Epochs::Fixed(0),
+        "[train] epochs is 0: nothing would be learned; give at least 1"
+    );
     let NodeWindows { train: set, held_out, report: validation } = windows;
     ensure!(
         !set.windows().is_empty(),
         "no labeled training window; the training rows need labels (a column named in [data] label)"
     );
+    let by_windows = config.epochs == Epochs::Auto;
+    let resolved;
+    let mut start = start;
+    if by_windows {
+        let epochs = Epochs::Fixed(epochs_of(config, set.windows().len()));
+        let run = start.meta.run.with(|job| job.train.epochs = epochs)?;
+        resolved = start.clone().with_run(run)?;
+        start = &resolved;
+    }
     let fit = Fit::new(start, &set, held_out.as_ref(), groups, drift, options)?;
     let mut outcome = fit.finish(progress)?;
     outcome.report.validation = validation;
+    outcome.report.epochs_by_windows = by_windows && config.private.is_none();
     Ok(outcome)
+}
+
+/// Passes over a node's windows; what a private run tells of its rows is not for it to choose.
+fn epochs_of(config: &TrainConfig, windows: usize) -> u32 {
+    if config.private.is_some() { config.epochs.in_a_round() } else { config.epochs.of(windows) }
 }

@@ -7,6 +7,8 @@ use super::range_test::RangeTest;
 pub struct Epoch {
     /// Its number, from 1.
     pub number: u32,
+    /// How many there will be.
+    pub planned: u32,
     /// Mean training loss.
     pub loss: f64,
     /// Share of training windows answered right while training.

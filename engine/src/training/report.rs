@@ -18,6 +18,9 @@ pub struct TrainReport {
     pub epochs: u32,
     /// Epochs that were asked for.
     pub planned_epochs: u32,
+    /// Whether that number follows from the number of training windows (`epochs = "auto"`).
+    #[serde(skip_serializing_if = "is_false")]
+    pub epochs_by_windows: bool,
     /// Optimizer steps done.
     pub steps: u64,
     /// Training windows.
@@ -58,6 +61,11 @@ pub struct TrainReport {
     pub warnings: Vec<String>,
     /// Steps left out because their gradient was not finite.
     pub skipped_steps: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over references")]
+fn is_false(flag: &bool) -> bool {
+    !flag
 }
 
 /// What a run leaves.

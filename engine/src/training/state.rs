@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::options::TrainOptions;
 use super::range_test::{MOST_TRIAL_STEPS, RangeTest};
 use crate::checkpoint::Checkpoint;
-use crate::job::LearningRate;
+use crate::job::{Epochs, LearningRate};
 use crate::windows::{Window, WindowSet};
 
 /// What a run can go on from.
@@ -179,14 +179,14 @@ fn fingerprint(
     if train.lr == LearningRate::Auto {
         // The test of learning rates is no longer than the run.
         let per_epoch = set.windows().len().div_ceil(train.windows_per_step()) as u64;
-        let planned = u64::from(train.epochs).saturating_mul(per_epoch);
+        let planned = u64::from(train.epochs.of(set.windows().len())).saturating_mul(per_epoch);
         hasher.update(&planned.min(MOST_TRIAL_STEPS).to_le_bytes());
     }
     if matches!(
         train.schedule,
         Schedule::Constant | Schedule::Step { .. } | Schedule::ReduceOnPlateau(_)
     ) {
-        train.epochs = 0;
+        train.epochs = Epochs::Fixed(0);
     }
     let federation = &run.federation().rules;
     let told = (&train, options.node, options.rounds, start.meta.provenance.round);

@@ -51,6 +51,8 @@ pub struct Facts {
 pub struct Space {
     /// One after the other.
     pub dimensions: Vec<Dimension>,
+    /// How the job changes windows at random, also where it was not written: a section that is written names all.
+    pub augment: Value,
 }
 
 /// Steps that scale values, of which a pipeline has one.
@@ -68,7 +70,9 @@ impl Space {
         training(job, written, facts, &mut dimensions);
         augmentation(job, facts, &mut dimensions);
         dimensions.retain(|dimension| !dimension.choices.is_empty());
-        Self { dimensions }
+        let own = &job.train.augment;
+        let augment = json!({ "jitter": plain(own.jitter), "scale": plain(own.scale) });
+        Self { dimensions, augment }
     }
 }
 
@@ -206,7 +210,7 @@ fn training(job: &Job, written: &Value, facts: Facts, dimensions: &mut Vec<Dimen
         let rates = [0.25, 0.5, 2.0].map(|factor| plain(lr * factor)).to_vec();
         dimensions.push(of_key("lr", "train.lr", &plain(lr), rates));
     }
-    let epochs = train.epochs;
+    let epochs = train.epochs.of(facts.windows);
     let more = [epochs.div_ceil(2), epochs.saturating_mul(2), epochs.saturating_mul(4)];
     dimensions.push(of_key(
         "epochs",

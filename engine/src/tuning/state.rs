@@ -171,7 +171,7 @@ impl State<'_> {
             let tokens = (window / model.patch_len as f64).ceil();
             let (width, hidden) = (model.d_model as f64, model.d_ff as f64);
             let block = tokens * width * (4.0 * width + 2.0 * hidden + 2.0 * tokens);
-            Some(block * model.n_layers as f64 * f64::from(job.train.epochs))
+            Some(block * model.n_layers as f64 * f64::from(job.train.epochs.in_a_round()))
         };
         match (cost(candidate), cost(&Candidate::default())) {
             (Some(own), Some(job)) => own <= 4.1 * job,

@@ -103,7 +103,7 @@ const JOBS: &[(&str, &str)] = &[
     ("no clipping", "train.clip_norm = inf"),
     ("label smoothing", "train.label_smoothing = 0.1"),
     ("balanced", r#"train.class_weights = "balanced""#),
-    ("no augment", "train.augment = { jitter = 0.0 }"),
+    ("no augment", "train.augment = { jitter = 0.0, scale = 0.0 }"),
     ("proximal", "train.proximal = 0.1"),
     (
         "groups",

@@ -20,7 +20,7 @@ use crate::checkpoint::{Checkpoint, NodeValues};
 use crate::cli::TuneArgs;
 use crate::data::{Dataset, Understood, train_segments};
 use crate::interrupt::{Reason, Stop};
-use crate::job::{Job, json_of};
+use crate::job::{Epochs, Job, json_of};
 use crate::outcome::Outcome;
 use crate::output::Output;
 use crate::run::{Run, Schema};
@@ -40,8 +40,8 @@ pub(super) fn run(args: &TuneArgs, output: Output) -> anyhow::Result<Outcome> {
     targets.add(&args.out)?;
     targets.add(&ledger_path)?;
     targets.protect(&args.config)?;
-    let job = Job::read(&args.config)?;
-    let written = written(&args.config)?;
+    let mut job = Job::read(&args.config)?;
+    let mut written = written(&args.config)?;
     let data = job.data_paths(&args.data)?;
     protect_data(&targets, &data, &job.data)?;
     ensure!(
@@ -56,6 +56,10 @@ pub(super) fn run(args: &TuneArgs, output: Output) -> anyhow::Result<Outcome> {
     let all: Vec<usize> = (0..dataset.segments.len()).collect();
     let segments = train_segments(&dataset, &all)?;
     let facts = facts(&run, &dataset, &segments, &data)?;
+    // What is tried is a number, and all folds train as long.
+    let epochs = job.train.epochs.of(facts.windows);
+    job.train.epochs = Epochs::Fixed(epochs);
+    written["train"]["epochs"] = epochs.into();
     let space = Space::of(&job, &written, facts);
     let limits = Limits {
         max_parameters: args.max_parameters,
