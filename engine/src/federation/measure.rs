@@ -147,7 +147,9 @@ impl OfNodes<'_> {
         let arm = self.arm;
         let mut answers = Answers::default();
         for (place, node) in arm.nodes.iter().enumerate() {
-            let own = self.of(place)?;
+            let mut own = self.of(place)?;
+            // It was fitted on these very windows, if there is one.
+            own.meta.temperature = None;
             if let Some(set) = arm.windows_of(&own, node)?.held_out {
                 answers.take(&own, &set, Precision::F32, arm.threads);
             }

@@ -7,7 +7,7 @@ use super::augment::AugmentConfig;
 use super::epochs::Epochs;
 use super::private::PrivateTraining;
 use super::rate::LearningRate;
-use super::validation::ValidationConfig;
+use super::validation::{Kept, ValidationConfig};
 
 /// `[train]`: how a node trains.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -88,6 +88,11 @@ impl Default for TrainConfig {
 }
 
 impl TrainConfig {
+    /// Whether held-out rows choose an epoch and a temperature; else they measure at most.
+    pub fn held_out_choose(&self) -> bool {
+        self.validation.is_some_and(|validation| validation.keep == Kept::Best)
+    }
+
     /// Windows of a step.
     pub fn windows_per_step(&self) -> usize {
         self.batch.saturating_mul(self.accumulate as usize)

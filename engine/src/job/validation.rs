@@ -14,7 +14,7 @@ pub struct ValidationConfig {
     /// Which part of a cross-validation: 0 to `1/fraction − 1`.
     #[serde(default)]
     pub fold: usize,
-    /// Which weights a run with several epochs ends with.
+    /// Which weights a run with several epochs ends with, and whether held-out rows choose at all.
     #[serde(default, skip_serializing_if = "Kept::is_best")]
     pub keep: Kept,
 }
@@ -36,11 +36,11 @@ impl ValidationConfig {
     }
 }
 
-/// Which weights are kept where rows are held out.
+/// Which weights are kept where rows are held out, and whether these choose anything.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kept {
-    /// Those of the epoch with the least loss on the held-out rows.
+    /// Those of the epoch with the least loss on the held-out rows, which also choose a temperature.
     #[default]
     Best,
     /// Those of the last epoch, as without held-out rows, which then decide nothing: they measure.

@@ -25,7 +25,7 @@ use crate::checkpoint::Checkpoint;
 use crate::diverged::Diverged;
 use crate::evaluate::metrics;
 use crate::interrupt::Reason;
-use crate::job::{Kept, LearningRate, TrainConfig};
+use crate::job::{LearningRate, TrainConfig};
 use crate::windows::WindowSet;
 
 /// Seconds between two saved states while all goes well.
@@ -278,7 +278,7 @@ impl<'a> Fit<'a> {
             if val.loss.is_finite() && better {
                 self.state.position.best_val_loss = Some(val.loss);
                 self.state.position.best_epoch = number;
-                if self.config.validation.is_some_and(|v| v.keep == Kept::Best) {
+                if self.config.held_out_choose() {
                     self.state.best = checkpoint.params;
                 }
             }
@@ -389,7 +389,8 @@ impl<'a> Fit<'a> {
             val,
             validation: None,
             // It would tell of windows without privacy.
-            calibration: calibration.filter(|_| self.noise.is_none()),
+            calibration: calibration
+                .filter(|_| self.noise.is_none() && self.config.held_out_choose()),
             stopped,
             warnings: loss_rose("epoch", way).into_iter().collect(),
             skipped_steps: position.guard.skipped,
