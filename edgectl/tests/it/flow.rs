@@ -222,12 +222,15 @@ fn comparison_rows_are_real_runs_whatever_the_federation_does() {
     let at = folder.path();
     let sgd = crate::support::JOB
         .replace("lr = 3e-3", "lr = 0.1\noptimizer = { name = \"sgd\" }")
-        .replace("server = { name = \"sgd\", lr = 1.0, momentum = 0.5 }", "");
+        .replace(
+            "server = { name = \"sgd\", lr = 1.0, momentum = 0.5 }",
+            "server = { name = \"replace\" }",
+        );
     let run = |job: &str| {
         std::fs::write(at.join("job.toml"), job).expect("written");
         json(at, &["simulate", "--config", "job.toml", "--out", "run", "--centralised"])
     };
-    let plain = run(&sgd);
+    let plain = run(&format!("{sgd}server = {{ name = \"replace\" }}\n"));
     assert_eq!(plain["fedavg"], plain["final"], "a plain job is its own baseline");
     for lines in [
         "correction = \"scaffold\"",

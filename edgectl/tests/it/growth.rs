@@ -71,5 +71,6 @@ fn many_nodes_are_simulated() {
         .map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned())
         .collect();
     files.sort();
-    assert_eq!(files, ["global.safetensors", "report.json", "rounds"]);
+    let expected = ["global.safetensors", "global.safetensors.server", "report.json", "rounds"];
+    assert_eq!(files, expected);
 }

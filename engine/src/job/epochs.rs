@@ -24,8 +24,9 @@ const FEWEST: usize = 20;
 const WINDOWS: usize = 50_000;
 
 impl Epochs {
-    /// What `"auto"` means in a round of a federation, whose length is no matter of one node's rows.
-    pub const IN_A_ROUND: u32 = 50;
+    /// What `"auto"` means in a round of a federation, whose length is no matter of one node's rows: nodes that train
+    /// on for long drift apart.
+    pub const IN_A_ROUND: u32 = 2;
 
     /// Passes over so many training windows: with `"auto"` as many as make 50,000 windows in all, but at
     /// least 20 and at most 100.

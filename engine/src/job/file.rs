@@ -103,6 +103,9 @@ impl Job {
         if value.pointer("/train/augment").is_none() && !job.preprocess.iter().any(scales) {
             job.train.augment = AugmentConfig::default();
         }
+        if value.pointer("/federation/server").is_none() {
+            job.federation.gather_momentum();
+        }
         Ok(job)
     }
 
@@ -136,6 +139,8 @@ fn hint(message: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use aggregate::ServerStep;
+
     use super::*;
 
     fn read(text: &str) -> anyhow::Result<Job> {
@@ -147,7 +152,9 @@ mod tests {
 
     #[test]
     fn an_empty_file_is_a_job_with_defaults() {
-        assert_eq!(read("").expect("valid"), Job::default());
+        let mut job = Job::default();
+        job.federation.gather_momentum();
+        assert_eq!(read("").expect("valid"), job);
         assert_eq!(read("preprocess = []").expect("valid").preprocess, []);
     }
 
@@ -163,6 +170,19 @@ mod tests {
         }
         let shift = AugmentConfig { shift: 3, ..none };
         assert_eq!(augment("[train.augment]\nshift = 3"), shift, "the rest of a section is none");
+    }
+
+    #[test]
+    fn the_center_gathers_momentum_where_the_job_does_not_say_how_it_moves() {
+        let server = |text: &str| read(text).expect("valid").federation.rules.server;
+        let momentum = ServerStep::Sgd { lr: 1.0, momentum: 0.5, nesterov: false };
+        for text in ["", "[federation]\nrounds = 3", "[federation]\nreduce = { name = \"median\" }"]
+        {
+            assert_eq!(server(text), momentum, "{text}");
+        }
+        for text in ["server = { name = \"replace\" }", "correction = \"scaffold\""] {
+            assert_eq!(server(&format!("[federation]\n{text}")), ServerStep::Replace, "{text}");
+        }
     }
 
     #[test]
