@@ -222,10 +222,7 @@ fn comparison_rows_are_real_runs_whatever_the_federation_does() {
     let at = folder.path();
     let sgd = crate::support::JOB
         .replace("lr = 3e-3", "lr = 0.1\noptimizer = { name = \"sgd\" }")
-        .replace(
-            "server = { name = \"sgd\", lr = 1.0, momentum = 0.5 }",
-            "server = { name = \"replace\" }",
-        );
+        .replace("server = { name = \"sgd\", lr = 1.0, momentum = 0.5 }", "");
     let run = |job: &str| {
         std::fs::write(at.join("job.toml"), job).expect("written");
         json(at, &["simulate", "--config", "job.toml", "--out", "run", "--centralised"])
@@ -245,7 +242,8 @@ fn comparison_rows_are_real_runs_whatever_the_federation_does() {
         assert_eq!(report["fedavg"], plain["final"], "{lines}");
         assert_eq!(report["centralised"], plain["centralised"], "{lines}");
     }
-    let report = run(&sgd.replace("epochs = 2", "epochs = 2\nproximal = 2.0"));
+    let pulled = sgd.replace("epochs = 2", "epochs = 2\nproximal = 2.0");
+    let report = run(&format!("{pulled}server = {{ name = \"replace\" }}\n"));
     assert_ne!(report["final"], plain["final"], "the pull is felt");
     assert_eq!(report["fedavg"], plain["final"], "proximal");
     assert_eq!(report["centralised"], plain["centralised"], "proximal");
