@@ -17,6 +17,9 @@ use super::state::{State, choosing};
 
 /// Candidates beside the job in that comparison.
 const FINALISTS: usize = 3;
+/// A gain over the job of fewer standard errors is chance: parts of a cross-validation share rows, and the best of
+/// several is taken.
+const SURE: f64 = 2.0;
 /// A gain over the job that is smaller is none, however sure it is.
 const LEAST_GAIN: f64 = 0.002;
 
@@ -127,7 +130,7 @@ pub fn search(search: &Search<'_>) -> anyhow::Result<Found> {
     found.finalists.sort_by(|a, b| b.gain.objective.total_cmp(&a.gain.objective));
     let winner = &found.finalists[0];
     let Gain { accuracy, objective, error, .. } = winner.gain;
-    if winner.candidate == job || accuracy < 0.0 || objective <= error.max(LEAST_GAIN) {
+    if winner.candidate == job || accuracy < 0.0 || objective <= (SURE * error).max(LEAST_GAIN) {
         return Ok(found);
     }
     (found.best, found.kept) = (winner.candidate.clone(), Kept::Best);
