@@ -130,6 +130,9 @@ fn cross_validation_that_cannot_be_is_refused() {
         ["train", "--config", "job.toml", "--data", "data/node_1.csv", "--out", "m.safetensors"];
     let with = |flags: &[&'static str]| [&base[..], flags].concat();
     fails(at, &with(&["--cv", "9"]), &["windows to train on"]);
+    ok(at, &["init", "--config", "job.toml", "--out", "g.safetensors"]);
+    let begun = ["train", "--init", "g.safetensors", "--data", "data", "--out", "m.safetensors"];
+    fails(at, &[&begun[..], &["--cv", "2"]].concat(), &["--cv needs a fresh model"]);
     for flags in [["--cv", "1"], ["--cv", "0"], ["--cv", "x"]] {
         let output = edgectl(at, &with(&flags)).output().expect("it runs");
         assert_eq!(output.status.code(), Some(2), "{flags:?}");
@@ -140,4 +143,59 @@ fn cross_validation_that_cannot_be_is_refused() {
     );
     std::fs::write(at.join("job.toml"), private).expect("written");
     fails(at, &with(&["--cv", "2"]), &["--cv does not go with [train.private]"]);
+}
+
+/// Folds are all by series or all by time, and no class is left without windows to train on.
+#[test]
+fn all_folds_are_held_out_in_one_way() {
+    let folder = federation();
+    let at = folder.path();
+    let table = |label: fn(u32, u32) -> &'static str| {
+        let mut text = "series,t,label,x,y\n".to_owned();
+        for series in 0..9 {
+            for t in 0..60 {
+                let value = f64::from((t * 7 + series * 5) % 11) / 5.0;
+                writeln!(text, "{series},{t},{},{value},{}", label(series, t), -value)
+                    .expect("written");
+            }
+        }
+        std::fs::write(at.join("mixed.csv"), text).expect("written");
+    };
+    let check = |by: &str| {
+        let found = cv(at, "mixed.csv", &["--cv", "3"]);
+        for fold in found["folds"].as_array().expect("folds") {
+            assert_eq!(fold["held_out"]["by"], by, "{found}");
+        }
+    };
+    // One class is in one series alone.
+    table(|series, _| if series == 8 { "c" } else { ["a", "b"][series as usize % 2] });
+    check("time");
+    // One class is at the end of two series that begin with another and would be in one fold.
+    table(
+        |series, t| if series % 6 == 0 && t >= 30 { "c" } else { ["a", "b"][series as usize % 2] },
+    );
+    let found = cv(at, "mixed.csv", &["--cv", "3"]);
+    let ways: Vec<&Value> =
+        found["folds"].as_array().expect("folds").iter().map(|f| &f["held_out"]["by"]).collect();
+    assert!(ways.iter().all(|by| *by == ways[0]), "{ways:?}");
+    table(|series, _| ["a", "b"][series as usize % 2]);
+    check("series");
+}
+
+#[test]
+fn rows_that_are_held_out_to_measure_end_no_training() {
+    let folder = federation();
+    let at = folder.path();
+    let train = |keep: &str| {
+        let text = JOB.replace(
+            "epochs = 2",
+            &format!("epochs = 30\npatience = 1\nvalidation = {{ fraction = 0.5{keep} }}"),
+        );
+        std::fs::write(at.join("job.toml"), text.replace("lr = 3e-3", "lr = 0.05"))
+            .expect("written");
+        let report = json(at, &["train", "--config", "job.toml", "--out", "m.safetensors"]);
+        report["epochs"].as_u64().expect("a number")
+    };
+    assert!(train("") < 30, "patience ends it");
+    assert_eq!(train(", keep = \"last\""), 30);
 }

@@ -151,3 +151,51 @@ fn a_budget_ends_it_and_what_was_measured_goes_on() {
     assert!(whole["trainings"].as_u64().is_some_and(|n| n > 20), "{whole}");
     assert_eq!(found(again), found(whole));
 }
+
+/// What the job does not say and nothing was gained by stays unsaid, and passes in a round are the federation's.
+#[test]
+fn what_was_not_chosen_is_not_written() {
+    let folder = federation();
+    let at = folder.path();
+    let text = |job: &str| {
+        std::fs::write(at.join("job.toml"), job).expect("written");
+        let report = tune(at, &["--trials", "4"]);
+        (report, String::from_utf8(bytes(at, "best.toml")).expect("text"))
+    };
+    let auto = JOB.replace("epochs = 2\n", "");
+    let (report, written) = text(&auto);
+    assert!(!written.contains("epochs ="), "{report} {written}");
+    let (alone, _) = auto.split_once("[federation]").expect("there");
+    let (report, written) = text(alone);
+    let chosen = report["choices"].as_array().expect("choices");
+    let is_chosen = chosen.iter().any(|choice| choice["name"] == "epochs");
+    assert_eq!(written.contains("epochs ="), is_chosen, "{report} {written}");
+}
+
+#[test]
+fn the_data_of_the_command_line_is_that_of_the_written_job() {
+    let folder = federation();
+    let at = folder.path();
+    let data = |paths: &[&str]| {
+        let args = [&TUNE, &["--trials", "1", "--data"][..], paths].concat();
+        json(at, &args);
+        String::from_utf8(bytes(at, "best.toml")).expect("text")
+    };
+    assert!(data(&["data/node_2.csv"]).contains("path = \"data/node_2.csv\""));
+    assert!(!data(&["data/node_2.csv", "data/node_3.csv"]).contains("path ="));
+}
+
+/// What was measured of other times, classes or values is not gone on with.
+#[test]
+fn measurements_of_other_data_are_refused() {
+    let folder = federation();
+    let at = folder.path();
+    tune(at, &["--trials", "1"]);
+    let table = crate::support::table(1);
+    for other in [table.replace("0,59,", "0,59.5,"), table.replace("test", "train")] {
+        std::fs::write(at.join("data/node_1.csv"), other).expect("written");
+        let output = edgectl(at, &[&TUNE[..], &["--resume"]].concat()).output().expect("it runs");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code() == Some(1) && stderr.contains("other data"), "{stderr}");
+    }
+}

@@ -19,8 +19,8 @@ pub struct TuneArgs {
     /// Files or folders; rows marked as test are not looked at [default: the job's path]
     #[arg(long, value_name = "PATH", num_args = 1..)]
     pub data: Vec<PathBuf>,
-    /// Where to write the job file with the settings that were found; replaces a plain file that is none of the
-    /// inputs. What was measured is kept beside it, as FILE.tune
+    /// Where to write the job file with the settings that were found, without the comments of the old one; replaces a
+    /// plain file that is none of the inputs. What was measured is kept beside it, as FILE.tune
     #[arg(long, value_name = "FILE.toml")]
     pub out: PathBuf,
     /// How many settings are tried; they and what is found follow from this number, the seed, the job and the rows
@@ -28,7 +28,7 @@ pub struct TuneArgs {
           value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=100_000))]
     pub trials: usize,
     /// Stop after so long, with the best so far (for example 90s, 10m): about half of it is for trying, the rest for
-    /// comparing the best with the job
+    /// comparing the best with the job, whose own training on all parts must fit into it
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     pub budget: Option<Duration>,
     /// Most parameters of the model
@@ -40,7 +40,7 @@ pub struct TuneArgs {
     /// Seed of what is tried
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
-    /// Go on from what an earlier run has measured; more trials may be asked for
+    /// Go on from what an earlier run has measured; with more trials, what a run with so many finds
     #[arg(long)]
     pub resume: bool,
 }

@@ -148,9 +148,9 @@ fn targets(args: &TrainArgs, state: &Path, variate: &Path) -> anyhow::Result<Tar
 
 /// The model of `--init` or a fresh one, with the job and the flags on top, and the data.
 fn start(args: &TrainArgs, targets: &Targets) -> anyhow::Result<Start> {
-    let job = args.config.as_deref().map(Job::read).transpose()?;
     let Some(init) = &args.init else {
-        let job = job.context("give --init MODEL or --config JOB.toml")?;
+        let path = args.config.as_deref().context("give --init MODEL or --config JOB.toml")?;
+        let job = Job::read(path)?;
         ensure!(
             !args.preprocessed,
             "--preprocessed needs --init: the rows were scaled for a model, which a fresh one is not"
@@ -158,14 +158,19 @@ fn start(args: &TrainArgs, targets: &Targets) -> anyhow::Result<Start> {
         let data = job.data_paths(&args.data)?;
         protect_data(targets, &data, &job.data)?;
         let dataset = Dataset::read(&data, &job.data, None)?;
-        let path = args.config.as_deref().unwrap_or(Path::new(""));
         let run = checked(job, path, args, Schema::of(&dataset))?;
         let all: Vec<usize> = (0..dataset.segments.len()).collect();
         let checkpoint = Checkpoint::fresh(&run, &dataset, &all)?;
         // A run of its own, not a round of a federation: the schedule spans this run.
         return Ok(Start { checkpoint, base: None, data, dataset, rounds: 1 });
     };
+    ensure!(
+        args.cv.is_none(),
+        "--cv needs a fresh model: that of --init may have been trained on the rows that would be held out"
+    );
     let (checkpoint, hash) = Checkpoint::read_base(init)?;
+    let steps = checkpoint.meta.preprocess.configs();
+    let job = args.config.as_deref().map(|path| Job::read_over(path, Some(&steps))).transpose()?;
     let data = match (&job, args.data.as_slice()) {
         (Some(job), given) => job.data_paths(given)?,
         (None, given) => {

@@ -71,36 +71,47 @@ impl Job {
     /// # Errors
     /// If the file cannot be read, or a key is unknown (the nearest known one is suggested).
     pub fn read(path: &Path) -> anyhow::Result<Self> {
+        Self::read_over(path, None)
+    }
+
+    /// The same for a model that has its own steps, which are not those of the job.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub fn read_over(path: &Path, steps: Option<&[StepConfig]>) -> anyhow::Result<Self> {
         let text = std::fs::read_to_string(path)
             .with_context(|| format!("{}: cannot read the job file", path.display()))?;
-        let mut job: Self = from_toml(&text, Self::of_value).map_err(|wrong| {
-            let mut place = wrong.place.into_iter();
-            let first = match place.next() {
-                Some(first) => format!("{}: {first}", path.display()),
-                None => format!("{}:", path.display()),
-            };
-            let key = FederationConfig::wrong_key(&text);
-            let key = key.map(|key| format!("in [federation] {key}"));
-            let hint = hint(&wrong.message);
-            let lines = std::iter::once(first).chain(place).chain([wrong.message]);
-            Lines::new(lines.chain(key).chain(hint))
-        })?;
+        let mut job: Self =
+            from_toml(&text, |value| Self::of_value(value, steps)).map_err(|wrong| {
+                let mut place = wrong.place.into_iter();
+                let first = match place.next() {
+                    Some(first) => format!("{}: {first}", path.display()),
+                    None => format!("{}:", path.display()),
+                };
+                let key = FederationConfig::wrong_key(&text);
+                let key = key.map(|key| format!("in [federation] {key}"));
+                let hint = hint(&wrong.message);
+                let lines = std::iter::once(first).chain(place).chain([wrong.message]);
+                Lines::new(lines.chain(key).chain(hint))
+            })?;
         let folder = path.parent().unwrap_or(Path::new(""));
         job.data.paths_mut().for_each(|data| *data = folder.join(&*data));
         Ok(job)
     }
 
-    /// A job as JSON, the tables of TOML as they are.
+    /// A job as JSON, the tables of TOML as they are; values are scaled by `steps`, or else by the job's own.
     ///
     /// # Errors
     /// If a key is unknown, or a value none of its key.
     pub(crate) fn of_value(
         value: &Value,
+        steps: Option<&[StepConfig]>,
     ) -> Result<Self, serde_path_to_error::Error<serde_json::Error>> {
         let mut job: Self = typed(value)?;
         // Noise of a tenth is slight only for values of about size 1.
         let scales = |step: &StepConfig| SCALING.contains(&step.name());
-        if value.pointer("/train/augment").is_none() && !job.preprocess.iter().any(scales) {
+        let scaled = steps.unwrap_or(&job.preprocess).iter().any(scales);
+        if value.pointer("/train/augment").is_none() && !scaled {
             job.train.augment = AugmentConfig::default();
         }
         if value.pointer("/federation/server").is_none() {

@@ -16,14 +16,14 @@ pub(super) struct Wrong {
     pub(super) message: String,
 }
 
-/// How a value is read; an error knows the path to what is wrong.
-type Read<T> = fn(&Value) -> Result<T, serde_path_to_error::Error<serde_json::Error>>;
-
-/// The type that a text stands for.
+/// The type that a text stands for, as `read` reads its value; an error of that knows the path to what is wrong.
 ///
 /// # Errors
 /// If it is no TOML, or no such type.
-pub(super) fn from_toml<T>(text: &str, read: Read<T>) -> Result<T, Wrong> {
+pub(super) fn from_toml<T>(
+    text: &str,
+    read: impl FnOnce(&Value) -> Result<T, serde_path_to_error::Error<serde_json::Error>>,
+) -> Result<T, Wrong> {
     let not_toml = |error: toml::de::Error| Wrong {
         place: error.span().map_or_else(Vec::new, |span| marked(text, span)),
         message: error.message().trim_end().to_owned(),

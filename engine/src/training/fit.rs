@@ -285,7 +285,8 @@ impl<'a> Fit<'a> {
             (val.loss, val.accuracy)
         });
         if let Some(plateau) = self.config.schedule.plateau() {
-            let watched = val.map_or(loss, |(loss, _)| loss);
+            let watched = val.filter(|_| self.config.held_out_choose());
+            let watched = watched.map_or(loss, |(loss, _)| loss);
             self.state.position.plateau.observe(&plateau, watched);
         }
         Epoch { number, planned: self.epochs, loss, accuracy, val }
@@ -295,7 +296,9 @@ impl<'a> Fit<'a> {
         let position = &self.state.position;
         let since_best = position.epoch - position.best_epoch;
         // The epoch itself is one without a better loss: a patience of 0 would end before any.
-        self.config.patience.is_some_and(|patience| since_best >= patience.max(1))
+        // Rows that are held out to measure end nothing.
+        self.config.held_out_choose()
+            && self.config.patience.is_some_and(|patience| since_best >= patience.max(1))
     }
 
     /// A run that diverged is an error, so that it does not replace a sound file.

@@ -95,20 +95,26 @@ pub fn split_validation<'a>(
     Ok(Split { train, held_out, report })
 }
 
-/// By series, if there are enough for all folds and every class has some in both parts; else by time, if
-/// series have windows enough for that.
+/// By series, if every fold has some and every class is in several folds, so that none is without it in training;
+/// else by time, if every fold has windows in both parts. The same for all folds.
 fn chosen(set: &WindowSet<'_>, config: ValidationConfig) -> ValidationBy {
-    let mut of_class: BTreeMap<Option<u32>, BTreeSet<Series<'_>>> = BTreeMap::new();
+    let places = places(set);
+    let folds = config.folds();
+    let fold_of = |w: &Window| places.get(&series(set, w)).map(|place| place % folds);
+    let mut of_class: BTreeMap<Option<u32>, BTreeSet<Option<usize>>> = BTreeMap::new();
     for window in set.windows() {
-        of_class.entry(window.label).or_default().insert(series(set, window));
+        of_class.entry(window.label).or_default().insert(fold_of(window));
     }
-    let all: BTreeSet<&Series<'_>> = of_class.values().flatten().collect();
-    if all.len() >= config.folds() && of_class.values().all(|own| own.len() > 1) {
+    if places.len() >= folds && of_class.values().all(|own| own.len() > 1) {
         return ValidationBy::Series;
     }
-    let (train, held_out) = by_time(set, config);
-    let empty = train.windows().is_empty() || held_out.windows().is_empty();
-    if empty { ValidationBy::Series } else { ValidationBy::Time }
+    let is_whole = |fold| {
+        let (train, held_out) = by_time(set, ValidationConfig { fold, ..config });
+        !train.windows().is_empty() && !held_out.windows().is_empty()
+    };
+    // A share that is no k-th leaves less than itself at the beginning.
+    let n_whole = (1.0 / config.fraction + 1e-6) as usize;
+    if (0..n_whole).all(is_whole) { ValidationBy::Time } else { ValidationBy::Series }
 }
 
 /// A series by its file and its name.
@@ -119,9 +125,8 @@ fn series<'a>(set: &WindowSet<'a>, window: &Window) -> Series<'a> {
     (segment.source.as_ref(), segment.series.as_ref())
 }
 
-/// Every k-th series, counted through the classes one after the other, so that each class is spread over the folds
-/// as evenly as can be.
-fn by_series<'a>(set: &WindowSet<'a>, config: ValidationConfig) -> (WindowSet<'a>, WindowSet<'a>) {
+/// The series in an order of classes, so that each class is spread over the folds as evenly as can be.
+fn places<'a>(set: &'a WindowSet<'_>) -> BTreeMap<Series<'a>, usize> {
     let mut of_class: BTreeMap<Option<u32>, Vec<Series<'_>>> = BTreeMap::new();
     let mut seen = BTreeSet::new();
     for window in set.windows() {
@@ -131,12 +136,27 @@ fn by_series<'a>(set: &WindowSet<'a>, config: ValidationConfig) -> (WindowSet<'a
         }
     }
     let in_order = of_class.into_values().flatten().enumerate();
-    let held_out: BTreeSet<Series<'_>> = in_order
-        .filter(|(place, _)| place % config.folds() == config.fold)
-        .map(|(_, series)| series)
-        .collect();
+    in_order.map(|(place, series)| (series, place)).collect()
+}
+
+/// Every k-th series, counted through the classes one after the other.
+fn by_series<'a>(set: &WindowSet<'a>, config: ValidationConfig) -> (WindowSet<'a>, WindowSet<'a>) {
+    let places = places(set);
+    let held_out: BTreeSet<Series<'_>> =
+        places.iter().filter(|(_, place)| holds(**place, config)).map(|(s, _)| *s).collect();
     let part = |is: bool| set.filtered(|w| held_out.contains(&series(set, w)) == is);
     (part(false), part(true))
+}
+
+/// Whether a fold has the series of that place: every k-th, or where the share is no k-th, as often as it says.
+fn holds(place: usize, ValidationConfig { fraction, fold, .. }: ValidationConfig) -> bool {
+    let folds = 1.0 / fraction;
+    if (folds - folds.round()).abs() < 1e-6 || fold > 0 {
+        return place % (folds.round().max(1.0) as usize) == fold;
+    }
+    // How many are held out of so many; just above a whole number is that number.
+    let of = |n: usize| (n as f64 * fraction - 1e-9).ceil();
+    of(place + 1) > of(place)
 }
 
 /// A stretch of every segment's rows. A window that is moved at random does not reach into it either.
@@ -158,4 +178,26 @@ fn stretch(window: &Window, config: ValidationConfig) -> Range<usize> {
         (window.end as f64 * (1.0 - parts as f64 * config.fraction)).round().max(0.0) as usize
     };
     before(config.fold + 1)..before(config.fold)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_share_holds_out_as_many_series_as_it_says() {
+        let held = |fraction: f64, fold: usize| -> Vec<usize> {
+            let config = ValidationConfig { fold, ..ValidationConfig::share(fraction) };
+            (0..100).filter(|&place| holds(place, config)).collect()
+        };
+        for (fraction, n) in [(0.5, 50), (0.45, 45), (0.4, 40), (0.3, 30), (0.25, 25), (0.01, 1)] {
+            assert_eq!(held(fraction, 0).len(), n, "{fraction}");
+        }
+        for folds in 2..50 {
+            let mut all: Vec<usize> =
+                (0..folds).flat_map(|f| held(1.0 / folds as f64, f)).collect();
+            all.sort_unstable();
+            assert!(all.into_iter().eq(0..100), "{folds} folds");
+        }
+    }
 }

@@ -61,9 +61,10 @@ impl Candidate {
         let mut all = written.clone();
         for (_, _, choice) in self.changes(space) {
             for change in &choice.changes {
-                if change.path.starts_with("train.augment.")
-                    && all.pointer("/train/augment").is_none()
-                {
+                // By itself, augmentation that is not written follows from how values are scaled.
+                let concerns =
+                    change.path == "preprocess" || change.path.starts_with("train.augment.");
+                if concerns && all.pointer("/train/augment").is_none() {
                     put(&mut all, "train.augment", space.augment.clone());
                 }
                 put(&mut all, change.path, change.value.clone());
@@ -78,7 +79,7 @@ impl Candidate {
     /// If a choice is no value of its key.
     pub fn job(&self, space: &Space, written: &Value, base: &Job) -> anyhow::Result<Job> {
         let written = self.written(space, written);
-        let mut job = Job::of_value(&written).map_err(|error| anyhow!("{error}"))?;
+        let mut job = Job::of_value(&written, None).map_err(|error| anyhow!("{error}"))?;
         job.data = base.data.clone();
         Ok(job)
     }
@@ -102,7 +103,7 @@ mod tests {
     #[test]
     fn every_choice_is_a_job_that_differs_in_its_keys_alone() {
         let written = json!({ "window": { "len": 100 }, "train": { "optimizer": { "name": "adamw", "beta1": 0.8 } } });
-        let base = Job::of_value(&written).expect("a job");
+        let base = Job::of_value(&written, None).expect("a job");
         let facts = Facts { channels: 3, window_len: 100, windows: 500, class_sizes: (10, 400) };
         let space = Space::of(&base, &written, facts);
         let names: Vec<&str> = space.dimensions.iter().map(|d| d.name).collect();
@@ -125,7 +126,7 @@ mod tests {
     #[test]
     fn a_change_of_one_disturbance_leaves_the_others() {
         let written = json!({});
-        let base = Job::of_value(&written).expect("a job");
+        let base = Job::of_value(&written, None).expect("a job");
         let facts = Facts { channels: 3, window_len: 100, windows: 500, class_sizes: (250, 250) };
         let space = Space::of(&base, &written, facts);
         let number = space.dimensions.iter().position(|d| d.name == "crop").expect("there");
@@ -138,7 +139,7 @@ mod tests {
     #[test]
     fn what_the_job_says_is_no_choice() {
         let written = json!({ "model": { "positions": "rotary", "dropout": 0.2 }, "preprocess": [{ "step": "robust-scale" }] });
-        let base = Job::of_value(&written).expect("a job");
+        let base = Job::of_value(&written, None).expect("a job");
         let facts = Facts { channels: 1, window_len: 40, windows: 50, class_sizes: (25, 25) };
         let space = Space::of(&base, &written, facts);
         let shown = |name: &str| -> Vec<String> {

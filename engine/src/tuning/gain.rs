@@ -26,18 +26,20 @@ pub struct Gain {
 }
 
 impl Gain {
-    /// What one gains over another: their scores on the same parts.
+    /// What one gains over another: their scores on the same parts, of which each is `overlap` times as large as what
+    /// trains for it. Parts share rows to train on, so that their differences vary less than those of other rows would:
+    /// the variance of the mean is `s²·(1/n + overlap)` (Nadeau and Bengio 2003, doi 10.1023/A:1024068626366).
     ///
     /// # Panics
     /// If the numbers of parts differ.
-    pub(super) fn of(one: &[Scores], other: &[Scores]) -> Self {
+    pub(super) fn of(one: &[Scores], other: &[Scores], overlap: f64) -> Self {
         assert_eq!(one.len(), other.len(), "gain: parts");
         let differences = |of: fn(Scores) -> f64| -> Vec<f64> {
             one.iter().zip(other).map(|(a, b)| of(*a) - of(*b)).collect()
         };
-        let (accuracy, error) = mean_and_error(&differences(|s| s.accuracy));
-        let (loss, _) = mean_and_error(&differences(|s| s.loss));
-        let (objective, objective_error) = mean_and_error(&differences(objective));
+        let (accuracy, error) = mean_and_error(&differences(|s| s.accuracy), overlap);
+        let (loss, _) = mean_and_error(&differences(|s| s.loss), overlap);
+        let (objective, objective_error) = mean_and_error(&differences(objective), overlap);
         let interval = (one.len() > 1).then(|| t95(one.len() - 1) * error);
         Self { accuracy, interval, loss, objective, error: objective_error }
     }
@@ -65,15 +67,15 @@ pub(super) fn objective(scores: Scores) -> f64 {
     scores.accuracy - LOSS_WEIGHT * scores.least_loss
 }
 
-/// Mean and its standard error, 0 of a single number.
-fn mean_and_error(values: &[f64]) -> (f64, f64) {
+/// Mean and its standard error over parts that share rows, 0 of a single number.
+fn mean_and_error(values: &[f64], overlap: f64) -> (f64, f64) {
     let n = values.len() as f64;
     let mean = values.iter().sum::<f64>() / n;
     if values.len() < 2 {
         return (mean, 0.0);
     }
     let squares: f64 = values.iter().map(|v| (v - mean).powi(2)).sum();
-    (mean, (squares / (n - 1.0) / n).sqrt())
+    (mean, (squares / (n - 1.0) * (1.0 / n + overlap)).sqrt())
 }
 
 /// Student's t for 95 %, by degrees of freedom from 1.
@@ -88,9 +90,11 @@ mod tests {
 
     #[test]
     fn mean_and_error_by_hand() {
-        let (mean, error) = mean_and_error(&[1.0, 2.0, 3.0, 6.0]);
+        let (mean, error) = mean_and_error(&[1.0, 2.0, 3.0, 6.0], 0.0);
         assert!((mean - 3.0).abs() < 1e-12 && (error - (14.0_f64 / 12.0).sqrt()).abs() < 1e-12);
-        assert_eq!(mean_and_error(&[5.0]), (5.0, 0.0));
+        let (_, overlapping) = mean_and_error(&[1.0, 2.0, 3.0, 6.0], 0.25);
+        assert!((overlapping - (14.0_f64 / 6.0).sqrt()).abs() < 1e-12);
+        assert_eq!(mean_and_error(&[5.0], 0.25), (5.0, 0.0));
         assert!(t95(1) > 12.0 && t95(100) > 2.0);
     }
 

@@ -130,7 +130,8 @@ fn quoted(key: &str) -> String {
     if !key.is_empty() && key.chars().all(bare) {
         return key.to_owned();
     }
-    toml::Value::String(key.to_owned()).to_string()
+    // The escapes of JSON are those of TOML; of control characters it leaves one as it is.
+    Value::from(key).to_string().replace('\u{7f}', "\\u007f")
 }
 
 fn quoted_path(path: &str) -> String {
@@ -153,6 +154,7 @@ mod tests {
             json!({ "train": { "lr": 1e-5, "optimizer": { "name": "adamw", "weight_decay": 0.0 },
                 "augment": { "jitter": 0.25 }, "groups": [{ "params": ["*.bias"] }] } }),
             json!({ "train": { "augment": { "shift": 3 } }, "data": { "labels": { "path": "x", "a b": 2 } } }),
+            json!({ "data": { "where": { "a\nb \"\u{7f}": "x" } } }),
         ] {
             let remarks = [
                 Remark { path: "train.augment.jitter".to_owned(), text: "more\nnoise".to_owned() },

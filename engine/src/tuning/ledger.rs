@@ -68,11 +68,13 @@ impl Ledger {
             check_is_ours(path).with_context(place)?;
         }
         let mut options = OpenOptions::new();
-        options.read(true).write(true).create(!resume).truncate(!resume);
+        options.read(true).write(true).create(!resume);
         let mut file = options.open(path).with_context(|| {
             let hint = if resume { "; without --resume it is begun" } else { "" };
             format!("{}: cannot open what was measured{hint}", place())
         })?;
+        file.try_lock()
+            .with_context(|| format!("{}: another run of edgectl tune writes to it", place()))?;
         let mut ledger = Self {
             path: path.to_owned(),
             file: file.try_clone().with_context(place)?,
@@ -80,6 +82,7 @@ impl Ledger {
             latencies: HashMap::new(),
         };
         if !resume {
+            file.set_len(0).with_context(place)?;
             let head = Head { edgectl_tune: VERSION, of: of.to_owned() };
             ledger.append(&serde_json::to_string(&head)?)?;
             return Ok(ledger);

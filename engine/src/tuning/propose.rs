@@ -128,7 +128,7 @@ mod tests {
     #[test]
     fn what_is_known_to_help_is_chosen_by_its_value() {
         let written = json!({ "window": { "len": 60 }, "train": { "epochs": 30, "batch": 16, "augment": { "jitter": 0.0, "scale": 0.0 } } });
-        let base = Job::of_value(&written).expect("a job");
+        let base = Job::of_value(&written, None).expect("a job");
         let facts = Facts { channels: 2, window_len: 60, windows: 90, class_sizes: (10, 80) };
         let space = Space::of(&base, &written, facts);
         let shown: Vec<String> = known_to_help(&space).iter().map(|c| c.shown(&space)).collect();

@@ -19,7 +19,7 @@ use super::state::{State, choosing};
 const FINALISTS: usize = 3;
 /// A gain over the job of fewer standard errors is chance: parts of a cross-validation share rows, and the best of
 /// several is taken.
-const SURE: f64 = 2.0;
+const SURE: f64 = 1.5;
 /// A gain over the job that is smaller is none, however sure it is.
 const LEAST_GAIN: f64 = 0.002;
 
@@ -108,7 +108,7 @@ pub fn search(search: &Search<'_>) -> anyhow::Result<Found> {
     best.insert(0, job.clone());
     let (parts, complete) = state.compared(&best)?;
     let mut found = Found {
-        tried: state.tried.len(),
+        tried: state.measured(),
         failed: state.failed(),
         parts: parts.len(),
         job: state.mean(&job, if parts.is_empty() { &all } else { &parts }),

@@ -211,13 +211,17 @@ fn training(job: &Job, written: &Value, facts: Facts, dimensions: &mut Vec<Dimen
         dimensions.push(of_key("lr", "train.lr", &plain(lr), rates));
     }
     let epochs = train.epochs.of(facts.windows);
+    // Passes in a round are a matter of the federation, not of the rows.
+    let alone = written.get("federation").is_none();
     let more = [epochs.div_ceil(2), epochs.saturating_mul(2), epochs.saturating_mul(4)];
-    dimensions.push(of_key(
-        "epochs",
-        "train.epochs",
-        &epochs.into(),
-        more.map(Value::from).to_vec(),
-    ));
+    if alone {
+        dimensions.push(of_key(
+            "epochs",
+            "train.epochs",
+            &epochs.into(),
+            more.map(Value::from).to_vec(),
+        ));
+    }
     let batches = [8, 16, 32, 64].into_iter().filter(|batch| 2 * batch <= facts.windows);
     let batches = batches.map(Value::from).collect();
     dimensions.push(of_key("batch", "train.batch", &train.batch.into(), batches));

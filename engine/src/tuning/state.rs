@@ -96,7 +96,9 @@ impl State<'_> {
         if one.len() != parts.len() || other.len() != parts.len() {
             return Gain::none();
         }
-        Gain::of(&one, &other)
+        // Of what is held out beside what trains, the mean over the parts.
+        let share = parts.iter().map(|part| 1.0 / (part.folds as f64 - 1.0)).sum::<f64>();
+        Gain::of(&one, &other, share / parts.len() as f64)
     }
 
     /// Runs the generations; false if the budget ended them.
@@ -171,7 +173,9 @@ impl State<'_> {
             let tokens = (window / model.patch_len as f64).ceil();
             let (width, hidden) = (model.d_model as f64, model.d_ff as f64);
             let block = tokens * width * (4.0 * width + 2.0 * hidden + 2.0 * tokens);
-            Some(block * model.n_layers as f64 * f64::from(job.train.epochs.in_a_round()))
+            Some(
+                block * model.n_layers as f64 * f64::from(job.train.epochs.of(self.search.windows)),
+            )
         };
         match (cost(candidate), cost(&Candidate::default())) {
             (Some(own), Some(job)) => own <= 4.1 * job,
@@ -229,6 +233,14 @@ impl State<'_> {
         let gains =
             changed.into_iter().zip(&without).filter(|(_, other)| self.trained(other, parts));
         Ok((gains.map(|(d, other)| (d, self.gain(candidate, other, parts))).collect(), true))
+    }
+
+    /// How many candidates were measured on a part at least.
+    pub(super) fn measured(&self) -> usize {
+        let is = |candidate: &&Candidate| {
+            self.all.iter().any(|&part| self.search.trials.found(candidate, part).is_some())
+        };
+        self.tried.iter().filter(is).count()
     }
 
     pub(super) fn failed(&self) -> Vec<(Candidate, String)> {

@@ -39,6 +39,14 @@ pub struct Limits {
     pub max_latency_us: Option<f64>,
 }
 
+impl Limits {
+    /// Whether a model keeps within them; its latency is measured now.
+    pub fn allow(&self, model: &Checkpoint) -> bool {
+        self.max_parameters.is_none_or(|most| model.params.len() <= most)
+            && self.max_latency_us.is_none_or(|most| latency_us(model) <= most)
+    }
+}
+
 /// All there is to train a candidate, and what was found.
 #[derive(Debug)]
 pub struct Trials<'a> {
@@ -161,10 +169,10 @@ impl Trials<'_> {
             return Ok(true);
         }
         let Ok(start) = self.start(candidate, 0) else { return Ok(false) };
-        if max_parameters.is_some_and(|most| start.params.len() > most) {
-            return Ok(false);
-        }
-        let Some(most) = max_latency_us else { return Ok(true) };
+        let within = Limits { max_latency_us: None, ..self.limits };
+        let Some(most) = max_latency_us.filter(|_| within.allow(&start)) else {
+            return Ok(within.allow(&start));
+        };
         let shape = serde_json::to_string(&start.meta.model).context("the model's sizes")?;
         let mut ledger = self.ledger.lock().unwrap_or_else(PoisonError::into_inner);
         Ok(ledger.latency(shape, || latency_us(&start))? <= most)

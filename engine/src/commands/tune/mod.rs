@@ -25,8 +25,7 @@ use crate::outcome::Outcome;
 use crate::output::Output;
 use crate::run::{Run, Schema};
 use crate::tuning::{
-    Candidate, Ended, Facts, Ledger, Limits, Search, SearchProgress, Space, Trials, job_text,
-    search,
+    Ended, Facts, Ledger, Limits, Search, SearchProgress, Space, Trials, job_text, search,
 };
 use crate::windows::{Cut, WindowSet};
 
@@ -41,7 +40,7 @@ pub(super) fn run(args: &TuneArgs, output: Output) -> anyhow::Result<Outcome> {
     targets.add(&ledger_path)?;
     targets.protect(&args.config)?;
     let mut job = Job::read(&args.config)?;
-    let mut written = written(&args.config)?;
+    let as_written = written(&args.config)?;
     let data = job.data_paths(&args.data)?;
     protect_data(&targets, &data, &job.data)?;
     ensure!(
@@ -55,16 +54,22 @@ pub(super) fn run(args: &TuneArgs, output: Output) -> anyhow::Result<Outcome> {
     output.understood(&understood);
     let all: Vec<usize> = (0..dataset.segments.len()).collect();
     let segments = train_segments(&dataset, &all)?;
-    let facts = facts(&run, &dataset, &segments, &data)?;
+    let start = start(&run, &dataset, &segments, &data)?;
+    let facts = facts(&start, &dataset, &segments)?;
     // What is tried is a number, and all folds train as long.
     let epochs = job.train.epochs.of(facts.windows);
     job.train.epochs = Epochs::Fixed(epochs);
+    let mut written = as_written.clone();
     written["train"]["epochs"] = epochs.into();
     let space = Space::of(&job, &written, facts);
     let limits = Limits {
         max_parameters: args.max_parameters,
         max_latency_us: args.max_latency.map(|time| time.as_secs_f64() * 1e6),
     };
+    ensure!(
+        limits.allow(&start),
+        "the job's own model is larger or slower than --max-parameters or --max-latency allow; make [model] smaller first"
+    );
     let fingerprint = fingerprint(&job, &written, &dataset, &segments)?;
     let ledger = Ledger::open(&ledger_path, &fingerprint, args.resume)?;
     let trials = Trials {
@@ -77,10 +82,6 @@ pub(super) fn run(args: &TuneArgs, output: Output) -> anyhow::Result<Outcome> {
         limits,
         ledger: Mutex::new(ledger),
     };
-    ensure!(
-        trials.keeps_limits(&Candidate::default())?,
-        "the job's own model is larger or slower than --max-parameters or --max-latency allow; make [model] smaller first"
-    );
     let bar = TuneBar {
         bar: output.bar(expected_trainings(args.trials, facts.windows), "trainings"),
         output,
@@ -119,7 +120,7 @@ pub(super) fn run(args: &TuneArgs, output: Output) -> anyhow::Result<Outcome> {
         wall_s: began.elapsed().as_secs_f64(),
     };
     let text = job_text(
-        &moved(found.best.written(&space, &written), &job, &args.out)?,
+        &moved(found.best.written(&space, &as_written), &job, &args.data, &args.out)?,
         &head(&report, args),
         &remarks(&found, &space),
     );
@@ -142,16 +143,21 @@ fn written(config: &Path) -> anyhow::Result<Value> {
     json_of(&text).map_err(|error| anyhow!("{}: {}", config.display(), error.message()))
 }
 
-fn facts(
+/// The job's model.
+fn start(
     run: &Run,
     dataset: &Dataset,
     segments: &[usize],
     data: &[PathBuf],
-) -> anyhow::Result<Facts> {
+) -> anyhow::Result<Checkpoint> {
     let mut start = Checkpoint::fresh(run, dataset, segments)?;
     NodeValues::of_rows(&mut start.meta.preprocess, dataset, segments, data)?;
+    Ok(start)
+}
+
+fn facts(start: &Checkpoint, dataset: &Dataset, segments: &[usize]) -> anyhow::Result<Facts> {
     let model = &start.meta.model;
-    let cut = Cut { window: run.window(), seq_len: model.seq_len, train: true };
+    let cut = Cut { window: start.meta.run.window(), seq_len: model.seq_len, train: true };
     let set = WindowSet::new(dataset, &start.meta.preprocess, segments, cut)?;
     let counts = set.class_counts(start.meta.classes.len());
     let present = || counts.iter().copied().filter(|n| *n > 0);
@@ -173,13 +179,15 @@ fn fingerprint(
     let mut hasher = blake3::Hasher::new();
     let mut job = job.clone();
     job.data = job.data.without_paths();
-    let own = serde_json::to_vec(&(job, written, env!("CARGO_PKG_VERSION")))?;
+    let names = (&dataset.channels, &dataset.classes);
+    let own = serde_json::to_vec(&(job, written, names, env!("CARGO_PKG_VERSION")))?;
     hasher.update(&own);
     for &index in segments {
         let segment = &dataset.segments[index];
         hasher.update(segment.series.as_bytes());
         hasher.update(format!("{:?}", segment.labels).as_bytes());
-        for value in &segment.values {
+        hasher.update(format!("{:?} {:?}", segment.node, segment.rate_hz).as_bytes());
+        for value in segment.values.iter().chain(segment.times.iter().flatten()) {
             hasher.update(&value.to_le_bytes());
         }
     }

@@ -8,12 +8,36 @@ use serde_json::Value;
 use crate::job::Job;
 
 /// What was written, with paths that lead from the new file to the same places.
-pub(super) fn moved(mut written: Value, job: &Job, out: &Path) -> anyhow::Result<Value> {
+///
+/// The data is that of `given`, if something was given: one path stands in the file, several do not.
+pub(super) fn moved(
+    mut written: Value,
+    job: &Job,
+    given: &[PathBuf],
+    out: &Path,
+) -> anyhow::Result<Value> {
+    if given.is_empty() && written.get("data").is_none() {
+        return Ok(written);
+    }
+    if written.get("data").is_none() {
+        written["data"] = Value::Object(serde_json::Map::new());
+    }
     let Some(data) = written.get_mut("data").and_then(Value::as_object_mut) else {
         return Ok(written);
     };
     let folder = out.parent().unwrap_or(Path::new(""));
     let mut config = job.data.clone();
+    match given {
+        [] => {}
+        [one] => {
+            config.path = Some(one.clone());
+            data.insert("path".to_owned(), Value::Null);
+        }
+        _ => {
+            config.path = None;
+            data.remove("path");
+        }
+    }
     for path in config.paths_mut() {
         *path = way(folder, path)?;
     }
@@ -37,7 +61,12 @@ fn way(folder: &Path, path: &Path) -> anyhow::Result<PathBuf> {
             std::path::absolute(path)
         };
         let absolute = absolute.with_context(|| path.display().to_string())?;
-        Ok(absolute.canonicalize().unwrap_or(absolute))
+        // Its folder as it is; a link of its own name leads on by itself.
+        let folder = absolute.parent().and_then(|folder| folder.canonicalize().ok());
+        match (folder, absolute.file_name()) {
+            (Some(folder), Some(name)) => Ok(folder.join(name)),
+            _ => Ok(absolute.canonicalize().unwrap_or(absolute)),
+        }
     };
     let (from, to) = (whole(folder)?, whole(path)?);
     let shared = from.components().zip(to.components()).take_while(|(a, b)| a == b).count();

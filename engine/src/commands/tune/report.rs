@@ -129,6 +129,10 @@ fn outcome_text(report: &Report<'_>) -> String {
             "The budget was over before the best were compared: this is the job as it was (accuracy {:.4}).",
             report.job.accuracy
         ),
+        _ if n < 2 => format!(
+            "Nothing else was measured on all parts: this is the job as it was (accuracy {:.4}).",
+            report.job.accuracy
+        ),
         _ => format!(
             "Nothing was better by more than chance on {parts} parts: this is the job as it was (accuracy {:.4}).",
             report.job.accuracy
