@@ -112,9 +112,9 @@ fn chosen(set: &WindowSet<'_>, config: ValidationConfig) -> ValidationBy {
         let (train, held_out) = by_time(set, ValidationConfig { fold, ..config });
         !train.windows().is_empty() && !held_out.windows().is_empty()
     };
-    // A share that is no k-th leaves less than itself at the beginning.
-    let n_whole = (1.0 / config.fraction + 1e-6) as usize;
-    if (0..n_whole).all(is_whole) { ValidationBy::Time } else { ValidationBy::Series }
+    // A share that is no k-th has no other folds.
+    let n_folds = if is_kth(config.fraction) { folds } else { 1 };
+    if (0..n_folds).all(is_whole) { ValidationBy::Time } else { ValidationBy::Series }
 }
 
 /// A series by its file and its name.
@@ -150,13 +150,17 @@ fn by_series<'a>(set: &WindowSet<'a>, config: ValidationConfig) -> (WindowSet<'a
 
 /// Whether a fold has the series of that place: every k-th, or where the share is no k-th, as often as it says.
 fn holds(place: usize, ValidationConfig { fraction, fold, .. }: ValidationConfig) -> bool {
-    let folds = 1.0 / fraction;
-    if (folds - folds.round()).abs() < 1e-6 || fold > 0 {
-        return place % (folds.round().max(1.0) as usize) == fold;
+    if is_kth(fraction) || fold > 0 {
+        return place % ((1.0 / fraction).round().max(1.0) as usize) == fold;
     }
     // How many are held out of so many; just above a whole number is that number.
     let of = |n: usize| (n as f64 * fraction - 1e-9).ceil();
     of(place + 1) > of(place)
+}
+
+/// Whether a share is a half, a third, a fourth, …
+fn is_kth(fraction: f64) -> bool {
+    (1.0 / fraction - (1.0 / fraction).round()).abs() < 1e-6
 }
 
 /// A stretch of every segment's rows. A window that is moved at random does not reach into it either.
