@@ -2,7 +2,7 @@
 
 For every classification job of `examples/` and `examples/shared/` the default job (see `accuracy.py`) is tuned on
 its training rows within the budget; then both jobs are trained with the same seeds and measured on the rows for the
-test, which the search never sees. Needs Python's standard library alone.
+test, which the search never sees. Needs what `accuracy.py` does.
 """
 
 import argparse

@@ -104,6 +104,7 @@ pub fn search(search: &Search<'_>) -> anyhow::Result<Found> {
     let mut best = state.ranked();
     best.retain(|candidate| *candidate != job);
     best.truncate(FINALISTS);
+    best.extend(state.promising(FINALISTS - best.len()));
     progress.note(&format!("comparing the best {} with the job", best.len()));
     best.insert(0, job.clone());
     let (parts, complete) = state.compared(&best)?;

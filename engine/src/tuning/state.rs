@@ -198,6 +198,22 @@ impl State<'_> {
         all
     }
 
+    /// The best of those that a budget left no time to measure on all parts, if they were ahead of the job so far.
+    pub(super) fn promising(&self, n: usize) -> Vec<Candidate> {
+        let job = Candidate::default();
+        let ahead = |candidate: &Candidate| {
+            let known: Vec<Part> =
+                self.all.iter().copied().filter(|part| self.trained(candidate, &[*part])).collect();
+            let gain = self.gain(candidate, &job, &known).objective;
+            (!known.is_empty() && gain > 0.0).then_some(gain)
+        };
+        let left = self.tried.iter().filter(|candidate| !self.whole.contains(candidate));
+        let mut left: Vec<(f64, &Candidate)> =
+            left.filter_map(|candidate| Some((ahead(candidate)?, candidate))).collect();
+        left.sort_by(|a, b| b.0.total_cmp(&a.0));
+        left.into_iter().take(n).map(|(_, candidate)| candidate.clone()).collect()
+    }
+
     /// The parts of the comparison that all candidates could be measured on, and whether those are all.
     pub(super) fn compared(&self, candidates: &[Candidate]) -> anyhow::Result<(Vec<Part>, bool)> {
         let times = match self.search.windows {
