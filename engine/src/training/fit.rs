@@ -20,12 +20,13 @@ use super::range_test::range_test;
 use super::rates::Rates;
 use super::report::{Outcome, PrivateReport, TrainReport, loss_rose};
 use super::seeds::{mix, node_seed, shuffle};
-use super::state::{Position, State};
+use super::state::State;
 use crate::checkpoint::Checkpoint;
 use crate::diverged::Diverged;
 use crate::evaluate::metrics;
 use crate::interrupt::Reason;
 use crate::job::{LearningRate, TrainConfig};
+use crate::metrics::Metrics;
 use crate::windows::WindowSet;
 
 /// Seconds between two saved states while all goes well.
@@ -248,45 +249,34 @@ impl<'a> Fit<'a> {
         params
     }
 
+    /// Metrics of other weights than those it starts from.
+    fn metrics(&self, params: &[f32], set: &WindowSet<'_>) -> Metrics {
+        let mut checkpoint = self.start.clone();
+        checkpoint.params.copy_from_slice(params);
+        metrics(&checkpoint, set, Precision::F32, self.options.threads)
+    }
+
     /// Closes the books of an epoch and looks at the held-out part.
     fn end_epoch(&mut self) -> Epoch {
         let position = &mut self.state.position;
-        let accuracy = position.correct as f64 / position.seen.max(1) as f64;
-        let weight = if position.weight > 0.0 { position.weight } else { 1.0 };
-        let loss = position.loss_sum / weight;
-        *position = Position {
-            epoch: position.epoch + 1,
-            steps: position.steps,
-            guard: position.guard,
-            chosen: position.chosen.take(),
-            plateau: position.plateau,
-            rates: position.rates,
-            start_loss: position.start_loss,
-            first_loss: position.first_loss.or(Some(loss)),
-            last_loss: Some(loss),
-            last_accuracy: Some(accuracy),
-            best_epoch: position.best_epoch,
-            best_val_loss: position.best_val_loss,
-            ..Position::default()
-        };
+        let (loss, accuracy) = position.close_epoch();
         let number = position.epoch;
         let val = self.held_out.map(|set| {
-            let mut checkpoint = self.start.clone();
-            checkpoint.params = self.shipped();
-            let val = metrics(&checkpoint, set, Precision::F32, self.options.threads);
+            let shipped = self.shipped();
+            let val = self.metrics(&shipped, set);
             let better = self.state.position.best_val_loss.is_none_or(|best| val.loss < best);
             if val.loss.is_finite() && better {
                 self.state.position.best_val_loss = Some(val.loss);
                 self.state.position.best_epoch = number;
                 if self.config.held_out_choose() {
-                    self.state.best = checkpoint.params;
+                    self.state.best = shipped;
                 }
             }
             (val.loss, val.accuracy)
         });
         if let Some(plateau) = self.config.schedule.plateau() {
-            let watched = val.filter(|_| self.config.held_out_choose());
-            let watched = watched.map_or(loss, |(loss, _)| loss);
+            let chooses = val.filter(|_| self.config.held_out_choose());
+            let watched = chooses.map_or(loss, |(loss, _)| loss);
             self.state.position.plateau.observe(&plateau, watched);
         }
         Epoch { number, planned: self.epochs, loss, accuracy, val }
@@ -295,8 +285,7 @@ impl<'a> Fit<'a> {
     fn out_of_patience(&self) -> bool {
         let position = &self.state.position;
         let since_best = position.epoch - position.best_epoch;
-        // The epoch itself is one without a better loss: a patience of 0 would end before any.
-        // Rows that are held out to measure end nothing.
+        // Rows that are held out to measure end nothing; a patience of 0 would end before any epoch.
         self.config.held_out_choose()
             && self.config.patience.is_some_and(|patience| since_best >= patience.max(1))
     }
@@ -310,11 +299,7 @@ impl<'a> Fit<'a> {
             && self.state.position.epoch > 0
             && self.state.position.best_val_loss.is_none();
         // One bad step at the end harms nothing, if the weights still give finite answers.
-        let answers = || {
-            let mut checkpoint = self.start.clone();
-            checkpoint.params.clone_from(&shipped);
-            metrics(&checkpoint, self.set, Precision::F32, self.options.threads).loss.is_finite()
-        };
+        let answers = || self.metrics(&shipped, self.set).loss.is_finite();
         if finite && !hopeless && (self.state.position.guard.in_a_row == 0 || answers()) {
             return Ok(());
         }

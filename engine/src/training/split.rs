@@ -88,7 +88,7 @@ pub fn split_validation<'a>(
     let (n_train, n_held_out) = (train.windows().len(), held_out.windows().len());
     ensure!(
         n_train > 0 && n_held_out > 0,
-        "the validation split leaves {n_train} windows to train on and holds out {n_held_out}; change [train.validation] or bring more data"
+        "the validation split leaves {n_train} windows to train on and holds out {n_held_out}; hold out another share ([train.validation], --validation), ask for fewer parts (--cv), or bring more data"
     );
     let (fold, folds) = (config.fold, config.folds());
     let report = HeldOut { by, fold, folds, windows: n_held_out, of_training: n_train };

@@ -62,6 +62,31 @@ pub(super) struct Position {
     pub(super) best_val_loss: Option<f64>,
 }
 
+impl Position {
+    /// Goes on to the next epoch; the mean loss and the accuracy of the one that ends.
+    pub(super) fn close_epoch(&mut self) -> (f64, f64) {
+        let accuracy = self.correct as f64 / self.seen.max(1) as f64;
+        let weight = if self.weight > 0.0 { self.weight } else { 1.0 };
+        let loss = self.loss_sum / weight;
+        *self = Self {
+            epoch: self.epoch + 1,
+            steps: self.steps,
+            guard: self.guard,
+            chosen: self.chosen.take(),
+            plateau: self.plateau,
+            rates: self.rates,
+            start_loss: self.start_loss,
+            first_loss: self.first_loss.or(Some(loss)),
+            last_loss: Some(loss),
+            last_accuracy: Some(accuracy),
+            best_epoch: self.best_epoch,
+            best_val_loss: self.best_val_loss,
+            ..Self::default()
+        };
+        (loss, accuracy)
+    }
+}
+
 /// All that a run needs to go on.
 #[derive(Debug, Clone)]
 pub(super) struct State {
