@@ -12,10 +12,13 @@ pub mod diverged;
 pub mod evaluate;
 pub mod explain;
 pub mod federation;
+#[cfg(feature = "store")]
+pub mod fleet;
 pub mod interrupt;
 pub mod job;
 pub mod lines;
 pub mod metrics;
+pub mod models;
 pub mod nearest;
 pub mod outcome;
 pub mod output;

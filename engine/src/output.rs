@@ -69,6 +69,18 @@ impl Output {
         understood.warnings.iter().for_each(|warning| self.warn(warning));
     }
 
+    /// A text in place of the one before, on a terminal; elsewhere below it.
+    ///
+    /// # Errors
+    /// If stdout cannot be written.
+    pub fn screen(self, text: &str) -> anyhow::Result<()> {
+        let mut out = BufWriter::new(io::stdout().lock());
+        let clear = if io::stdout().is_terminal() { "\u{1b}[2J\u{1b}[H" } else { "" };
+        let written =
+            writeln!(out, "{clear}{}\n", shown_lines(text.trim_end())).and_then(|()| out.flush());
+        written.context("stdout: cannot write the result")
+    }
+
     /// A bar on a terminal, nothing elsewhere.
     pub fn bar(self, len: u64, what: &str) -> ProgressBar {
         let target = if self.quiet || !std::io::stderr().is_terminal() {

@@ -8,7 +8,7 @@ use std::process::Command;
 /// Direct dependencies of each crate that others reuse alone, and of the command. A new name here
 /// is a decision: everyone who takes the crate takes it too, if it is not behind a feature (glob, rayon and serde of
 /// optim, serde of attn-core).
-const ALLOWED: [(&str, &[&str]); 5] = [
+const ALLOWED: [(&str, &[&str]); 6] = [
     ("attn-core", &["faer", "pulp", "rayon", "serde"]),
     ("optim", &["glob", "pulp", "rayon", "serde", "thiserror"]),
     ("preprocess", &["faer", "pulp", "realfft", "serde", "thiserror"]),
@@ -31,6 +31,29 @@ const ALLOWED: [(&str, &[&str]); 5] = [
             "serde_json",
             "tempfile",
             "thiserror",
+        ],
+    ),
+    (
+        "rounds",
+        &[
+            "blake3",
+            "bytes",
+            "ed25519-dalek",
+            "futures",
+            "getrandom",
+            "hex",
+            "object_store",
+            "reqwest",
+            "rustls",
+            "serde",
+            "serde_json",
+            "tempfile",
+            "thiserror",
+            "tokio",
+            "toml",
+            "url",
+            "zeroize",
+            "zstd",
         ],
     ),
     ("edgectl", &["clap", "engine"]),

@@ -22,7 +22,7 @@ use laws::{circle, disorder};
 use tree::Tree;
 
 /// The modules below the root of each crate; each uses only those before it.
-const ORDER: [(&str, &str); 8] = [
+const ORDER: [(&str, &str); 9] = [
     (
         "attn-core",
         "dims rng simd dropout gelu layer_norm attention linear
@@ -55,10 +55,14 @@ const ORDER: [(&str, &str); 8] = [
          pipeline per_node per_window known scope tensors statistics rounds node_rounds streamer align augment",
     ),
     (
+        "rounds",
+        "error file hash name key layout pack store roster signed message board desk seat",
+    ),
+    (
         "engine",
-        "system interrupt outcome lines nearest typed diverged metrics temperature plot
+        "system interrupt outcome lines nearest typed diverged metrics temperature plot models
          data job cli run windows
-         checkpoint padding evaluate explain training tuning federation
+         checkpoint padding evaluate explain training tuning federation fleet
          output bench commands",
     ),
     ("edgectl", ""),

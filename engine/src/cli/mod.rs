@@ -2,6 +2,9 @@
 
 mod aggregate;
 mod bench;
+#[cfg(feature = "store")]
+mod fleet;
+mod models;
 mod precision;
 mod preprocess;
 mod tune;
@@ -19,6 +22,9 @@ pub use bench::{
     AttentionShape, BenchCommand, GemmShape, InferShape, ModelShape, OptimizerShape, ReadShape,
     TrainShape,
 };
+#[cfg(feature = "store")]
+pub use fleet::{CenterArgs, KeysCommand, NodeArgs, StoreArgs, StoreCommand};
+pub use models::{RollbackArgs, StatusArgs};
 pub use precision::PrecisionArg;
 pub use preprocess::{
     ApplyArgs, DescribeArgs, FitArgs, PreprocessArgs, PreprocessCommand, WindowsArgs,
@@ -84,6 +90,24 @@ pub enum Command {
     Preprocess(PreprocessArgs),
     /// Find better settings for a job on its training rows, and write them as a job file
     Tune(TuneArgs),
+    /// Run the center of rounds between machines, over a shared store
+    #[cfg(feature = "store")]
+    Center(Box<CenterArgs>),
+    /// Take part in rounds between machines, as one node or as many
+    #[cfg(feature = "store")]
+    Node(Box<NodeArgs>),
+    /// Make keys, and rosters of those who may take part
+    #[cfg(feature = "store")]
+    #[command(subcommand)]
+    Keys(KeysCommand),
+    /// Check whether rounds can run on a store
+    #[cfg(feature = "store")]
+    #[command(subcommand)]
+    Store(StoreCommand),
+    /// Show the rounds of a store, or the models of a node
+    Status(StatusArgs),
+    /// Go back to the model that a node had before, and refuse the one it has
+    Rollback(RollbackArgs),
     /// Show what a weight file holds
     Inspect(InspectArgs),
     /// Measure what this machine sustains

@@ -2,19 +2,30 @@
 
 mod aggregate;
 mod attacks;
+#[cfg(feature = "store")]
+mod center;
 mod chosen;
 mod compared;
 mod eval;
 mod explain;
 mod folds;
+mod fresh;
 mod init;
 mod inspect;
+#[cfg(feature = "store")]
+mod keys;
+#[cfg(feature = "store")]
+mod node;
 mod node_values;
 mod overrides;
 mod predict;
 mod preprocess;
+mod rollback;
 mod round_bar;
 mod simulate;
+mod status;
+#[cfg(feature = "store")]
+mod stores;
 mod targets;
 mod train;
 mod tune;
@@ -52,6 +63,16 @@ pub fn run(cli: Cli) -> anyhow::Result<Outcome> {
             Command::Predict(args) => predict::run(&args, threads, output),
             Command::Preprocess(args) => preprocess::run(&args, output),
             Command::Inspect(args) => inspect::run(&args, output),
+            #[cfg(feature = "store")]
+            Command::Center(args) => center::run(&args, threads, output),
+            #[cfg(feature = "store")]
+            Command::Node(args) => node::run(&args, threads, output),
+            #[cfg(feature = "store")]
+            Command::Keys(command) => keys::run(&command, output),
+            #[cfg(feature = "store")]
+            Command::Store(command) => stores::run(&command, output),
+            Command::Status(args) => status::run(&args, output),
+            Command::Rollback(args) => rollback::run(&args.models, output),
             Command::Bench(args) => crate::bench::run(args, threads, output),
         }?;
         Ok(Outcome::Done)

@@ -4,6 +4,8 @@ use std::path::Path;
 
 use anyhow::Context;
 
+#[cfg(feature = "store")]
+use crate::cli::CenterArgs;
 use crate::cli::{InitArgs, SimulateArgs, TrainArgs};
 use crate::job::{Epochs, Job, Kept, ValidationConfig};
 use crate::run::{Run, Schema};
@@ -100,6 +102,30 @@ impl Overrides for SimulateArgs {
         put(&mut rules.max_deviation, max_deviation.as_ref());
         put(&mut rules.max_weight, max_weight.as_ref());
         rules.bucket = bucket.or(rules.bucket);
+    }
+}
+
+#[cfg(feature = "store")]
+impl Overrides for CenterArgs {
+    fn apply(&self, job: &mut Job) {
+        let Self {
+            at: _,
+            key: _,
+            roster: _,
+            init: _,
+            config: _,
+            data: _,
+            rounds,
+            quorum: _,
+            deadline: _,
+            expire: _,
+            eval_data: _,
+            max_drop: _,
+            poll: _,
+            out: _,
+        } = self;
+        job.train.epochs = Epochs::Fixed(job.train.epochs.in_a_round());
+        put(&mut job.federation.rounds, rounds.as_ref());
     }
 }
 

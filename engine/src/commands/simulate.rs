@@ -4,28 +4,27 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context, ensure};
-use preprocess::Capped;
 use serde::Serialize;
 
 use super::attacks;
 use super::chosen::{Chosen, NodeFitReport, choose_nodes, names_of};
 use super::compared::{Compared, compared};
 use super::folds::Folds;
+use super::fresh::fresh;
 use super::overrides::checked;
 use super::round_bar::run_arm;
 use super::targets::protect_data;
 use super::train::cv_text;
-use crate::checkpoint::Checkpoint;
 use crate::cli::SimulateArgs;
 use crate::data::{DataConfig, Dataset, Node, Understood, is_marked, test_segments};
-use crate::federation::{Arm, ArmReport, NodeFit, Round, RunFolder, arm_files, fit_across};
+use crate::federation::{Arm, ArmReport, NodeFit, Round, RunFolder, arm_files};
 use crate::interrupt::{Reason, Stop};
-use crate::job::{FitOn, Job};
+use crate::job::Job;
 use crate::metrics::Metrics;
 use crate::outcome::Outcome;
 use crate::output::{Output, metrics_text, shown, table};
 use crate::padding::padding;
-use crate::run::{Run, Schema};
+use crate::run::Schema;
 use crate::system::peak_rss_bytes;
 use crate::training::{CrossValidation, HeldOut, loss_rose};
 
@@ -167,26 +166,6 @@ pub(super) fn run(args: &SimulateArgs, threads: usize, output: Output) -> anyhow
     warnings(&rounds).for_each(|warning| output.warn(&warning));
     output.result(&report, &text(&report, &federation.holdout))?;
     Ok(stopped.into())
-}
-
-/// A fresh model, whose preprocessing is fitted on the nodes' training rows or on statistics of them.
-fn fresh(
-    run: &Run,
-    dataset: &Dataset,
-    nodes: &[Node],
-    segments: &[usize],
-    output: Output,
-) -> anyhow::Result<Checkpoint> {
-    if run.federation().fit == FitOn::Rows {
-        return Checkpoint::fresh_for(run, dataset, segments, nodes);
-    }
-    let (pipeline, capped) = fit_across(run, dataset, nodes)?;
-    for Capped { node, claimed, counted } in &capped {
-        output.note(&format!(
-            "statistics of node {node}: its {claimed} rows count as {counted} (max_weight)"
-        ));
-    }
-    Checkpoint::fresh_with(run, dataset, segments, pipeline)
 }
 
 /// The rows that are for the test.

@@ -1,0 +1,163 @@
+//! Arguments of the commands for rounds between machines.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use aggregate::Limit;
+use clap::{Args, Subcommand};
+use rounds::NodeId;
+
+/// How to reach a store.
+#[derive(Debug, Clone, Args)]
+pub struct StoreArgs {
+    /// Where center and nodes meet: a folder, or a bucket of S3 and what speaks like it
+    #[arg(long, value_name = "URL")]
+    pub store: String,
+    /// Certificates (PEM) of a private authority that the store's server is trusted by, beside those of the system
+    #[arg(long, value_name = "FILE")]
+    pub ca: Option<PathBuf>,
+}
+
+/// `edgectl center`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  edgectl center --store /srv/fed --config examples/watch.toml --data data/watch \\
+      --key center.key --roster roster.toml --rounds 20 --quorum 8 --deadline 10m \\
+      --eval-data data/watch --out global.safetensors
+
+A store is a folder, file:///folder or s3://bucket/prefix. For a bucket the environment says
+AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION and, of other servers than those of AWS,
+AWS_ENDPOINT. A center keeps all that it knows in the store: it may be killed at any moment and
+started again, here or on another machine with the same key; two at a time do no harm.")]
+pub struct CenterArgs {
+    /// Where center and nodes meet
+    #[command(flatten)]
+    pub at: StoreArgs,
+    /// The center's secret key, of edgectl keys new
+    #[arg(long, value_name = "FILE")]
+    pub key: PathBuf,
+    /// Who may take part, of edgectl keys roster; read anew for every round
+    #[arg(long, value_name = "FILE.toml")]
+    pub roster: PathBuf,
+    /// The model to begin with; without it, a fresh one by --config. Not looked at where the job has begun
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["config", "data"])]
+    pub init: Option<PathBuf>,
+    /// The job file to begin with. Not looked at where the job has begun
+    #[arg(long, value_name = "JOB.toml")]
+    pub config: Option<PathBuf>,
+    /// Files or folders; preprocessing is fitted on their training rows [default: the job's path]
+    #[arg(long, value_name = "PATH", num_args = 1..)]
+    pub data: Vec<PathBuf>,
+    /// Rounds [default: the job's]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=999_999))]
+    pub rounds: Option<u32>,
+    /// With how many updates a round closes at its deadline; sooner only when all have come [default: all]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub quorum: Option<u32>,
+    /// How long nodes have to train and send
+    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = humantime::parse_duration)]
+    pub deadline: Duration,
+    /// After how long a round is given up in which fewer than the quorum have sent; late updates count till then
+    #[arg(long, value_name = "TIME", default_value = "24h", value_parser = humantime::parse_duration)]
+    pub expire: Duration,
+    /// Files or folders on whose test rows every merged model is measured
+    #[arg(long, value_name = "PATH", num_args = 1..)]
+    pub eval_data: Vec<PathBuf>,
+    /// Refuse a merged model that is so many points of accuracy worse on --eval-data than the one before, or off
+    #[arg(long, value_name = "POINTS|off", default_value = "2")]
+    pub max_drop: Limit,
+    /// How often the store is asked for updates
+    #[arg(long, value_name = "TIME", default_value = "200ms", value_parser = humantime::parse_duration)]
+    pub poll: Duration,
+    /// Also write the last model to a file; replaces a plain file that is none of the inputs
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+}
+
+/// `edgectl node`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  edgectl node --store /srv/fed --key subject_01.key --center center.pub \\
+      --data data/watch/subject_01.csv --models models/01
+  edgectl node --store /srv/fed --keys keys --center center.pub --data data/watch \\
+      --models models")]
+pub struct NodeArgs {
+    /// Where center and nodes meet
+    #[command(flatten)]
+    pub at: StoreArgs,
+    /// The node's secret key, of edgectl keys new
+    #[arg(long, value_name = "FILE", required_unless_present = "keys", conflicts_with = "keys")]
+    pub key: Option<PathBuf>,
+    /// The node's name, as the roster has it [default: that of the key's file]
+    #[arg(long, value_name = "NAME", conflicts_with = "keys")]
+    pub id: Option<NodeId>,
+    /// Many nodes in this process: a folder with a key NAME.key for each, where the data has a node NAME
+    #[arg(long, value_name = "DIR")]
+    pub keys: Option<PathBuf>,
+    /// The center's public key, got from its operator and not from the store
+    #[arg(long, value_name = "FILE.pub")]
+    pub center: PathBuf,
+    /// Files or folders; rows marked as test are left out
+    #[arg(long, value_name = "PATH", num_args = 1.., required = true)]
+    pub data: Vec<PathBuf>,
+    /// Folder for the node's models and what it remembers; of many nodes, one below it for each
+    #[arg(long, value_name = "DIR")]
+    pub models: PathBuf,
+    /// Send nothing where fewer nodes than that are asked: among few, an update tells more of the rows
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    pub min_nodes: u32,
+    /// Do not take a model that is so many points of accuracy worse than the live one on what this node holds out of
+    /// its training rows ([train.validation] of the job), or off
+    #[arg(long, value_name = "POINTS|off", default_value = "2")]
+    pub max_drop: Limit,
+    /// How often the store is asked
+    #[arg(long, value_name = "TIME", default_value = "200ms", value_parser = humantime::parse_duration)]
+    pub poll: Duration,
+    /// Let every step take so many times as long, to try out unequal devices
+    #[arg(long, value_name = "FACTOR", default_value_t = 1.0)]
+    pub slow: f64,
+}
+
+/// `edgectl keys`
+#[derive(Debug, Subcommand)]
+#[command(after_help = "\
+Examples:
+  edgectl keys new --out center.key
+  edgectl keys new --out subject_01.key
+  edgectl keys roster subject_01.pub --out roster.toml")]
+pub enum KeysCommand {
+    /// Make a key: a secret one that only its owner can read, and beside it its public half, FILE.pub
+    New {
+        /// Where to write the secret key; nothing is replaced
+        #[arg(long, value_name = "FILE.key")]
+        out: PathBuf,
+    },
+    /// Make a roster of public keys: a node's name is that of its file
+    Roster {
+        /// The nodes' public keys
+        #[arg(value_name = "FILE.pub", required = true)]
+        keys: Vec<PathBuf>,
+        /// Where to write the roster; replaces a roster, and keeps who is revoked in it
+        #[arg(long, value_name = "FILE.toml")]
+        out: PathBuf,
+    },
+}
+
+/// `edgectl store`
+#[derive(Debug, Subcommand)]
+#[command(after_help = "\
+Example:
+  edgectl store check fed")]
+pub enum StoreCommand {
+    /// Try what rounds rely on, and refuse a store that would let two writers both win
+    Check {
+        /// The store
+        #[arg(value_name = "URL")]
+        store: String,
+        /// Certificates (PEM) of a private authority, beside those of the system
+        #[arg(long, value_name = "FILE")]
+        ca: Option<PathBuf>,
+    },
+}

@@ -1,0 +1,44 @@
+//! Arguments of the commands for the models of a node, and for what goes on in a store.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+/// `edgectl status`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  edgectl status --store /srv/fed --center center.pub
+  edgectl status models/01")]
+pub struct StatusArgs {
+    /// A node's folder of models
+    #[arg(value_name = "DIR", required_unless_present = "store", conflicts_with = "store")]
+    pub models: Option<PathBuf>,
+    #[cfg(feature = "store")]
+    /// A store: its rounds, who sent what, and what became of it
+    #[arg(long, value_name = "URL", requires = "center")]
+    pub store: Option<String>,
+    /// Certificates (PEM) of a private authority, beside those of the system
+    #[arg(long, value_name = "FILE", requires = "store")]
+    pub ca: Option<PathBuf>,
+    /// The center's public key
+    #[arg(long, value_name = "FILE.pub", requires = "store")]
+    pub center: Option<PathBuf>,
+    /// So many rounds, from the last one back
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    pub last: u32,
+    /// Show it anew every second until all rounds are closed
+    #[arg(long, requires = "store", conflicts_with = "json")]
+    pub watch: bool,
+}
+
+/// `edgectl rollback`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  edgectl rollback models/01")]
+pub struct RollbackArgs {
+    /// The node's folder of models
+    #[arg(value_name = "DIR")]
+    pub models: PathBuf,
+}

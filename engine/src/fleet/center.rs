@@ -1,0 +1,320 @@
+//! The center: asks for rounds, collects, merges, and publishes. All that it knows is in the store.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use aggregate::SERVER_STATE;
+use anyhow::{Context, ensure};
+use rounds::{BlobRef, Checked, Closed, Desk, Encoding, Metrics, Outcome, Plan, Roster, Verdict};
+
+use super::clock::now_ms;
+use super::collect::{Arrivals, Collected, Until, collect};
+use super::standing::is_worse;
+use crate::checkpoint::Checkpoint;
+use crate::federation::{Merge, merge};
+use crate::interrupt::Stop;
+
+/// Most bytes of a model.
+const MOST_MODEL: u64 = 16 << 30;
+
+/// How good a model is.
+pub type Measure<'a> = &'a dyn Fn(&Checkpoint) -> anyhow::Result<Metrics>;
+
+/// How a center works.
+pub struct CenterOptions<'a> {
+    /// The file of who may take part, read anew for every plan.
+    pub roster: &'a Path,
+    /// With how many updates a round closes at its deadline; all where none is given.
+    pub quorum: Option<u32>,
+    /// How long nodes have.
+    pub deadline: Duration,
+    /// After how long a plan stands for nothing.
+    pub expiry: Duration,
+    /// How much accuracy a merged model may lose, if there are rows to measure it on.
+    pub max_drop: Option<f64>,
+    /// How updates are to be sent.
+    pub encoding: Encoding,
+    /// How often the store is asked for what has come.
+    pub poll: Duration,
+    /// How good a model is on the center's rows, if it has any.
+    pub measure: Option<Measure<'a>>,
+    /// When to stop early.
+    pub stop: Stop,
+}
+
+/// Hears how it goes.
+pub trait CenterProgress {
+    /// A round was asked for.
+    fn asked(&mut self, plan: &Plan);
+    /// An update came, and counts or does not.
+    fn arrived(&mut self, verdict: &Verdict);
+    /// The deadline is over, and fewer than the quorum are there.
+    fn waits(&mut self, there: usize, quorum: usize);
+    /// A round was closed, by this center or by another one.
+    fn closed(&mut self, outcome: &Outcome, ours: bool);
+}
+
+struct Heard<'a>(&'a mut dyn CenterProgress);
+
+impl Arrivals for Heard<'_> {
+    fn arrived(&mut self, verdict: &Verdict) {
+        self.0.arrived(verdict);
+    }
+
+    fn waits(&mut self, there: usize, quorum: usize) {
+        self.0.waits(there, quorum);
+    }
+}
+
+/// Runs the rounds of a job that are still open; the outcome of the last one that is closed, and whether all are.
+///
+/// # Errors
+/// If the store fails, the roster is none, or a file of this machine cannot be written.
+pub fn run_center(
+    desk: &Desk<'_>,
+    options: &CenterOptions<'_>,
+    progress: &mut dyn CenterProgress,
+) -> anyhow::Result<(Option<Outcome>, bool)> {
+    let board = desk.board();
+    let rounds = board.job().rounds;
+    let mut done = board.last_closed(0)?;
+    let mut last = if done > 0 { Some(outcome(desk, done)?) } else { None };
+    let work = tempfile::tempdir().context("a folder for temporary files")?;
+    while done < rounds {
+        if options.stop.now().is_some() {
+            return Ok((last.map(|last| last.body), false));
+        }
+        let round =
+            Round { desk, options, number: done + 1, last: last.as_ref(), folder: work.path() };
+        let Some((closed, ours)) = round.run(progress)? else {
+            return Ok((last.map(|last| last.body), false));
+        };
+        progress.closed(&closed.body, ours);
+        done = closed.body.round;
+        last = Some(closed);
+    }
+    Ok((last.map(|last| last.body), true))
+}
+
+fn outcome(desk: &Desk<'_>, round: u32) -> anyhow::Result<Checked<Outcome>> {
+    desk.board()
+        .outcome(round)?
+        .with_context(|| format!("the result of round {round} is not in the store any more"))
+}
+
+/// One round.
+struct Round<'a> {
+    desk: &'a Desk<'a>,
+    options: &'a CenterOptions<'a>,
+    number: u32,
+    last: Option<&'a Checked<Outcome>>,
+    /// For temporary files.
+    folder: &'a Path,
+}
+
+/// A merged model with what the center remembers.
+struct Made {
+    model: Vec<u8>,
+    memory: Option<Vec<u8>>,
+    metrics: Option<Metrics>,
+}
+
+impl Round<'_> {
+    /// Asks, collects, merges and closes; nothing if it was stopped. Also whether this center closed it.
+    fn run(
+        &self,
+        progress: &mut dyn CenterProgress,
+    ) -> anyhow::Result<Option<(Checked<Outcome>, bool)>> {
+        let board = self.desk.board();
+        let plan = self.plan()?;
+        progress.asked(&plan.body);
+        let roster = board.roster(&plan.body)?;
+        let updates = self.folder.join("updates");
+        if updates.exists() {
+            fs::remove_dir_all(&updates).with_context(|| format!("{}", updates.display()))?;
+        }
+        fs::create_dir(&updates).with_context(|| format!("{}", updates.display()))?;
+        let (poll, stop) = (self.options.poll, self.options.stop);
+        let mut heard = Heard(progress);
+        // A node's file may hold a control variate beside the weights, and its own metadata.
+        let most = 4 * plan.body.base.bytes + (1 << 20);
+        let (mut collected, until) =
+            collect(self.desk, &plan, &roster, &updates, (poll, most, stop), &mut heard)?;
+        match until {
+            Until::Stopped => return Ok(None),
+            Until::ClosedElsewhere => return Ok(Some((outcome(self.desk, self.number)?, false))),
+            Until::Enough | Until::Expired => {}
+        }
+        let outcome = self.outcome(&plan, until, &mut collected)?;
+        Ok(Some(match self.desk.close(&outcome)? {
+            Closed::Ours(outcome) => (outcome, true),
+            Closed::Before(outcome) => (outcome, false),
+        }))
+    }
+
+    /// What the last round left: the model, what the center remembers, and the document.
+    fn before(&self) -> (BlobRef, Option<BlobRef>, rounds::Hash) {
+        match self.last {
+            Some(last) => (last.body.model, last.body.memory, last.hash),
+            None => (self.desk.board().job().model, None, self.desk.board().job_hash()),
+        }
+    }
+
+    /// The plan that is there, or a new one.
+    fn plan(&self) -> anyhow::Result<Checked<Plan>> {
+        let (base, _, previous) = self.before();
+        let plan = match self.desk.board().plan(self.number)? {
+            Some(plan) => plan,
+            None => self.new_plan(base, previous)?,
+        };
+        ensure!(
+            plan.body.previous == previous && plan.body.base == base,
+            "the plan of round {} does not follow from what is before it; somebody has removed or put back objects of this store",
+            self.number
+        );
+        Ok(plan)
+    }
+
+    fn new_plan(&self, base: BlobRef, previous: rounds::Hash) -> anyhow::Result<Checked<Plan>> {
+        let roster = Roster::read(self.options.roster)?.counting();
+        let nodes = u32::try_from(roster.nodes.len()).context("the roster")?;
+        let quorum = self.options.quorum.unwrap_or(nodes);
+        ensure!(nodes > 0, "{}: every node is revoked", self.options.roster.display());
+        ensure!(
+            quorum <= nodes,
+            "{}: {nodes} nodes count, and --quorum asks for {quorum}",
+            self.options.roster.display()
+        );
+        let issued = now_ms();
+        let after = |time: Duration| {
+            issued.saturating_add(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
+        };
+        let plan = Plan {
+            job: self.desk.board().job().job.clone(),
+            round: self.number,
+            previous,
+            base,
+            roster: self.desk.publish_roster(&roster)?,
+            nodes,
+            quorum,
+            issued,
+            deadline: after(self.options.deadline),
+            expires: after(self.options.expiry.max(self.options.deadline)),
+            encoding: self.options.encoding,
+        };
+        Ok(self.desk.publish_plan(&plan)?)
+    }
+
+    /// Merges what came, and says what becomes of it.
+    fn outcome(
+        &self,
+        plan: &Checked<Plan>,
+        until: Until,
+        collected: &mut Collected,
+    ) -> anyhow::Result<Outcome> {
+        let (base, memory, _) = self.before();
+        let mut outcome = Outcome {
+            job: plan.body.job.clone(),
+            round: self.number,
+            previous: plan.hash,
+            model: base,
+            memory,
+            refused: None,
+            updates: Vec::new(),
+            metrics: None,
+            standing: self.last.and_then(|last| last.body.standing),
+            closed: 0,
+        };
+        let global = self.folder.join("global.safetensors");
+        self.restore(&global, base, memory)?;
+        let (there, quorum) = (collected.files.len(), plan.body.quorum as usize);
+        if outcome.standing.is_none()
+            && let Some(measure) = self.options.measure
+        {
+            outcome.standing = Some(measure(&Checkpoint::read(&global)?)?);
+        }
+        if until == Until::Expired || there < quorum {
+            outcome.refused = Some(format!("{there} updates, and the quorum is {quorum}"));
+        } else {
+            match self.merge(&plan.body, &global, collected)? {
+                Err(problem) => outcome.refused = Some(problem),
+                Ok(made) => {
+                    outcome.metrics = made.metrics;
+                    outcome.refused =
+                        is_worse(made.metrics, outcome.standing, self.options.max_drop);
+                    if outcome.refused.is_none() {
+                        outcome.model = self.desk.publish(&made.model)?;
+                        outcome.memory =
+                            made.memory.map(|bytes| self.desk.publish(&bytes)).transpose()?;
+                        outcome.standing = made.metrics;
+                    }
+                }
+            }
+        }
+        outcome.updates = std::mem::take(&mut collected.verdicts).into_values().collect();
+        outcome.closed = now_ms();
+        Ok(outcome)
+    }
+
+    /// Puts a model and what the center remembers where a merge looks for them.
+    fn restore(&self, global: &Path, base: BlobRef, memory: Option<BlobRef>) -> anyhow::Result<()> {
+        let board = self.desk.board();
+        let write = |path: &Path, bytes: &[u8]| {
+            fs::write(path, bytes).with_context(|| format!("{}", path.display()))
+        };
+        write(global, &board.blob(&base, MOST_MODEL)?)?;
+        let state = SERVER_STATE.path(global);
+        match memory {
+            Some(memory) => write(&state, &board.blob(&memory, MOST_MODEL)?)?,
+            None if state.exists() => {
+                fs::remove_file(&state).with_context(|| format!("{}", state.display()))?;
+            }
+            None => {}
+        }
+        Ok(())
+    }
+
+    /// The merged model, or why there is none.
+    fn merge(
+        &self,
+        plan: &Plan,
+        global: &Path,
+        collected: &mut Collected,
+    ) -> anyhow::Result<Result<Made, String>> {
+        let rules = Checkpoint::read(global)?.meta.run.federation().rules.clone();
+        let out = self.folder.join("merged.safetensors");
+        let paths: Vec<PathBuf> = collected.files.values().cloned().collect();
+        let merged = match merge(&paths, &Merge::new(rules, Some(global), &out)) {
+            Ok(merged) => merged,
+            // What this machine cannot do is its operator's to mend; the round stays open.
+            Err(error) if is_of_this_machine(&error) => return Err(error),
+            Err(error) => return Ok(Err(format!("{error:#}"))),
+        };
+        for refused in &merged.refused {
+            let name = collected
+                .files
+                .iter()
+                .find(|(_, path)| **path == refused.file)
+                .map(|(name, _)| name.clone());
+            if let Some(verdict) = name.and_then(|name| collected.verdicts.get_mut(&name)) {
+                verdict.refused = Some(refused.reason.clone());
+            }
+        }
+        let (counted, quorum) =
+            (collected.files.len() - merged.refused.len(), plan.quorum as usize);
+        if counted < quorum {
+            return Ok(Err(format!("{counted} updates count, and the quorum is {quorum}")));
+        }
+        let model = Checkpoint::read(&out)?;
+        let metrics = self.options.measure.map(|measure| measure(&model)).transpose()?;
+        let read = |path: &Path| fs::read(path).with_context(|| format!("{}", path.display()));
+        let state = SERVER_STATE.path(&out);
+        let memory = state.exists().then(|| read(&state)).transpose()?;
+        Ok(Ok(Made { model: read(&out)?, memory, metrics }))
+    }
+}
+
+fn is_of_this_machine(error: &anyhow::Error) -> bool {
+    error.chain().any(<dyn std::error::Error>::is::<std::io::Error>)
+}

@@ -1,0 +1,11 @@
+//! Rounds between machines: a center and nodes that meet in a store.
+
+mod center;
+mod clock;
+mod collect;
+mod node;
+mod standing;
+
+pub use center::{CenterOptions, CenterProgress, Measure, run_center};
+pub use clock::{now_ms, pause};
+pub use node::{Member, NodeOptions, NodeProgress, NodeReport, Reader, run_nodes};

@@ -1,0 +1,452 @@
+//! Nodes: wait for a plan, check it, train, send, and take the merged model if it is no worse.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use aggregate::atomic_write;
+use anyhow::Context;
+use attn_core::Precision;
+use rayon::prelude::*;
+use rounds::{Board, Checked, Encoding, Memory, NodeId, Outcome, Plan, Seat, Work};
+use serde::Serialize;
+
+use super::clock::{now_ms, pause};
+use crate::checkpoint::{Checkpoint, NodeValues, Provenance};
+use crate::data::{Dataset, train_segments};
+use crate::evaluate::Answers;
+use crate::interrupt::{Reason, Stop};
+use crate::job::Epochs;
+use crate::models::{Denied, Deployed, Models};
+use crate::training::{
+    Epoch, NodeWindows, Progress, TrainOptions, TrainReport, Variate, train, variate_path,
+};
+
+/// Most bytes of a model that a node takes.
+const MOST_MODEL: u64 = 4 << 30;
+
+/// Files of a node beside its models.
+const MEMORY: &str = "memory.json";
+const UPDATE: &str = "update.safetensors";
+const FRESH: &str = "update-new.safetensors";
+
+/// A node in this process.
+#[derive(Debug)]
+pub struct Member {
+    /// Its name and key.
+    pub seat: Seat,
+    /// Its models.
+    pub models: Models,
+    /// Its rows, of the data of all nodes here.
+    pub segments: Vec<usize>,
+}
+
+/// How nodes work.
+#[derive(Debug, Clone, Copy)]
+pub struct NodeOptions<'a> {
+    /// Where the data is.
+    pub data: &'a [PathBuf],
+    /// Among how many nodes they send at all.
+    pub fewest: u32,
+    /// How much accuracy a model may lose on what a node holds out.
+    pub max_drop: Option<f64>,
+    /// How often the store is asked.
+    pub poll: Duration,
+    /// Threads to use; the bits do not depend on it.
+    pub threads: usize,
+    /// To try out unequal devices: every step takes so many times as long.
+    pub slow: f64,
+    /// When to stop early.
+    pub stop: Stop,
+}
+
+/// Hears how it goes; called from many threads.
+pub trait NodeProgress: Sync {
+    /// A plan was seen.
+    fn asked(&self, plan: &Plan);
+    /// Something in the store is not what it should be, and is not believed.
+    fn distrusts(&self, problem: &str);
+    /// A node does not take part in a round, and why.
+    fn stays_away(&self, node: &NodeId, round: u32, problem: &str);
+    /// A node sent its update.
+    fn sent(&self, node: &NodeId, round: u32, work: Work);
+    /// A round was closed.
+    fn closed(&self, outcome: &Outcome);
+    /// A node took a model, or did not, and why.
+    fn deployed(&self, node: &NodeId, round: u32, refused: Option<&str>);
+}
+
+/// What the nodes did.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct NodeReport {
+    /// The last round that was closed when they ended.
+    pub round: u32,
+    /// Updates that they sent.
+    pub sent: usize,
+    /// Rounds times nodes in which they did not take part.
+    pub stayed_away: usize,
+    /// What stopped them before all rounds were closed.
+    pub stopped: Option<Reason>,
+}
+
+/// Takes part in all rounds that are still to come.
+///
+/// # Errors
+/// If the store fails, a signed document of the center is missing or forged, or data cannot be read.
+pub fn run_nodes(
+    board: &Board<'_>,
+    members: &mut [Member],
+    read: Reader<'_>,
+    options: NodeOptions<'_>,
+    progress: &dyn NodeProgress,
+) -> anyhow::Result<NodeReport> {
+    let work = tempfile::tempdir().context("a folder for temporary files")?;
+    let mut report = NodeReport { round: board.last_closed(0)?, ..NodeReport::default() };
+    let mut data: Option<Dataset> = None;
+    let rounds = board.job().rounds;
+    let mut asked = 0;
+    let mut doubt = Doubt { progress, told: BTreeSet::new() };
+    while report.round < rounds {
+        if let Some(reason) = options.stop.now() {
+            report.stopped = Some(reason);
+            return Ok(report);
+        }
+        let number = report.round + 1;
+        if asked < number
+            && let Some(plan) = doubt.or_none(board.plan(number))?
+        {
+            asked = number;
+            progress.asked(&plan.body);
+            let base = Base::fetch(board, &plan.body, work.path());
+            let Some(base) = doubt.or_none(base.map(Some))? else { continue };
+            let dataset = match &data {
+                Some(dataset) => dataset,
+                None => data.insert(read(&base.model, members)?),
+            };
+            let turn = Turn { board, plan: &plan, base: &base, dataset, options, progress };
+            let sent = turn.take(members)?;
+            report.sent += sent.iter().filter(|&&sent| sent).count();
+            report.stayed_away += sent.iter().filter(|&&sent| !sent).count();
+            continue;
+        }
+        let closed = board.last_closed(report.round)?;
+        if closed > report.round
+            && let Some(outcome) = doubt.or_none(board.outcome(closed))?
+        {
+            progress.closed(&outcome.body);
+            report.round = closed;
+            let deploy =
+                Deploy { board, outcome: &outcome.body, options, progress, work: work.path() };
+            doubt.or_none(deploy.run(members, &mut data, read).map(Some))?;
+            continue;
+        }
+        if let Some(reason) = pause(options.poll, options.stop) {
+            report.stopped = Some(reason);
+            return Ok(report);
+        }
+    }
+    Ok(report)
+}
+
+/// What is not believed in a store is as good as not there: a node says so once, and waits on.
+struct Doubt<'a> {
+    progress: &'a dyn NodeProgress,
+    told: BTreeSet<String>,
+}
+
+impl Doubt<'_> {
+    fn or_none<T, E: Into<anyhow::Error>>(
+        &mut self,
+        found: Result<Option<T>, E>,
+    ) -> anyhow::Result<Option<T>> {
+        let error = match found {
+            Ok(found) => return Ok(found),
+            Err(error) => error.into(),
+        };
+        let doubted = error.chain().any(|cause| {
+            matches!(
+                cause.downcast_ref(),
+                Some(rounds::Error::Refused { .. } | rounds::Error::Missing { .. })
+            )
+        });
+        if !doubted {
+            return Err(error);
+        }
+        let problem = format!("{error:#}");
+        if self.told.insert(problem.clone()) {
+            self.progress.distrusts(&problem);
+        }
+        Ok(None)
+    }
+}
+
+/// The model that a round starts from.
+struct Base {
+    model: Checkpoint,
+    hash: String,
+}
+
+impl Base {
+    fn fetch(board: &Board<'_>, plan: &Plan, work: &Path) -> anyhow::Result<Self> {
+        let bytes = board.blob(&plan.base, MOST_MODEL)?;
+        let (mut model, hash) = read_model(&bytes, work)?;
+        // Each node takes a copy, and the list of all nodes is long.
+        let round = model.meta.provenance.round;
+        model.meta.set_provenance(Provenance { round, ..Provenance::default() });
+        let run = model.meta.run.with(|job| {
+            job.train.epochs = Epochs::Fixed(job.train.epochs.in_a_round());
+        })?;
+        Ok(Self { model: model.with_run(run)?, hash })
+    }
+}
+
+/// A model of the store, by way of a file, as weights are read from.
+fn read_model(bytes: &[u8], work: &Path) -> anyhow::Result<(Checkpoint, String)> {
+    let path = work.join("model.safetensors");
+    fs::write(&path, bytes).with_context(|| format!("{}", path.display()))?;
+    Checkpoint::read_base(&path).context("the center's model")
+}
+
+/// One round of the nodes of this process.
+struct Turn<'a> {
+    board: &'a Board<'a>,
+    plan: &'a Checked<Plan>,
+    base: &'a Base,
+    dataset: &'a Dataset,
+    options: NodeOptions<'a>,
+    progress: &'a dyn NodeProgress,
+}
+
+impl Turn<'_> {
+    /// Lets each node train and send; whether it did.
+    fn take(&self, members: &mut [Member]) -> anyhow::Result<Vec<bool>> {
+        let n = members.len();
+        let threads = if n >= self.options.threads { 1 } else { self.options.threads };
+        let one = |member: &mut Member| {
+            self.member(member, threads).with_context(|| format!("node {}", member.seat.node))
+        };
+        // Nodes side by side, or where there are few of them, threads inside each.
+        if threads == 1 {
+            members.par_iter_mut().map(one).collect()
+        } else {
+            members.iter_mut().map(one).collect()
+        }
+    }
+
+    fn member(&self, member: &mut Member, threads: usize) -> anyhow::Result<bool> {
+        let (round, node) = (self.plan.body.round, &member.seat.node);
+        if let Err(error) = self.check(member) {
+            // One that is not asked, or does not trust the plan, waits for the next.
+            self.progress.stays_away(node, round, &error.to_string());
+            return Ok(false);
+        }
+        if let Some(commit) = member.seat.committed(self.board, round)? {
+            keep(&member.models, &commit.unpacked.hash.to_string())?;
+            return Ok(true);
+        }
+        let began = Instant::now();
+        let Some((update, report)) = self.train(member, threads)? else { return Ok(false) };
+        if report.steps == 0 {
+            let problem = "not one step was done before the deadline; give nodes more time (center --deadline)";
+            self.progress.stays_away(node, round, problem);
+            return Ok(false);
+        }
+        let bytes = fs::read(&update).with_context(|| format!("{}", update.display()))?;
+        let work = Work {
+            examples: report.examples as u64,
+            steps: report.steps,
+            partial: report.stopped.is_some(),
+            seconds: began.elapsed().as_secs_f64(),
+        };
+        let sent = (bytes.as_slice(), Encoding::Whole, work);
+        let commit = member.seat.send(self.board, &self.plan.body, sent, now_ms())?;
+        keep(&member.models, &commit.unpacked.hash.to_string())?;
+        self.progress.sent(node, round, work);
+        Ok(true)
+    }
+
+    /// Whether a node trusts the plan and is asked by it; from then on it goes back to no earlier one.
+    fn check(&self, member: &Member) -> anyhow::Result<()> {
+        let file = member.models.path(MEMORY);
+        let before = Memory::read(&file)?;
+        let after = Memory::accept(before.as_ref(), self.board, self.plan, &file)?;
+        let roster = self.board.roster(&self.plan.body)?;
+        member.seat.check_plan(&self.plan.body, &roster, (self.options.fewest, now_ms()))?;
+        if before.as_ref() != Some(&after) {
+            atomic_write(&file, after.to_json().as_bytes())?;
+        }
+        Ok(())
+    }
+
+    /// Trains from the base; where the update is, or nothing if a signal came.
+    fn train(
+        &self,
+        member: &Member,
+        threads: usize,
+    ) -> anyhow::Result<Option<(PathBuf, TrainReport)>> {
+        let segments = train_segments(self.dataset, &member.segments)?;
+        let mut start = self.base.model.clone();
+        let patterns = start.meta.run.federation().rules.keep_local.clone();
+        let last = member.models.path(UPDATE);
+        if !patterns.is_empty() && last.exists() {
+            start.take_local(&patterns, &Checkpoint::read(&last)?)?;
+        }
+        NodeValues::of_rows(
+            &mut start.meta.preprocess,
+            self.dataset,
+            &segments,
+            self.options.data,
+        )?;
+        let rounds = start.meta.run.federation().rounds;
+        let variate = variate_path(&last);
+        let train_options = TrainOptions {
+            node: member.seat.node.as_str(),
+            base: Some(&self.base.hash),
+            threads,
+            stop: self.stop(),
+            state: None,
+            resume: false,
+            variate: Some(Variate::File(&variate)),
+            rounds,
+        };
+        let mut pace = Pace { slow: self.options.slow, last: Instant::now() };
+        let (update, report) = train(start, self.dataset, &segments, train_options, &mut pace)?;
+        if matches!(report.stopped, Some(Reason::Signal(_))) {
+            return Ok(None);
+        }
+        let path = member.models.path(FRESH);
+        update.write(&path)?;
+        Ok(Some((path, report)))
+    }
+
+    /// The time that is left until the deadline, less what sending takes. One who comes later has all time: the
+    /// round is still open.
+    fn stop(&self) -> Stop {
+        let left =
+            Duration::from_millis(self.plan.body.deadline.saturating_sub(now_ms())).mul_f64(0.9);
+        Stop::new((!left.is_zero()).then_some(left))
+    }
+}
+
+/// Once its update is known to be in the store, it is the node's last.
+fn keep(models: &Models, hash: &str) -> anyhow::Result<()> {
+    let fresh = models.path(FRESH);
+    if fresh.exists() && aggregate::hash_file(&fresh)? == hash {
+        let last = models.path(UPDATE);
+        fs::rename(&fresh, &last).with_context(|| format!("{}", last.display()))?;
+    }
+    Ok(())
+}
+
+/// Makes steps as slow as those of a slower device.
+struct Pace {
+    slow: f64,
+    last: Instant,
+}
+
+impl Progress for Pace {
+    fn begin(&mut self, _: u64, _: u64) {
+        self.last = Instant::now();
+    }
+
+    fn step(&mut self) {
+        if self.slow > 1.0 {
+            std::thread::sleep(self.last.elapsed().mul_f64(self.slow - 1.0));
+            self.last = Instant::now();
+        }
+    }
+
+    fn epoch(&mut self, _: &Epoch) {}
+}
+
+/// Reads the data as a model says, and gives each node its rows.
+pub type Reader<'a> = &'a dyn Fn(&Checkpoint, &mut [Member]) -> anyhow::Result<Dataset>;
+
+/// Gives the model of a round to each node that finds it no worse than its own.
+struct Deploy<'a> {
+    board: &'a Board<'a>,
+    outcome: &'a Outcome,
+    options: NodeOptions<'a>,
+    progress: &'a dyn NodeProgress,
+    work: &'a Path,
+}
+
+impl Deploy<'_> {
+    fn run(
+        &self,
+        members: &mut [Member],
+        data: &mut Option<Dataset>,
+        read: Reader<'_>,
+    ) -> anyhow::Result<()> {
+        let hash = self.outcome.model.hash.to_string();
+        if !members.iter().any(|member| member.models.takes(&hash)) {
+            return Ok(());
+        }
+        let bytes = self.board.blob(&self.outcome.model, MOST_MODEL)?;
+        let (model, _) = read_model(&bytes, self.work)?;
+        let dataset = match data {
+            Some(dataset) => dataset,
+            None => data.insert(read(&model, members)?),
+        };
+        for member in members.iter_mut().filter(|member| member.models.takes(&hash)) {
+            self.member(member, (&model, &bytes), dataset)?;
+        }
+        Ok(())
+    }
+
+    fn member(
+        &self,
+        member: &mut Member,
+        (model, bytes): (&Checkpoint, &[u8]),
+        dataset: &Dataset,
+    ) -> anyhow::Result<()> {
+        let round = self.outcome.round;
+        let own = |model: &Checkpoint| accuracy(model, member, dataset, self.options);
+        let found = own(model)?;
+        let before = match &member.models.deployment().live {
+            Some(live) if found.is_some() => own(&Checkpoint::read(&member.models.file(live))?)?,
+            _ => None,
+        };
+        let worse = match (found, before, self.options.max_drop) {
+            (Some(found), Some(before), Some(max)) if drops(before, found, max) => Some(format!(
+                "accuracy {found:.4} on what this node holds out, {before:.4} before: more than {max:.4} worse (--max-drop)"
+            )),
+            _ => None,
+        };
+        let hash = self.outcome.model.hash.to_string();
+        match worse.clone() {
+            Some(reason) => member.models.refuse(Denied { hash, round, reason })?,
+            None => member.models.install(bytes, Deployed { hash, round, accuracy: found })?,
+        }
+        self.progress.deployed(&member.seat.node, round, worse.as_deref());
+        Ok(())
+    }
+}
+
+/// Whether an accuracy is worse than before by more than is allowed, also where it is not a number.
+fn drops(before: f64, found: f64, max: f64) -> bool {
+    let within = before - found <= max;
+    !within
+}
+
+/// The share of right answers on what a node holds out of its training rows; none if its job holds out none.
+fn accuracy(
+    model: &Checkpoint,
+    member: &Member,
+    dataset: &Dataset,
+    options: NodeOptions<'_>,
+) -> anyhow::Result<Option<f64>> {
+    if model.meta.run.train().validation.is_none() {
+        return Ok(None);
+    }
+    let segments = train_segments(dataset, &member.segments)?;
+    let mut own = model.clone();
+    NodeValues::of_rows(&mut own.meta.preprocess, dataset, &segments, options.data)?;
+    own.meta.temperature = None;
+    let windows = NodeWindows::of(&own, &own.meta.preprocess, dataset, &segments)?;
+    let Some(held_out) = windows.held_out else { return Ok(None) };
+    let mut answers = Answers::default();
+    answers.take(&own, &held_out, Precision::F32, options.threads);
+    Ok(Some(answers.metrics(&own.meta.classes)?.accuracy))
+}

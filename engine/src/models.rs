@@ -1,0 +1,289 @@
+//! The models of a node in a folder: which one is live, which one was before, which ones it does not take again.
+//!
+//! ```text
+//! deploy.json             which model is live: the only truth, switched by renaming
+//! <blake3>.safetensors    the live model and the one before
+//! current.safetensors     a copy of the live one, for programs that read one file
+//! ```
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use aggregate::{atomic_write, hash_file};
+use anyhow::{Context, bail, ensure};
+use serde::{Deserialize, Serialize};
+
+const DEPLOY: &str = "deploy.json";
+const CURRENT: &str = "current.safetensors";
+
+/// A model of the folder.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Deployed {
+    /// BLAKE3 of its file.
+    pub hash: String,
+    /// The round that it came of; 0 for the first model.
+    pub round: u32,
+    /// The share of right answers on what the node holds out of its training rows, if it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accuracy: Option<f64>,
+}
+
+/// A model that the node does not take.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Denied {
+    /// BLAKE3 of its file.
+    pub hash: String,
+    /// The round that it came of.
+    pub round: u32,
+    /// Why.
+    pub reason: String,
+}
+
+/// What `deploy.json` says.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Deployment {
+    /// The model that answers.
+    pub live: Option<Deployed>,
+    /// The one before, to go back to.
+    pub previous: Option<Deployed>,
+    /// Models that are not taken (again).
+    #[serde(default)]
+    pub refused: Vec<Denied>,
+}
+
+/// A folder of models.
+#[derive(Debug)]
+pub struct Models {
+    folder: PathBuf,
+    deployment: Deployment,
+}
+
+impl Models {
+    /// Opens a folder, which is made if it is not there, for its owner alone. A copy that a killed process left
+    /// behind the truth is mended.
+    ///
+    /// # Errors
+    /// If it cannot be made or read, or its `deploy.json` is damaged.
+    pub fn open_or_make(folder: &Path) -> anyhow::Result<Self> {
+        let mut builder = fs::DirBuilder::new();
+        #[cfg(unix)]
+        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+        match builder.recursive(true).create(folder) {
+            Err(error) if !folder.is_dir() => {
+                Err(error)
+                    .with_context(|| format!("{}: cannot make the folder", folder.display()))?;
+            }
+            _ => {}
+        }
+        let models =
+            Self { folder: folder.to_owned(), deployment: read(folder)?.unwrap_or_default() };
+        models.put_current()?;
+        Ok(models)
+    }
+
+    /// Opens a folder that is there.
+    ///
+    /// # Errors
+    /// If there is no `deploy.json` in it, or it is damaged.
+    pub fn open(folder: &Path) -> anyhow::Result<Self> {
+        let deployment = read(folder)?.with_context(|| {
+            format!("{}: no folder of models: there is no {DEPLOY} in it", folder.display())
+        })?;
+        Ok(Self { folder: folder.to_owned(), deployment })
+    }
+
+    /// What is live, and what was.
+    pub fn deployment(&self) -> &Deployment {
+        &self.deployment
+    }
+
+    /// A file of the folder.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    /// The file of a model.
+    pub fn file(&self, model: &Deployed) -> PathBuf {
+        self.path(&format!("{}.safetensors", model.hash))
+    }
+
+    /// Whether a model may become live: it is not, and was not refused.
+    pub fn takes(&self, hash: &str) -> bool {
+        let live = self.deployment.live.as_ref().is_some_and(|live| live.hash == hash);
+        !live && !self.deployment.refused.iter().any(|refused| refused.hash == hash)
+    }
+
+    /// Makes a model live. The one that was is kept to go back to; older ones are removed.
+    ///
+    /// # Errors
+    /// If a file cannot be written; what was live still is.
+    pub fn install(&mut self, bytes: &[u8], model: Deployed) -> anyhow::Result<()> {
+        atomic_write(self.file(&model), bytes)?;
+        let mut next = self.deployment.clone();
+        next.previous = next.live.replace(model);
+        self.switch(next)
+    }
+
+    /// Notes that a model is not taken.
+    ///
+    /// # Errors
+    /// If the note cannot be written.
+    pub fn refuse(&mut self, denied: Denied) -> anyhow::Result<()> {
+        let mut next = self.deployment.clone();
+        next.refused.retain(|known| known.hash != denied.hash);
+        next.refused.push(denied);
+        // A list that grows for ever is read at every start.
+        let too_many = next.refused.len().saturating_sub(MOST_REFUSED);
+        next.refused.drain(..too_many);
+        self.switch(next)
+    }
+
+    /// Makes the model before live again, and refuses the one that is.
+    ///
+    /// # Errors
+    /// If there is none before, its file is damaged, or a file cannot be written; what was live still is.
+    pub fn roll_back(&mut self) -> anyhow::Result<()> {
+        let mut next = self.deployment.clone();
+        let (Some(live), Some(previous)) = (next.live.take(), next.previous.take()) else {
+            bail!("{}: there is no model before the live one to go back to", self.folder.display());
+        };
+        let file = self.file(&previous);
+        let found = hash_file(&file)?;
+        ensure!(
+            found == previous.hash,
+            "{}: damaged: its bytes are not those of its name",
+            file.display()
+        );
+        next.refused.retain(|known| known.hash != live.hash);
+        let reason = "rolled back by hand".to_owned();
+        next.refused.push(Denied { hash: live.hash, round: live.round, reason });
+        next.live = Some(previous);
+        self.switch(next)
+    }
+
+    /// The one moment at which another model is live.
+    fn switch(&mut self, next: Deployment) -> anyhow::Result<()> {
+        let text = serde_json::to_string_pretty(&next).context(DEPLOY)?;
+        atomic_write(self.path(DEPLOY), format!("{text}\n").as_bytes())?;
+        self.deployment = next;
+        self.put_current()?;
+        self.remove_others()
+    }
+
+    /// Makes the copy that of the live model, if it is another.
+    fn put_current(&self) -> anyhow::Result<()> {
+        let Some(live) = &self.deployment.live else { return Ok(()) };
+        let current = self.path(CURRENT);
+        if current.exists() && hash_file(&current)? == live.hash {
+            return Ok(());
+        }
+        let file = self.file(live);
+        let bytes =
+            fs::read(&file).with_context(|| format!("{}: the live model", file.display()))?;
+        atomic_write(&current, &bytes)?;
+        Ok(())
+    }
+
+    /// Removes models that nothing refers to. Only files named by a hash are ours.
+    fn remove_others(&self) -> anyhow::Result<()> {
+        let kept =
+            [&self.deployment.live, &self.deployment.previous].map(|m| m.as_ref().map(|m| &m.hash));
+        for entry in
+            fs::read_dir(&self.folder).with_context(|| format!("{}", self.folder.display()))?
+        {
+            let name = entry.with_context(|| format!("{}", self.folder.display()))?.file_name();
+            let Some(hash) = name.to_str().and_then(|name| name.strip_suffix(".safetensors"))
+            else {
+                continue;
+            };
+            let is_hash = hash.len() == 64 && hash.bytes().all(|b| b.is_ascii_hexdigit());
+            if is_hash && !kept.iter().flatten().any(|kept| *kept == hash) {
+                let path = self.folder.join(&name);
+                fs::remove_file(&path).with_context(|| format!("{}", path.display()))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// So many refused models are remembered.
+const MOST_REFUSED: usize = 1000;
+
+fn read(folder: &Path) -> anyhow::Result<Option<Deployment>> {
+    let path = folder.join(DEPLOY);
+    match fs::read_to_string(&path) {
+        Ok(text) => {
+            let deployment: Deployment = serde_json::from_str(&text)
+                .with_context(|| format!("{}: damaged", path.display()))?;
+            let is_hash =
+                |hash: &String| hash.len() == 64 && hash.bytes().all(|b| b.is_ascii_hexdigit());
+            let models = deployment.live.iter().chain(&deployment.previous);
+            for model in models {
+                ensure!(
+                    is_hash(&model.hash),
+                    "{}: {:?} is no hash of a model",
+                    path.display(),
+                    model.hash
+                );
+            }
+            Ok(Some(deployment))
+        }
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).with_context(|| format!("{}", path.display())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn model(bytes: &[u8], round: u32) -> Deployed {
+        Deployed { hash: blake3::hash(bytes).to_hex().to_string(), round, accuracy: None }
+    }
+
+    fn current(models: &Models) -> Vec<u8> {
+        fs::read(models.path(CURRENT)).expect("a current model")
+    }
+
+    #[test]
+    fn the_last_two_are_kept_and_one_can_go_back_once() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("models/01");
+        let mut models = Models::open_or_make(&path).expect("made");
+        assert!(models.roll_back().is_err());
+        for (round, bytes) in [b"one", b"two", b"six"].iter().enumerate() {
+            models.install(*bytes, model(*bytes, round as u32)).expect("installed");
+            assert_eq!(current(&models), *bytes);
+        }
+        assert!(
+            !models.file(&model(b"one", 0)).exists() && models.file(&model(b"two", 1)).exists()
+        );
+        models.roll_back().expect("back");
+        assert_eq!(current(&models), b"two");
+        assert!(!models.takes(&model(b"six", 2).hash) && models.takes(&model(b"one", 0).hash));
+        assert!(models.roll_back().is_err());
+        assert_eq!(Models::open(&path).expect("there").deployment(), models.deployment());
+    }
+
+    #[test]
+    fn a_copy_that_is_behind_is_mended_and_damage_is_found() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut models = Models::open_or_make(folder.path()).expect("made");
+        models.install(b"one", model(b"one", 1)).expect("installed");
+        models.install(b"two", model(b"two", 2)).expect("installed");
+        fs::write(models.path(CURRENT), b"one").expect("written");
+        assert_eq!(current(&Models::open_or_make(folder.path()).expect("opened")), b"two");
+        fs::write(models.file(&model(b"one", 1)), b"xxx").expect("written");
+        let error = models.roll_back().expect_err("damaged").to_string();
+        assert!(error.contains("damaged"), "{error}");
+        assert_eq!(current(&models), b"two");
+        fs::write(
+            models.path(DEPLOY),
+            b"{\"live\":{\"hash\":\"../x\",\"round\":1},\"previous\":null}",
+        )
+        .expect("written");
+        assert!(Models::open(folder.path()).expect_err("no hash").to_string().contains("no hash"));
+    }
+}

@@ -1,0 +1,336 @@
+//! A store: create, get and list, in a folder or a bucket.
+
+mod check;
+mod waiting;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt};
+use object_store::local::LocalFileSystem;
+use object_store::path::Path as ObjectPath;
+use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
+use tokio::runtime::Runtime;
+use url::Url;
+
+pub use check::StoreCheck;
+pub use waiting::{Hear, Patience, Silent};
+
+use crate::error::Error;
+use waiting::patiently;
+
+/// Objects that are fetched at a time.
+const AT_A_TIME: usize = 16;
+
+/// Where a center and its nodes meet. Objects are created once, fetched and listed, never changed.
+///
+/// A folder is one, by path or `file:///…`; `s3://bucket/prefix` is S3 and what speaks like it, with
+/// the credentials and the endpoint of the usual environment variables (`AWS_ACCESS_KEY_ID`,
+/// `AWS_SECRET_ACCESS_KEY`, `AWS_REGION`, `AWS_ENDPOINT`; plain http only with `AWS_ALLOW_HTTP=true`).
+///
+/// ```
+/// use rounds::{Created, Patience, Store};
+///
+/// let folder = tempfile::tempdir()?;
+/// let url = folder.path().display().to_string();
+/// let store = Store::open(&url, None, Patience::default())?;
+/// assert_eq!(store.create("a/b", b"1")?, Created::New);
+/// assert_eq!(store.create("a/b", b"1")?, Created::Same);
+/// assert!(matches!(store.create("a/b", b"2")?, Created::Other(there) if there == &b"1"[..]));
+/// assert_eq!(store.get("a/b", 10)?.as_deref(), Some(&b"1"[..]));
+/// assert_eq!(store.get("a/c", 10)?, None);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Store {
+    objects: Arc<dyn ObjectStore>,
+    root: ObjectPath,
+    runtime: Runtime,
+    url: String,
+    patience: Patience,
+}
+
+/// How creating an object ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Created {
+    /// It was not there before.
+    New,
+    /// It was there, with the same bytes: somebody was here before, maybe this very program.
+    Same,
+    /// It was there with these other bytes, which stay.
+    Other(Bytes),
+}
+
+/// An object that is there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Object {
+    /// Its path in the store.
+    pub path: String,
+    /// How many bytes it has.
+    pub bytes: u64,
+}
+
+impl Store {
+    /// Opens a store by its URL or folder, and looks whether it answers. `ca` is a file of certificates (PEM)
+    /// that are trusted beside those of the system, for servers with a private authority.
+    ///
+    /// # Errors
+    /// If the URL is none that is known, the folder or bucket is not there, or does not answer.
+    pub fn open(url: &str, ca: Option<&Path>, patience: Patience) -> Result<Self, Error> {
+        let wrong = |problem: String| Error::Url { url: url.to_owned(), problem };
+        let (objects, root) = match place(url).map_err(wrong)? {
+            Place::Folder(folder) => folder_store(&folder).map_err(wrong)?,
+            Place::Bucket(parsed) => bucket_store(&parsed, ca).map_err(wrong)?,
+        };
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .map_err(|error| wrong(format!("no threads to talk to it: {error}")))?;
+        let store = Self { objects, root, runtime, url: url.to_owned(), patience };
+        store.answers()?;
+        Ok(store)
+    }
+
+    /// Makes the folder of a store that is one, if it is not there; its parent must be.
+    ///
+    /// # Errors
+    /// If it cannot be made.
+    pub fn make_folder(url: &str) -> Result<(), Error> {
+        let wrong = |problem: String| Error::Url { url: url.to_owned(), problem };
+        let Place::Folder(folder) = place(url).map_err(wrong)? else { return Ok(()) };
+        match std::fs::create_dir(&folder) {
+            Err(error) if !folder.is_dir() => {
+                Err(wrong(format!("cannot make the folder {}: {error}", folder.display())))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// As it was named.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Fails if the bucket is not there: else nothing would ever be found, without a word.
+    fn answers(&self) -> Result<(), Error> {
+        let first = async || {
+            let mut list = self.objects.list(Some(&self.root));
+            list.next().await.transpose().map(|_| ())
+        };
+        self.wait("list", "its objects", first)
+    }
+
+    /// Creates an object, if there is none of that path. Until the store answers this is tried again.
+    ///
+    /// # Errors
+    /// If the store refuses, or patience ends.
+    pub fn create(&self, path: &str, bytes: &[u8]) -> Result<Created, Error> {
+        let at = self.at(path);
+        let put = async || {
+            let payload = PutPayload::from_bytes(Bytes::copy_from_slice(bytes));
+            match self.objects.put_opts(&at, payload, PutOptions::from(PutMode::Create)).await {
+                Ok(_) => Ok(Created::New),
+                // Or this program was here before and the answer was lost.
+                Err(object_store::Error::AlreadyExists { .. }) => {
+                    let there = self.objects.get(&at).await?.bytes().await?;
+                    Ok(if there == bytes { Created::Same } else { Created::Other(there) })
+                }
+                Err(error) => Err(error),
+            }
+        };
+        self.wait("create", path, put)
+    }
+
+    /// The bytes of an object, if it is there. One of more than `most` bytes is not fetched.
+    ///
+    /// # Errors
+    /// If it is larger, the store refuses, or patience ends.
+    pub fn get(&self, path: &str, most: u64) -> Result<Option<Bytes>, Error> {
+        let at = self.at(path);
+        match self.wait("get", path, async || self.fetch(&at, most).await)? {
+            Fetched::Nothing => Ok(None),
+            Fetched::Bytes(bytes) => Ok(Some(bytes)),
+            Fetched::TooLarge(bytes) => Err(too_large(path, bytes, most)),
+        }
+    }
+
+    /// The same of several objects, some at a time.
+    ///
+    /// # Errors
+    /// If the store refuses, or patience ends; what is too large fails alone.
+    pub fn get_all(
+        &self,
+        objects: &[(String, u64)],
+    ) -> Result<Vec<Result<Option<Bytes>, Error>>, Error> {
+        let all = async || {
+            let each =
+                objects.iter().map(async |(path, most)| self.fetch(&self.at(path), *most).await);
+            futures::stream::iter(each).buffered(AT_A_TIME).try_collect::<Vec<_>>().await
+        };
+        let fetched = self.wait("get", objects.first().map_or("", |(path, _)| path), all)?;
+        let found = fetched.into_iter().zip(objects).map(|(fetched, (path, most))| match fetched {
+            Fetched::Nothing => Ok(None),
+            Fetched::Bytes(bytes) => Ok(Some(bytes)),
+            Fetched::TooLarge(bytes) => Err(too_large(path, bytes, *most)),
+        });
+        Ok(found.collect())
+    }
+
+    async fn fetch(&self, at: &ObjectPath, most: u64) -> Result<Fetched, object_store::Error> {
+        let found = match self.objects.get(at).await {
+            Ok(found) => found,
+            Err(object_store::Error::NotFound { .. }) => return Ok(Fetched::Nothing),
+            Err(error) => return Err(error),
+        };
+        if found.meta.size > most {
+            return Ok(Fetched::TooLarge(found.meta.size));
+        }
+        // The store may send more than it said.
+        let mut bytes = Vec::new();
+        let mut stream = found.into_stream();
+        while let Some(piece) = stream.try_next().await? {
+            bytes.extend_from_slice(&piece);
+            if bytes.len() as u64 > most {
+                return Ok(Fetched::TooLarge(bytes.len() as u64));
+            }
+        }
+        Ok(Fetched::Bytes(bytes.into()))
+    }
+
+    /// Whether an object is there.
+    ///
+    /// # Errors
+    /// If the store refuses, or patience ends.
+    pub fn has(&self, path: &str) -> Result<bool, Error> {
+        let at = self.at(path);
+        let head = async || match self.objects.head(&at).await {
+            Ok(_) => Ok(true),
+            Err(object_store::Error::NotFound { .. }) => Ok(false),
+            Err(error) => Err(error),
+        };
+        self.wait("find", path, head)
+    }
+
+    /// The objects below a folder, at any depth, sorted by path.
+    ///
+    /// # Errors
+    /// If the store refuses, or patience ends.
+    pub fn list(&self, folder: &str) -> Result<Vec<Object>, Error> {
+        let at = self.at(folder);
+        let list = async || self.objects.list(Some(&at)).try_collect::<Vec<_>>().await;
+        let found = self.wait("list", folder, list)?;
+        let prefix = if self.root.as_ref().is_empty() { 0 } else { self.root.as_ref().len() + 1 };
+        let mut objects: Vec<Object> = found
+            .into_iter()
+            .filter_map(|meta| {
+                let path = meta.location.as_ref().get(prefix..)?.to_owned();
+                Some(Object { path, bytes: meta.size })
+            })
+            .collect();
+        objects.sort_by(|a, b| a.path.cmp(&b.path));
+        Ok(objects)
+    }
+
+    /// A path below the root. All paths here are made of names and hashes, which need no escape.
+    fn at(&self, path: &str) -> ObjectPath {
+        let path = ObjectPath::from(path);
+        self.root.parts().chain(path.parts()).collect()
+    }
+
+    fn wait<T>(
+        &self,
+        what: &'static str,
+        path: &str,
+        tried: impl AsyncFn() -> Result<T, object_store::Error>,
+    ) -> Result<T, Error> {
+        patiently(&self.runtime, &self.patience, tried)
+            .map_err(|failed| failed.named(&self.url, what, path))
+    }
+}
+
+/// What a request for an object gave.
+enum Fetched {
+    Nothing,
+    Bytes(Bytes),
+    TooLarge(u64),
+}
+
+fn too_large(path: &str, bytes: u64, most: u64) -> Error {
+    Error::refused(path, format!("has {bytes} bytes, at most {most} are taken"))
+}
+
+/// What a URL stands for.
+enum Place {
+    Folder(PathBuf),
+    Bucket(Url),
+}
+
+fn place(url: &str) -> Result<Place, String> {
+    if !url.contains("://") {
+        return Ok(Place::Folder(PathBuf::from(url)));
+    }
+    let parsed = Url::parse(url)
+        .map_err(|error| format!("{error}; give a folder, file:///folder or s3://bucket/prefix"))?;
+    match parsed.scheme() {
+        "file" => {
+            let folder = parsed.to_file_path();
+            folder.map(Place::Folder).map_err(|()| {
+                "no path of this machine; file:///folder has three slashes".to_owned()
+            })
+        }
+        "s3" => Ok(Place::Bucket(parsed)),
+        other => Err(format!(
+            "no store of kind {other:?} is known; give a folder, file:///folder or s3://bucket/prefix"
+        )),
+    }
+}
+
+type Opened = (Arc<dyn ObjectStore>, ObjectPath);
+
+fn folder_store(folder: &Path) -> Result<Opened, String> {
+    if !folder.is_dir() {
+        return Err(format!(
+            "{} is no folder; make it, or start the center first, which does",
+            folder.display()
+        ));
+    }
+    // What is said to be there has to be there after a power cut.
+    let store = LocalFileSystem::new_with_prefix(folder)
+        .map_err(|error| error.to_string())?
+        .with_fsync(true);
+    Ok((Arc::new(store), ObjectPath::default()))
+}
+
+fn bucket_store(url: &Url, ca: Option<&Path>) -> Result<Opened, String> {
+    use object_store::aws::AmazonS3Builder;
+    use object_store::{Certificate, ClientOptions, RetryConfig};
+
+    // Another part of the program may have chosen the same before.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let mut options = ClientOptions::new()
+        .with_connect_timeout(waiting::CONNECT)
+        .with_timeout(waiting::TRANSFER)
+        .with_allow_http(std::env::var("AWS_ALLOW_HTTP").is_ok_and(|value| value == "true"));
+    if let Some(path) = ca {
+        let pem = std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
+        let found = Certificate::from_pem_bundle(&pem)
+            .map_err(|error| format!("{}: {error}", path.display()))?;
+        if found.is_empty() {
+            return Err(format!("{}: no certificate in it (PEM)", path.display()));
+        }
+        for certificate in found {
+            options = options.with_root_certificate(certificate);
+        }
+    }
+    let store = AmazonS3Builder::from_env()
+        .with_url(url.as_str())
+        .with_client_options(options)
+        // Waiting is done above, with a word to people.
+        .with_retry(RetryConfig { max_retries: 1, ..RetryConfig::default() })
+        .build()
+        .map_err(|error| error.to_string())?;
+    let root = ObjectPath::from_url_path(url.path()).map_err(|error| error.to_string())?;
+    Ok((Arc::new(store), root))
+}

@@ -1,0 +1,169 @@
+//! Waiting for a store that does not answer.
+
+use std::error::Error as _;
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::runtime::Runtime;
+
+use crate::error::Error;
+
+/// For a connection.
+pub(super) const CONNECT: Duration = Duration::from_secs(10);
+/// For one object.
+pub(super) const TRANSFER: Duration = Duration::from_mins(5);
+/// The first pause, which doubles up to the last.
+const FIRST: Duration = Duration::from_millis(100);
+const LAST: Duration = Duration::from_secs(10);
+/// How often a signal is looked for.
+const GLANCE: Duration = Duration::from_millis(50);
+/// Most bytes of what is passed on.
+const LONGEST: usize = 400;
+/// How often people are told that it is still so.
+const REMIND: Duration = Duration::from_mins(1);
+
+/// Who is told while a store does not answer, and says when to give up.
+pub trait Hear: Send + Sync {
+    /// The store does not answer, and why, as it says.
+    fn waiting(&self, problem: &str);
+    /// It answers again.
+    fn answers(&self);
+    /// Whether to stop waiting.
+    fn stopped(&self) -> bool;
+}
+
+/// Tells nobody.
+#[derive(Debug, Clone, Copy)]
+pub struct Silent;
+
+impl Hear for Silent {
+    fn waiting(&self, _: &str) {}
+    fn answers(&self) {}
+    fn stopped(&self) -> bool {
+        false
+    }
+}
+
+/// How long a store may be silent before that is an error.
+#[derive(Clone)]
+pub struct Patience {
+    /// So long.
+    pub most: Duration,
+    /// Who is told.
+    pub hear: Arc<dyn Hear>,
+}
+
+impl Default for Patience {
+    /// Half a minute, in silence.
+    fn default() -> Self {
+        Self { most: Duration::from_secs(30), hear: Arc::new(Silent) }
+    }
+}
+
+impl fmt::Debug for Patience {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Patience").field("most", &self.most).finish_non_exhaustive()
+    }
+}
+
+/// Why there is no answer.
+pub(super) enum Failed {
+    Stopped,
+    Problem(String),
+}
+
+impl Failed {
+    pub(super) fn named(self, url: &str, what: &'static str, path: &str) -> Error {
+        match self {
+            Self::Stopped => Error::Stopped,
+            Self::Problem(problem) => {
+                Error::Store { url: url.to_owned(), what, path: path.to_owned(), problem }
+            }
+        }
+    }
+}
+
+/// Tries until it is done, it cannot be done, or patience ends.
+pub(super) fn patiently<T>(
+    runtime: &Runtime,
+    patience: &Patience,
+    tried: impl AsyncFn() -> Result<T, object_store::Error>,
+) -> Result<T, Failed> {
+    let began = Instant::now();
+    let mut pause = FIRST;
+    let mut told: Option<Instant> = None;
+    loop {
+        let error = match runtime.block_on(tried()) {
+            Ok(done) => {
+                if told.is_some() {
+                    patience.hear.answers();
+                }
+                return Ok(done);
+            }
+            Err(error) => error,
+        };
+        let problem = plain(&error);
+        if is_final(&error) || began.elapsed() >= patience.most {
+            return Err(Failed::Problem(problem));
+        }
+        // A single fault is common, and nobody's business.
+        if pause > FIRST && told.is_none_or(|told| told.elapsed() >= REMIND) {
+            patience.hear.waiting(&problem);
+            told = Some(Instant::now());
+        }
+        let until = Instant::now() + pause;
+        while Instant::now() < until {
+            if patience.hear.stopped() {
+                return Err(Failed::Stopped);
+            }
+            std::thread::sleep(GLANCE);
+        }
+        pause = (2 * pause).min(LAST);
+    }
+}
+
+/// Whether trying again would give the same.
+fn is_final(error: &object_store::Error) -> bool {
+    use object_store::Error as E;
+    match error {
+        E::Generic { .. } => {
+            let io = causes(error).find_map(|cause| cause.downcast_ref::<io::Error>());
+            io.is_some_and(|io| {
+                use io::ErrorKind as K;
+                matches!(
+                    io.kind(),
+                    K::PermissionDenied
+                        | K::ReadOnlyFilesystem
+                        | K::Unsupported
+                        | K::InvalidFilename
+                )
+            })
+        }
+        _ => true,
+    }
+}
+
+fn causes(error: &object_store::Error) -> impl Iterator<Item = Cause<'_>> {
+    std::iter::successors(error.source(), |cause: &Cause<'_>| (*cause).source())
+}
+
+type Cause<'a> = &'a (dyn std::error::Error + 'static);
+
+/// An error on one line, with its innermost cause, which is often the one that helps.
+fn plain(error: &object_store::Error) -> String {
+    let mut text = error.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
+    if let Some(last) = causes(error).last() {
+        let last = last.to_string();
+        if !text.contains(&last) {
+            text = format!("{text}: {last}");
+        }
+    }
+    if text.len() > LONGEST {
+        let end = (0..=LONGEST).rev().find(|&end| text.is_char_boundary(end)).unwrap_or(0);
+        text.truncate(end);
+        text.push('…');
+    }
+    text
+}
