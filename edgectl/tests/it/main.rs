@@ -22,6 +22,8 @@ mod exclusions;
 /// What an answer is owed to: a table, and a picture.
 #[cfg(unix)]
 mod explains;
+/// Rounds between machines: center and nodes as processes.
+mod fleet;
 /// The main job by hand: init, train, aggregate, eval, predict, inspect.
 mod flow;
 /// Files of other programs: every dtype is shown and carried, and readers take what is merged.

@@ -1,0 +1,147 @@
+//! Rounds between machines: a center and nodes as processes that meet in a folder.
+
+/// Killed at any moment.
+mod killed;
+/// Processes that end with the test.
+mod processes;
+/// Poison, revoked nodes, slow nodes: what the center does about it.
+mod unequal;
+
+use std::fs;
+use std::path::Path;
+
+use processes::{Fleet, center_args, node_args};
+
+use crate::support::{edgectl, fails, json, ok};
+
+#[test]
+fn rounds_between_machines_give_the_bytes_of_a_simulation() {
+    let fleet = Fleet::new("");
+    let at = fleet.path();
+    let center = fleet.start(&center_args(&["--eval-data", "data"]));
+    let nodes = [1, 2, 3].map(|node| fleet.start(&node_args(node, &[])));
+    let report = center.ends_well();
+    nodes.into_iter().for_each(|node| {
+        node.ends_well();
+    });
+    ok(at, &["simulate", "--config", "job.toml", "--out", "sim", "--quiet"]);
+    let simulated = fs::read(at.join("sim/global.safetensors")).expect("a model");
+    assert!(simulated == fs::read(at.join("global.safetensors")).expect("a model"));
+    assert_eq!((&report["closed"], &report["stopped"]), (&3.into(), &serde_json::Value::Null));
+    let run: serde_json::Value =
+        serde_json::from_slice(&fs::read(at.join("sim/report.json")).expect("a report"))
+            .expect("JSON");
+    assert_eq!(report["metrics"]["accuracy"], run["final"]["accuracy"]);
+
+    // Each node has the model, and the one before.
+    for node in 1..=3 {
+        let folder = format!("models/{node}");
+        let status = json(at, &["status", &folder]);
+        assert_eq!(
+            (&status["live"]["round"], &status["previous"]["round"]),
+            (&3.into(), &2.into())
+        );
+        assert!(
+            simulated == fs::read(at.join(folder).join("current.safetensors")).expect("a model")
+        );
+    }
+    ok(at, &["rollback", "models/1"]);
+    let status = json(at, &["status", "models/1"]);
+    assert_eq!((&status["live"]["round"], &status["refused"][0]["round"]), (&2.into(), &3.into()));
+    fails(at, &["rollback", "models/1"], &["no model before"]);
+
+    // What the store tells.
+    let status = json(at, &["status", "--store", "store", "--center", "center.pub"]);
+    assert_eq!(
+        (&status["closed"], status["results"].as_array().expect("rounds").len()),
+        (&3.into(), 3)
+    );
+    assert_eq!(status["results"][0]["merged"], 3);
+    let text = ok(at, &["status", "--store", "store", "--center", "center.pub", "--last", "1"]);
+    assert!(text.contains("3 of 3 rounds are closed") && text.contains("3 of 3 |"), "{text}");
+
+    // All is done: who is started again has nothing to do.
+    let again = fleet.start(&center_args(&[])).ends_well();
+    assert_eq!(again["closed"], 3);
+    assert_eq!(fleet.start(&node_args(2, &[])).ends_well()["sent"], 0);
+    let more = center_args(&["--rounds", "9"]);
+    let more: Vec<&str> = more.iter().map(String::as_str).collect();
+    fails(at, &more, &["has 3 rounds, as it was begun"]);
+}
+
+#[test]
+fn many_nodes_in_one_process_give_the_same_bytes() {
+    let fleet = Fleet::new("");
+    let at = fleet.path();
+    let center = fleet.start(&center_args(&[]));
+    let all = [
+        "node",
+        "--store",
+        "store",
+        "--keys",
+        "keys",
+        "--center",
+        "center.pub",
+        "--data",
+        "data",
+        "--models",
+        "models",
+        "--poll",
+        "20ms",
+    ];
+    let report = fleet.start(&all.map(str::to_owned)).ends_well();
+    center.ends_well();
+    assert_eq!(report["sent"], 9);
+    ok(at, &["simulate", "--config", "job.toml", "--out", "sim", "--quiet"]);
+    let of = |path: &str| fs::read(at.join(path)).expect("a model");
+    assert!(of("sim/global.safetensors") == of("global.safetensors"));
+    assert!(of("models/node_2/current.safetensors") == of("global.safetensors"));
+}
+
+#[test]
+fn what_is_set_up_wrongly_is_said() {
+    let fleet = Fleet::new("");
+    let at = fleet.path();
+    fs::create_dir(at.join("empty")).expect("a folder");
+    let says = |args: &[&str], why: &str| fails(at, args, &[why]);
+    let center = ["center", "--key", "center.key", "--roster", "roster.toml", "--store"];
+    says(&[&center[..], &["store"]].concat(), "no job has begun here; give --config");
+    says(&[&center[..], &["no/such/store"]].concat(), "cannot make the folder");
+    says(&[&center[..], &["ftp://x/y"]].concat(), "no store of kind");
+    says(&[&center[..], &["file://x"]].concat(), "three slashes");
+    says(
+        &["center", "--key", "center.pub", "--roster", "roster.toml", "--store", "store"],
+        "others may read",
+    );
+    says(&["keys", "new", "--out", "center.key"], "is there already");
+    says(&["keys", "new", "--out", "x.pub"], "may not end in .pub");
+    says(&["keys", "roster", "keys/node_1.key", "--out", "r.toml"], "this is the secret key");
+    says(&["keys", "roster", "center.pub", "--out", "job.toml"], "what is there is not replaced");
+    says(&["status", "empty"], "there is no deploy.json in it");
+    says(&["status", "--store", "empty", "--center", "center.pub"], "no job has begun here");
+    says(&["rollback", "empty"], "there is no deploy.json in it");
+    let node = ["node", "--store", "empty", "--center", "center.pub", "--models", "m"];
+    says(
+        &[&node[..], &["--key", "keys/node_1.key", "--data", "nowhere"]].concat(),
+        "there is no such file",
+    );
+    says(&[&node[..], &["--keys", "empty", "--data", "data"]].concat(), "no key in it");
+    says(
+        &[&node[..], &["--key", "keys/node_1.key", "--data", "data", "--slow", "nan"]].concat(),
+        "at least 1",
+    );
+    assert_eq!(json(at, &["store", "check", "fresh"])["fit"], true);
+    // The outputs are none of the inputs.
+    let out = [&center[..], &["store", "--config", "job.toml", "--out", "job.toml"]].concat();
+    says(&out, "job.toml");
+    assert!(fs::read_to_string(at.join("job.toml")).expect("text").contains("[federation]"));
+    // Keys and rosters say who they are.
+    let key = json(at, &["keys", "new", "--out", "node_4.key"]);
+    assert!(key["key"].as_str().expect("a key").starts_with("ed25519:"));
+    let roster = json(at, &["keys", "roster", "node_4.pub", "center.pub", "--out", "two.toml"]);
+    assert_eq!(roster["nodes"], 2);
+    edgectl(at, &["keys", "roster", "node_4.pub", "keys/../node_4.pub", "--out", "x.toml"])
+        .assert()
+        .failure();
+    assert!(!Path::new(&at.join("x.toml")).exists());
+}

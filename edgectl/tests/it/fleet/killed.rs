@@ -1,0 +1,80 @@
+//! `kill -9` at any moment, and signals that ask.
+
+use std::fs;
+use std::thread::sleep;
+use std::time::Duration;
+
+use rand::{RngExt, SeedableRng};
+
+use super::processes::{Fleet, Process, center_args, node_args};
+use crate::support::ok;
+
+/// How often; `bench/fleet.py --kills` does it for longer, also to the server of a bucket.
+const KILLS: u32 = 12;
+
+#[test]
+fn whoever_is_killed_begins_again_and_the_bytes_are_the_same() {
+    // With all that is remembered from round to round: momentum, variates, parameters of the nodes' own.
+    for job in
+        ["", "correction = \"scaffold\"\nweights = \"uniform\"\n", "keep_local = [\"head.*\"]\n"]
+    {
+        let job = if job.contains("scaffold") { format!("{job}#") } else { job.to_owned() };
+        killed(&job);
+    }
+}
+
+fn killed(job: &str) {
+    let fleet = Fleet::new(job);
+    let at = fleet.path();
+    if job.contains("scaffold") {
+        let text = fs::read_to_string(at.join("job.toml")).expect("a job");
+        let plain = text.replace("server = { name = \"sgd\", lr = 1.0, momentum = 0.5 }\n", "");
+        fs::write(at.join("job.toml"), plain).expect("written");
+    }
+    let mut random = rand_chacha::ChaCha8Rng::seed_from_u64(5);
+    let args = |who: usize| {
+        if who == 0 { center_args(&[]) } else { node_args(who as u32, &["--slow", "3"]) }
+    };
+    fs::create_dir(at.join("store")).expect("a folder");
+    let mut running: Vec<Process> = (0..4).map(|who| fleet.start(&args(who))).collect();
+    for _ in 0..KILLS {
+        sleep(Duration::from_millis(random.random_range(0..150)));
+        let who = random.random_range(0..4);
+        running[who].kill();
+        running[who] = fleet.start(&args(who));
+    }
+    for process in running {
+        process.ends_well();
+    }
+    ok(at, &["simulate", "--config", "job.toml", "--out", "sim", "--quiet"]);
+    let of = |path: &str| fs::read(at.join(path)).expect("a model");
+    assert!(of("sim/global.safetensors") == of("global.safetensors"), "{job}");
+    for node in 1..=3 {
+        assert!(of(&format!("models/{node}/current.safetensors")) == of("global.safetensors"));
+    }
+}
+
+#[test]
+fn services_that_are_asked_to_end_do_so_with_0() {
+    let fleet = Fleet::new("");
+    let mut center = fleet.start(&center_args(&[]));
+    center.says("job ");
+    let node = fleet.start(&node_args(1, &[]));
+    node.says("sent its update of round 1");
+    for mut process in [node, fleet.start(&node_args(2, &["--slow", "1000"]))] {
+        process.says("asked");
+        process.terminate();
+        assert_eq!(process.wait(), Some(0), "{}", process.said());
+    }
+    assert!(!center.is_over());
+    center.terminate();
+    assert_eq!(center.ends_well()["stopped"], "interrupted");
+    // One that waits for a job that nobody begins.
+    fs::create_dir(fleet.path().join("other")).expect("a folder");
+    let mut waits = node_args(1, &[]);
+    waits[2] = "other".to_owned();
+    let mut waits = fleet.start(&waits);
+    waits.says("waiting for the center");
+    waits.terminate();
+    assert_eq!(waits.wait(), Some(0));
+}

@@ -1,0 +1,144 @@
+//! Poison, revoked nodes, slow nodes, and stores that were tampered with: what a center and nodes do about it.
+
+use std::fs;
+
+use serde_json::Value;
+
+use super::processes::{Fleet, center_args, node_args};
+use crate::support::{json, ok, table};
+
+fn status(fleet: &Fleet) -> Value {
+    json(fleet.path(), &["status", "--store", "store", "--center", "center.pub"])
+}
+
+/// Rows of a node with every label turned round.
+fn poisoned(node: u32) -> String {
+    table(node).replace(",slow,", ",x,").replace(",fast,", ",slow,").replace(",x,", ",fast,")
+}
+
+#[test]
+fn a_round_that_a_poisoned_majority_would_ruin_is_refused_and_the_next_clean_one_taken() {
+    let fleet = Fleet::new("");
+    let at = fleet.path();
+    // A sound model to begin with.
+    ok(
+        at,
+        &[
+            "train",
+            "--config",
+            "job.toml",
+            "--out",
+            "start.safetensors",
+            "--epochs",
+            "30",
+            "--quiet",
+        ],
+    );
+    let mut args =
+        center_args(&["--init", "start.safetensors", "--rounds", "2", "--eval-data", "data"]);
+    args.drain(3..5);
+    let center = fleet.start(&args);
+    fs::create_dir(at.join("poison")).expect("a folder");
+    for node in [1, 2] {
+        fs::write(at.join(format!("poison/node_{node}.csv")), poisoned(node)).expect("written");
+    }
+    let third = fleet.start(&node_args(3, &[]));
+    for node in [1, 2] {
+        let mut args = node_args(node, &[]);
+        args[8] = format!("poison/node_{node}.csv");
+        let mut poisoner = fleet.start(&args);
+        poisoner.says("sent its update of round 1");
+        poisoner.kill();
+    }
+    center.says("NOT TAKEN");
+    // The nodes are cleaned, and go on.
+    let nodes = [1, 2].map(|node| fleet.start(&node_args(node, &[])));
+    let report = center.ends_well();
+    nodes.into_iter().chain([third]).for_each(|node| {
+        node.ends_well();
+    });
+    let status = status(&fleet);
+    let [second, first] = [0, 1].map(|i| &status["results"][i]);
+    let why = first["refused"].as_str().expect("refused");
+    assert!(why.contains("more than 0.0200 worse"), "{why}");
+    assert!(second["refused"].is_null(), "{second}");
+    assert!(report["metrics"]["accuracy"].as_f64() > first["metrics"]["accuracy"].as_f64());
+    // Round 1 left the model as it was.
+    let start = json(at, &["status", "models/3"]);
+    assert_eq!(start["live"]["round"], 2);
+}
+
+#[test]
+fn who_is_revoked_counts_no_more_from_the_next_plan_on() {
+    let fleet = Fleet::new("");
+    let at = fleet.path();
+    let center = fleet.start(&center_args(&["--rounds", "2"]));
+    center.says("job ");
+    for node in [1, 2] {
+        fleet.start(&node_args(node, &[])).says("sent its update of round 1");
+    }
+    // Before the third sends, so that the plan of round 2 is not there yet.
+    let roster = fs::read_to_string(at.join("roster.toml")).expect("a roster");
+    fs::write(at.join("roster.toml"), format!("revoked = [\"node_2\"]\n\n{roster}"))
+        .expect("written");
+    let nodes = [3, 2, 1].map(|node| fleet.start(&node_args(node, &[])));
+    center.ends_well();
+    let [_, second, _] = nodes.map(|node| (node.ends_well(), 0).0);
+    assert_eq!(second["stayed_away"], 1);
+    let status = status(&fleet);
+    assert_eq!(
+        (&status["results"][1]["merged"], &status["results"][0]["merged"]),
+        (&3.into(), &2.into())
+    );
+}
+
+#[test]
+fn the_deadline_closes_a_round_with_the_quorum_and_slow_nodes_send_what_they_have() {
+    let fleet = Fleet::new("");
+    let center = fleet.start(&center_args(&["--rounds", "2", "--quorum", "2", "--deadline", "6s"]));
+    center.says("job ");
+    // One does its work, one a part of it, one is not there.
+    let fast = fleet.start(&node_args(1, &[]));
+    let slow = fleet.start(&node_args(2, &["--slow", "100000"]));
+    let log = center.ends_well();
+    assert_eq!(log["closed"], 2);
+    fast.ends_well();
+    let said = slow.said();
+    slow.ends_well();
+    assert!(said.contains("not all that was asked"), "{said}");
+    let status = status(&fleet);
+    for round in 0..2 {
+        assert_eq!(status["results"][round]["merged"], 2, "{status}");
+    }
+}
+
+#[test]
+fn a_store_that_was_tampered_with_is_not_believed() {
+    let fleet = Fleet::new("");
+    let at = fleet.path();
+    let center = fleet.start(&center_args(&["--quorum", "2", "--deadline", "1s"]));
+    center.says("job ");
+    // Somebody writes in the place of the third node.
+    let place = at.join("store/in/round-000001/node_3");
+    fs::create_dir_all(&place).expect("a folder");
+    fs::write(place.join("commit.json"), "{}\ned25519 00\n").expect("written");
+    let robbed = fleet.start(&node_args(3, &[]));
+    let nodes = [1, 2].map(|node| fleet.start(&node_args(node, &[])));
+    center.says("node_3: not counted");
+    nodes.into_iter().for_each(|node| {
+        node.ends_well();
+    });
+    center.ends_well();
+    robbed.ends_well();
+    let status = status(&fleet);
+    let of = |round: usize, node: usize| &status["results"][round]["updates"][node]["refused"];
+    assert!(of(2, 2).as_str().is_some_and(|why| why.contains("not signed by")), "{status}");
+    // It takes part in the rounds after that.
+    assert_eq!(status["results"][0]["merged"], 3);
+
+    // A node that is started on a store that was taken back does not go along.
+    fs::remove_dir_all(at.join("store/round-000002")).expect("removed");
+    fs::remove_dir_all(at.join("store/round-000003")).expect("removed");
+    let node = fleet.start(&node_args(1, &[]));
+    node.says("waiting for a later one");
+}
