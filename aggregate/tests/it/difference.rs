@@ -120,6 +120,46 @@ proptest! {
         assert_same_bits("left over again", &again.left, &sent.left);
     }
 
+    /// A base that was not changed arrives bit for bit, zeros of both signs and all.
+    #[test]
+    fn no_change_is_the_base_itself(
+        bits in prop::collection::vec(any::<u32>(), 1..600),
+        precision in prop::sample::select(Precision::ALL.to_vec()),
+    ) {
+        let finite = |bits: &u32| Some(f32::from_bits(*bits)).filter(|v| v.is_finite());
+        let mut base: Vec<f32> = bits.iter().filter_map(finite).collect();
+        base.extend([0.0, -0.0, f32::MAX, f32::MIN, 1e-45]);
+        let sender = Sender::new(base.clone());
+        let sent = sender.send(&base, &Residual::default(), precision);
+        assert_same_bits("received", &sent.received, &base);
+        assert_same_bits("left over", &sent.left, &vec![0.0; base.len()]);
+    }
+
+    /// Any bytes changed, cut or added: a reason or an update, and never a panic.
+    #[test]
+    fn damaged_differences_never_panic(
+        precision in prop::sample::select(Precision::ALL.to_vec()),
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
+        cut in prop::option::of(any::<prop::sample::Index>()),
+        added in 0..3usize,
+    ) {
+        let (differences, mut bytes) = small(precision);
+        for (at, byte) in changes {
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+        }
+        if let Some(cut) = cut {
+            bytes.truncate(cut.index(bytes.len() + 1));
+        }
+        bytes.resize(bytes.len() + added, 0);
+        check_harmless(&differences, bytes);
+    }
+}
+
+proptest! {
+    // Half of them sync forty files.
+    #![proptest_config(ProptestConfig::with_cases(12))]
+
     /// Over many rounds, and over bases that change, all that was to be sent arrives, but for the last
     /// residual.
     #[test]
@@ -157,41 +197,6 @@ proptest! {
         prop_assert!(left.iter().all(|r| r.abs() < 1e-4));
         let short: f64 = arrived.iter().zip(&wanted).map(|(a, w)| (a - w).abs()).sum();
         prop_assert!(short > n as f64 * 1e-8, "a law that anything fulfils: {short:e}");
-    }
-
-    /// A base that was not changed arrives bit for bit, zeros of both signs and all.
-    #[test]
-    fn no_change_is_the_base_itself(
-        bits in prop::collection::vec(any::<u32>(), 1..600),
-        precision in prop::sample::select(Precision::ALL.to_vec()),
-    ) {
-        let finite = |bits: &u32| Some(f32::from_bits(*bits)).filter(|v| v.is_finite());
-        let mut base: Vec<f32> = bits.iter().filter_map(finite).collect();
-        base.extend([0.0, -0.0, f32::MAX, f32::MIN, 1e-45]);
-        let sender = Sender::new(base.clone());
-        let sent = sender.send(&base, &Residual::default(), precision);
-        assert_same_bits("received", &sent.received, &base);
-        assert_same_bits("left over", &sent.left, &vec![0.0; base.len()]);
-    }
-
-    /// Any bytes changed, cut or added: a reason or an update, and never a panic.
-    #[test]
-    fn damaged_differences_never_panic(
-        precision in prop::sample::select(Precision::ALL.to_vec()),
-        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
-        cut in prop::option::of(any::<prop::sample::Index>()),
-        added in 0..3usize,
-    ) {
-        let (differences, mut bytes) = small(precision);
-        for (at, byte) in changes {
-            let at = at.index(bytes.len());
-            bytes[at] = byte;
-        }
-        if let Some(cut) = cut {
-            bytes.truncate(cut.index(bytes.len() + 1));
-        }
-        bytes.resize(bytes.len() + added, 0);
-        check_harmless(&differences, bytes);
     }
 }
 
