@@ -147,7 +147,7 @@ fn first_bad(precision: Precision, bytes: &[u8], changes: &[f32], base: &[f32]) 
             return (i, change.to_string());
         }
         if !(base + change).is_finite() {
-            return (i, format!("a change of {base:e} out of the range of F32"));
+            return (i, format!("a change that takes {base:e} out of the range of F32"));
         }
     }
     (0, "a change that is not finite".to_owned())

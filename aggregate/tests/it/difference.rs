@@ -447,7 +447,7 @@ fn hostile_differences_are_refused_by_reason() {
     let counter = raw_tensor("n", &[1], Dtype::BF16, &[0; 2]);
     check("bf16", &[counter], r#"tensor "n" of the base has dtype I64, and it takes an F32"#);
     let far = raw_tensor("big", &[1], Dtype::BF16, &[0x61, 0x7F]);
-    check("bf16", &[far], r#"tensor "big" holds a change of 3e38 out of the range of F32"#);
+    check("bf16", &[far], r#"tensor "big" holds a change that takes 3e38 out of the range of F32"#);
 
     let int8 = |bytes| raw_tensor("w", &[2], Dtype::I8, bytes);
     let scale = |values| f32_tensor("w.difference_scales", &[1], values);
@@ -457,7 +457,11 @@ fn hostile_differences_are_refused_by_reason() {
     check("int8", &[int8(&[1, 2]), scale(&[f32::INFINITY])], "holds inf, no scale, at element 0");
     check("int8", &[int8(&[1, 2]), scale(&[-1.0])], "holds -1.0, no scale, at element 0");
     check("int8", &[int8(&[1, 2]), scale(&[-0.0])], "holds -0.0, no scale, at element 0");
-    check("int8", &[int8(&[1, 2]), scale(&[3e38])], r#"tensor "w" holds a change of 2e0 out of"#);
+    check(
+        "int8",
+        &[int8(&[1, 2]), scale(&[3e38])],
+        r#"tensor "w" holds a change that takes 2e0 out of"#,
+    );
     check("int8", &[int8(&[0, 0x80]), scale(&[1.0])], r#"tensor "w" holds -128, and steps end"#);
     check("int8", &[bf16(&[0; 4]), scale(&[1.0])], r#"tensor "w" has dtype BF16, expected I8"#);
     let two = f32_tensor("w.difference_scales", &[2], &[1.0; 2]);
