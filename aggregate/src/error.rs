@@ -363,6 +363,22 @@ pub enum Error {
         /// What does not fit.
         problem: String,
     },
+    /// An update cannot be sent as a difference to a base.
+    #[error("{} cannot be sent as a difference: {problem}; send it whole", path.display())]
+    NoDifference {
+        /// The update.
+        path: PathBuf,
+        /// What stands against it.
+        problem: String,
+    },
+    /// A difference does not give an update.
+    #[error("the difference {} cannot be applied: {reason}", path.display())]
+    Difference {
+        /// The difference file.
+        path: PathBuf,
+        /// What is wrong with it; the reason, too, for which the update is left out of a merge.
+        reason: Reason,
+    },
     /// The state file is a valid weight file, but not a state of this server step.
     #[error(
         "{} is not a state of this server step: {problem}; delete it to start afresh",

@@ -55,6 +55,14 @@ mod stack;
 mod stack_rules;
 mod state;
 
+mod decode;
+mod difference;
+mod encode;
+mod memory_file;
+mod precision;
+mod quantize;
+mod residual;
+
 #[cfg(feature = "privacy")]
 mod accountant;
 mod privacy;
@@ -100,6 +108,7 @@ pub use accountant::{Accountant, adaptive_noise_multiplier, next_clip};
 pub use adapters::{Adapters, AdaptersFound};
 pub use atomic::{Abandoned, abandon_pending, atomic_stream, atomic_write};
 pub use claims::{Claim, cap_weights};
+pub use difference::{DIFFERENCE_KEY, Differences};
 pub use error::Error;
 pub use factor_names::AdapterKind;
 pub use float_dtype::FloatDtype;
@@ -108,6 +117,7 @@ pub use limit::Limit;
 pub use merge::{Merged, aggregate, aggregate_in_memory};
 pub use options::Options;
 pub use patterns::Patterns;
+pub use precision::Precision;
 pub use privacy::{AdaptiveClip, Privacy, PrivacyReport};
 pub use problem::FormatProblem;
 pub use quorum::Quorum;
@@ -115,6 +125,7 @@ pub use read::{WeightFile, hash_file};
 pub use reducers::{Reducer, nova_steps};
 pub use reject::{Reason, Rejected};
 pub use report::{Admitted, Change, Report, Summary};
+pub use residual::{RESIDUAL, Residual};
 pub use rules::{CONTROL_PREFIX, Correction, Rules, Tolerance, Weights};
 pub use safetensors::Dtype;
 pub use server_step::ServerStep;

@@ -189,6 +189,12 @@ pub enum Reason {
         /// Why, in words.
         problem: String,
     },
+    /// It is no difference that can be applied to the base.
+    #[error("{problem}")]
+    Difference {
+        /// Why, in words.
+        problem: String,
+    },
     /// The caller left it out.
     #[error("{message}")]
     Refused {
@@ -219,6 +225,7 @@ impl Reason {
             Self::Overlap { .. } => "overlap",
             Self::Copy { .. } => "copy",
             Self::Adapter { .. } => "adapter",
+            Self::Difference { .. } => "difference",
             Self::Refused { .. } => "refused",
         }
     }

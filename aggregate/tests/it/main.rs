@@ -32,3 +32,5 @@ mod sharded;
 mod growth;
 // Tensors that are not averaged: what becomes of them under every rule, in every dtype.
 mod carry;
+// Updates as differences to a base, in few bits, with error feedback.
+mod difference;

@@ -42,7 +42,9 @@ const ORDER: [(&str, &str); 9] = [
          layout names
          target_error error message adapter_config source header shards target targets atomic read
          layouts spool update factors input sink running_hash tensor_writer write
-         model_writer sidecar blocks rows base median patterns carry spelling accountant privacy
+         model_writer sidecar blocks rows
+         precision quantize memory_file residual difference encode decode
+         base median patterns carry spelling accountant privacy
          private_round server_step
          cohort columns kernels state mover gram magnitudes sparse sphere plan basis reduce
          reducers claims rules options check agree admit
