@@ -73,6 +73,36 @@ impl Memory {
         })
     }
 
+    /// Fails if a result is of another job than what is remembered, or from before it.
+    ///
+    /// # Errors
+    /// With the reason.
+    pub fn check_outcome(&self, board: &Board<'_>, round: u32, file: &Path) -> Result<(), Error> {
+        let path = layout::result(round);
+        self.is_of(board, &path, file)?;
+        if round + 1 < self.round {
+            let seen = self.round;
+            let problem = format!("the store was taken back: this node has seen round {seen}");
+            return Err(Error::refused(&path, problem));
+        }
+        Ok(())
+    }
+
+    /// Fails if a store holds another job than what is remembered.
+    fn is_of(&self, board: &Board<'_>, path: &str, file: &Path) -> Result<(), Error> {
+        let (job, center) = (&board.job().job, board.center);
+        if self.job == *job && self.center == center {
+            return Ok(());
+        }
+        let problem = format!(
+            "the store holds job {job} of {center}, this node takes part in job {} of {}; remove {} if it shall change",
+            self.job,
+            self.center,
+            file.display()
+        );
+        Err(Error::refused(path, problem))
+    }
+
     /// The text of its file.
     pub fn to_json(&self) -> String {
         // Text and a number: nothing in it can fail.
@@ -92,17 +122,7 @@ impl Memory {
     ) -> Result<Self, Error> {
         let path = layout::plan(plan.body.round);
         if let Some(before) = before {
-            if before.job != plan.body.job || before.center != board.center {
-                let problem = format!(
-                    "the store holds job {} of {}, this node takes part in job {} of {}; remove {} if it shall change",
-                    plan.body.job,
-                    board.center,
-                    before.job,
-                    before.center,
-                    file.display()
-                );
-                return Err(Error::refused(&path, problem));
-            }
+            before.is_of(board, &path, file)?;
             if plan.body.round < before.round {
                 let problem =
                     format!("the store was taken back: this node has seen round {}", before.round);

@@ -21,9 +21,9 @@ fn rounds_between_machines_give_the_bytes_of_a_simulation() {
     let center = fleet.start(&center_args(&["--eval-data", "data"]));
     let nodes = [1, 2, 3].map(|node| fleet.start(&node_args(node, &[])));
     let report = center.ends_well();
-    nodes.into_iter().for_each(|node| {
+    for node in nodes {
         node.ends_well();
-    });
+    }
     ok(at, &["simulate", "--config", "job.toml", "--out", "sim", "--quiet"]);
     let simulated = fs::read(at.join("sim/global.safetensors")).expect("a model");
     assert!(simulated == fs::read(at.join("global.safetensors")).expect("a model"));
@@ -58,7 +58,7 @@ fn rounds_between_machines_give_the_bytes_of_a_simulation() {
     );
     assert_eq!(status["results"][0]["merged"], 3);
     let text = ok(at, &["status", "--store", "store", "--center", "center.pub", "--last", "1"]);
-    assert!(text.contains("3 of 3 rounds are closed") && text.contains("3 of 3 |"), "{text}");
+    assert!(text.contains("3 of 3 rounds are closed") && text.contains("3 of 3  |"), "{text}");
 
     // All is done: who is started again has nothing to do.
     let again = fleet.start(&center_args(&[])).ends_well();
@@ -104,6 +104,7 @@ fn what_is_set_up_wrongly_is_said() {
     let at = fleet.path();
     fs::create_dir(at.join("empty")).expect("a folder");
     let says = |args: &[&str], why: &str| fails(at, args, &[why]);
+    fs::remove_dir(at.join("store")).expect("an empty folder");
     let center = ["center", "--key", "center.key", "--roster", "roster.toml", "--store"];
     says(&[&center[..], &["store"]].concat(), "no job has begun here; give --config");
     says(&[&center[..], &["no/such/store"]].concat(), "cannot make the folder");

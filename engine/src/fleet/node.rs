@@ -102,14 +102,28 @@ pub fn run_nodes(
     progress: &dyn NodeProgress,
 ) -> anyhow::Result<NodeReport> {
     let work = tempfile::tempdir().context("a folder for temporary files")?;
-    let mut report = NodeReport { round: board.last_closed(0)?, ..NodeReport::default() };
+    let mut report = NodeReport::default();
     let mut data: Option<Dataset> = None;
     let rounds = board.job().rounds;
     let mut asked = 0;
     let mut doubt = Doubt { progress, told: BTreeSet::new() };
-    while report.round < rounds {
+    loop {
         if let Some(reason) = options.stop.now() {
             report.stopped = Some(reason);
+            return Ok(report);
+        }
+        let closed = board.last_closed(report.round)?;
+        if closed > report.round
+            && let Some(outcome) = doubt.or_none(board.outcome(closed))?
+        {
+            progress.closed(&outcome.body);
+            report.round = closed;
+            let deploy =
+                Deploy { board, outcome: &outcome.body, options, progress, work: work.path() };
+            doubt.or_none(deploy.run(members, &mut data, read).map(Some))?;
+            continue;
+        }
+        if report.round >= rounds {
             return Ok(report);
         }
         let number = report.round + 1;
@@ -130,23 +144,11 @@ pub fn run_nodes(
             report.stayed_away += sent.iter().filter(|&&sent| !sent).count();
             continue;
         }
-        let closed = board.last_closed(report.round)?;
-        if closed > report.round
-            && let Some(outcome) = doubt.or_none(board.outcome(closed))?
-        {
-            progress.closed(&outcome.body);
-            report.round = closed;
-            let deploy =
-                Deploy { board, outcome: &outcome.body, options, progress, work: work.path() };
-            doubt.or_none(deploy.run(members, &mut data, read).map(Some))?;
-            continue;
-        }
         if let Some(reason) = pause(options.poll, options.stop) {
             report.stopped = Some(reason);
             return Ok(report);
         }
     }
-    Ok(report)
 }
 
 /// What is not believed in a store is as good as not there: a node says so once, and waits on.
@@ -164,13 +166,7 @@ impl Doubt<'_> {
             Ok(found) => return Ok(found),
             Err(error) => error.into(),
         };
-        let doubted = error.chain().any(|cause| {
-            matches!(
-                cause.downcast_ref(),
-                Some(rounds::Error::Refused { .. } | rounds::Error::Missing { .. })
-            )
-        });
-        if !doubted {
+        if !is_doubtful(&error) {
             return Err(error);
         }
         let problem = format!("{error:#}");
@@ -179,6 +175,13 @@ impl Doubt<'_> {
         }
         Ok(None)
     }
+}
+
+/// Whether somebody has changed, removed or put something in the store.
+fn is_doubtful(error: &anyhow::Error) -> bool {
+    use rounds::Error::{Missing, Refused};
+    let mut causes = error.chain().map(<dyn std::error::Error>::downcast_ref);
+    causes.any(|cause| matches!(cause, Some(Refused { .. } | Missing { .. })))
 }
 
 /// The model that a round starts from.
@@ -224,7 +227,16 @@ impl Turn<'_> {
         let n = members.len();
         let threads = if n >= self.options.threads { 1 } else { self.options.threads };
         let one = |member: &mut Member| {
-            self.member(member, threads).with_context(|| format!("node {}", member.seat.node))
+            let sent = match self.member(member, threads) {
+                // Somebody wrote in its place: it is out of this round, not of the next.
+                Err(error) if is_doubtful(&error) => {
+                    let (node, problem) = (&member.seat.node, format!("{error:#}"));
+                    self.progress.stays_away(node, self.plan.body.round, &problem);
+                    Ok(false)
+                }
+                sent => sent,
+            };
+            sent.with_context(|| format!("node {}", member.seat.node))
         };
         // Nodes side by side, or where there are few of them, threads inside each.
         if threads == 1 {
@@ -300,17 +312,18 @@ impl Turn<'_> {
         )?;
         let rounds = start.meta.run.federation().rounds;
         let variate = variate_path(&last);
+        let stop = self.stop();
         let train_options = TrainOptions {
             node: member.seat.node.as_str(),
             base: Some(&self.base.hash),
             threads,
-            stop: self.stop(),
+            stop,
             state: None,
             resume: false,
             variate: Some(Variate::File(&variate)),
             rounds,
         };
-        let mut pace = Pace { slow: self.options.slow, last: Instant::now() };
+        let mut pace = Pace { slow: self.options.slow, last: Instant::now(), stop };
         let (update, report) = train(start, self.dataset, &segments, train_options, &mut pace)?;
         if matches!(report.stopped, Some(Reason::Signal(_))) {
             return Ok(None);
@@ -343,6 +356,7 @@ fn keep(models: &Models, hash: &str) -> anyhow::Result<()> {
 struct Pace {
     slow: f64,
     last: Instant,
+    stop: Stop,
 }
 
 impl Progress for Pace {
@@ -352,7 +366,7 @@ impl Progress for Pace {
 
     fn step(&mut self) {
         if self.slow > 1.0 {
-            std::thread::sleep(self.last.elapsed().mul_f64(self.slow - 1.0));
+            pause(self.last.elapsed().mul_f64(self.slow - 1.0), self.stop);
             self.last = Instant::now();
         }
     }
@@ -402,6 +416,10 @@ impl Deploy<'_> {
         dataset: &Dataset,
     ) -> anyhow::Result<()> {
         let round = self.outcome.round;
+        let file = member.models.path(MEMORY);
+        if let Some(memory) = Memory::read(&file)? {
+            memory.check_outcome(self.board, round, &file)?;
+        }
         let own = |model: &Checkpoint| accuracy(model, member, dataset, self.options);
         let found = own(model)?;
         let before = match &member.models.deployment().live {
