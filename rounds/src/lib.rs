@@ -22,10 +22,10 @@ pub use error::Error;
 pub use hash::Hash;
 pub use key::{PublicKey, SecretKey};
 pub use message::{
-    BlobRef, Commit, Encoding, Job, Metrics, Outcome, PROTOCOL, Plan, UnixMs, Verdict,
+    BlobRef, Commit, Encoding, Job, Metrics, Outcome, PROTOCOL, Plan, UnixMs, Verdict, Work,
 };
 pub use name::NodeId;
 pub use roster::Roster;
-pub use seat::{Memory, Seat, Work};
+pub use seat::{Memory, Seat};
 pub use signed::{Checked, Document, sign, unverified, verify};
 pub use store::{Created, Hear, Object, Patience, Silent, Store, StoreCheck};

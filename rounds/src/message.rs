@@ -96,14 +96,8 @@ pub struct Commit {
     pub unpacked: BlobRef,
     /// How it is packed.
     pub encoding: Encoding,
-    /// On how many windows the node trained.
-    pub examples: u64,
-    /// How many steps it made.
-    pub steps: u64,
-    /// Whether its time was over before its work was done.
-    pub partial: bool,
-    /// Seconds that it trained.
-    pub seconds: f64,
+    /// What the node did.
+    pub work: Work,
     /// When it was written.
     pub sent: UnixMs,
     /// From when on it stands for nothing: that of the plan.
@@ -111,7 +105,7 @@ pub struct Commit {
 }
 
 /// What became of a node's update.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Verdict {
     /// Whose.
     pub node: NodeId,
@@ -120,6 +114,22 @@ pub struct Verdict {
     /// Why it does not count; none if it does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused: Option<String>,
+    /// What the node says of its work, where its commit is sound.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub work: Option<Work>,
+}
+
+/// What a node says of its training.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Work {
+    /// On how many windows it trained.
+    pub examples: u64,
+    /// How many steps it made.
+    pub steps: u64,
+    /// Whether its time was over before its work was done.
+    pub partial: bool,
+    /// Seconds that it took.
+    pub seconds: f64,
 }
 
 /// What closes a round; written once, so that of two centers one wins.

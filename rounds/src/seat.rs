@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::hash::Hash;
 use crate::key::{PublicKey, SecretKey};
 use crate::layout;
-use crate::message::{BlobRef, Commit, Encoding, Plan, UnixMs};
+use crate::message::{BlobRef, Commit, Encoding, Plan, UnixMs, Work};
 use crate::name::NodeId;
 use crate::pack::pack;
 use crate::roster::Roster;
@@ -27,19 +27,6 @@ pub struct Seat {
     pub node: NodeId,
     /// Its key.
     pub key: SecretKey,
-}
-
-/// What a node says of its training.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Work {
-    /// On how many windows it trained.
-    pub examples: u64,
-    /// How many steps it made.
-    pub steps: u64,
-    /// Whether its time was over before its work was done.
-    pub partial: bool,
-    /// Seconds that it took.
-    pub seconds: f64,
 }
 
 /// What a node remembers of a job, so that nobody can take it back to what was before.
@@ -236,10 +223,7 @@ impl Seat {
             blob: of(&packed),
             unpacked: of(update),
             encoding,
-            examples: work.examples,
-            steps: work.steps,
-            partial: work.partial,
-            seconds: work.seconds,
+            work,
             sent: now,
             expires: plan.expires,
         };

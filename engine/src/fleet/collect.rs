@@ -100,9 +100,11 @@ impl Collected {
     ) -> anyhow::Result<()> {
         let Arrival { node, commit, update } = arrival;
         let path = folder.join(format!("{node}.safetensors"));
+        let mut work = None;
         let refused = match update {
             Err(reason) => Some(reason),
             Ok((commit, bytes)) => {
+                work = Some(commit.work);
                 fs::write(&path, &bytes).with_context(|| format!("{}", path.display()))?;
                 let fits = fits(&path, &commit, plan);
                 if fits.is_err() {
@@ -113,7 +115,7 @@ impl Collected {
                 })
             }
         };
-        let verdict = Verdict { node: node.clone(), commit, refused };
+        let verdict = Verdict { node: node.clone(), commit, refused, work };
         heard.arrived(&verdict);
         if verdict.refused.is_none() {
             self.files.insert(node.clone(), path);
@@ -145,10 +147,10 @@ fn fits(path: &Path, commit: &Commit, plan: &Plan) -> anyhow::Result<()> {
         plan.base.hash
     );
     ensure!(
-        provenance.examples == commit.examples,
+        provenance.examples == commit.work.examples,
         "it says that it was trained on {} windows, its node has signed {}",
         provenance.examples,
-        commit.examples
+        commit.work.examples
     );
     Ok(())
 }

@@ -39,7 +39,7 @@ fn commits_that_say_something_else_than_they_should_do_not_count() {
     forged(2, |commit| commit.expires = NOW - 1, "its time is over");
     // Signed by the other node, and by nobody on the roster.
     forged(1, |_| {}, "not signed by");
-    forged(77, |commit| commit.examples = 1_000_000, "not signed by");
+    forged(77, |commit| commit.work.examples = 1_000_000, "not signed by");
 }
 
 #[test]
@@ -204,7 +204,17 @@ fn a_node_goes_by_what_it_has_seen() {
     // Another job in the same store.
     let elsewhere = Bench::new(2);
     let (_, plan) = elsewhere.begun();
-    assert!(why(accept(Some(&memory), &plan)).contains("takes part in job"));
+    let there = Memory::accept(Some(&memory), &elsewhere.board(), &plan, &file);
+    assert!(why(there).contains("takes part in job"));
+    // Results likewise.
+    let check = |board: &Board<'_>, round| memory.check_outcome(board, round, &file);
+    check(&board, 1).expect("the round before");
+    check(&board, 2).expect("the round that it has seen");
+    assert!(check(&elsewhere.board(), 2).is_err());
+    let third = desk.publish_plan(&bench.plan(&desk, 3)).expect("published");
+    let memory = accept(Some(&memory), &third).expect("the next");
+    let error = memory.check_outcome(&board, 1, &file).expect_err("old").to_string();
+    assert!(error.contains("was taken back"), "{error}");
 }
 
 #[test]

@@ -3,7 +3,9 @@
 use std::fs;
 
 use proptest::prelude::*;
-use rounds::{BlobRef, Commit, Encoding, Hash, NodeId, PublicKey, Roster, SecretKey, sign, verify};
+use rounds::{
+    BlobRef, Commit, Encoding, Hash, NodeId, PublicKey, Roster, SecretKey, Work, sign, verify,
+};
 
 use crate::bench::{NOW, key};
 
@@ -17,10 +19,7 @@ fn commit(examples: u64) -> Commit {
         blob,
         unpacked: blob,
         encoding: Encoding::Whole,
-        examples,
-        steps: 3,
-        partial: false,
-        seconds: 1.5,
+        work: Work { examples, steps: 3, partial: false, seconds: 1.5 },
         sent: NOW,
         expires: NOW + 1,
     }
