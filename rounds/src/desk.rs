@@ -7,7 +7,7 @@ use crate::error::Error;
 use crate::hash::Hash;
 use crate::key::SecretKey;
 use crate::layout;
-use crate::message::{BlobRef, Commit, Job, Outcome, PROTOCOL, Plan, UnixMs};
+use crate::message::{BlobRef, Commit, Encoding, Job, Outcome, PROTOCOL, Plan, UnixMs};
 use crate::name::NodeId;
 use crate::pack::unpack;
 use crate::roster::Roster;
@@ -249,6 +249,9 @@ fn check_commit(
         format!("trained from {}, this round starts from {base}", commit.base),
     )?;
     fits(commit.expires >= now, "its time is over".to_owned())?;
+    let (sent, asked) = (commit.encoding, plan.encoding);
+    let known = sent == asked || sent == Encoding::Whole;
+    fits(known, format!("sent as {sent}, this round asks for {asked}"))?;
     Ok(commit)
 }
 

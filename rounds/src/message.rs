@@ -1,5 +1,7 @@
 //! What center and nodes tell each other.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::hash::Hash;
@@ -79,6 +81,16 @@ pub enum Encoding {
     Int8,
 }
 
+impl fmt::Display for Encoding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Whole => "whole",
+            Self::Bf16 => "bf16",
+            Self::Int8 => "int8",
+        })
+    }
+}
+
 /// A node's word for its update, which exists from when this is there.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Commit {
@@ -117,6 +129,9 @@ pub struct Verdict {
     /// What the node says of its work, where its commit is sound.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub work: Option<Work>,
+    /// How many bytes it sent, and how they are packed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sent: Option<(u64, Encoding)>,
 }
 
 /// What a node says of its training.

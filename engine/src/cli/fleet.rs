@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use aggregate::Limit;
-use clap::{Args, Subcommand};
-use rounds::NodeId;
+use clap::{Args, Subcommand, ValueEnum};
+use rounds::{Encoding, NodeId};
 
 /// How to reach a store.
 #[derive(Debug, Clone, Args)]
@@ -16,6 +16,27 @@ pub struct StoreArgs {
     /// Certificates (PEM) of a private authority that the store's server is trusted by, beside those of the system
     #[arg(long, value_name = "FILE")]
     pub ca: Option<PathBuf>,
+}
+
+/// How updates are sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum EncodingArg {
+    /// As they are, by zstd
+    Whole,
+    /// The change in 2 bytes a weight
+    Bf16,
+    /// The change in 1 byte a weight
+    Int8,
+}
+
+impl From<EncodingArg> for Encoding {
+    fn from(arg: EncodingArg) -> Self {
+        match arg {
+            EncodingArg::Whole => Self::Whole,
+            EncodingArg::Bf16 => Self::Bf16,
+            EncodingArg::Int8 => Self::Int8,
+        }
+    }
 }
 
 /// `edgectl center`
@@ -67,6 +88,10 @@ pub struct CenterArgs {
     /// Refuse a merged model that is so many points of accuracy worse on --eval-data than the one before, or off
     #[arg(long, value_name = "POINTS|off", default_value = "2")]
     pub max_drop: Limit,
+    /// How nodes send updates: whole, or what they changed as bf16 or int8, where what rounding loses is sent in later
+    /// rounds
+    #[arg(long, value_enum, default_value_t = EncodingArg::Whole)]
+    pub compress: EncodingArg,
     /// How often the store is asked for updates
     #[arg(long, value_name = "TIME", default_value = "200ms", value_parser = humantime::parse_duration)]
     pub poll: Duration,

@@ -23,7 +23,7 @@ pub use bench::{
     TrainShape,
 };
 #[cfg(feature = "store")]
-pub use fleet::{CenterArgs, KeysCommand, NodeArgs, StoreArgs, StoreCommand};
+pub use fleet::{CenterArgs, EncodingArg, KeysCommand, NodeArgs, StoreArgs, StoreCommand};
 pub use models::{RollbackArgs, StatusArgs};
 pub use precision::PrecisionArg;
 pub use preprocess::{

@@ -8,7 +8,7 @@ use aggregate::{Targets, atomic_write};
 use anyhow::{Context, ensure};
 use attn_core::Precision;
 use indicatif::ProgressBar;
-use rounds::{Desk, Encoding, Hash, Metrics, Outcome, Plan, SecretKey, Store, Verdict};
+use rounds::{Desk, Hash, Metrics, Outcome, Plan, SecretKey, Store, Verdict};
 use serde::Serialize;
 
 use super::chosen::{Chosen, choose_nodes};
@@ -69,7 +69,7 @@ pub(super) fn run(args: &CenterArgs, threads: usize, output: Output) -> anyhow::
         deadline: args.deadline,
         expiry: args.expire,
         max_drop: args.max_drop.get().map(|points| points / 100.0),
-        encoding: Encoding::Whole,
+        encoding: args.compress.into(),
         poll: args.poll,
         measure: (!args.eval_data.is_empty()).then_some(measure),
         stop,

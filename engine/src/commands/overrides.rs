@@ -121,6 +121,7 @@ impl Overrides for CenterArgs {
             expire: _,
             eval_data: _,
             max_drop: _,
+            compress: _,
             poll: _,
             out: _,
         } = self;

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use aggregate::SERVER_STATE;
+use aggregate::{Differences, SERVER_STATE, WeightFile};
 use anyhow::{Context, ensure};
 use rounds::{BlobRef, Checked, Closed, Desk, Encoding, Metrics, Outcome, Plan, Roster, Verdict};
 
@@ -137,16 +137,32 @@ impl Round<'_> {
         fs::create_dir(&updates).with_context(|| format!("{}", updates.display()))?;
         let (poll, stop) = (self.options.poll, self.options.stop);
         let mut heard = Heard(progress);
+        let global = self.folder.join("global.safetensors");
+        let (base, memory, _) = self.before();
+        self.restore(&global, base, memory)?;
+        // Those who send whole files are no reason to read the base.
+        let differences = match plan.body.encoding {
+            Encoding::Whole => None,
+            Encoding::Bf16 | Encoding::Int8 => {
+                Some(Differences::of_base(WeightFile::open(&global)?)?)
+            }
+        };
         // A node's file may hold a control variate beside the weights, and its own metadata.
         let most = 4 * plan.body.base.bytes + (1 << 20);
-        let (mut collected, until) =
-            collect(self.desk, &plan, &roster, &updates, (poll, most, stop), &mut heard)?;
+        let (mut collected, until) = collect(
+            self.desk,
+            &plan,
+            &roster,
+            (&updates, differences.as_ref()),
+            (poll, most, stop),
+            &mut heard,
+        )?;
         match until {
             Until::Stopped => return Ok(None),
             Until::ClosedElsewhere => return Ok(Some((outcome(self.desk, self.number)?, false))),
             Until::Enough | Until::Expired => {}
         }
-        let outcome = self.outcome(&plan, until, &mut collected)?;
+        let outcome = self.outcome(&plan, until, &global, &mut collected)?;
         Ok(Some(match self.desk.close(&outcome)? {
             Closed::Ours(outcome) => (outcome, true),
             Closed::Before(outcome) => (outcome, false),
@@ -211,6 +227,7 @@ impl Round<'_> {
         &self,
         plan: &Checked<Plan>,
         until: Until,
+        global: &Path,
         collected: &mut Collected,
     ) -> anyhow::Result<Outcome> {
         let (base, memory, _) = self.before();
@@ -226,18 +243,16 @@ impl Round<'_> {
             standing: self.last.and_then(|last| last.body.standing),
             closed: 0,
         };
-        let global = self.folder.join("global.safetensors");
-        self.restore(&global, base, memory)?;
         let (there, quorum) = (collected.files.len(), plan.body.quorum as usize);
         if outcome.standing.is_none()
             && let Some(measure) = self.options.measure
         {
-            outcome.standing = Some(measure(&Checkpoint::read(&global)?)?);
+            outcome.standing = Some(measure(&Checkpoint::read(global)?)?);
         }
         if until == Until::Expired || there < quorum {
             outcome.refused = Some(format!("{there} updates, and the quorum is {quorum}"));
         } else {
-            match self.merge(&plan.body, &global, collected)? {
+            match self.merge(&plan.body, global, collected)? {
                 Err(problem) => outcome.refused = Some(problem),
                 Ok(made) => {
                     outcome.metrics = made.metrics;

@@ -5,9 +5,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use aggregate::WeightFile;
-use anyhow::{Context, ensure};
-use rounds::{Arrival, Commit, Desk, NodeId, Plan, Roster, Verdict};
+use aggregate::{Differences, WeightFile};
+use anyhow::{Context, bail, ensure};
+use rounds::{Arrival, Commit, Desk, Encoding, NodeId, Plan, Roster, Verdict};
 
 use super::clock::{now_ms, pause};
 use crate::checkpoint::{METADATA_KEY, Meta};
@@ -48,7 +48,7 @@ pub(super) fn collect(
     desk: &Desk<'_>,
     plan: &rounds::Checked<Plan>,
     roster: &Roster,
-    folder: &Path,
+    to: (&Path, Option<&Differences>),
     (poll, most, stop): (Duration, u64, Stop),
     heard: &mut dyn Arrivals,
 ) -> anyhow::Result<(Collected, Until)> {
@@ -59,7 +59,7 @@ pub(super) fn collect(
         let mut failed = Ok(());
         let mut each = |arrival: Arrival| {
             if failed.is_ok() {
-                failed = collected.take(arrival, &plan.body, folder, heard);
+                failed = collected.take(arrival, &plan.body, to, heard);
             }
         };
         desk.arrivals(plan, roster, (&seen, most, now_ms()), &mut each)?;
@@ -95,27 +95,31 @@ impl Collected {
         &mut self,
         arrival: Arrival,
         plan: &Plan,
-        folder: &Path,
+        (folder, differences): (&Path, Option<&Differences>),
         heard: &mut dyn Arrivals,
     ) -> anyhow::Result<()> {
         let Arrival { node, commit, update } = arrival;
         let path = folder.join(format!("{node}.safetensors"));
-        let mut work = None;
+        let (mut work, mut sent) = (None, None);
         let refused = match update {
             Err(reason) => Some(reason),
             Ok((commit, bytes)) => {
-                work = Some(commit.work);
-                fs::write(&path, &bytes).with_context(|| format!("{}", path.display()))?;
-                let fits = fits(&path, &commit, plan);
-                if fits.is_err() {
-                    fs::remove_file(&path).with_context(|| format!("{}", path.display()))?;
+                (work, sent) = (Some(commit.work), Some((commit.blob.bytes, commit.encoding)));
+                match whole(&node, bytes, commit.encoding, differences) {
+                    Err(error) => Some(format!("{error:#}")),
+                    Ok(file) => {
+                        file.copy_to(&path)?;
+                        let fits = fits(&file, &commit, plan);
+                        if fits.is_err() {
+                            fs::remove_file(&path)
+                                .with_context(|| format!("{}", path.display()))?;
+                        }
+                        fits.err().map(|error| format!("{error:#}"))
+                    }
                 }
-                fits.err().map(|error| {
-                    format!("{error:#}").replace(&path.display().to_string(), "its update")
-                })
             }
         };
-        let verdict = Verdict { node: node.clone(), commit, refused, work };
+        let verdict = Verdict { node: node.clone(), commit, refused, work, sent };
         heard.arrived(&verdict);
         if verdict.refused.is_none() {
             self.files.insert(node.clone(), path);
@@ -125,15 +129,29 @@ impl Collected {
     }
 }
 
+/// The update in what a node sent.
+fn whole(
+    node: &NodeId,
+    bytes: Vec<u8>,
+    encoding: Encoding,
+    differences: Option<&Differences>,
+) -> anyhow::Result<WeightFile> {
+    let file = WeightFile::of_bytes(format!("update of {node}"), bytes)?;
+    match (encoding, differences) {
+        (Encoding::Whole, _) => Ok(file),
+        (_, Some(differences)) => Ok(differences.decode(&file)?),
+        (_, None) => bail!("a difference, where whole updates were asked for"),
+    }
+}
+
 /// Fails if an update does not say of itself what its node has signed. All else, names, shapes and values, is looked at
 /// when it is merged.
-fn fits(path: &Path, commit: &Commit, plan: &Plan) -> anyhow::Result<()> {
-    let file = WeightFile::open(path)?;
+fn fits(file: &WeightFile, commit: &Commit, plan: &Plan) -> anyhow::Result<()> {
     ensure!(
         file.metadata().contains_key(METADATA_KEY),
         "no update of edgectl: it has no metadata key {METADATA_KEY}"
     );
-    let provenance = Meta::read(&file)?.provenance;
+    let provenance = Meta::read(file)?.provenance;
     let node = provenance.node.as_deref().unwrap_or_default();
     ensure!(
         node == commit.node.as_str(),

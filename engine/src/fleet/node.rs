@@ -5,15 +5,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use aggregate::atomic_write;
+use aggregate::{Differences, Precision, RESIDUAL, Residual, WeightFile, atomic_write};
 use anyhow::Context;
-use attn_core::Precision;
 use rayon::prelude::*;
 use rounds::{Board, Checked, Encoding, Memory, NodeId, Outcome, Plan, Seat, Work};
 use serde::Serialize;
 
 use super::clock::{now_ms, pause};
-use crate::checkpoint::{Checkpoint, NodeValues, Provenance};
+use crate::checkpoint::{Checkpoint, Meta, NodeValues, Provenance};
 use crate::data::{Dataset, train_segments};
 use crate::evaluate::Answers;
 use crate::interrupt::{Reason, Stop};
@@ -187,6 +186,8 @@ fn is_doubtful(error: &anyhow::Error) -> bool {
 /// The model that a round starts from.
 struct Base {
     model: Checkpoint,
+    /// As the center published it.
+    file: WeightFile,
     hash: String,
 }
 
@@ -194,13 +195,14 @@ impl Base {
     fn fetch(board: &Board<'_>, plan: &Plan, work: &Path) -> anyhow::Result<Self> {
         let bytes = board.blob(&plan.base, MOST_MODEL)?;
         let (mut model, hash) = read_model(&bytes, work)?;
+        let file = WeightFile::of_bytes("the center's model", bytes.to_vec())?;
         // Each node takes a copy, and the list of all nodes is long.
         let round = model.meta.provenance.round;
         model.meta.set_provenance(Provenance { round, ..Provenance::default() });
         let run = model.meta.run.with(|job| {
             job.train.epochs = Epochs::Fixed(job.train.epochs.in_a_round());
         })?;
-        Ok(Self { model: model.with_run(run)?, hash })
+        Ok(Self { model: model.with_run(run)?, file, hash })
     }
 }
 
@@ -253,8 +255,8 @@ impl Turn<'_> {
             self.progress.stays_away(node, round, &error.to_string());
             return Ok(false);
         }
-        if let Some(commit) = member.seat.committed(self.board, round)? {
-            keep(&member.models, &commit.unpacked.hash.to_string())?;
+        if member.seat.committed(self.board, round)?.is_some() {
+            self.keep(&member.models)?;
             return Ok(true);
         }
         let began = Instant::now();
@@ -264,16 +266,16 @@ impl Turn<'_> {
             self.progress.stays_away(node, round, problem);
             return Ok(false);
         }
-        let bytes = fs::read(&update).with_context(|| format!("{}", update.display()))?;
         let work = Work {
             examples: report.examples as u64,
             steps: report.steps,
             partial: report.stopped.is_some(),
             seconds: began.elapsed().as_secs_f64(),
         };
-        let sent = (bytes.as_slice(), Encoding::Whole, work);
-        let commit = member.seat.send(self.board, &self.plan.body, sent, now_ms())?;
-        keep(&member.models, &commit.unpacked.hash.to_string())?;
+        let (bytes, encoding) = self.encoded(&member.models, &update)?;
+        let sent = (bytes.as_slice(), encoding, work);
+        member.seat.send(self.board, &self.plan.body, sent, now_ms())?;
+        self.keep(&member.models)?;
         self.progress.sent(node, round, work);
         Ok(true)
     }
@@ -333,6 +335,47 @@ impl Turn<'_> {
         Ok(Some((path, report)))
     }
 
+    /// What is sent of an update, as the plan asks for it. What a difference leaves over waits beside the update.
+    fn encoded(&self, models: &Models, update: &Path) -> anyhow::Result<(Vec<u8>, Encoding)> {
+        let whole = || fs::read(update).with_context(|| format!("{}", update.display()));
+        let (asked, precision) = match self.plan.body.encoding {
+            Encoding::Whole => return Ok((whole()?, Encoding::Whole)),
+            asked @ Encoding::Bf16 => (asked, Precision::Bf16),
+            asked @ Encoding::Int8 => (asked, Precision::Int8),
+        };
+        let residual = Residual::open(&RESIDUAL.path(&models.path(UPDATE)))?;
+        let differences = Differences::of_base(self.base.file.clone())?;
+        match differences.encode(&WeightFile::open(update)?, &residual, precision) {
+            Ok((bytes, left)) => {
+                left.write(&RESIDUAL.path(update))?;
+                Ok((bytes, asked))
+            }
+            Err(aggregate::Error::NoDifference { .. }) => Ok((whole()?, Encoding::Whole)),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Once an update of this round is known to be in the store, it is the node's last, and so is what it left over.
+    fn keep(&self, models: &Models) -> anyhow::Result<()> {
+        let [fresh, last] = [FRESH, UPDATE].map(|name| models.path(name));
+        if !fresh.exists() {
+            return Ok(());
+        }
+        let base = Meta::read(&WeightFile::open(&fresh)?)?.provenance.base;
+        if base.as_deref() != Some(self.base.hash.as_str()) {
+            return Ok(());
+        }
+        let rename = |from: &Path, to: &Path| {
+            fs::rename(from, to).with_context(|| format!("{}", to.display()))
+        };
+        // The update goes last: what a killed process left undone is done when it is started again.
+        let left = RESIDUAL.path(&fresh);
+        if left.exists() {
+            rename(&left, &RESIDUAL.path(&last))?;
+        }
+        rename(&fresh, &last)
+    }
+
     /// The time that is left until the deadline, less what sending takes. One who comes later has all time: the
     /// round is still open.
     fn stop(&self) -> Stop {
@@ -340,16 +383,6 @@ impl Turn<'_> {
             Duration::from_millis(self.plan.body.deadline.saturating_sub(now_ms())).mul_f64(0.9);
         Stop::new((!left.is_zero()).then_some(left))
     }
-}
-
-/// Once its update is known to be in the store, it is the node's last.
-fn keep(models: &Models, hash: &str) -> anyhow::Result<()> {
-    let fresh = models.path(FRESH);
-    if fresh.exists() && aggregate::hash_file(&fresh)? == hash {
-        let last = models.path(UPDATE);
-        fs::rename(&fresh, &last).with_context(|| format!("{}", last.display()))?;
-    }
-    Ok(())
 }
 
 /// Makes steps as slow as those of a slower device.
@@ -465,6 +498,6 @@ fn accuracy(
     let windows = NodeWindows::of(&own, &own.meta.preprocess, dataset, &segments)?;
     let Some(held_out) = windows.held_out else { return Ok(None) };
     let mut answers = Answers::default();
-    answers.take(&own, &held_out, Precision::F32, options.threads);
+    answers.take(&own, &held_out, attn_core::Precision::F32, options.threads);
     Ok(Some(answers.metrics(&own.meta.classes)?.accuracy))
 }

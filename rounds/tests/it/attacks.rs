@@ -37,6 +37,7 @@ fn commits_that_say_something_else_than_they_should_do_not_count() {
     forged(2, |commit| commit.node = "node-1".parse().expect("a name"), "in the place of node-2");
     forged(2, |commit| commit.base = Hash::of(b"another model"), "trained from");
     forged(2, |commit| commit.expires = NOW - 1, "its time is over");
+    forged(2, |commit| commit.encoding = Encoding::Int8, "sent as int8, this round asks for whole");
     // Signed by the other node, and by nobody on the roster.
     forged(1, |_| {}, "not signed by");
     forged(77, |commit| commit.work.examples = 1_000_000, "not signed by");

@@ -113,6 +113,35 @@ fn the_deadline_closes_a_round_with_the_quorum_and_slow_nodes_send_what_they_hav
 }
 
 #[test]
+fn differences_are_small_and_merge_as_well() {
+    let mut sent = Vec::new();
+    for how in ["whole", "bf16", "int8"] {
+        let fleet = Fleet::new("");
+        let center = fleet.start(&center_args(&["--compress", how, "--eval-data", "data"]));
+        let nodes = [1, 2, 3].map(|node| fleet.start(&node_args(node, &[])));
+        let report = center.ends_well();
+        for node in nodes {
+            node.ends_well();
+        }
+        let status = status(&fleet);
+        let mut bytes = 0;
+        for round in status["results"].as_array().expect("rounds") {
+            assert_eq!(round["merged"], 3, "{round}");
+            for update in round["updates"].as_array().expect("updates") {
+                assert_eq!(update["sent"][1], how, "{update}");
+                bytes += update["sent"][0].as_u64().expect("bytes");
+            }
+        }
+        sent.push((bytes, report["metrics"]["loss"].as_f64().expect("a loss")));
+        let left = fleet.path().join("models/1/update.safetensors.residual");
+        assert_eq!(left.exists(), how != "whole");
+    }
+    let [whole, bf16, int8] = [0, 1, 2].map(|i| sent[i]);
+    assert!(bf16.0 < whole.0 * 6 / 10 && int8.0 < whole.0 * 5 / 10, "{sent:?}");
+    assert!((bf16.1 - whole.1).abs() < 0.02 && (int8.1 - whole.1).abs() < 0.05, "{sent:?}");
+}
+
+#[test]
 fn a_store_that_was_tampered_with_is_not_believed() {
     let fleet = Fleet::new("");
     let at = fleet.path();
