@@ -17,7 +17,7 @@ use super::node_values::{Training, complete};
 use super::overrides::checked;
 use super::stores::open_for_service;
 use super::targets::protect_data;
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::{Checkpoint, Provenance};
 use crate::cli::CenterArgs;
 use crate::data::{Dataset, NOTHING_MARKED, is_marked, test_segments};
 use crate::evaluate::evaluate;
@@ -143,7 +143,10 @@ fn begin<'a>(
                     job.federation.rounds = rounds;
                 }
             })?;
-            start.with_run(run)?
+            let mut start = start.with_run(run)?;
+            // It has rounds of its own behind it; those of this job begin at the first.
+            start.meta.set_provenance(Provenance::default());
+            start
         }
         (None, Some(config)) => of_job(config, args, targets, output)?,
         (None, None) => {

@@ -196,8 +196,9 @@ impl Base {
         let bytes = board.blob(&plan.base, MOST_MODEL)?;
         let (mut model, hash) = read_model(&bytes, work)?;
         let file = WeightFile::of_bytes("the center's model", bytes.to_vec())?;
-        // Each node takes a copy, and the list of all nodes is long.
-        let round = model.meta.provenance.round;
+        // Each node takes a copy, and the list of all nodes is long. After a model that was refused the base is the
+        // same again; the round is another one, or the same would be learned and refused for ever.
+        let round = plan.round - 1;
         model.meta.set_provenance(Provenance { round, ..Provenance::default() });
         let run = model.meta.run.with(|job| {
             job.train.epochs = Epochs::Fixed(job.train.epochs.in_a_round());

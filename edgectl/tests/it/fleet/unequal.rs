@@ -63,6 +63,17 @@ fn a_round_that_a_poisoned_majority_would_ruin_is_refused_and_the_next_clean_one
     assert!(why.contains("more than 0.0200 worse"), "{why}");
     assert!(second["refused"].is_null(), "{second}");
     assert!(report["metrics"]["accuracy"].as_f64() > first["metrics"]["accuracy"].as_f64());
+    // Who was clean learned something else the second time, though the model to start from is the same.
+    let sent = |round: u32| -> Vec<String> {
+        let folder = at.join(format!("store/in/round-00000{round}/node_3"));
+        let names =
+            fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("a file").file_name());
+        names
+            .map(|name| name.into_string().expect("text"))
+            .filter(|name| name != "commit.json")
+            .collect()
+    };
+    assert!(sent(1).len() == 1 && sent(2).len() == 1 && sent(1) != sent(2));
     // Round 1 left the model as it was.
     let start = json(at, &["status", "models/3"]);
     assert_eq!(start["live"]["round"], 2);
