@@ -60,6 +60,14 @@ fn rounds_between_machines_give_the_bytes_of_a_simulation() {
     let text = ok(at, &["status", "--store", "store", "--center", "center.pub", "--last", "1"]);
     assert!(text.contains("3 of 3 rounds are closed") && text.contains("3 of 3  |"), "{text}");
 
+    let shown = ["status", "--store", "store", "--center", "center.pub", "--html", "run.html"];
+    ok(at, &shown);
+    let page = fs::read_to_string(at.join("run.html")).expect("a page");
+    assert!(page.contains("3 of 3 rounds are closed") && page.contains("node_3"), "{page}");
+    assert_eq!(page.matches("<svg ").count(), 2);
+    assert!(!page.contains("<script") && !page.contains("src="));
+    fails(at, &[&shown[..6], &["center.pub"]].concat(), &["center.pub"]);
+
     // All is done: who is started again has nothing to do.
     let again = fleet.start(&center_args(&[])).ends_well();
     assert_eq!(again["closed"], 3);

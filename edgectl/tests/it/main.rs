@@ -23,6 +23,7 @@ mod exclusions;
 #[cfg(unix)]
 mod explains;
 /// Rounds between machines: center and nodes as processes.
+#[cfg(feature = "store")]
 mod fleet;
 /// The main job by hand: init, train, aggregate, eval, predict, inspect.
 mod flow;

@@ -24,7 +24,8 @@ const NOT_RUN: &[(&str, &str)] = &[
 ];
 
 /// Flags in the README that are not edgectl's own.
-const OTHER_FLAGS: &[(&str, &str)] = &[("--cv", "of the example `accuracy`")];
+const OTHER_FLAGS: &[(&str, &str)] =
+    &[("--cv", "of the example `accuracy`"), ("--no-default-features", "of cargo")];
 
 fn repository(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)
@@ -220,7 +221,6 @@ fn with_models(at: &Path) {
         done
         edgectl aggregate stats-*.safetensors --out stats.safetensors
         edgectl keys new --out subject_02.key
-        mv subject_02.pub subject_01.pub
         edgectl aggregate node-01.safetensors --out a/model.safetensors.index.json --shard-size 10KB
         edgectl aggregate node-02.safetensors --out b/model.safetensors.index.json --shard-size 10KB
     ";

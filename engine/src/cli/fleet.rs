@@ -151,7 +151,7 @@ pub struct NodeArgs {
 Examples:
   edgectl keys new --out center.key
   edgectl keys new --out subject_01.key
-  edgectl keys roster subject_01.pub --out roster.toml")]
+  edgectl keys roster subject_*.pub --out roster.toml")]
 pub enum KeysCommand {
     /// Make a key: a secret one that only its owner can read, and beside it its public half, FILE.pub
     New {

@@ -27,6 +27,10 @@ pub struct StatusArgs {
     /// So many rounds, from the last one back
     #[arg(long, value_name = "N", default_value_t = 10)]
     pub last: u32,
+    /// Also write it as one page with curves per round and node, which needs nothing from elsewhere; replaces a plain file
+    /// that is none of the inputs
+    #[arg(long, value_name = "FILE.html", requires = "store")]
+    pub html: Option<PathBuf>,
     /// Show it anew every second until all rounds are closed
     #[arg(long, requires = "store", conflicts_with = "json")]
     pub watch: bool,

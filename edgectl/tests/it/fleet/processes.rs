@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -10,6 +11,9 @@ use tempfile::TempDir;
 
 use crate::hashes::binary;
 use crate::support::{JOB, federation, ok};
+
+/// Processes that were started.
+static COUNT: AtomicU32 = AtomicU32::new(0);
 
 /// No test takes so long, whatever else the machine does.
 const LONGEST: Duration = Duration::from_mins(2);
@@ -58,7 +62,7 @@ impl Fleet {
 
     /// Starts a command with `--json`.
     pub(crate) fn start(&self, args: &[String]) -> Process {
-        let name = format!("{}-{:016x}", args[0], rand::random::<u64>());
+        let name = format!("{}-{:016x}", args[0], COUNT.fetch_add(1, Ordering::Relaxed));
         let (log, out) =
             (self.path().join(format!("{name}.log")), self.path().join(format!("{name}.json")));
         let child = Command::new(binary())

@@ -1,85 +1,47 @@
-//! `edgectl status`: the rounds of a store, or the models of a node.
+//! The rounds of a store: who sent what, and what became of it.
 
-use std::path::Path;
+use std::thread::sleep;
+use std::time::Duration;
 
+use aggregate::{Targets, atomic_write};
 use anyhow::Context;
-#[cfg(feature = "store")]
 use rounds::{Board, Checked, Metrics, Outcome, Plan, PublicKey, Store, Verdict};
 use serde::Serialize;
 
+use super::super::stores::open_once;
 use crate::cli::StatusArgs;
-use crate::models::{Deployed, Deployment, Models};
 use crate::output::{Output, shown, table};
 
-/// `edgectl status`.
-pub(super) fn run(args: &StatusArgs, output: Output) -> anyhow::Result<()> {
-    #[cfg(feature = "store")]
-    if let Some(url) = &args.store {
-        return of_store(url, args, output);
-    }
-    of_models(args.models.as_deref().context("give a folder of models")?, output)
-}
-
-fn of_models(folder: &Path, output: Output) -> anyhow::Result<()> {
-    let models = Models::open(folder)?;
-    let deployment = models.deployment();
-    output.result(deployment, &models_text(folder, deployment))
-}
-
-fn models_text(folder: &Path, deployment: &Deployment) -> String {
-    let row = |what: &str, model: &Deployed| {
-        let accuracy = model.accuracy.map_or("-".to_owned(), |accuracy| format!("{accuracy:.4}"));
-        vec![what.to_owned(), model.round.to_string(), accuracy, model.hash.clone()]
-    };
-    let live = deployment.live.iter().map(|model| row("live", model));
-    let previous = deployment.previous.iter().map(|model| row("before", model));
-    let rows: Vec<Vec<String>> = live.chain(previous).collect();
-    let mut text = shown(&folder.display().to_string()).into_owned();
-    if rows.is_empty() {
-        return text + ": no model is live yet";
-    }
-    text += &format!("\n\n{}", table(&["model", "round", "held out", "BLAKE3"], &rows));
-    for refused in &deployment.refused {
-        text += &format!(
-            "\nrefused: {} of round {}: {}",
-            refused.hash,
-            refused.round,
-            shown(&refused.reason)
-        );
-    }
-    text
-}
-
-#[cfg(feature = "store")]
+/// What a store tells.
 #[derive(Serialize)]
-struct Report {
-    store: String,
-    job: String,
-    rounds: u32,
-    closed: u32,
+pub(super) struct Report {
+    pub(super) store: String,
+    pub(super) job: String,
+    pub(super) rounds: u32,
+    pub(super) closed: u32,
     /// From the last one back.
-    results: Vec<RoundReport>,
+    pub(super) results: Vec<RoundReport>,
     /// The round that is open.
-    open: Option<OpenReport>,
+    pub(super) open: Option<OpenReport>,
 }
 
-#[cfg(feature = "store")]
+/// A closed round.
 #[derive(Serialize)]
-struct RoundReport {
-    round: u32,
-    merged: usize,
-    refused: Option<String>,
-    metrics: Option<Metrics>,
+pub(super) struct RoundReport {
+    pub(super) round: u32,
+    pub(super) merged: usize,
+    pub(super) refused: Option<String>,
+    pub(super) metrics: Option<Metrics>,
     model: String,
     /// What became of each update.
-    updates: Vec<Verdict>,
+    pub(super) updates: Vec<Verdict>,
     /// From the plan to the result.
-    seconds: Option<f64>,
+    pub(super) seconds: Option<f64>,
 }
 
-#[cfg(feature = "store")]
+/// A round that is open.
 #[derive(Serialize)]
-struct OpenReport {
+pub(super) struct OpenReport {
     round: u32,
     nodes: u32,
     quorum: u32,
@@ -91,12 +53,27 @@ struct OpenReport {
     missing: Vec<String>,
 }
 
-#[cfg(feature = "store")]
-fn of_store(url: &str, args: &StatusArgs, output: Output) -> anyhow::Result<()> {
-    let store = super::stores::open_once(url, args.ca.as_deref(), output)?;
+/// `edgectl status --store`.
+pub(super) fn of_store(
+    url: &str,
+    args: &StatusArgs,
+    page: &dyn Fn(&Report) -> anyhow::Result<String>,
+    output: Output,
+) -> anyhow::Result<()> {
+    if let Some(path) = &args.html {
+        let mut targets = Targets::default();
+        targets.add(path)?;
+        for input in args.center.iter().chain(&args.ca) {
+            targets.protect(input)?;
+        }
+    }
+    let store = open_once(url, args.ca.as_deref(), output)?;
     let center = PublicKey::read(args.center.as_deref().context("give --center FILE.pub")?)?;
     loop {
         let report = report(&store, center, args)?;
+        if let Some(path) = &args.html {
+            atomic_write(path, page(&report)?.as_bytes())?;
+        }
         if !args.watch {
             return output.result(&report, &store_text(&report));
         }
@@ -104,11 +81,10 @@ fn of_store(url: &str, args: &StatusArgs, output: Output) -> anyhow::Result<()> 
         if report.closed == report.rounds {
             return Ok(());
         }
-        std::thread::sleep(std::time::Duration::from_secs(1));
+        sleep(Duration::from_secs(1));
     }
 }
 
-#[cfg(feature = "store")]
 fn report(store: &Store, center: PublicKey, args: &StatusArgs) -> anyhow::Result<Report> {
     let board = Board::open(store, center)?
         .with_context(|| format!("{}: no job has begun here", store.url()))?;
@@ -126,7 +102,6 @@ fn report(store: &Store, center: PublicKey, args: &StatusArgs) -> anyhow::Result
     Ok(Report { store: store.url().to_owned(), job, rounds, closed, results, open })
 }
 
-#[cfg(feature = "store")]
 fn round_report(outcome: Checked<Outcome>, plan: Option<&Checked<Plan>>) -> RoundReport {
     let outcome = outcome.body;
     let seconds = plan.map(|plan| outcome.closed.saturating_sub(plan.body.issued) as f64 / 1000.0);
@@ -141,7 +116,6 @@ fn round_report(outcome: Checked<Outcome>, plan: Option<&Checked<Plan>>) -> Roun
     }
 }
 
-#[cfg(feature = "store")]
 fn open_report(board: &Board<'_>, round: u32) -> anyhow::Result<Option<OpenReport>> {
     let Some(plan) = board.plan(round)? else { return Ok(None) };
     let roster = board.roster(&plan.body)?;
@@ -157,7 +131,6 @@ fn open_report(board: &Board<'_>, round: u32) -> anyhow::Result<Option<OpenRepor
     }))
 }
 
-#[cfg(feature = "store")]
 fn store_text(report: &Report) -> String {
     let rows: Vec<Vec<String>> = report
         .results
