@@ -12,8 +12,11 @@ use crate::roster::{MOST_ROSTER, Roster};
 use crate::signed::{Checked, Document, verify};
 use crate::store::Store;
 
-/// Most bytes of a document. A result has a line for every node: room for 100,000.
-const MOST_DOCUMENT: u64 = 32 << 20;
+/// Most bytes of a result, which has a line for every node: room for 50,000.
+pub(crate) const MOST_RESULT: u64 = 32 << 20;
+
+/// Most bytes of any other document.
+pub(crate) const MOST_DOCUMENT: u64 = 64 << 10;
 
 /// What a job's center has published, as everybody may read it. Nothing is believed without the center's
 /// signature, or a hash that a signed document names.
@@ -51,7 +54,7 @@ impl<'a> Board<'a> {
     /// If it is forged, of another job or round, or the store fails.
     pub fn plan(&self, round: u32) -> Result<Option<Checked<Plan>>, Error> {
         let path = layout::plan(round);
-        let Some(plan) = self.document::<Plan>(&path)? else { return Ok(None) };
+        let Some(plan) = self.document::<Plan>(&path, MOST_DOCUMENT)? else { return Ok(None) };
         self.is_of(&path, (&plan.body.job, plan.body.round), round)?;
         Ok(Some(plan))
     }
@@ -62,13 +65,17 @@ impl<'a> Board<'a> {
     /// If it is forged, of another job or round, or the store fails.
     pub fn outcome(&self, round: u32) -> Result<Option<Checked<Outcome>>, Error> {
         let path = layout::result(round);
-        let Some(outcome) = self.document::<Outcome>(&path)? else { return Ok(None) };
+        let Some(outcome) = self.document::<Outcome>(&path, MOST_RESULT)? else { return Ok(None) };
         self.is_of(&path, (&outcome.body.job, outcome.body.round), round)?;
         Ok(Some(outcome))
     }
 
-    pub(crate) fn document<T: Document>(&self, path: &str) -> Result<Option<Checked<T>>, Error> {
-        let bytes = self.store.get(path, MOST_DOCUMENT)?;
+    pub(crate) fn document<T: Document>(
+        &self,
+        path: &str,
+        most: u64,
+    ) -> Result<Option<Checked<T>>, Error> {
+        let bytes = self.store.get(path, most)?;
         bytes.map(|bytes| verify(path, &bytes, &self.center)).transpose()
     }
 
@@ -79,10 +86,7 @@ impl<'a> Board<'a> {
         round: u32,
     ) -> Result<(), Error> {
         if job != self.job().job {
-            return Err(Error::refused(
-                path,
-                format!("of job {job:?}, this is {}", self.job().job),
-            ));
+            return Err(Error::refused(path, format!("of another job than {}", self.job().job)));
         }
         if found != round {
             return Err(Error::refused(
@@ -119,6 +123,28 @@ impl<'a> Board<'a> {
             }
         }
         Ok(low)
+    }
+
+    /// The last round that is closed with what closed it, from a round that is known to be. Where somebody has put
+    /// something else in a place further on, the last one before that.
+    ///
+    /// # Errors
+    /// If the store fails, or the next round after `known` is closed by something that is not believed.
+    pub fn last_outcome(&self, known: u32) -> Result<Option<Checked<Outcome>>, Error> {
+        let last = self.last_closed(known)?;
+        if last == known {
+            return Ok(None);
+        }
+        let far = self.outcome(last);
+        if last == known + 1 || !matches!(far, Err(Error::Refused { .. })) {
+            return far;
+        }
+        let mut found = self.outcome(known + 1)?;
+        let mut next = known + 2;
+        while let Ok(Some(outcome)) = self.outcome(next) {
+            (found, next) = (Some(outcome), next + 1);
+        }
+        Ok(found)
     }
 
     /// What the center published, held against its hash.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::board::{Board, check_hash, job_of};
+use crate::board::{Board, MOST_DOCUMENT, MOST_RESULT, check_hash, job_of};
 use crate::error::Error;
 use crate::hash::Hash;
 use crate::key::SecretKey;
@@ -132,6 +132,13 @@ impl<'a> Desk<'a> {
     /// Writes a document once; whether it was not there, and what is there now.
     fn create<T: Document>(&self, path: &str, body: &T) -> Result<(bool, Checked<T>), Error> {
         let bytes = sign(body, self.key)?;
+        // What is created once should be readable.
+        let most = if T::KIND == Outcome::KIND { MOST_RESULT } else { MOST_DOCUMENT };
+        if bytes.len() as u64 > most {
+            let problem = format!("would have {} bytes, at most {most} are read", bytes.len());
+            return Err(Error::refused(path, problem));
+        }
+        verify::<T>(path, &bytes, &self.board.center)?;
         let (ours, there) = match self.board.store.create(path, &bytes)? {
             Created::New | Created::Same => (true, bytes),
             Created::Other(there) => (false, there.to_vec()),
@@ -152,11 +159,18 @@ impl<'a> Desk<'a> {
         each: &mut dyn FnMut(Arrival),
     ) -> Result<(), Error> {
         let committed = self.board.committed(plan.body.round)?;
-        let fresh: Vec<NodeId> =
-            committed.into_iter().filter(|node| !seen.contains(node)).collect();
+        let is_listed = |node: &NodeId| roster.nodes.contains_key(node);
+        let fresh = committed.into_iter().filter(|node| !seen.contains(node));
+        let (fresh, strangers): (Vec<NodeId>, Vec<NodeId>) = fresh.partition(is_listed);
+        // What they wrote is not even read, and of any number some are named.
+        let named = seen.iter().filter(|node| !is_listed(node)).count();
+        for node in strangers.into_iter().take(MOST_STRANGERS.saturating_sub(named)) {
+            let why = format!("{node} is not on the roster of this round");
+            each(Arrival { node, commit: None, update: Err(why) });
+        }
         // So many updates are in memory at a time.
         for nodes in fresh.chunks(AT_A_TIME) {
-            self.fetch(plan, roster, nodes, (most, now))?.into_iter().for_each(&mut *each);
+            self.fetch(plan, roster, nodes, (most, now), each)?;
         }
         Ok(())
     }
@@ -167,7 +181,8 @@ impl<'a> Desk<'a> {
         roster: &Roster,
         nodes: &[NodeId],
         (most, now): (u64, UnixMs),
-    ) -> Result<Vec<Arrival>, Error> {
+        each: &mut dyn FnMut(Arrival),
+    ) -> Result<(), Error> {
         let (store, round) = (self.board.store, plan.body.round);
         let files: Vec<(String, u64)> =
             nodes.iter().map(|node| (layout::commit(round, node), MOST_COMMIT)).collect();
@@ -184,32 +199,61 @@ impl<'a> Desk<'a> {
             };
             commits.insert(node, commit);
         }
-        // Sizes are known before anything is fetched.
-        let blobs: Vec<(String, u64)> = commits
-            .iter()
-            .filter_map(|(node, (_, commit))| {
-                let blob = commit.as_ref().ok()?.blob;
-                Some((layout::update_blob(round, node, &blob.hash), blob.bytes.min(most)))
-            })
-            .collect();
-        let mut fetched = store.get_all(&blobs)?.into_iter().zip(blobs);
-        let arrivals = commits.into_iter().map(|(node, (hash, commit))| {
-            let update = commit.and_then(|commit| {
-                let Some((found, (path, _))) = fetched.next() else {
-                    return Err("not fetched".to_owned());
-                };
-                let bytes = found.map_err(|error| error.to_string())?;
-                let bytes = bytes
-                    .ok_or_else(|| format!("{path}: its commit is there, the update is not"))?;
-                let bytes =
-                    unpacked(&path, &bytes, &commit, most).map_err(|error| error.to_string())?;
-                Ok((commit, bytes))
-            });
-            Arrival { node: node.clone(), commit: hash, update }
-        });
-        Ok(arrivals.collect())
+        // Sizes are known before anything is fetched, and bound how much is in memory at a time.
+        let mut waiting: Vec<(NodeId, Hash, Commit)> = Vec::new();
+        for (node, (hash, commit)) in commits {
+            match (hash, commit) {
+                (Some(hash), Ok(commit)) => {
+                    let room = |commit: &Commit| commit.blob.bytes.min(most);
+                    let all: u64 = waiting.iter().map(|(_, _, commit)| room(commit)).sum();
+                    if !waiting.is_empty() && all + room(&commit) > MOST_AT_A_TIME {
+                        self.unpack_all(round, std::mem::take(&mut waiting), most, each)?;
+                    }
+                    waiting.push((node.clone(), hash, commit));
+                }
+                (commit, Err(reason)) => {
+                    each(Arrival { node: node.clone(), commit, update: Err(reason) });
+                }
+                (None, Ok(_)) => {}
+            }
+        }
+        self.unpack_all(round, waiting, most, each)
+    }
+
+    /// Fetches some updates, and hands them on one after the other.
+    fn unpack_all(
+        &self,
+        round: u32,
+        commits: Vec<(NodeId, Hash, Commit)>,
+        most: u64,
+        each: &mut dyn FnMut(Arrival),
+    ) -> Result<(), Error> {
+        let blob = |(node, _, commit): &(NodeId, Hash, Commit)| {
+            let blob = commit.blob;
+            (layout::update_blob(round, node, &blob.hash), blob.bytes.min(most))
+        };
+        let blobs: Vec<(String, u64)> = commits.iter().map(blob).collect();
+        let fetched = self.board.store.get_all(&blobs)?.into_iter().zip(blobs);
+        for ((node, hash, commit), (found, (path, _))) in commits.into_iter().zip(fetched) {
+            let bytes = match found {
+                Ok(Some(bytes)) => {
+                    unpacked(&path, &bytes, &commit, most).map_err(|error| error.to_string())
+                }
+                Ok(None) => Err(format!("{path}: its commit is there, the update is not")),
+                Err(error) => Err(error.to_string()),
+            };
+            let update = bytes.map(|bytes| (commit, bytes));
+            each(Arrival { node, commit: Some(hash), update });
+        }
+        Ok(())
     }
 }
+
+/// So many who are not on the roster are named in a result.
+const MOST_STRANGERS: usize = 100;
+
+/// Most packed bytes that are in memory at a time, but for a single larger update.
+const MOST_AT_A_TIME: u64 = 64 << 20;
 
 /// Updates that are fetched before the next ones are.
 const AT_A_TIME: usize = 32;
@@ -241,7 +285,7 @@ fn check_commit(
     let (commit, plan) = (commit.body, &plan.body);
     let fits = |is_fine: bool, problem: String| if is_fine { Ok(()) } else { Err(problem) };
     fits(commit.node == *node, format!("says it is of {}, in the place of {node}", commit.node))?;
-    fits(commit.job == plan.job, format!("of job {:?}, this is {}", commit.job, plan.job))?;
+    fits(commit.job == plan.job, format!("of another job than {}", plan.job))?;
     fits(commit.round == plan.round, format!("of round {}, this is {}", commit.round, plan.round))?;
     let base = plan.base.hash;
     fits(

@@ -188,17 +188,21 @@ impl Seat {
     ///
     /// # Errors
     /// If somebody else wrote in its place, or the store fails.
-    pub fn committed(&self, board: &Board<'_>, round: u32) -> Result<Option<Commit>, Error> {
-        let path = layout::commit(round, &self.node);
+    pub fn committed(&self, board: &Board<'_>, plan: &Plan) -> Result<Option<Commit>, Error> {
+        let path = layout::commit(plan.round, &self.node);
         let Some(bytes) = board.store.get(&path, MOST_COMMIT)? else { return Ok(None) };
-        Ok(Some(self.own(&path, &bytes)?))
+        Ok(Some(self.own(&path, &bytes, plan)?))
     }
 
-    fn own(&self, path: &str, bytes: &[u8]) -> Result<Commit, Error> {
-        let commit: Checked<Commit> = verify(path, bytes, &self.key.public()).map_err(|_| {
-            Error::refused(path, "somebody else has written in the place of this node")
-        })?;
-        Ok(commit.body)
+    /// What is in the node's place, if it is the node's word for this round.
+    fn own(&self, path: &str, bytes: &[u8], plan: &Plan) -> Result<Commit, Error> {
+        let strange =
+            || Error::refused(path, "somebody else has written in the place of this node");
+        let commit: Checked<Commit> =
+            verify(path, bytes, &self.key.public()).map_err(|_| strange())?;
+        let Commit { job, round, node, base, .. } = &commit.body;
+        let is_of_plan = *job == plan.job && *round == plan.round && *base == plan.base.hash;
+        if *node == self.node && is_of_plan { Ok(commit.body) } else { Err(strange()) }
     }
 
     /// Sends an update: its blob, then the word that it is there. A node that has committed in this round before
@@ -235,7 +239,7 @@ impl Seat {
         match board.store.create(&path, &sign(&commit, &self.key)?)? {
             Created::New | Created::Same => Ok(commit),
             // Killed before it heard that this was done.
-            Created::Other(there) => self.own(&path, &there),
+            Created::Other(there) => self.own(&path, &there, plan),
         }
     }
 }

@@ -82,7 +82,7 @@ impl Store {
                     start.wait();
                     let payload = PutPayload::from(vec![racer; 64]);
                     let put = self.objects.put_opts(at, payload, PutOptions::from(PutMode::Create));
-                    self.runtime.block_on(put).is_ok().then_some(racer)
+                    self.runtime.as_ref()?.block_on(put).is_ok().then_some(racer)
                 }
             };
             let racers: Vec<_> = (0..RACERS).map(|racer| scope.spawn(race(racer))).collect();

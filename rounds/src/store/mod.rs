@@ -1,6 +1,8 @@
 //! A store: create, get and list, in a folder or a bucket.
 
 mod check;
+mod folders;
+mod object;
 mod waiting;
 
 use std::path::{Path, PathBuf};
@@ -15,10 +17,11 @@ use tokio::runtime::Runtime;
 use url::Url;
 
 pub use check::StoreCheck;
+pub use object::Object;
 pub use waiting::{Hear, Patience, Silent};
 
 use crate::error::Error;
-use waiting::patiently;
+use waiting::{Failed, patiently};
 
 /// Objects that are fetched at a time.
 const AT_A_TIME: usize = 16;
@@ -46,7 +49,10 @@ const AT_A_TIME: usize = 16;
 pub struct Store {
     objects: Arc<dyn ObjectStore>,
     root: ObjectPath,
-    runtime: Runtime,
+    /// Where it is a folder: which one.
+    folder: Option<PathBuf>,
+    /// There until it is dropped.
+    runtime: Option<Runtime>,
     url: String,
     patience: Patience,
 }
@@ -58,17 +64,8 @@ pub enum Created {
     New,
     /// It was there, with the same bytes: somebody was here before, maybe this very program.
     Same,
-    /// It was there with these other bytes, which stay.
+    /// It was there with these other bytes, which stay; with none where they are too many to be fetched.
     Other(Bytes),
-}
-
-/// An object that is there.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Object {
-    /// Its path in the store.
-    pub path: String,
-    /// How many bytes it has.
-    pub bytes: u64,
 }
 
 impl Store {
@@ -79,16 +76,23 @@ impl Store {
     /// If the URL is none that is known, the folder or bucket is not there, or does not answer.
     pub fn open(url: &str, ca: Option<&Path>, patience: Patience) -> Result<Self, Error> {
         let wrong = |problem: String| Error::Url { url: url.to_owned(), problem };
-        let (objects, root) = match place(url).map_err(wrong)? {
-            Place::Folder(folder) => folder_store(&folder).map_err(wrong)?,
-            Place::Bucket(parsed) => bucket_store(&parsed, ca).map_err(wrong)?,
+        let (objects, root, folder) = match place(url).map_err(wrong)? {
+            Place::Folder(folder) => {
+                let (objects, root) = folder_store(&folder).map_err(wrong)?;
+                (objects, root, Some(folder))
+            }
+            Place::Bucket(parsed) => {
+                let (objects, root) = bucket_store(&parsed, ca).map_err(wrong)?;
+                (objects, root, None)
+            }
         };
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .enable_all()
             .build()
             .map_err(|error| wrong(format!("no threads to talk to it: {error}")))?;
-        let store = Self { objects, root, runtime, url: url.to_owned(), patience };
+        let store =
+            Self { objects, root, folder, runtime: Some(runtime), url: url.to_owned(), patience };
         store.answers()?;
         Ok(store)
     }
@@ -134,8 +138,12 @@ impl Store {
                 Ok(_) => Ok(Created::New),
                 // Or this program was here before and the answer was lost.
                 Err(object_store::Error::AlreadyExists { .. }) => {
-                    let there = self.objects.get(&at).await?.bytes().await?;
-                    Ok(if there == bytes { Created::Same } else { Created::Other(there) })
+                    let most = MOST_OTHER.max(bytes.len() as u64);
+                    match self.fetch(&at, most).await? {
+                        Fetched::Bytes(there) if there == bytes => Ok(Created::Same),
+                        Fetched::Bytes(there) => Ok(Created::Other(there)),
+                        _ => Ok(Created::Other(Bytes::new())),
+                    }
                 }
                 Err(error) => Err(error),
             }
@@ -149,11 +157,7 @@ impl Store {
     /// If it is larger, the store refuses, or patience ends.
     pub fn get(&self, path: &str, most: u64) -> Result<Option<Bytes>, Error> {
         let at = self.at(path);
-        match self.wait("get", path, async || self.fetch(&at, most).await)? {
-            Fetched::Nothing => Ok(None),
-            Fetched::Bytes(bytes) => Ok(Some(bytes)),
-            Fetched::TooLarge(bytes) => Err(too_large(path, bytes, most)),
-        }
+        self.wait("get", path, async || self.fetch(&at, most).await)?.found(path, most)
     }
 
     /// The same of several objects, some at a time.
@@ -170,15 +174,16 @@ impl Store {
             futures::stream::iter(each).buffered(AT_A_TIME).try_collect::<Vec<_>>().await
         };
         let fetched = self.wait("get", objects.first().map_or("", |(path, _)| path), all)?;
-        let found = fetched.into_iter().zip(objects).map(|(fetched, (path, most))| match fetched {
-            Fetched::Nothing => Ok(None),
-            Fetched::Bytes(bytes) => Ok(Some(bytes)),
-            Fetched::TooLarge(bytes) => Err(too_large(path, bytes, *most)),
-        });
+        let found = fetched.into_iter().zip(objects);
+        let found = found.map(|(fetched, (path, most))| fetched.found(path, *most));
         Ok(found.collect())
     }
 
     async fn fetch(&self, at: &ObjectPath, most: u64) -> Result<Fetched, object_store::Error> {
+        // To open a pipe would wait for whoever writes to it.
+        if self.folder.as_ref().is_some_and(|root| folders::is_no_file(&root.join(at.as_ref()))) {
+            return Ok(Fetched::NoFile);
+        }
         let found = match self.objects.get(at).await {
             Ok(found) => found,
             Err(object_store::Error::NotFound { .. }) => return Ok(Fetched::Nothing),
@@ -219,6 +224,9 @@ impl Store {
     /// If the store refuses, or patience ends.
     pub fn list(&self, folder: &str) -> Result<Vec<Object>, Error> {
         let at = self.at(folder);
+        if let Some(root) = &self.folder {
+            return self.wait("list", folder, async || folders::list(root, folder));
+        }
         let list = async || self.objects.list(Some(&at)).try_collect::<Vec<_>>().await;
         let found = self.wait("list", folder, list)?;
         let prefix = if self.root.as_ref().is_empty() { 0 } else { self.root.as_ref().len() + 1 };
@@ -245,16 +253,45 @@ impl Store {
         path: &str,
         tried: impl AsyncFn() -> Result<T, object_store::Error>,
     ) -> Result<T, Error> {
-        patiently(&self.runtime, &self.patience, tried)
-            .map_err(|failed| failed.named(&self.url, what, path))
+        let present = || self.folder.as_ref().is_none_or(|folder| folder.is_dir());
+        let done = match &self.runtime {
+            Some(runtime) => patiently(runtime, &self.patience, &present, tried),
+            None => Err(Failed::Stopped),
+        };
+        done.map_err(|failed| failed.named(&self.url, what, path))
     }
 }
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        // Not to wait for a file that is none, such as a pipe.
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// Most bytes that are fetched of an object in the place of another one.
+const MOST_OTHER: u64 = 32 << 20;
 
 /// What a request for an object gave.
 enum Fetched {
     Nothing,
     Bytes(Bytes),
     TooLarge(u64),
+    /// A folder, a pipe or the like.
+    NoFile,
+}
+
+impl Fetched {
+    fn found(self, path: &str, most: u64) -> Result<Option<Bytes>, Error> {
+        match self {
+            Self::Nothing => Ok(None),
+            Self::Bytes(bytes) => Ok(Some(bytes)),
+            Self::TooLarge(bytes) => Err(too_large(path, bytes, most)),
+            Self::NoFile => Err(Error::refused(path, "is no plain file")),
+        }
+    }
 }
 
 fn too_large(path: &str, bytes: u64, most: u64) -> Error {

@@ -89,23 +89,30 @@ impl Failed {
 pub(super) fn patiently<T>(
     runtime: &Runtime,
     patience: &Patience,
+    present: &dyn Fn() -> bool,
     tried: impl AsyncFn() -> Result<T, object_store::Error>,
 ) -> Result<T, Failed> {
     let began = Instant::now();
     let mut pause = FIRST;
     let mut told: Option<Instant> = None;
     loop {
-        let error = match runtime.block_on(tried()) {
-            Ok(done) => {
+        // A folder that is gone, as that of a disk that was taken out, is not made anew.
+        let answer = if present() {
+            runtime.block_on(answer(patience, &tried))?
+        } else {
+            Answer::Silence("the folder is not there any more".to_owned())
+        };
+        let (problem, is_final) = match answer {
+            Answer::Done(done) => {
                 if told.is_some() {
                     patience.hear.answers();
                 }
                 return Ok(done);
             }
-            Err(error) => error,
+            Answer::Error(error) => (plain(&error), is_final(&error)),
+            Answer::Silence(problem) => (problem, false),
         };
-        let problem = plain(&error);
-        if is_final(&error) || began.elapsed() >= patience.most {
+        if is_final || began.elapsed() >= patience.most {
             return Err(Failed::Problem(problem));
         }
         // A single fault is common, and nobody's business.
@@ -121,6 +128,34 @@ pub(super) fn patiently<T>(
             std::thread::sleep(GLANCE);
         }
         pause = (2 * pause).min(LAST);
+    }
+}
+
+/// What came of a try.
+enum Answer<T> {
+    Done(T),
+    Error(object_store::Error),
+    /// No answer, and why.
+    Silence(String),
+}
+
+/// Tries once, as long as nobody stops it.
+async fn answer<T>(
+    patience: &Patience,
+    tried: &impl AsyncFn() -> Result<T, object_store::Error>,
+) -> Result<Answer<T>, Failed> {
+    let began = Instant::now();
+    let mut tried = std::pin::pin!(tried());
+    loop {
+        match tokio::time::timeout(GLANCE, &mut tried).await {
+            Ok(Ok(done)) => return Ok(Answer::Done(done)),
+            Ok(Err(error)) => return Ok(Answer::Error(error)),
+            Err(_) if patience.hear.stopped() => return Err(Failed::Stopped),
+            Err(_) if began.elapsed() > patience.most.min(2 * TRANSFER) => {
+                return Ok(Answer::Silence("no answer".to_owned()));
+            }
+            Err(_) => {}
+        }
     }
 }
 

@@ -32,7 +32,7 @@ fn forged(signer: u8, change: impl Fn(&mut Commit), why: &str) {
 
 #[test]
 fn commits_that_say_something_else_than_they_should_do_not_count() {
-    forged(2, |commit| commit.job = "0".repeat(32), "of job");
+    forged(2, |commit| commit.job = "0".repeat(32), "of another job");
     forged(2, |commit| commit.round = 2, "of round 2");
     forged(2, |commit| commit.node = "node-1".parse().expect("a name"), "in the place of node-2");
     forged(2, |commit| commit.base = Hash::of(b"another model"), "trained from");
@@ -104,6 +104,11 @@ fn who_is_not_on_the_roster_or_revoked_does_not_count() {
     assert_eq!(counted(&arrivals, "node-1"), b"honest");
     assert!(refused(&arrivals, "node-2").contains("not on the roster"));
     assert!(refused(&arrivals, "stranger").contains("not on the roster"));
+    // Any number of others changes nothing: what they wrote is not even read.
+    for i in 0..300 {
+        bench.put(&commit_path(&format!("s{i}")), b"");
+    }
+    assert_eq!(bench.arrivals(&desk, &plan).len(), 101);
 }
 
 #[test]
@@ -119,6 +124,16 @@ fn rubbish_in_the_place_of_commits_does_not_count_and_names_lead_nowhere() {
     }
     bench.put("in/round-000001/.hidden/commit.json", b"x");
     bench.put("in/round-000001/node-1/deeper/commit.json", b"x");
+    #[cfg(unix)]
+    {
+        use std::os::unix::ffi::OsStrExt;
+        for name in [&b"n\nl"[..], b"\xff", b"a b"] {
+            let folder = bench.path("in/round-000001").join(std::ffi::OsStr::from_bytes(name));
+            std::fs::create_dir(&folder).expect("a folder");
+            std::fs::write(folder.join("commit.json"), b"x").expect("written");
+        }
+        std::os::unix::fs::symlink(".", bench.path("in/round-000001/loop")).expect("a link");
+    }
     let arrivals = bench.arrivals(&desk, &plan);
     assert_eq!(arrivals.len(), 6);
     assert_eq!(counted(&arrivals, "node-1"), b"honest");
@@ -162,7 +177,7 @@ fn plans_that_are_not_the_centers_are_not_believed() {
     let signed = |plan: &Plan, by: u8| sign(plan, &key(by)).expect("signed");
     plan_refused(&|_, plan| signed(&plan, 1), "not signed by");
     plan_refused(&|_, plan| signed(&Plan { round: 2, ..plan }, 100), "of round 2");
-    plan_refused(&|_, plan| signed(&Plan { job: "1".repeat(32), ..plan }, 100), "of job");
+    plan_refused(&|_, plan| signed(&Plan { job: "1".repeat(32), ..plan }, 100), "of another job");
     plan_refused(&|_, _| b"{}".to_vec(), "no signed document");
     // One byte of what was signed is another.
     plan_refused(
@@ -301,4 +316,69 @@ fn another_center_is_not_believed() {
     assert!(
         Board::open(&bench.store, center).expect_err("newer").to_string().contains("protocol 2")
     );
+}
+
+#[test]
+fn what_is_in_another_place_than_its_own_is_not_a_nodes_word() {
+    let bench = Bench::new(2);
+    let (desk, first) = bench.begun();
+    bench.send(0, &first.body, b"old");
+    let second = desk.publish_plan(&bench.plan(&desk, 2)).expect("published");
+    // The node's own commit of the round before.
+    bench.put("in/round-000002/node-1/commit.json", &bench.read(&commit_path("node-1")));
+    let error =
+        bench.seats[0].committed(&bench.board(), &second.body).expect_err("old").to_string();
+    assert!(error.contains("somebody else has written"), "{error}");
+}
+
+#[test]
+fn rubbish_further_on_hides_no_round() {
+    let bench = Bench::new(1);
+    let (desk, plan) = bench.begun();
+    let close = |round: u32| {
+        let outcome = Outcome {
+            job: plan.body.job.clone(),
+            round,
+            previous: plan.hash,
+            model: plan.body.base,
+            memory: None,
+            refused: None,
+            updates: Vec::new(),
+            metrics: None,
+            standing: None,
+            closed: NOW,
+        };
+        desk.close(&outcome).expect("closed");
+    };
+    let board = bench.board();
+    bench.put("round-000003/result.json", b"x");
+    assert!(board.last_outcome(0).expect("none").is_none());
+    for round in 1..=2 {
+        close(round);
+        for known in 0..round {
+            let found = board.last_outcome(known).expect("found").expect("an outcome");
+            assert_eq!(found.body.round, round, "from {known}");
+        }
+    }
+    assert!(board.last_outcome(2).is_err());
+}
+
+#[test]
+fn something_huge_in_the_place_of_an_object_is_not_fetched() {
+    let bench = Bench::new(1);
+    let (desk, _) = bench.begun();
+    let path = bench.path("round-000002/plan.json");
+    std::fs::create_dir_all(path.parent().expect("a folder")).expect("made");
+    // A file with a hole, larger than there is memory.
+    std::fs::File::create(&path).expect("a file").set_len(1 << 42).expect("a hole");
+    assert!(desk.publish_plan(&bench.plan(&desk, 2)).is_err());
+    // A folder or a pipe is no document either, and nobody waits for it.
+    std::fs::create_dir_all(bench.path("round-000003/plan.json")).expect("made");
+    assert!(desk.publish_plan(&bench.plan(&desk, 3)).is_err());
+    let pipe = bench.path("round-000004/plan.json");
+    std::fs::create_dir_all(pipe.parent().expect("a folder")).expect("made");
+    if std::process::Command::new("mkfifo").arg(&pipe).status().is_ok_and(|made| made.success()) {
+        let error = bench.board().plan(4).expect_err("a pipe").to_string();
+        assert!(error.contains("no plain file"), "{error}");
+    }
 }

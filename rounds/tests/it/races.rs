@@ -67,13 +67,13 @@ fn a_node_that_was_killed_sends_once() {
     let bench = Bench::new(1);
     let (desk, plan) = bench.begun();
     let seat = &bench.seats[0];
-    assert!(seat.committed(&bench.board(), 1).expect("sound").is_none());
+    assert!(seat.committed(&bench.board(), &plan.body).expect("sound").is_none());
     bench.send(0, &plan.body, b"mine");
     // Again, later: what was sent first counts.
     let sent = (&b"mine"[..], Encoding::Whole, WORK);
     let commit = seat.send(&bench.board(), &plan.body, sent, NOW + 500).expect("sent");
     assert_eq!(commit.sent, NOW);
-    assert_eq!(seat.committed(&bench.board(), 1).expect("sound"), Some(commit));
+    assert_eq!(seat.committed(&bench.board(), &plan.body).expect("sound"), Some(commit));
     assert_eq!(counted(&bench.arrivals(&desk, &plan), "node-1"), b"mine");
 }
 
