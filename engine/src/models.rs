@@ -6,7 +6,7 @@
 //! current.safetensors     a copy of the live one, for programs that read one file
 //! ```
 
-use std::fs;
+use std::fs::{self, File, TryLockError};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
@@ -67,20 +67,46 @@ impl Models {
     /// # Errors
     /// If it cannot be made or read, or its `deploy.json` is damaged.
     pub fn open_or_make(folder: &Path) -> anyhow::Result<Self> {
-        let mut builder = fs::DirBuilder::new();
-        #[cfg(unix)]
-        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-        match builder.recursive(true).create(folder) {
-            Err(error) if !folder.is_dir() => {
-                Err(error)
-                    .with_context(|| format!("{}: cannot make the folder", folder.display()))?;
-            }
-            _ => {}
-        }
-        let models =
+        make_folder(folder)?;
+        let mut models =
             Self { folder: folder.to_owned(), deployment: read(folder)?.unwrap_or_default() };
-        models.put_current()?;
+        models.mend()?;
         Ok(models)
+    }
+
+    /// Takes the folder for this process until the lock is dropped: two that work in one would lose each other's files.
+    ///
+    /// # Errors
+    /// If another process has it.
+    pub fn hold(folder: &Path) -> anyhow::Result<File> {
+        make_folder(folder)?;
+        let path = folder.join("lock");
+        let file = File::create(&path).with_context(|| format!("{}", path.display()))?;
+        match file.try_lock() {
+            Ok(()) => Ok(file),
+            Err(TryLockError::WouldBlock) => {
+                bail!("{}: another process works in this folder", folder.display())
+            }
+            Err(TryLockError::Error(error)) => {
+                Err(error).with_context(|| format!("{}", path.display()))
+            }
+        }
+    }
+
+    /// Goes back to the model before if the live one is damaged, and to none if both are.
+    fn mend(&mut self) -> anyhow::Result<()> {
+        let is_sound =
+            |model: &Deployed| hash_file(self.file(model)).is_ok_and(|hash| hash == model.hash);
+        let Deployment { live, previous, .. } = &self.deployment;
+        if live.as_ref().is_none_or(is_sound) {
+            return self.put_current();
+        }
+        let previous = previous.clone().filter(is_sound);
+        self.change(|next| {
+            next.live = previous;
+            next.previous = None;
+            Ok(())
+        })
     }
 
     /// Opens a folder that is there.
@@ -121,9 +147,10 @@ impl Models {
     /// If a file cannot be written; what was live still is.
     pub fn install(&mut self, bytes: &[u8], model: Deployed) -> anyhow::Result<()> {
         atomic_write(self.file(&model), bytes)?;
-        let mut next = self.deployment.clone();
-        next.previous = next.live.replace(model);
-        self.switch(next)
+        self.change(|next| {
+            next.previous = next.live.replace(model);
+            Ok(())
+        })
     }
 
     /// Notes that a model is not taken.
@@ -131,13 +158,14 @@ impl Models {
     /// # Errors
     /// If the note cannot be written.
     pub fn refuse(&mut self, denied: Denied) -> anyhow::Result<()> {
-        let mut next = self.deployment.clone();
-        next.refused.retain(|known| known.hash != denied.hash);
-        next.refused.push(denied);
-        // A list that grows for ever is read at every start.
-        let too_many = next.refused.len().saturating_sub(MOST_REFUSED);
-        next.refused.drain(..too_many);
-        self.switch(next)
+        self.change(|next| {
+            next.refused.retain(|known| known.hash != denied.hash);
+            next.refused.push(denied);
+            // A list that grows for ever is read at every start.
+            let too_many = next.refused.len().saturating_sub(MOST_REFUSED);
+            next.refused.drain(..too_many);
+            Ok(())
+        })
     }
 
     /// Makes the model before live again, and refuses the one that is.
@@ -145,26 +173,36 @@ impl Models {
     /// # Errors
     /// If there is none before, its file is damaged, or a file cannot be written; what was live still is.
     pub fn roll_back(&mut self) -> anyhow::Result<()> {
-        let mut next = self.deployment.clone();
-        let (Some(live), Some(previous)) = (next.live.take(), next.previous.take()) else {
-            bail!("{}: there is no model before the live one to go back to", self.folder.display());
-        };
-        let file = self.file(&previous);
-        let found = hash_file(&file)?;
-        ensure!(
-            found == previous.hash,
-            "{}: damaged: its bytes are not those of its name",
-            file.display()
-        );
-        next.refused.retain(|known| known.hash != live.hash);
-        let reason = "rolled back by hand".to_owned();
-        next.refused.push(Denied { hash: live.hash, round: live.round, reason });
-        next.live = Some(previous);
-        self.switch(next)
+        let folder = self.folder.clone();
+        self.change(|next| {
+            let (Some(live), Some(previous)) = (next.live.take(), next.previous.take()) else {
+                bail!("{}: there is no model before the live one to go back to", folder.display());
+            };
+            let file = folder.join(format!("{}.safetensors", previous.hash));
+            ensure!(
+                hash_file(&file)? == previous.hash,
+                "{}: damaged: its bytes are not those of its name",
+                file.display()
+            );
+            next.refused.retain(|known| known.hash != live.hash);
+            let reason = "rolled back by hand".to_owned();
+            next.refused.push(Denied { hash: live.hash, round: live.round, reason });
+            next.live = Some(previous);
+            Ok(())
+        })
     }
 
-    /// The one moment at which another model is live.
-    fn switch(&mut self, next: Deployment) -> anyhow::Result<()> {
+    /// Changes what is live: from what is written now, which another process may have changed, in the one moment of
+    /// a renaming.
+    fn change(
+        &mut self,
+        change: impl FnOnce(&mut Deployment) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        let path = self.path("deploy.lock");
+        let lock = File::create(&path).with_context(|| format!("{}", path.display()))?;
+        lock.lock().with_context(|| format!("{}", path.display()))?;
+        let mut next = read(&self.folder)?.unwrap_or_default();
+        change(&mut next)?;
         let text = serde_json::to_string_pretty(&next).context(DEPLOY)?;
         atomic_write(self.path(DEPLOY), format!("{text}\n").as_bytes())?;
         self.deployment = next;
@@ -206,6 +244,19 @@ impl Models {
         }
         Ok(())
     }
+}
+
+fn make_folder(folder: &Path) -> anyhow::Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    match builder.recursive(true).create(folder) {
+        Err(error) if !folder.is_dir() => {
+            Err(error).with_context(|| format!("{}: cannot make the folder", folder.display()))?;
+        }
+        _ => {}
+    }
+    Ok(())
 }
 
 /// So many refused models are remembered.
@@ -275,6 +326,24 @@ mod tests {
         models.install(b"two", model(b"two", 2)).expect("installed");
         fs::write(models.path(CURRENT), b"one").expect("written");
         assert_eq!(current(&Models::open_or_make(folder.path()).expect("opened")), b"two");
+        let held = Models::hold(folder.path()).expect("free");
+        assert!(
+            Models::hold(folder.path()).expect_err("held").to_string().contains("another process")
+        );
+        drop(held);
+        // Another process goes back meanwhile, and this one goes on from there.
+        let mut other = Models::open(folder.path()).expect("opened");
+        other.roll_back().expect("back");
+        models.install(b"six", model(b"six", 3)).expect("installed");
+        let Deployment { live, previous, refused } = models.deployment().clone();
+        assert_eq!((live, previous), (Some(model(b"six", 3)), Some(model(b"one", 1))));
+        assert_eq!(refused[0].hash, model(b"two", 2).hash);
+        // A live model that is damaged is not handed on.
+        fs::write(models.file(&model(b"six", 3)), b"xxx").expect("written");
+        fs::remove_file(models.path(CURRENT)).expect("removed");
+        let mut models = Models::open_or_make(folder.path()).expect("opened");
+        assert_eq!(current(&models), b"one");
+        models.install(b"two", model(b"two", 4)).expect("installed");
         fs::write(models.file(&model(b"one", 1)), b"xxx").expect("written");
         let error = models.roll_back().expect_err("damaged").to_string();
         assert!(error.contains("damaged"), "{error}");

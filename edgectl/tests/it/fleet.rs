@@ -114,7 +114,7 @@ fn what_is_set_up_wrongly_is_said() {
     let says = |args: &[&str], why: &str| fails(at, args, &[why]);
     fs::remove_dir(at.join("store")).expect("an empty folder");
     let center = ["center", "--key", "center.key", "--roster", "roster.toml", "--store"];
-    says(&[&center[..], &["store"]].concat(), "no job has begun here; give --config");
+    says(&[&center[..], &["store"]].concat(), "no job has begun here: give --config");
     says(&[&center[..], &["no/such/store"]].concat(), "cannot make the folder");
     says(&[&center[..], &["ftp://x/y"]].concat(), "no store of kind");
     says(&[&center[..], &["file://x"]].concat(), "three slashes");
@@ -140,6 +140,15 @@ fn what_is_set_up_wrongly_is_said() {
         "at least 1",
     );
     assert_eq!(json(at, &["store", "check", "fresh"])["fit"], true);
+    says(&[&center[..], &["store", "--deadline", "0s"]].concat(), "from 1s to 366days");
+    says(&[&center[..], &["store", "--poll", "0s"]].concat(), "from 10ms");
+    says(
+        &[&center[..], &["store", "--quorum", "4"]].concat(),
+        "3 nodes count, and --quorum asks for 4",
+    );
+    says(&[&center[..], &["store", "--eval-data", "nowhere"]].concat(), "there is no such file");
+    // None of that has begun a job.
+    assert!(!at.join("store/job.json").exists());
     // The outputs are none of the inputs.
     let out = [&center[..], &["store", "--config", "job.toml", "--out", "job.toml"]].concat();
     says(&out, "job.toml");

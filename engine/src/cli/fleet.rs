@@ -1,5 +1,6 @@
 //! Arguments of the commands for rounds between machines.
 
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -16,6 +17,21 @@ pub struct StoreArgs {
     /// Certificates (PEM) of a private authority that the store's server is trusted by, beside those of the system
     #[arg(long, value_name = "FILE")]
     pub ca: Option<PathBuf>,
+}
+
+/// A time to wait for something.
+fn a_time(text: &str) -> Result<Duration, String> {
+    within(text, Duration::from_secs(1)..=Duration::from_hours(24 * 366), "from 1s to 366days")
+}
+
+/// A time between two questions.
+fn a_pause(text: &str) -> Result<Duration, String> {
+    within(text, Duration::from_millis(10)..=Duration::from_hours(24), "from 10ms to 24h")
+}
+
+fn within(text: &str, range: RangeInclusive<Duration>, said: &str) -> Result<Duration, String> {
+    let time = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    if range.contains(&time) { Ok(time) } else { Err(format!("give a time {said}")) }
 }
 
 /// How updates are sent.
@@ -77,10 +93,10 @@ pub struct CenterArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub quorum: Option<u32>,
     /// How long nodes have to train and send
-    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = a_time)]
     pub deadline: Duration,
     /// After how long a round is given up in which fewer than the quorum have sent; late updates count till then
-    #[arg(long, value_name = "TIME", default_value = "24h", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "24h", value_parser = a_time)]
     pub expire: Duration,
     /// Files or folders on whose test rows every merged model is measured
     #[arg(long, value_name = "PATH", num_args = 1..)]
@@ -93,7 +109,7 @@ pub struct CenterArgs {
     #[arg(long, value_enum, default_value_t = EncodingArg::Whole)]
     pub compress: EncodingArg,
     /// How often the store is asked for updates
-    #[arg(long, value_name = "TIME", default_value = "200ms", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "200ms", value_parser = a_pause)]
     pub poll: Duration,
     /// Also write the last model to a file; replaces a plain file that is none of the inputs
     #[arg(long, value_name = "FILE")]
@@ -138,7 +154,7 @@ pub struct NodeArgs {
     #[arg(long, value_name = "POINTS|off", default_value = "2")]
     pub max_drop: Limit,
     /// How often the store is asked
-    #[arg(long, value_name = "TIME", default_value = "200ms", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "200ms", value_parser = a_pause)]
     pub poll: Duration,
     /// Let every step take so many times as long, to try out unequal devices
     #[arg(long, value_name = "FACTOR", default_value_t = 1.0)]

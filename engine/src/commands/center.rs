@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use aggregate::{Targets, atomic_write};
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 use attn_core::Precision;
 use indicatif::ProgressBar;
 use rounds::{Desk, Hash, Metrics, Outcome, Plan, SecretKey, Store, Verdict};
@@ -21,7 +21,7 @@ use crate::checkpoint::{Checkpoint, Provenance};
 use crate::cli::CenterArgs;
 use crate::data::{Dataset, NOTHING_MARKED, is_marked, test_segments};
 use crate::evaluate::evaluate;
-use crate::fleet::{CenterOptions, CenterProgress, Measure, now_ms, run_center};
+use crate::fleet::{CenterOptions, CenterProgress, Measure, check_roster, now_ms, run_center};
 use crate::interrupt::Stop;
 use crate::job::Job;
 use crate::output::{Output, shown};
@@ -29,7 +29,7 @@ use crate::run::Schema;
 use crate::system::peak_rss_bytes;
 
 /// Most bytes of a model.
-const MOST_MODEL: u64 = 16 << 30;
+const MOST_MODEL: u64 = 4 << 30;
 
 #[derive(Serialize)]
 struct Report<'a> {
@@ -38,6 +38,8 @@ struct Report<'a> {
     rounds: u32,
     /// How many are closed.
     closed: u32,
+    /// Rounds that this process saw closed without taking the merged model.
+    not_taken: u32,
     /// What ended it before all were.
     stopped: Option<&'static str>,
     /// The model that stands.
@@ -54,14 +56,25 @@ pub(super) fn run(args: &CenterArgs, threads: usize, output: Output) -> anyhow::
     let stop = Stop::new(None);
     let targets = targets(args)?;
     let key = SecretKey::read(&args.key)?;
+    // Before anything begins that cannot be taken back.
+    check_roster(&args.roster, args.quorum)?;
+    for path in &args.eval_data {
+        ensure!(path.exists(), "--eval-data {}: there is no such file or folder", path.display());
+    }
     Store::make_folder(&args.at.store)?;
     let store = open_for_service(&args.at, stop, output)?;
-    let desk = match Desk::open(&store, &key)? {
-        Some(desk) => goes_on(desk, args, output)?,
-        None => begin(&store, &key, args, &targets, output)?,
-    };
     let rows = OnceCell::new();
     let measure = |model: &Checkpoint| measured(model, &args.eval_data, &rows, threads, output);
+    let desk = if let Some(desk) = Desk::open(&store, &key)? {
+        goes_on(desk, args, output)?
+    } else {
+        let start = start(args, &targets, output)
+            .with_context(|| format!("{}: no job has begun here", store.url()))?;
+        if !args.eval_data.is_empty() {
+            measure(&start)?;
+        }
+        begin(&store, &key, &start, output)?
+    };
     let measure: Measure<'_> = &measure;
     let options = CenterOptions {
         roster: &args.roster,
@@ -75,7 +88,7 @@ pub(super) fn run(args: &CenterArgs, threads: usize, output: Output) -> anyhow::
         stop,
     };
     let rounds = desk.board().job().rounds;
-    let mut shown_rounds = Shown { output, rounds, bar: None, asked: Instant::now() };
+    let mut shown_rounds = Shown { output, rounds, bar: None, asked: Instant::now(), not_taken: 0 };
     let (last, all) = run_center(&desk, &options, &mut shown_rounds)?;
     let model = last.as_ref().map_or(desk.board().job().model, |last| last.model);
     if let Some(out) = &args.out {
@@ -86,6 +99,7 @@ pub(super) fn run(args: &CenterArgs, threads: usize, output: Output) -> anyhow::
         job: desk.board().job().job.clone(),
         rounds,
         closed: last.as_ref().map_or(0, |last| last.round),
+        not_taken: shown_rounds.not_taken,
         stopped: (!all).then_some("interrupted"),
         model: model.hash,
         out: args.out.as_ref().map(|out| out.display().to_string()),
@@ -93,7 +107,12 @@ pub(super) fn run(args: &CenterArgs, threads: usize, output: Output) -> anyhow::
         wall_s: began.elapsed().as_secs_f64(),
         peak_rss_bytes: peak_rss_bytes(),
     };
-    output.result(&report, &text(&report))
+    output.result(&report, &text(&report))?;
+    ensure!(
+        !all || report.closed > report.not_taken || report.closed == 0,
+        "no round gave a model that was taken: the model is the one that the job began with"
+    );
+    Ok(())
 }
 
 /// The outputs, held against what is read.
@@ -123,19 +142,15 @@ fn goes_on<'a>(desk: Desk<'a>, args: &CenterArgs, output: Output) -> anyhow::Res
             job.rounds
         );
     }
-    output.note(&format!("going on with job {} of {} rounds", job.job, job.rounds));
+    let given = args.config.is_some() || args.init.is_some();
+    let passed_over = if given { "; what is given to begin with is not looked at" } else { "" };
+    output.note(&format!("going on with job {} of {} rounds{passed_over}", job.job, job.rounds));
     Ok(desk)
 }
 
-/// A job in a store where none is.
-fn begin<'a>(
-    store: &'a Store,
-    key: &'a SecretKey,
-    args: &CenterArgs,
-    targets: &Targets,
-    output: Output,
-) -> anyhow::Result<Desk<'a>> {
-    let start = match (&args.init, &args.config) {
+/// The model that a job begins with.
+fn start(args: &CenterArgs, targets: &Targets, output: Output) -> anyhow::Result<Checkpoint> {
+    match (&args.init, &args.config) {
         (Some(init), _) => {
             let start = Checkpoint::read(init)?;
             let run = start.meta.run.with(|job| {
@@ -146,16 +161,20 @@ fn begin<'a>(
             let mut start = start.with_run(run)?;
             // It has rounds of its own behind it; those of this job begin at the first.
             start.meta.set_provenance(Provenance::default());
-            start
+            Ok(start)
         }
-        (None, Some(config)) => of_job(config, args, targets, output)?,
-        (None, None) => {
-            anyhow::bail!(
-                "{}: no job has begun here; give --config JOB.toml or --init MODEL",
-                store.url()
-            )
-        }
-    };
+        (None, Some(config)) => of_job(config, args, targets, output),
+        (None, None) => bail!("give --config JOB.toml or --init MODEL"),
+    }
+}
+
+/// A job in a store where none is.
+fn begin<'a>(
+    store: &'a Store,
+    key: &'a SecretKey,
+    start: &Checkpoint,
+    output: Output,
+) -> anyhow::Result<Desk<'a>> {
     let folder = tempfile::tempdir().context("a folder for temporary files")?;
     let path = folder.path().join("model.safetensors");
     start.write(&path)?;
@@ -224,6 +243,8 @@ struct Shown {
     rounds: u32,
     bar: Option<ProgressBar>,
     asked: Instant,
+    /// Rounds whose merged model was refused.
+    not_taken: u32,
 }
 
 impl CenterProgress for Shown {
@@ -232,6 +253,17 @@ impl CenterProgress for Shown {
         self.bar = Some(
             self.output.bar(plan.nodes.into(), &format!("round {}/{}", plan.round, self.rounds)),
         );
+    }
+
+    fn stands(&mut self, plan: &Plan) {
+        self.output.note(&format!(
+            "round {} was asked for before: its quorum of {}, its deadline and its encoding ({}) stand",
+            plan.round, plan.quorum, plan.encoding
+        ));
+    }
+
+    fn no_roster(&mut self, problem: &str) {
+        self.output.warn(&format!("no roster for the next round, trying on: {problem}"));
     }
 
     fn arrived(&mut self, verdict: &Verdict) {
@@ -250,6 +282,7 @@ impl CenterProgress for Shown {
     }
 
     fn closed(&mut self, outcome: &Outcome, ours: bool) {
+        self.not_taken += u32::from(outcome.refused.is_some());
         if let Some(bar) = self.bar.take() {
             bar.finish_and_clear();
         }
@@ -285,6 +318,12 @@ fn text(report: &Report<'_>) -> String {
         text += &format!(
             "\n{} windows: accuracy {:.4}, loss {:.4}",
             metrics.n, metrics.accuracy, metrics.loss
+        );
+    }
+    if report.not_taken > 0 {
+        text += &format!(
+            "\nthe merged models of {} rounds were not taken; edgectl status says why",
+            report.not_taken
         );
     }
     if report.stopped.is_some() {

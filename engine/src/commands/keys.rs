@@ -33,8 +33,13 @@ pub(super) fn run(command: &KeysCommand, output: Output) -> anyhow::Result<()> {
 }
 
 fn new(out: &Path, output: Output) -> anyhow::Result<()> {
-    let public = out.with_extension("pub");
-    ensure!(public != out, "{}: a secret key's name may not end in .pub", out.display());
+    let is_public = out.extension().is_some_and(|end| end == "pub");
+    ensure!(!is_public, "{}: a secret key's name may not end in .pub", out.display());
+    // Other dots are part of the name.
+    let public = match out.extension() {
+        Some(end) if end == "key" => out.with_extension("pub"),
+        _ => PathBuf::from(format!("{}.pub", out.display())),
+    };
     ensure!(
         !public.exists(),
         "{}: is there already and is not replaced; choose another name",

@@ -33,8 +33,8 @@ pub(super) fn run(args: &NodeArgs, threads: usize, output: Output) -> anyhow::Re
     let began = Instant::now();
     let stop = Stop::new(None);
     ensure!(
-        args.slow >= 1.0 && args.slow.is_finite(),
-        "--slow {}: give a factor of at least 1",
+        (1.0..=1e6).contains(&args.slow),
+        "--slow {}: give a factor of at least 1 and at most a million",
         args.slow
     );
     let center = PublicKey::read(&args.center)?;
@@ -66,6 +66,7 @@ pub(super) fn run(args: &NodeArgs, threads: usize, output: Output) -> anyhow::Re
             return output.result(&report, "interrupted before a job began");
         }
     };
+    let _held = Models::hold(&args.models)?;
     let many = args.keys.is_some();
     let member = |seat: Seat| {
         let folder = if many { args.models.join(seat.node.as_str()) } else { args.models.clone() };
@@ -210,6 +211,9 @@ fn text(report: &Report<'_>) -> String {
         report.nodes.len(),
         shown(&report.models)
     );
+    if done.not_taken > 0 {
+        text += &format!("\nthe center did not take the models of {} rounds", done.not_taken);
+    }
     if done.stayed_away > 0 {
         text +=
             &format!("\n{} times a node did not take part; see the lines above", done.stayed_away);

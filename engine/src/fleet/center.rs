@@ -8,15 +8,16 @@ use aggregate::{Differences, SERVER_STATE, WeightFile};
 use anyhow::{Context, ensure};
 use rounds::{BlobRef, Checked, Closed, Desk, Encoding, Metrics, Outcome, Plan, Roster, Verdict};
 
-use super::clock::now_ms;
+use super::clock::{now_ms, pause};
 use super::collect::{Arrivals, Collected, Until, collect};
+use super::sound::{check_answers, is_stopped, short};
 use super::standing::is_worse;
 use crate::checkpoint::Checkpoint;
 use crate::federation::{Merge, merge};
 use crate::interrupt::Stop;
 
 /// Most bytes of a model.
-const MOST_MODEL: u64 = 16 << 30;
+const MOST_MODEL: u64 = 4 << 30;
 
 /// How good a model is.
 pub type Measure<'a> = &'a dyn Fn(&Checkpoint) -> anyhow::Result<Metrics>;
@@ -47,6 +48,10 @@ pub struct CenterOptions<'a> {
 pub trait CenterProgress {
     /// A round was asked for.
     fn asked(&mut self, plan: &Plan);
+    /// A round is open that was asked for before, by this center or another one: what was asked then stands.
+    fn stands(&mut self, plan: &Plan);
+    /// The roster cannot be read, and is tried again.
+    fn no_roster(&mut self, problem: &str);
     /// An update came, and counts or does not.
     fn arrived(&mut self, verdict: &Verdict);
     /// The deadline is over, and fewer than the quorum are there.
@@ -78,29 +83,54 @@ pub fn run_center(
 ) -> anyhow::Result<(Option<Outcome>, bool)> {
     let board = desk.board();
     let rounds = board.job().rounds;
-    let mut done = board.last_closed(0)?;
-    let mut last = if done > 0 { Some(outcome(desk, done)?) } else { None };
+    let mut last = board.last_outcome(0)?;
     let work = tempfile::tempdir().context("a folder for temporary files")?;
-    while done < rounds {
-        if options.stop.now().is_some() {
-            return Ok((last.map(|last| last.body), false));
+    loop {
+        let done = last.as_ref().map_or(0, |last| last.body.round);
+        if done >= rounds {
+            return Ok((last.map(|last| last.body), true));
         }
         let round =
             Round { desk, options, number: done + 1, last: last.as_ref(), folder: work.path() };
-        let Some((closed, ours)) = round.run(progress)? else {
+        let closed = match options.stop.now() {
+            Some(_) => None,
+            None => match round.run(progress) {
+                Err(error) if is_stopped(&error) => None,
+                closed => closed?,
+            },
+        };
+        let Some((closed, ours)) = closed else {
             return Ok((last.map(|last| last.body), false));
         };
         progress.closed(&closed.body, ours);
-        done = closed.body.round;
         last = Some(closed);
     }
-    Ok((last.map(|last| last.body), true))
 }
 
 fn outcome(desk: &Desk<'_>, round: u32) -> anyhow::Result<Checked<Outcome>> {
     desk.board()
         .outcome(round)?
         .with_context(|| format!("the result of round {round} is not in the store any more"))
+}
+
+/// After how long a roster that is none is read again.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// Reads who counts.
+///
+/// # Errors
+/// If the file is no roster, nobody in it counts, or fewer than the quorum.
+pub fn check_roster(path: &Path, quorum: Option<u32>) -> anyhow::Result<Roster> {
+    let roster = Roster::read(path)?.counting();
+    let nodes = roster.nodes.len();
+    ensure!(nodes > 0, "{}: every node is revoked", path.display());
+    ensure!(
+        quorum.is_none_or(|quorum| quorum as usize <= nodes),
+        "{}: {nodes} nodes count, and --quorum asks for {}",
+        path.display(),
+        quorum.unwrap_or_default()
+    );
+    Ok(roster)
 }
 
 /// One round.
@@ -127,7 +157,7 @@ impl Round<'_> {
         progress: &mut dyn CenterProgress,
     ) -> anyhow::Result<Option<(Checked<Outcome>, bool)>> {
         let board = self.desk.board();
-        let plan = self.plan()?;
+        let Some(plan) = self.plan(progress)? else { return Ok(None) };
         progress.asked(&plan.body);
         let roster = board.roster(&plan.body)?;
         let updates = self.folder.join("updates");
@@ -177,31 +207,52 @@ impl Round<'_> {
         }
     }
 
-    /// The plan that is there, or a new one.
-    fn plan(&self) -> anyhow::Result<Checked<Plan>> {
+    /// The plan that is there, or a new one; nothing if it was stopped.
+    fn plan(&self, progress: &mut dyn CenterProgress) -> anyhow::Result<Option<Checked<Plan>>> {
         let (base, _, previous) = self.before();
         let plan = match self.desk.board().plan(self.number)? {
-            Some(plan) => plan,
-            None => self.new_plan(base, previous)?,
+            Some(plan) => {
+                progress.stands(&plan.body);
+                plan
+            }
+            None => match self.new_plan(base, previous, progress)? {
+                Some(plan) => plan,
+                None => return Ok(None),
+            },
         };
         ensure!(
             plan.body.previous == previous && plan.body.base == base,
             "the plan of round {} does not follow from what is before it; somebody has removed or put back objects of this store",
             self.number
         );
-        Ok(plan)
+        Ok(Some(plan))
     }
 
-    fn new_plan(&self, base: BlobRef, previous: rounds::Hash) -> anyhow::Result<Checked<Plan>> {
-        let roster = Roster::read(self.options.roster)?.counting();
+    /// The roster's file may be half written at the moment: it is read until it is one.
+    fn roster(&self, progress: &mut dyn CenterProgress) -> Option<Roster> {
+        let mut told = false;
+        loop {
+            match check_roster(self.options.roster, self.options.quorum) {
+                Ok(roster) => return Some(roster),
+                Err(error) if !told => progress.no_roster(&format!("{error:#}")),
+                Err(_) => {}
+            }
+            told = true;
+            if pause(AGAIN, self.options.stop).is_some() {
+                return None;
+            }
+        }
+    }
+
+    fn new_plan(
+        &self,
+        base: BlobRef,
+        previous: rounds::Hash,
+        progress: &mut dyn CenterProgress,
+    ) -> anyhow::Result<Option<Checked<Plan>>> {
+        let Some(roster) = self.roster(progress) else { return Ok(None) };
         let nodes = u32::try_from(roster.nodes.len()).context("the roster")?;
         let quorum = self.options.quorum.unwrap_or(nodes);
-        ensure!(nodes > 0, "{}: every node is revoked", self.options.roster.display());
-        ensure!(
-            quorum <= nodes,
-            "{}: {nodes} nodes count, and --quorum asks for {quorum}",
-            self.options.roster.display()
-        );
         let issued = now_ms();
         let after = |time: Duration| {
             issued.saturating_add(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
@@ -219,7 +270,7 @@ impl Round<'_> {
             expires: after(self.options.expiry.max(self.options.deadline)),
             encoding: self.options.encoding,
         };
-        Ok(self.desk.publish_plan(&plan)?)
+        Ok(Some(self.desk.publish_plan(&plan)?))
     }
 
     /// Merges what came, and says what becomes of it.
@@ -253,9 +304,14 @@ impl Round<'_> {
             outcome.refused = Some(format!("{there} updates, and the quorum is {quorum}"));
         } else {
             match self.merge(&plan.body, global, collected)? {
-                Err(problem) => outcome.refused = Some(problem),
+                Err(problem) => outcome.refused = Some(short(&problem)),
                 Ok(made) => {
                     outcome.metrics = made.metrics;
+                    // Those of before may be of other rows.
+                    let same_rows = made.metrics.map(|m| m.n) == outcome.standing.map(|m| m.n);
+                    if !same_rows && let Some(measure) = self.options.measure {
+                        outcome.standing = Some(measure(&Checkpoint::read(global)?)?);
+                    }
                     outcome.refused =
                         is_worse(made.metrics, outcome.standing, self.options.max_drop);
                     if outcome.refused.is_none() {
@@ -313,7 +369,7 @@ impl Round<'_> {
                 .find(|(_, path)| **path == refused.file)
                 .map(|(name, _)| name.clone());
             if let Some(verdict) = name.and_then(|name| collected.verdicts.get_mut(&name)) {
-                verdict.refused = Some(refused.reason.clone());
+                verdict.refused = Some(short(&refused.reason));
             }
         }
         let (counted, quorum) =
@@ -322,7 +378,13 @@ impl Round<'_> {
             return Ok(Err(format!("{counted} updates count, and the quorum is {quorum}")));
         }
         let model = Checkpoint::read(&out)?;
-        let metrics = self.options.measure.map(|measure| measure(&model)).transpose()?;
+        let measured = check_answers(&model)
+            .and_then(|()| self.options.measure.map(|measure| measure(&model)).transpose());
+        let metrics = match measured {
+            Ok(metrics) => metrics,
+            Err(error) if is_of_this_machine(&error) => return Err(error),
+            Err(error) => return Ok(Err(format!("{error:#}"))),
+        };
         let read = |path: &Path| fs::read(path).with_context(|| format!("{}", path.display()));
         let state = SERVER_STATE.path(&out);
         let memory = state.exists().then(|| read(&state)).transpose()?;

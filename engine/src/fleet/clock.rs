@@ -18,12 +18,13 @@ pub fn now_ms() -> UnixMs {
 
 /// Waits, or says why to stop.
 pub fn pause(time: Duration, stop: Stop) -> Option<Reason> {
-    let until = Instant::now() + time;
+    // A pause without an end is one that a signal ends.
+    let until = Instant::now().checked_add(time);
     loop {
         if let Some(reason) = stop.now() {
             return Some(reason);
         }
-        let left = until.saturating_duration_since(Instant::now());
+        let left = until.map_or(GLANCE, |until| until.saturating_duration_since(Instant::now()));
         if left.is_zero() {
             return None;
         }

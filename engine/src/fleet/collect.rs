@@ -10,6 +10,7 @@ use anyhow::{Context, bail, ensure};
 use rounds::{Arrival, Commit, Desk, Encoding, NodeId, Plan, Roster, Verdict};
 
 use super::clock::{now_ms, pause};
+use super::sound::short;
 use crate::checkpoint::{METADATA_KEY, Meta};
 use crate::interrupt::Stop;
 
@@ -119,6 +120,7 @@ impl Collected {
                 }
             }
         };
+        let refused = refused.map(|reason| short(&reason));
         let verdict = Verdict { node: node.clone(), commit, refused, work, sent };
         heard.arrived(&verdict);
         if verdict.refused.is_none() {

@@ -4,8 +4,9 @@ mod center;
 mod clock;
 mod collect;
 mod node;
+mod sound;
 mod standing;
 
-pub use center::{CenterOptions, CenterProgress, Measure, run_center};
+pub use center::{CenterOptions, CenterProgress, Measure, check_roster, run_center};
 pub use clock::{now_ms, pause};
 pub use node::{Member, NodeOptions, NodeProgress, NodeReport, Reader, run_nodes};

@@ -12,6 +12,7 @@ use rounds::{Board, Checked, Encoding, Memory, NodeId, Outcome, Plan, Seat, Work
 use serde::Serialize;
 
 use super::clock::{now_ms, pause};
+use super::sound::{check_answers, is_stopped};
 use crate::checkpoint::{Checkpoint, Meta, NodeValues, Provenance};
 use crate::data::{Dataset, train_segments};
 use crate::evaluate::Answers;
@@ -85,6 +86,8 @@ pub struct NodeReport {
     pub sent: usize,
     /// Rounds times nodes in which they did not take part.
     pub stayed_away: usize,
+    /// Rounds whose merged model the center did not take.
+    pub not_taken: u32,
     /// What stopped them before all rounds were closed.
     pub stopped: Option<Reason>,
 }
@@ -100,39 +103,63 @@ pub fn run_nodes(
     options: NodeOptions<'_>,
     progress: &dyn NodeProgress,
 ) -> anyhow::Result<NodeReport> {
-    let work = tempfile::tempdir().context("a folder for temporary files")?;
     let mut report = NodeReport::default();
+    match take_part(board, members, read, (options, progress), &mut report) {
+        Err(error) if is_stopped(&error) => {
+            report.stopped = options.stop.now();
+            Ok(report)
+        }
+        done => done.map(|()| report),
+    }
+}
+
+fn take_part(
+    board: &Board<'_>,
+    members: &mut [Member],
+    read: Reader<'_>,
+    (options, progress): (NodeOptions<'_>, &dyn NodeProgress),
+    report: &mut NodeReport,
+) -> anyhow::Result<()> {
+    let work = tempfile::tempdir().context("a folder for temporary files")?;
     let mut data: Option<Dataset> = None;
     let rounds = board.job().rounds;
     let mut asked = 0;
     let mut doubt = Doubt { progress, told: BTreeSet::new() };
+    // A result whose model the nodes have not looked at yet.
+    let mut pending: Option<Outcome> = None;
+    for member in &*members {
+        doubt.or_none(recover(board, member).map(Some))?;
+    }
     loop {
         if let Some(reason) = options.stop.now() {
             report.stopped = Some(reason);
-            return Ok(report);
+            return Ok(());
         }
-        let closed = board.last_closed(report.round)?;
-        if closed > report.round
-            && let Some(outcome) = doubt.or_none(board.outcome(closed))?
-        {
+        if let Some(outcome) = doubt.or_none(board.last_outcome(report.round))? {
             progress.closed(&outcome.body);
-            report.round = closed;
-            let deploy =
-                Deploy { board, outcome: &outcome.body, options, progress, work: work.path() };
-            doubt.or_none(deploy.run(members, &mut data, read).map(Some))?;
-            continue;
+            report.round = outcome.body.round;
+            report.not_taken += u32::from(outcome.body.refused.is_some());
+            pending = Some(outcome.body);
         }
-        if report.round >= rounds {
-            return Ok(report);
+        if let Some(outcome) = &pending {
+            let deploy = Deploy { board, outcome, options, progress, work: work.path() };
+            let done = deploy.run(members, &mut data, read);
+            if doubt.or_none(done.map(Some))?.is_some() {
+                pending = None;
+            }
+        }
+        if report.round >= rounds && pending.is_none() {
+            return Ok(());
         }
         let number = report.round + 1;
         if asked < number
+            && number <= rounds
             && let Some(plan) = doubt.or_none(board.plan(number))?
+            && let Some(base) =
+                doubt.or_none(Base::fetch(board, &plan.body, work.path()).map(Some))?
         {
             asked = number;
             progress.asked(&plan.body);
-            let base = Base::fetch(board, &plan.body, work.path());
-            let Some(base) = doubt.or_none(base.map(Some))? else { continue };
             let dataset = match &data {
                 Some(dataset) => dataset,
                 None => data.insert(read(&base.model, members)?),
@@ -145,9 +172,23 @@ pub fn run_nodes(
         }
         if let Some(reason) = pause(options.poll, options.stop) {
             report.stopped = Some(reason);
-            return Ok(report);
+            return Ok(());
         }
     }
+}
+
+/// What a process that was killed had sent, and did not live to note.
+fn recover(board: &Board<'_>, member: &Member) -> anyhow::Result<()> {
+    let fresh = member.models.path(FRESH);
+    if !fresh.exists() {
+        return Ok(());
+    }
+    let provenance = Meta::read(&WeightFile::open(&fresh)?)?.provenance;
+    let Some(plan) = board.plan(provenance.round + 1)? else { return Ok(()) };
+    if member.seat.committed(board, &plan.body)?.is_some() {
+        keep(&member.models, &plan.body.base.hash.to_string())?;
+    }
+    Ok(())
 }
 
 /// What is not believed in a store is as good as not there: a node says so once, and waits on.
@@ -256,8 +297,8 @@ impl Turn<'_> {
             self.progress.stays_away(node, round, &error.to_string());
             return Ok(false);
         }
-        if member.seat.committed(self.board, round)?.is_some() {
-            self.keep(&member.models)?;
+        if member.seat.committed(self.board, &self.plan.body)?.is_some() {
+            keep(&member.models, &self.base.hash)?;
             return Ok(true);
         }
         let began = Instant::now();
@@ -276,7 +317,7 @@ impl Turn<'_> {
         let (bytes, encoding) = self.encoded(&member.models, &update)?;
         let sent = (bytes.as_slice(), encoding, work);
         member.seat.send(self.board, &self.plan.body, sent, now_ms())?;
-        self.keep(&member.models)?;
+        keep(&member.models, &self.base.hash)?;
         self.progress.sent(node, round, work);
         Ok(true)
     }
@@ -286,12 +327,12 @@ impl Turn<'_> {
         let file = member.models.path(MEMORY);
         let before = Memory::read(&file)?;
         let after = Memory::accept(before.as_ref(), self.board, self.plan, &file)?;
-        let roster = self.board.roster(&self.plan.body)?;
-        member.seat.check_plan(&self.plan.body, &roster, (self.options.fewest, now_ms()))?;
+        // Also who is not asked remembers what it has seen.
         if before.as_ref() != Some(&after) {
             atomic_write(&file, after.to_json().as_bytes())?;
         }
-        Ok(())
+        let roster = self.board.roster(&self.plan.body)?;
+        Ok(member.seat.check_plan(&self.plan.body, &roster, (self.options.fewest, now_ms()))?)
     }
 
     /// Trains from the base; where the update is, or nothing if a signal came.
@@ -356,27 +397,6 @@ impl Turn<'_> {
         }
     }
 
-    /// Once an update of this round is known to be in the store, it is the node's last, and so is what it left over.
-    fn keep(&self, models: &Models) -> anyhow::Result<()> {
-        let [fresh, last] = [FRESH, UPDATE].map(|name| models.path(name));
-        if !fresh.exists() {
-            return Ok(());
-        }
-        let base = Meta::read(&WeightFile::open(&fresh)?)?.provenance.base;
-        if base.as_deref() != Some(self.base.hash.as_str()) {
-            return Ok(());
-        }
-        let rename = |from: &Path, to: &Path| {
-            fs::rename(from, to).with_context(|| format!("{}", to.display()))
-        };
-        // The update goes last: what a killed process left undone is done when it is started again.
-        let left = RESIDUAL.path(&fresh);
-        if left.exists() {
-            rename(&left, &RESIDUAL.path(&last))?;
-        }
-        rename(&fresh, &last)
-    }
-
     /// The time that is left until the deadline, less what sending takes. One who comes later has all time: the
     /// round is still open.
     fn stop(&self) -> Stop {
@@ -384,6 +404,26 @@ impl Turn<'_> {
             Duration::from_millis(self.plan.body.deadline.saturating_sub(now_ms())).mul_f64(0.9);
         Stop::new((!left.is_zero()).then_some(left))
     }
+}
+
+/// Once an update of this round is known to be in the store, it is the node's last, and so is what it left over.
+fn keep(models: &Models, base: &str) -> anyhow::Result<()> {
+    let [fresh, last] = [FRESH, UPDATE].map(|name| models.path(name));
+    if !fresh.exists() {
+        return Ok(());
+    }
+    let own = Meta::read(&WeightFile::open(&fresh)?)?.provenance.base;
+    if own.as_deref() != Some(base) {
+        return Ok(());
+    }
+    let rename =
+        |from: &Path, to: &Path| fs::rename(from, to).with_context(|| format!("{}", to.display()));
+    // The update goes last: what a killed process left undone is done when it is started again.
+    let left = RESIDUAL.path(&fresh);
+    if left.exists() {
+        rename(&left, &RESIDUAL.path(&last))?;
+    }
+    rename(&fresh, &last)
 }
 
 /// Makes steps as slow as those of a slower device.
@@ -400,7 +440,8 @@ impl Progress for Pace {
 
     fn step(&mut self) {
         if self.slow > 1.0 {
-            pause(self.last.elapsed().mul_f64(self.slow - 1.0), self.stop);
+            let seconds = self.last.elapsed().as_secs_f64() * (self.slow - 1.0);
+            pause(Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX), self.stop);
             self.last = Instant::now();
         }
     }
@@ -454,18 +495,33 @@ impl Deploy<'_> {
         if let Some(memory) = Memory::read(&file)? {
             memory.check_outcome(self.board, round, &file)?;
         }
+        let live = member.models.deployment().live.clone();
+        if live.as_ref().is_some_and(|live| live.round > round) {
+            let problem = format!(
+                "the store was taken back to round {round}: {} has a model of a later one",
+                member.seat.node
+            );
+            self.progress.distrusts(&problem);
+            return Ok(());
+        }
+        let live = live.map(|live| Checkpoint::read(&member.models.file(&live))).transpose()?;
         let own = |model: &Checkpoint| accuracy(model, member, dataset, self.options);
-        let found = own(model)?;
-        let before = match &member.models.deployment().live {
-            Some(live) if found.is_some() => own(&Checkpoint::read(&member.models.file(live))?)?,
+        let found = check_answers(model).and_then(|()| own(model));
+        let worse = match (&found, &live) {
+            (Err(error), _) => Some(format!("{error:#}")),
+            (Ok(_), Some(live)) if !is_alike(model, live) => {
+                // It could hold nothing out, and so pass any gate.
+                Some("other classes, channels or validation than the live model has".to_owned())
+            }
+            (Ok(Some(found)), Some(live)) => {
+                let (before, max) = (own(live)?, self.options.max_drop);
+                before.zip(max).filter(|&(before, max)| drops(before, *found, max)).map(|(before, max)| format!(
+                    "accuracy {found:.4} on what this node holds out, {before:.4} before: more than {max:.4} worse (--max-drop)"
+                ))
+            }
             _ => None,
         };
-        let worse = match (found, before, self.options.max_drop) {
-            (Some(found), Some(before), Some(max)) if drops(before, found, max) => Some(format!(
-                "accuracy {found:.4} on what this node holds out, {before:.4} before: more than {max:.4} worse (--max-drop)"
-            )),
-            _ => None,
-        };
+        let found = found.unwrap_or_default();
         let hash = self.outcome.model.hash.to_string();
         match worse.clone() {
             Some(reason) => member.models.refuse(Denied { hash, round, reason })?,
@@ -474,6 +530,14 @@ impl Deploy<'_> {
         self.progress.deployed(&member.seat.node, round, worse.as_deref());
         Ok(())
     }
+}
+
+/// Whether two models are of one job, as far as a node's own rows are concerned.
+fn is_alike(model: &Checkpoint, live: &Checkpoint) -> bool {
+    let of = |model: &Checkpoint| model.meta.run.train().validation;
+    of(model) == of(live)
+        && model.meta.classes == live.meta.classes
+        && model.meta.channels == live.meta.channels
 }
 
 /// Whether an accuracy is worse than before by more than is allowed, also where it is not a number.

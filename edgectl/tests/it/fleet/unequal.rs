@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use edgectl::checkpoint::Checkpoint;
+use rounds::{Board, Encoding, Patience, PublicKey, Seat, Store, Work};
 use serde_json::Value;
 
 use super::processes::{Fleet, center_args, node_args};
@@ -152,6 +154,74 @@ fn differences_are_small_and_merge_as_well() {
     assert!((bf16.1 - whole.1).abs() < 0.02 && (int8.1 - whole.1).abs() < 0.05, "{sent:?}");
 }
 
+/// Sends in the place of a node what this makes of an honest update of the first round.
+fn sends(fleet: &Fleet, node: u32, change: &dyn Fn(&mut [f32])) {
+    let at = fleet.path();
+    let store = Store::open(&at.join("store").display().to_string(), None, Patience::default());
+    let store = store.expect("a store");
+    let center = PublicKey::read(&at.join("center.pub")).expect("a key");
+    let board = Board::open(&store, center).expect("sound").expect("a job");
+    let plan = board.plan(1).expect("sound").expect("a plan").body;
+    fs::write(at.join("base.safetensors"), board.blob(&plan.base, 1 << 30).expect("a model"))
+        .expect("written");
+    let data = format!("data/node_{node}.csv");
+    ok(
+        at,
+        &[
+            "train",
+            "--init",
+            "base.safetensors",
+            "--data",
+            &data,
+            "--out",
+            "own.safetensors",
+            "--quiet",
+        ],
+    );
+    let mut own = Checkpoint::read(&at.join("own.safetensors")).expect("an update");
+    change(&mut own.params);
+    own.write(&at.join("own.safetensors")).expect("written");
+    let seat = Seat::read(&at.join(format!("keys/node_{node}.key")), None).expect("a key");
+    let bytes = fs::read(at.join("own.safetensors")).expect("an update");
+    let work =
+        Work { examples: own.meta.provenance.examples, steps: 1, partial: false, seconds: 1.0 };
+    seat.send(&board, &plan, (&bytes, Encoding::Whole, work), 0).expect("sent");
+}
+
+#[test]
+fn weights_beyond_all_bounds_are_refused_with_and_without_rows_to_measure_on() {
+    for more in [&["--eval-data", "data"][..], &[]] {
+        let fleet = Fleet::new("max_deviation = \"off\"\n");
+        let center = fleet.start(&center_args(&[more, &["--rounds", "2"]].concat()));
+        center.says("job ");
+        sends(&fleet, 3, &|params| params.iter_mut().for_each(|w| *w *= 1e30));
+        let nodes = [1, 2, 3].map(|node| fleet.start(&node_args(node, &[])));
+        let report = center.ends_well();
+        assert_eq!(report["not_taken"], 1);
+        for node in nodes {
+            assert_eq!(node.ends_well()["not_taken"], 1);
+        }
+        let status = status(&fleet);
+        let why = status["results"][1]["refused"].as_str().expect("refused").to_owned();
+        assert!(why.contains("not finite"), "{why}");
+        assert!(status["results"][0]["refused"].is_null(), "{status}");
+    }
+}
+
+#[test]
+fn a_run_in_which_no_model_was_taken_is_no_success() {
+    let fleet = Fleet::new("max_deviation = \"off\"\n");
+    let mut center = fleet.start(&center_args(&["--rounds", "1"]));
+    center.says("job ");
+    sends(&fleet, 3, &|params| params.iter_mut().for_each(|w| *w *= 1e30));
+    let nodes = [1, 2].map(|node| fleet.start(&node_args(node, &[])));
+    assert_eq!(center.wait(), Some(1), "{}", center.said());
+    assert!(center.said().contains("no round gave a model that was taken"), "{}", center.said());
+    for node in nodes {
+        node.ends_well();
+    }
+}
+
 #[test]
 fn a_store_that_was_tampered_with_is_not_believed() {
     let fleet = Fleet::new("");
@@ -180,5 +250,7 @@ fn a_store_that_was_tampered_with_is_not_believed() {
     fs::remove_dir_all(at.join("store/round-000002")).expect("removed");
     fs::remove_dir_all(at.join("store/round-000003")).expect("removed");
     let node = fleet.start(&node_args(1, &[]));
-    node.says("the store was taken back: this node has seen round 3");
+    node.says("the store was taken back");
+    drop(node);
+    assert_eq!(json(at, &["status", "models/1"])["live"]["round"], 3);
 }

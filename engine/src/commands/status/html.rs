@@ -175,6 +175,7 @@ mod tests {
             rounds: 3,
             closed: 0,
             results: Vec::new(),
+            unreadable: Vec::new(),
             open: None,
         };
         let page = page(&report).expect("a page");

@@ -21,6 +21,9 @@ pub(super) struct Report {
     pub(super) closed: u32,
     /// From the last one back.
     pub(super) results: Vec<RoundReport>,
+    /// What is wrong with rounds that cannot be shown.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) unreadable: Vec<String>,
     /// The round that is open.
     pub(super) open: Option<OpenReport>,
 }
@@ -89,17 +92,20 @@ fn report(store: &Store, center: PublicKey, args: &StatusArgs) -> anyhow::Result
     let board = Board::open(store, center)?
         .with_context(|| format!("{}: no job has begun here", store.url()))?;
     let (job, rounds) = (board.job().job.clone(), board.job().rounds);
-    let closed = board.last_closed(0)?;
-    let mut results = Vec::new();
+    let closed = board.last_outcome(0)?.map_or(0, |last| last.body.round);
+    let (mut results, mut unreadable) = (Vec::new(), Vec::new());
     for round in (1..=closed).rev().take(args.last as usize) {
-        let outcome = board
-            .outcome(round)?
-            .with_context(|| format!("the result of round {round} is missing"))?;
-        let plan = board.plan(round)?;
-        results.push(round_report(outcome, plan.as_ref()));
+        match (board.outcome(round), board.plan(round)) {
+            (Ok(Some(outcome)), plan) => {
+                results.push(round_report(outcome, plan.ok().flatten().as_ref()));
+            }
+            (Ok(None), _) => unreadable.push(format!("the result of round {round} is missing")),
+            (Err(error @ rounds::Error::Refused { .. }), _) => unreadable.push(error.to_string()),
+            (Err(error), _) => return Err(error.into()),
+        }
     }
     let open = if closed < rounds { open_report(&board, closed + 1)? } else { None };
-    Ok(Report { store: store.url().to_owned(), job, rounds, closed, results, open })
+    Ok(Report { store: store.url().to_owned(), job, rounds, closed, results, unreadable, open })
 }
 
 fn round_report(outcome: Checked<Outcome>, plan: Option<&Checked<Plan>>) -> RoundReport {
@@ -119,7 +125,9 @@ fn round_report(outcome: Checked<Outcome>, plan: Option<&Checked<Plan>>) -> Roun
 fn open_report(board: &Board<'_>, round: u32) -> anyhow::Result<Option<OpenReport>> {
     let Some(plan) = board.plan(round)? else { return Ok(None) };
     let roster = board.roster(&plan.body)?;
-    let sent: Vec<String> = board.committed(round)?.iter().map(ToString::to_string).collect();
+    let sent = board.committed(round)?;
+    let listed = sent.iter().filter(|node| roster.nodes.contains_key(node));
+    let sent: Vec<String> = listed.map(ToString::to_string).collect();
     let missing = roster.nodes.keys().map(ToString::to_string).filter(|node| !sent.contains(node));
     Ok(Some(OpenReport {
         round,
@@ -174,6 +182,9 @@ fn store_text(report: &Report) -> String {
                 );
             }
         }
+    }
+    for problem in &report.unreadable {
+        text += &format!("\nnot believed: {}", shown(problem));
     }
     if let Some(open) = &report.open {
         let names = |names: &[String]| {
