@@ -3,10 +3,15 @@
 mod center;
 mod clock;
 mod collect;
+mod deploy;
+mod doubt;
+mod member;
 mod node;
 mod sound;
 mod standing;
+mod turn;
 
 pub use center::{CenterOptions, CenterProgress, Measure, check_roster, run_center};
 pub use clock::{now_ms, pause};
-pub use node::{Member, NodeOptions, NodeProgress, NodeReport, Reader, run_nodes};
+pub use member::{Member, NodeOptions, NodeProgress, Reader};
+pub use node::{NodeReport, run_nodes};
