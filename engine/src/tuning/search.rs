@@ -19,7 +19,7 @@ use super::state::{State, choosing};
 const FINALISTS: usize = 3;
 /// A gain over the job of fewer standard errors is chance: parts of a cross-validation share rows, and the best of
 /// several is taken.
-const SURE: f64 = 1.0;
+const SURE: f64 = 1.5;
 /// A gain over the job that is smaller is none, however sure it is.
 const LEAST_GAIN: f64 = 0.002;
 
