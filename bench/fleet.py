@@ -52,6 +52,10 @@ class Folder:
         pass
 
 
+class NoServer(RuntimeError):
+    """The server does not come up for the first time: nothing was tried."""
+
+
 class SeaweedFs:
     """A store in a bucket of a server of this script, by TLS with an authority of its own."""
 
@@ -66,7 +70,11 @@ class SeaweedFs:
         names = ["http", "https", "master", "volume", "filer", "grpc", "master_grpc", "volume_grpc", "filer_grpc"]
         self.ports = {name: free_port() for name in names}
         self.environment["AWS_ENDPOINT"] = f"https://localhost:{self.ports['https']}"
-        self.start()
+        try:
+            self.start()
+        except (OSError, RuntimeError) as error:
+            self.stop()
+            raise NoServer(str(error)) from error
         shell = [weed, "shell", f"-master=127.0.0.1:{self.ports['master']}.{self.ports['master_grpc']}"]
         shell += [f"-filer=127.0.0.1:{self.ports['filer']}.{self.ports['filer_grpc']}"]
         made = subprocess.run(shell, input="s3.bucket.create -name fed\n", text=True, capture_output=True, timeout=120, check=False)
@@ -95,7 +103,7 @@ class SeaweedFs:
         command += [f"-filer.port={port['filer']}", f"-filer.port.grpc={port['filer_grpc']}", "-master.volumeSizeLimitMB=64"]
         log = (self.at / "weed.log").open("ab")
         self.process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 240
         while time.monotonic() < deadline:
             try:
                 urllib.request.urlopen(f"http://127.0.0.1:{port['http']}/healthz", timeout=1).close()
@@ -214,7 +222,7 @@ class Fleet:
 
     def finish(self) -> None:
         for who, process in self.running.items():
-            if process.wait(timeout=3600):
+            if process.wait(timeout=900):
                 raise RuntimeError(f"{who} failed: {(self.at / f'{who}.log').read_text()[-2000:]}")
 
     def stop(self) -> None:
@@ -288,7 +296,11 @@ def main() -> None:
     head = ["store", "nodes", "rounds", "kill -9", "updates a round", "accuracy", "bytes of simulate", "kB sent a round", "beyond training, s", "most, s", "all, s"]
     rows, load = [head, ["---"] * len(head)], os.getloadavg()[0]
     for kind in ["folder", "seaweed"] if args.store == "both" else [args.store]:
-        rows.append(measure(args.edgectl.resolve(), kind, args))
+        try:
+            rows.append(measure(args.edgectl.resolve(), kind, args))
+        except NoServer as error:
+            print(f"no server: {error}", file=sys.stderr)
+            sys.exit(3)
         print("|", " | ".join(rows[-1]), "|", flush=True)
     table = "\n".join("| " + " | ".join(cells) + " |" for cells in rows)
     note = (
