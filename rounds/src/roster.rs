@@ -41,8 +41,11 @@ impl Roster {
     pub fn read(path: &Path) -> Result<Self, Error> {
         let failed = |source| Error::File { path: path.to_owned(), source };
         let text = std::fs::read_to_string(path).map_err(failed)?;
-        let roster: Self = toml::from_str(&text)
-            .map_err(|error| Error::setup(path.display().to_string(), error.to_string()))?;
+        let roster: Self = toml::from_str(&text).map_err(|error| {
+            let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+            let line = before.matches('\n').count() + 1;
+            Error::setup(path.display().to_string(), format!("line {line}: {}", error.message()))
+        })?;
         roster.check().map_err(|problem| Error::setup(path.display().to_string(), problem))?;
         Ok(roster)
     }
