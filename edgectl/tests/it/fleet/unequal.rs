@@ -1,6 +1,8 @@
 //! Poison, revoked nodes, slow nodes, and stores that were tampered with: what a center and nodes do about it.
 
 use std::fs;
+use std::thread::sleep;
+use std::time::Duration;
 
 use edgectl::checkpoint::Checkpoint;
 use rounds::{Board, Encoding, Patience, PublicKey, Seat, Store, Work};
@@ -161,7 +163,12 @@ fn sends(fleet: &Fleet, node: u32, change: &dyn Fn(&mut [f32])) {
     let store = store.expect("a store");
     let center = PublicKey::read(&at.join("center.pub")).expect("a key");
     let board = Board::open(&store, center).expect("sound").expect("a job");
-    let plan = board.plan(1).expect("sound").expect("a plan").body;
+    // The job is there a little before its first plan.
+    let plans = (0..6000).map(|_| {
+        sleep(Duration::from_millis(10));
+        board.plan(1).expect("sound")
+    });
+    let plan = plans.flatten().next().expect("a plan").body;
     fs::write(at.join("base.safetensors"), board.blob(&plan.base, 1 << 30).expect("a model"))
         .expect("written");
     let data = format!("data/node_{node}.csv");
