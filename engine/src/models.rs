@@ -16,6 +16,8 @@ use serde::{Deserialize, Serialize};
 
 const DEPLOY: &str = "deploy.json";
 const CURRENT: &str = "current.safetensors";
+/// What a node remembers of its job, beside its models.
+pub const MEMORY: &str = "memory.json";
 
 /// A model of the folder.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -68,6 +70,7 @@ impl Models {
     /// If it cannot be made or read, or its `deploy.json` is damaged.
     pub fn open_or_make(folder: &Path) -> anyhow::Result<Self> {
         make_folder(folder)?;
+        refuse_others(folder)?;
         let mut models =
             Self { folder: folder.to_owned(), deployment: read(folder)?.unwrap_or_default() };
         models.mend()?;
@@ -80,15 +83,14 @@ impl Models {
     /// If another process has it.
     pub fn hold(folder: &Path) -> anyhow::Result<File> {
         make_folder(folder)?;
-        let path = folder.join("lock");
-        let file = File::create(&path).with_context(|| format!("{}", path.display()))?;
+        let file = lock_file(&folder.join("lock"))?;
         match file.try_lock() {
             Ok(()) => Ok(file),
             Err(TryLockError::WouldBlock) => {
                 bail!("{}: another process works in this folder", folder.display())
             }
             Err(TryLockError::Error(error)) => {
-                Err(error).with_context(|| format!("{}", path.display()))
+                Err(error).with_context(|| format!("{}: cannot be locked", folder.display()))
             }
         }
     }
@@ -199,7 +201,7 @@ impl Models {
         change: impl FnOnce(&mut Deployment) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
         let path = self.path("deploy.lock");
-        let lock = File::create(&path).with_context(|| format!("{}", path.display()))?;
+        let lock = lock_file(&path)?;
         lock.lock().with_context(|| format!("{}", path.display()))?;
         let mut next = read(&self.folder)?.unwrap_or_default();
         change(&mut next)?;
@@ -236,8 +238,7 @@ impl Models {
             else {
                 continue;
             };
-            let is_hash = hash.len() == 64 && hash.bytes().all(|b| b.is_ascii_hexdigit());
-            if is_hash && !kept.iter().flatten().any(|kept| *kept == hash) {
+            if is_hash(hash) && !kept.iter().flatten().any(|kept| *kept == hash) {
                 let path = self.folder.join(&name);
                 fs::remove_file(&path).with_context(|| format!("{}", path.display()))?;
             }
@@ -259,6 +260,41 @@ fn make_folder(folder: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// A file that is locked; whatever is in it stays.
+fn lock_file(path: &Path) -> anyhow::Result<File> {
+    let mut options = File::options();
+    let file = options.create(true).write(true).truncate(false).open(path);
+    file.with_context(|| format!("{}", path.display()))
+}
+
+/// Fails if a folder has files of the names that are used here and is no folder of models: they are somebody's.
+fn refuse_others(folder: &Path) -> anyhow::Result<()> {
+    if OWN.iter().any(|name| folder.join(name).exists()) {
+        return Ok(());
+    }
+    for entry in fs::read_dir(folder).with_context(|| format!("{}", folder.display()))? {
+        let name = entry.with_context(|| format!("{}", folder.display()))?.file_name();
+        let stem = name.to_str().and_then(|name| name.strip_suffix(".safetensors"));
+        ensure!(
+            !stem.is_some_and(|stem| is_hash(stem) || TAKEN.contains(&stem)),
+            "{}: no folder of models, and {} in it would be replaced; name another folder",
+            folder.display(),
+            name.display()
+        );
+    }
+    Ok(())
+}
+
+fn is_hash(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit())
+}
+
+/// One of them is in every folder of models that was worked in.
+const OWN: [&str; 2] = [DEPLOY, MEMORY];
+
+/// Weight files that are replaced.
+const TAKEN: [&str; 3] = ["current", "update", "update-new"];
+
 /// So many refused models are remembered.
 const MOST_REFUSED: usize = 1000;
 
@@ -268,8 +304,6 @@ fn read(folder: &Path) -> anyhow::Result<Option<Deployment>> {
         Ok(text) => {
             let deployment: Deployment = serde_json::from_str(&text)
                 .with_context(|| format!("{}: damaged", path.display()))?;
-            let is_hash =
-                |hash: &String| hash.len() == 64 && hash.bytes().all(|b| b.is_ascii_hexdigit());
             let models = deployment.live.iter().chain(&deployment.previous);
             for model in models {
                 ensure!(
@@ -316,6 +350,24 @@ mod tests {
         assert!(!models.takes(&model(b"six", 2).hash) && models.takes(&model(b"one", 0).hash));
         assert!(models.roll_back().is_err());
         assert_eq!(Models::open(&path).expect("there").deployment(), models.deployment());
+    }
+
+    #[test]
+    fn files_of_somebody_else_are_not_replaced() {
+        let hash = format!("{}.safetensors", "ab".repeat(32));
+        for name in [CURRENT, "update.safetensors", &hash] {
+            let folder = tempfile::tempdir().expect("a folder");
+            let path = folder.path().join(name);
+            fs::write(&path, b"mine").expect("written");
+            let error = Models::open_or_make(folder.path()).expect_err(name).to_string();
+            assert!(error.contains(name) && error.contains("name another folder"), "{error}");
+            assert_eq!(fs::read(&path).expect("there"), b"mine");
+        }
+        // A lock is a file like any other.
+        let folder = tempfile::tempdir().expect("a folder");
+        fs::write(folder.path().join("lock"), b"mine").expect("written");
+        drop(Models::hold(folder.path()).expect("free"));
+        assert_eq!(fs::read(folder.path().join("lock")).expect("there"), b"mine");
     }
 
     #[test]

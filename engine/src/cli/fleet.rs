@@ -111,7 +111,7 @@ pub struct CenterArgs {
     /// How often the store is asked for updates
     #[arg(long, value_name = "TIME", default_value = "200ms", value_parser = a_pause)]
     pub poll: Duration,
-    /// Also write the last model to a file; replaces a plain file that is none of the inputs
+    /// Also write the last model to a file, when all rounds are closed; replaces a plain file that is none of the inputs
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
 }

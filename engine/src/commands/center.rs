@@ -19,7 +19,7 @@ use super::stores::open_for_service;
 use super::targets::protect_data;
 use crate::checkpoint::{Checkpoint, Provenance};
 use crate::cli::CenterArgs;
-use crate::data::{Dataset, NOTHING_MARKED, is_marked, test_segments};
+use crate::data::{DataConfig, Dataset, NOTHING_MARKED, is_marked, test_segments};
 use crate::evaluate::evaluate;
 use crate::fleet::{CenterOptions, CenterProgress, Measure, check_roster, now_ms, run_center};
 use crate::interrupt::Stop;
@@ -61,6 +61,9 @@ pub(super) fn run(args: &CenterArgs, threads: usize, output: Output) -> anyhow::
     for path in &args.eval_data {
         ensure!(path.exists(), "--eval-data {}: there is no such file or folder", path.display());
     }
+    for paths in [&args.eval_data, &args.data].into_iter().filter(|paths| !paths.is_empty()) {
+        protect_data(&targets, paths, &DataConfig::default())?;
+    }
     Store::make_folder(&args.at.store)?;
     let store = open_for_service(&args.at, stop, output)?;
     let rows = OnceCell::new();
@@ -91,7 +94,9 @@ pub(super) fn run(args: &CenterArgs, threads: usize, output: Output) -> anyhow::
     let mut shown_rounds = Shown { output, rounds, bar: None, asked: Instant::now(), not_taken: 0 };
     let (last, all) = run_center(&desk, &options, &mut shown_rounds)?;
     let model = last.as_ref().map_or(desk.board().job().model, |last| last.model);
-    if let Some(out) = &args.out {
+    // Who was told to stop does not wait for the store once more.
+    let out = args.out.as_ref().filter(|_| all);
+    if let Some(out) = out {
         atomic_write(out, &desk.board().blob(&model, MOST_MODEL)?)?;
     }
     let report = Report {
@@ -102,7 +107,7 @@ pub(super) fn run(args: &CenterArgs, threads: usize, output: Output) -> anyhow::
         not_taken: shown_rounds.not_taken,
         stopped: (!all).then_some("interrupted"),
         model: model.hash,
-        out: args.out.as_ref().map(|out| out.display().to_string()),
+        out: out.map(|out| out.display().to_string()),
         metrics: last.and_then(|last| last.standing),
         wall_s: began.elapsed().as_secs_f64(),
         peak_rss_bytes: peak_rss_bytes(),

@@ -4,12 +4,12 @@ use std::path::Path;
 
 use rounds::{Board, Memory, Outcome};
 
-use super::member::{MEMORY, MOST_MODEL, Member, NodeOptions, NodeProgress, Reader, read_model};
+use super::member::{MOST_MODEL, Member, NodeOptions, NodeProgress, Reader, read_model};
 use super::sound::check_answers;
 use crate::checkpoint::{Checkpoint, NodeValues};
 use crate::data::{Dataset, train_segments};
 use crate::evaluate::Answers;
-use crate::models::{Denied, Deployed};
+use crate::models::{Denied, Deployed, MEMORY};
 use crate::training::NodeWindows;
 
 /// Gives the model of a round to each node that finds it no worse than its own.

@@ -17,7 +17,6 @@ use crate::models::Models;
 pub(super) const MOST_MODEL: u64 = 4 << 30;
 
 /// Files of a node beside its models.
-pub(super) const MEMORY: &str = "memory.json";
 pub(super) const UPDATE: &str = "update.safetensors";
 pub(super) const FRESH: &str = "update-new.safetensors";
 

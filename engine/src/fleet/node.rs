@@ -124,7 +124,7 @@ fn recover(board: &Board<'_>, member: &Member) -> anyhow::Result<()> {
         return Ok(());
     }
     let provenance = Meta::read(&WeightFile::open(&fresh)?)?.provenance;
-    let Some(plan) = board.plan(provenance.round + 1)? else { return Ok(()) };
+    let Some(plan) = board.plan(provenance.round.saturating_add(1))? else { return Ok(()) };
     if member.seat.committed(board, &plan.body)?.is_some() {
         keep(&member.models, &plan.body.base.hash.to_string())?;
     }

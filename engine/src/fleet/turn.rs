@@ -12,13 +12,13 @@ use rounds::{Board, Checked, Encoding, Memory, Plan, Work};
 use super::clock::{now_ms, pause};
 use super::doubt::is_doubtful;
 use super::member::{
-    FRESH, MEMORY, MOST_MODEL, Member, NodeOptions, NodeProgress, UPDATE, keep, read_model,
+    FRESH, MOST_MODEL, Member, NodeOptions, NodeProgress, UPDATE, keep, read_model,
 };
 use crate::checkpoint::{Checkpoint, NodeValues, Provenance};
 use crate::data::{Dataset, train_segments};
 use crate::interrupt::{Reason, Stop};
 use crate::job::Epochs;
-use crate::models::Models;
+use crate::models::{MEMORY, Models};
 use crate::training::{Epoch, Progress, TrainOptions, TrainReport, Variate, train, variate_path};
 
 /// The model that a round starts from.

@@ -6,7 +6,7 @@ use rounds::{
     unverified,
 };
 
-use crate::bench::{Bench, MOST, NOW, WORK, counted, key, refused};
+use crate::bench::{Bench, MOST, NOW, WORK, counted, key, outcome, refused};
 
 /// Where the commit of a node in the first round is.
 fn commit_path(node: &str) -> String {
@@ -275,18 +275,7 @@ fn models_and_results_that_were_changed_are_not_taken() {
     assert!(board.blob(&plan.body.base, 3).expect_err("large").to_string().contains("at most 3"));
     bench.put(&path, b"a model and more");
     assert!(board.blob(&plan.body.base, MOST).is_err());
-    let outcome = Outcome {
-        job: plan.body.job.clone(),
-        round: 1,
-        previous: plan.hash,
-        model: plan.body.base,
-        memory: None,
-        refused: None,
-        updates: Vec::new(),
-        metrics: None,
-        standing: None,
-        closed: NOW,
-    };
+    let outcome = outcome(&plan.body, NOW);
     bench.put("round-000001/result.json", &sign(&outcome, &key(1)).expect("signed"));
     assert!(board.outcome(1).expect_err("forged").to_string().contains("not signed by"));
     bench.put(
@@ -336,18 +325,7 @@ fn rubbish_further_on_hides_no_round() {
     let bench = Bench::new(1);
     let (desk, plan) = bench.begun();
     let close = |round: u32| {
-        let outcome = Outcome {
-            job: plan.body.job.clone(),
-            round,
-            previous: plan.hash,
-            model: plan.body.base,
-            memory: None,
-            refused: None,
-            updates: Vec::new(),
-            metrics: None,
-            standing: None,
-            closed: NOW,
-        };
+        let outcome = Outcome { round, ..outcome(&plan.body, NOW) };
         desk.close(&outcome).expect("closed");
     };
     let board = bench.board();

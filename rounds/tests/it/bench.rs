@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use rounds::{
-    Arrival, Board, Checked, Desk, Encoding, Hash, NodeId, Patience, Plan, Roster, Seat, SecretKey,
-    Store, Work,
+    Arrival, Board, Checked, Desk, Encoding, Hash, NodeId, Outcome, Patience, Plan, Roster, Seat,
+    SecretKey, Store, Work,
 };
 use tempfile::TempDir;
 
@@ -97,6 +97,22 @@ impl Bench {
 
     pub(crate) fn read(&self, path: &str) -> Vec<u8> {
         std::fs::read(self.path(path)).expect("there")
+    }
+}
+
+/// A result of a plan, in which nothing was merged.
+pub(crate) fn outcome(plan: &Plan, closed: u64) -> Outcome {
+    Outcome {
+        job: plan.job.clone(),
+        round: plan.round,
+        previous: Hash::of(b"plan"),
+        model: plan.base,
+        memory: None,
+        refused: None,
+        updates: Vec::new(),
+        metrics: None,
+        standing: None,
+        closed,
     }
 }
 

@@ -2,24 +2,9 @@
 
 use std::thread;
 
-use rounds::{Closed, Desk, Encoding, Hash, Outcome, Plan};
+use rounds::{Closed, Desk, Encoding, Outcome, Plan};
 
-use crate::bench::{Bench, NOW, WORK, counted};
-
-fn outcome(plan: &Plan, closed: u64) -> Outcome {
-    Outcome {
-        job: plan.job.clone(),
-        round: plan.round,
-        previous: Hash::of(b"plan"),
-        model: plan.base,
-        memory: None,
-        refused: None,
-        updates: Vec::new(),
-        metrics: None,
-        standing: None,
-        closed,
-    }
-}
+use crate::bench::{Bench, NOW, WORK, counted, outcome};
 
 #[test]
 fn of_two_centers_one_closes_a_round_and_the_other_takes_its_word() {

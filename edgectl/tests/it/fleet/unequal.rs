@@ -156,43 +156,101 @@ fn differences_are_small_and_merge_as_well() {
     assert!((bf16.1 - whole.1).abs() < 0.02 && (int8.1 - whole.1).abs() < 0.05, "{sent:?}");
 }
 
-/// Sends in the place of a node what this makes of an honest update of the first round.
-fn sends(fleet: &Fleet, node: u32, change: &dyn Fn(&mut [f32])) {
+/// Sends in the place of a node, in a round, what this makes of an honest update.
+fn sends(fleet: &Fleet, (node, round): (u32, u32), change: &dyn Fn(&mut Checkpoint, &mut Work)) {
     let at = fleet.path();
     let store = Store::open(&at.join("store").display().to_string(), None, Patience::default());
     let store = store.expect("a store");
     let center = PublicKey::read(&at.join("center.pub")).expect("a key");
     let board = Board::open(&store, center).expect("sound").expect("a job");
-    // The job is there a little before its first plan.
+    // The center takes a little to come to it.
     let plans = (0..6000).map(|_| {
         sleep(Duration::from_millis(10));
-        board.plan(1).expect("sound")
+        board.plan(round).expect("sound")
     });
     let plan = plans.flatten().next().expect("a plan").body;
-    fs::write(at.join("base.safetensors"), board.blob(&plan.base, 1 << 30).expect("a model"))
-        .expect("written");
+    let base = board.blob(&plan.base, 1 << 30).expect("a model");
+    fs::write(at.join("base.safetensors"), base).expect("written");
     let data = format!("data/node_{node}.csv");
-    ok(
-        at,
-        &[
-            "train",
-            "--init",
-            "base.safetensors",
-            "--data",
-            &data,
-            "--out",
-            "own.safetensors",
-            "--quiet",
-        ],
-    );
+    let train = ["train", "--init", "base.safetensors", "--data", &data, "--quiet"];
+    ok(at, &[&train[..], &["--out", "own.safetensors"]].concat());
     let mut own = Checkpoint::read(&at.join("own.safetensors")).expect("an update");
-    change(&mut own.params);
+    let examples = own.meta.provenance.examples;
+    let mut work = Work { examples, steps: 1, partial: false, seconds: 1.0 };
+    change(&mut own, &mut work);
     own.write(&at.join("own.safetensors")).expect("written");
     let seat = Seat::read(&at.join(format!("keys/node_{node}.key")), None).expect("a key");
     let bytes = fs::read(at.join("own.safetensors")).expect("an update");
-    let work =
-        Work { examples: own.meta.provenance.examples, steps: 1, partial: false, seconds: 1.0 };
     seat.send(&board, &plan, (&bytes, Encoding::Whole, work), 0).expect("sent");
+}
+
+/// Finite, and beyond all bounds.
+fn huge(own: &mut Checkpoint, _: &mut Work) {
+    own.params.iter_mut().for_each(|w| *w *= 1e30);
+}
+
+#[test]
+fn updates_that_say_something_else_than_their_node_has_signed_do_not_count() {
+    type Change = fn(&mut Checkpoint, &mut Work);
+    let cases: [(Change, &str); 5] = [
+        (
+            |own, _| own.meta.provenance.node = Some("node_1".to_owned()),
+            "of node \"node_1\", node_3 has signed",
+        ),
+        (|_, work| work.examples += 1, "its node has signed"),
+        (|own, _| own.meta.provenance.base = Some("0".repeat(64)), "this round from"),
+        (|own, _| own.params[7] = f32::NAN, "NaN"),
+        (|own, _| own.meta.classes.swap(0, 1), "classes"),
+    ];
+    for (change, why) in cases {
+        let fleet = Fleet::new("");
+        let center = fleet.start(&center_args(&["--rounds", "1", "--quorum", "2"]));
+        center.says("job ");
+        sends(&fleet, (3, 1), &change);
+        let nodes = [1, 2].map(|node| fleet.start(&node_args(node, &[])));
+        center.ends_well();
+        for node in nodes {
+            node.ends_well();
+        }
+        let status = status(&fleet);
+        assert_eq!(status["results"][0]["merged"], 2, "{why}: {status}");
+        let reason = status["results"][0]["updates"][2]["refused"].as_str().expect(why).to_owned();
+        assert!(reason.contains(why), "{reason:?} does not say {why:?}");
+    }
+}
+
+#[test]
+fn a_node_takes_no_model_that_is_worse_on_what_it_holds_out() {
+    let fleet = Fleet::new("max_deviation = \"off\"\n[train.validation]\nfraction = 0.5\n");
+    let at = fleet.path();
+    let start = ["train", "--config", "job.toml", "--out", "start.safetensors", "--epochs", "30"];
+    ok(at, &[&start[..], &["--quiet"]].concat());
+    let mut args = center_args(&["--init", "start.safetensors", "--rounds", "2"]);
+    args.drain(3..5);
+    let center = fleet.start(&args);
+    center.says("job ");
+    let node = fleet.start(&node_args(3, &[]));
+    for round in [1, 2] {
+        for other in [1, 2] {
+            sends(&fleet, (other, round), &|own, _| {
+                if round == 2 {
+                    // Every answer becomes the opposite.
+                    let tensors = own.encoder.layout().tensors().iter();
+                    for head in tensors.filter(|tensor| tensor.name.starts_with("head")) {
+                        own.params[head.range.clone()].iter_mut().for_each(|w| *w *= -10.0);
+                    }
+                }
+            });
+        }
+    }
+    center.ends_well();
+    node.ends_well();
+    let status = json(at, &["status", "models/3"]);
+    let accuracy = status["live"]["accuracy"].as_f64().expect("an accuracy");
+    assert!(accuracy > 0.8, "{status}");
+    assert_eq!((&status["live"]["round"], &status["refused"][0]["round"]), (&1.into(), &2.into()));
+    let why = status["refused"][0]["reason"].as_str().expect("a reason");
+    assert!(why.contains("on what this node holds out"), "{why}");
 }
 
 #[test]
@@ -201,7 +259,7 @@ fn weights_beyond_all_bounds_are_refused_with_and_without_rows_to_measure_on() {
         let fleet = Fleet::new("max_deviation = \"off\"\n");
         let center = fleet.start(&center_args(&[more, &["--rounds", "2"]].concat()));
         center.says("job ");
-        sends(&fleet, 3, &|params| params.iter_mut().for_each(|w| *w *= 1e30));
+        sends(&fleet, (3, 1), &huge);
         let nodes = [1, 2, 3].map(|node| fleet.start(&node_args(node, &[])));
         let report = center.ends_well();
         assert_eq!(report["not_taken"], 1);
@@ -220,7 +278,7 @@ fn a_run_in_which_no_model_was_taken_is_no_success() {
     let fleet = Fleet::new("max_deviation = \"off\"\n");
     let mut center = fleet.start(&center_args(&["--rounds", "1"]));
     center.says("job ");
-    sends(&fleet, 3, &|params| params.iter_mut().for_each(|w| *w *= 1e30));
+    sends(&fleet, (3, 1), &huge);
     let nodes = [1, 2].map(|node| fleet.start(&node_args(node, &[])));
     assert_eq!(center.wait(), Some(1), "{}", center.said());
     assert!(center.said().contains("no round gave a model that was taken"), "{}", center.said());
