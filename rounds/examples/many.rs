@@ -53,6 +53,7 @@ fn main() -> Result<(), Error> {
         deadline: NOW + 1,
         expires: u64::MAX,
         encoding: Encoding::Whole,
+        max_age: None,
     })?;
 
     let board = Board::open(&store, center.public())?
@@ -62,7 +63,8 @@ fn main() -> Result<(), Error> {
     std::thread::scope(|scope| {
         let write = || -> Result<(), Error> {
             while let Some(i) = Some(next.fetch_add(1, Ordering::Relaxed)).filter(|&i| i < nodes) {
-                let work = Work { examples: 1, steps: 1, partial: false, seconds: 1.0 };
+                let work =
+                    Work { examples: 1, steps: 1, partial: false, seconds: 1.0, speed: None };
                 seats[i].send(
                     &board,
                     &plan.body,
@@ -79,7 +81,8 @@ fn main() -> Result<(), Error> {
 
     let (began, mut counted) = (Instant::now(), 0);
     let most = 4 * bytes as u64 + (1 << 20);
-    desk.arrivals(&plan, &roster, (&BTreeSet::new(), most, NOW), &mut |arrival| {
+    let none = BTreeSet::new();
+    desk.arrivals(&plan, &roster, (&BTreeSet::new(), &none), (most, NOW), &mut |arrival| {
         counted += usize::from(arrival.update.is_ok());
     })?;
     let fetched = began.elapsed().as_secs_f64();

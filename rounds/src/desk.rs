@@ -147,7 +147,8 @@ impl<'a> Desk<'a> {
     }
 
     /// Hands on the commits of a round that are there and not among `seen`, each with its update or the reason
-    /// why it does not count. An update has at most `most` bytes, packed or not.
+    /// why it does not count. An update has at most `most` bytes, packed or not, and started from the plan's base
+    /// or one of the `older` ones.
     ///
     /// # Errors
     /// If the store fails; what a node did wrong is in its arrival.
@@ -155,7 +156,8 @@ impl<'a> Desk<'a> {
         &self,
         plan: &Checked<Plan>,
         roster: &Roster,
-        (seen, most, now): (&BTreeSet<NodeId>, u64, UnixMs),
+        (seen, older): (&BTreeSet<NodeId>, &BTreeSet<Hash>),
+        (most, now): (u64, UnixMs),
         each: &mut dyn FnMut(Arrival),
     ) -> Result<(), Error> {
         let committed = self.board.committed(plan.body.round)?;
@@ -170,15 +172,14 @@ impl<'a> Desk<'a> {
         }
         // So many updates are in memory at a time.
         for nodes in fresh.chunks(AT_A_TIME) {
-            self.fetch(plan, roster, nodes, (most, now), each)?;
+            self.fetch((plan, roster, older), nodes, (most, now), each)?;
         }
         Ok(())
     }
 
     fn fetch(
         &self,
-        plan: &Checked<Plan>,
-        roster: &Roster,
+        (plan, roster, older): (&Checked<Plan>, &Roster, &BTreeSet<Hash>),
         nodes: &[NodeId],
         (most, now): (u64, UnixMs),
         each: &mut dyn FnMut(Arrival),
@@ -191,7 +192,7 @@ impl<'a> Desk<'a> {
         for ((node, (path, _)), found) in nodes.iter().zip(&files).zip(store.get_all(&files)?) {
             let commit = match found {
                 Ok(Some(bytes)) => {
-                    let commit = check_commit(path, &bytes, (plan, roster, node), now);
+                    let commit = check_commit(path, &bytes, (plan, roster, older, node), now);
                     (Some(Hash::of(&bytes)), commit)
                 }
                 Ok(None) => (None, Err(format!("{path}: listed, but not there"))),
@@ -275,7 +276,7 @@ fn publish(store: &Store, bytes: &[u8]) -> Result<BlobRef, Error> {
 fn check_commit(
     path: &str,
     bytes: &[u8],
-    (plan, roster, node): (&Checked<Plan>, &Roster, &NodeId),
+    (plan, roster, older, node): (&Checked<Plan>, &Roster, &BTreeSet<Hash>, &NodeId),
     now: UnixMs,
 ) -> Result<Commit, String> {
     let Some(key) = roster.nodes.get(node) else {
@@ -289,7 +290,7 @@ fn check_commit(
     fits(commit.round == plan.round, format!("of round {}, this is {}", commit.round, plan.round))?;
     let base = plan.base.hash;
     fits(
-        commit.base == base,
+        commit.base == base || older.contains(&commit.base),
         format!("trained from {}, this round starts from {base}", commit.base),
     )?;
     fits(commit.expires >= now, "its time is over".to_owned())?;

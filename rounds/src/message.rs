@@ -66,6 +66,10 @@ pub struct Plan {
     pub expires: UnixMs,
     /// How updates are to be sent.
     pub encoding: Encoding,
+    /// In asynchronous rounds: updates of nodes that started up to so many rounds before count too, and the round
+    /// closes as soon as the quorum is there. Without it, all start from this round's model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_age: Option<u32>,
 }
 
 /// How an update is packed.
@@ -132,6 +136,15 @@ pub struct Verdict {
     /// How many bytes it sent, and how they are packed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sent: Option<(u64, Encoding)>,
+    /// How many rounds before this one it started; 0 but in asynchronous rounds.
+    #[serde(default, skip_serializing_if = "is_0")]
+    pub age: u32,
+}
+
+// Documents stay as they were before there was an age.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+fn is_0(age: &u32) -> bool {
+    *age == 0
 }
 
 /// What a node says of its training.
@@ -145,6 +158,9 @@ pub struct Work {
     pub partial: bool,
     /// Seconds that it took.
     pub seconds: f64,
+    /// Windows a second that it trains on, as it measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub speed: Option<f64>,
 }
 
 /// What closes a round; written once, so that of two centers one wins.

@@ -201,7 +201,8 @@ impl Seat {
         let commit: Checked<Commit> =
             verify(path, bytes, &self.key.public()).map_err(|_| strange())?;
         let Commit { job, round, node, base, .. } = &commit.body;
-        let is_of_plan = *job == plan.job && *round == plan.round && *base == plan.base.hash;
+        let is_base = *base == plan.base.hash || plan.max_age.is_some();
+        let is_of_plan = *job == plan.job && *round == plan.round && is_base;
         if *node == self.node && is_of_plan { Ok(commit.body) } else { Err(strange()) }
     }
 
@@ -214,6 +215,21 @@ impl Seat {
         &self,
         board: &Board<'_>,
         plan: &Plan,
+        update: (&[u8], Encoding, Work),
+        now: UnixMs,
+    ) -> Result<Commit, Error> {
+        self.send_from(board, plan, plan.base.hash, update, now)
+    }
+
+    /// The same of an update that started from another model, as asynchronous rounds take it.
+    ///
+    /// # Errors
+    /// As for [`send`](Self::send).
+    pub fn send_from(
+        &self,
+        board: &Board<'_>,
+        plan: &Plan,
+        base: Hash,
         (update, encoding, work): (&[u8], Encoding, Work),
         now: UnixMs,
     ) -> Result<Commit, Error> {
@@ -223,7 +239,7 @@ impl Seat {
             job: plan.job.clone(),
             round: plan.round,
             node: self.node.clone(),
-            base: plan.base.hash,
+            base,
             blob: of(&packed),
             unpacked: of(update),
             encoding,

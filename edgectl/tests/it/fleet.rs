@@ -1,5 +1,7 @@
 //! Rounds between machines: a center and nodes as processes that meet in a folder.
 
+/// Rounds that close as soon as enough updates are there.
+mod asynchronous;
 /// Killed at any moment.
 mod killed;
 /// Processes that end with the test.

@@ -89,7 +89,8 @@ pub struct CenterArgs {
     /// Rounds [default: the job's]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=999_999))]
     pub rounds: Option<u32>,
-    /// With how many updates a round closes at its deadline; sooner only when all have come [default: all]
+    /// With how many updates a round closes at its deadline, sooner only when all have come; in asynchronous rounds (the
+    /// job's strategy is fedbuff) as soon as they are there [default: all]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub quorum: Option<u32>,
     /// How long nodes have to train and send

@@ -255,6 +255,17 @@ struct Shown {
 impl CenterProgress for Shown {
     fn asked(&mut self, plan: &Plan) {
         self.asked = Instant::now();
+        if let (Some(age), 1) = (plan.max_age, plan.round) {
+            let all = if plan.quorum == plan.nodes {
+                "; --quorum is all nodes, so it waits for the slowest"
+            } else {
+                ""
+            };
+            self.output.note(&format!(
+                "asynchronous rounds: each closes with {} updates, which may have started up to {age} rounds before{all}",
+                plan.quorum
+            ));
+        }
         self.bar = Some(
             self.output.bar(plan.nodes.into(), &format!("round {}/{}", plan.round, self.rounds)),
         );

@@ -70,7 +70,12 @@ pub(super) fn run(args: &NodeArgs, threads: usize, output: Output) -> anyhow::Re
     let many = args.keys.is_some();
     let member = |seat: Seat| {
         let folder = if many { args.models.join(seat.node.as_str()) } else { args.models.clone() };
-        Ok(Member { seat, models: Models::open_or_make(&folder)?, segments: Vec::new() })
+        Ok(Member {
+            seat,
+            models: Models::open_or_make(&folder)?,
+            segments: Vec::new(),
+            speed: None,
+        })
     };
     let mut members = seats.into_iter().map(member).collect::<anyhow::Result<Vec<_>>>()?;
     let read = |model: &Checkpoint, members: &mut [Member]| read_data(model, members, args, output);

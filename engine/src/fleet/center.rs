@@ -4,20 +4,21 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use aggregate::{Differences, SERVER_STATE, WeightFile};
+use aggregate::SERVER_STATE;
 use anyhow::{Context, ensure};
-use rounds::{BlobRef, Checked, Closed, Desk, Encoding, Metrics, Outcome, Plan, Roster, Verdict};
+use rounds::{
+    BlobRef, Board, Checked, Closed, Desk, Encoding, Metrics, Outcome, Plan, Roster, Verdict,
+};
 
+use super::bases::Bases;
 use super::clock::{now_ms, pause};
 use super::collect::{Arrivals, Collected, Until, collect};
+use super::member::{MOST_MODEL, read_model};
 use super::sound::{check_answers, is_stopped, short};
 use super::standing::is_worse;
 use crate::checkpoint::Checkpoint;
 use crate::federation::{Merge, merge};
 use crate::interrupt::Stop;
-
-/// Most bytes of a model.
-const MOST_MODEL: u64 = 4 << 30;
 
 /// How good a model is.
 pub type Measure<'a> = &'a dyn Fn(&Checkpoint) -> anyhow::Result<Metrics>;
@@ -85,13 +86,14 @@ pub fn run_center(
     let rounds = board.job().rounds;
     let mut last = board.last_outcome(0)?;
     let work = tempfile::tempdir().context("a folder for temporary files")?;
+    let max_age = max_age(board, work.path())?;
     loop {
         let done = last.as_ref().map_or(0, |last| last.body.round);
         if done >= rounds {
             return Ok((last.map(|last| last.body), true));
         }
-        let round =
-            Round { desk, options, number: done + 1, last: last.as_ref(), folder: work.path() };
+        let folder = work.path();
+        let round = Round { desk, options, number: done + 1, last: last.as_ref(), max_age, folder };
         let closed = match options.stop.now() {
             Some(_) => None,
             None => match round.run(progress) {
@@ -105,6 +107,17 @@ pub fn run_center(
         progress.closed(&closed.body, ours);
         last = Some(closed);
     }
+}
+
+/// How many rounds before an update may have started, where the job does not say it.
+const MOST_AGE: u32 = 20;
+
+/// The same of a job: none where its rules take no late updates.
+fn max_age(board: &Board<'_>, folder: &Path) -> anyhow::Result<Option<u32>> {
+    let (model, _) = read_model(&board.blob(&board.job().model, MOST_MODEL)?, folder)?;
+    let rules = &model.meta.run.federation().rules;
+    let most = rules.max_age.map_or(MOST_AGE, |age| u32::try_from(age).unwrap_or(u32::MAX));
+    Ok(rules.reduce.reads_older_bases().then_some(most))
 }
 
 fn outcome(desk: &Desk<'_>, round: u32) -> anyhow::Result<Checked<Outcome>> {
@@ -139,6 +152,8 @@ struct Round<'a> {
     options: &'a CenterOptions<'a>,
     number: u32,
     last: Option<&'a Checked<Outcome>>,
+    /// In asynchronous rounds, how many rounds before an update may have started.
+    max_age: Option<u32>,
     /// For temporary files.
     folder: &'a Path,
 }
@@ -164,35 +179,25 @@ impl Round<'_> {
         if updates.exists() {
             fs::remove_dir_all(&updates).with_context(|| format!("{}", updates.display()))?;
         }
-        fs::create_dir(&updates).with_context(|| format!("{}", updates.display()))?;
+        fs::create_dir_all(&updates).with_context(|| format!("{}", updates.display()))?;
         let (poll, stop) = (self.options.poll, self.options.stop);
         let mut heard = Heard(progress);
         let global = self.folder.join("global.safetensors");
         let (base, memory, _) = self.before();
         self.restore(&global, base, memory)?;
-        // Those who send whole files are no reason to read the base.
-        let differences = match plan.body.encoding {
-            Encoding::Whole => None,
-            Encoding::Bf16 | Encoding::Int8 => {
-                Some(Differences::of_base(WeightFile::open(&global)?)?)
-            }
-        };
+        let models = updates.join("bases");
+        fs::create_dir(&models).with_context(|| format!("{}", models.display()))?;
+        let bases = Bases::of(board, &plan.body, &models)?;
         // A node's file may hold a control variate beside the weights, and its own metadata.
         let most = 4 * plan.body.base.bytes + (1 << 20);
-        let (mut collected, until) = collect(
-            self.desk,
-            &plan,
-            &roster,
-            (&updates, differences.as_ref()),
-            (poll, most, stop),
-            &mut heard,
-        )?;
+        let (mut collected, until) =
+            collect(self.desk, &plan, &roster, (&updates, &bases), (poll, most, stop), &mut heard)?;
         match until {
             Until::Stopped => return Ok(None),
             Until::ClosedElsewhere => return Ok(Some((outcome(self.desk, self.number)?, false))),
             Until::Enough | Until::Expired => {}
         }
-        let outcome = self.outcome(&plan, until, &global, &mut collected)?;
+        let outcome = self.outcome(&plan, until, (&global, &bases), &mut collected)?;
         Ok(Some(match self.desk.close(&outcome)? {
             Closed::Ours(outcome) => (outcome, true),
             Closed::Before(outcome) => (outcome, false),
@@ -269,6 +274,7 @@ impl Round<'_> {
             deadline: after(self.options.deadline),
             expires: after(self.options.expiry.max(self.options.deadline)),
             encoding: self.options.encoding,
+            max_age: self.max_age,
         };
         Ok(Some(self.desk.publish_plan(&plan)?))
     }
@@ -278,7 +284,7 @@ impl Round<'_> {
         &self,
         plan: &Checked<Plan>,
         until: Until,
-        global: &Path,
+        (global, bases): (&Path, &Bases<'_>),
         collected: &mut Collected,
     ) -> anyhow::Result<Outcome> {
         let (base, memory, _) = self.before();
@@ -303,7 +309,7 @@ impl Round<'_> {
         if until == Until::Expired || there < quorum {
             outcome.refused = Some(format!("{there} updates, and the quorum is {quorum}"));
         } else {
-            match self.merge(&plan.body, global, collected)? {
+            match self.merge(&plan.body, (global, bases), collected)? {
                 Err(problem) => outcome.refused = Some(short(&problem)),
                 Ok(made) => {
                     outcome.metrics = made.metrics;
@@ -350,13 +356,16 @@ impl Round<'_> {
     fn merge(
         &self,
         plan: &Plan,
-        global: &Path,
+        (global, bases): (&Path, &Bases<'_>),
         collected: &mut Collected,
     ) -> anyhow::Result<Result<Made, String>> {
         let rules = Checkpoint::read(global)?.meta.run.federation().rules.clone();
         let out = self.folder.join("merged.safetensors");
         let paths: Vec<PathBuf> = collected.files.values().cloned().collect();
-        let merged = match merge(&paths, &Merge::new(rules, Some(global), &out)) {
+        let mut how = Merge::new(rules, Some(global), &out);
+        let older = collected.older.iter().map(|hash| bases.file(*hash));
+        how.options.older_bases = older.collect::<anyhow::Result<_>>()?;
+        let merged = match merge(&paths, &how) {
             Ok(merged) => merged,
             // What this machine cannot do is its operator's to mend; the round stays open.
             Err(error) if is_of_this_machine(&error) => return Err(error),

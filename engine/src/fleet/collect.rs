@@ -1,14 +1,14 @@
 //! The updates of a round as they arrive at the center, each in a file of its own.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use aggregate::{Differences, WeightFile};
-use anyhow::{Context, bail, ensure};
-use rounds::{Arrival, Commit, Desk, Encoding, NodeId, Plan, Roster, Verdict};
+use aggregate::WeightFile;
+use anyhow::ensure;
+use rounds::{Arrival, Commit, Desk, Encoding, Hash, NodeId, Plan, Roster, Verdict};
 
+use super::bases::Bases;
 use super::clock::{now_ms, pause};
 use super::sound::short;
 use crate::checkpoint::{METADATA_KEY, Meta};
@@ -21,12 +21,14 @@ pub(super) struct Collected {
     pub(super) files: BTreeMap<NodeId, PathBuf>,
     /// What is said of every commit, also of those that are refused.
     pub(super) verdicts: BTreeMap<NodeId, Verdict>,
+    /// Models of rounds before that some of them started from.
+    pub(super) older: BTreeSet<Hash>,
 }
 
 /// Why a center no longer waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Until {
-    /// Every node of the roster has sent, or the deadline is over and enough have.
+    /// Every node of the roster has sent, or the deadline is over and enough have; in asynchronous rounds enough have.
     Enough,
     /// The plan has expired with too few.
     Expired,
@@ -49,12 +51,13 @@ pub(super) fn collect(
     desk: &Desk<'_>,
     plan: &rounds::Checked<Plan>,
     roster: &Roster,
-    to: (&Path, Option<&Differences>),
+    to: (&Path, &Bases<'_>),
     (poll, most, stop): (Duration, u64, Stop),
     heard: &mut dyn Arrivals,
 ) -> anyhow::Result<(Collected, Until)> {
     let mut collected = Collected::default();
     let mut told = false;
+    let older = to.1.older();
     let until = loop {
         let seen: BTreeSet<NodeId> = collected.verdicts.keys().cloned().collect();
         let mut failed = Ok(());
@@ -63,7 +66,7 @@ pub(super) fn collect(
                 failed = collected.take(arrival, &plan.body, to, heard);
             }
         };
-        desk.arrivals(plan, roster, (&seen, most, now_ms()), &mut each)?;
+        desk.arrivals(plan, roster, (&seen, &older), (most, now_ms()), &mut each)?;
         failed?;
         let answered =
             roster.nodes.keys().filter(|node| collected.verdicts.contains_key(node)).count();
@@ -74,7 +77,8 @@ pub(super) fn collect(
             break Until::ClosedElsewhere;
         }
         let (there, quorum, now) = (collected.files.len(), plan.body.quorum as usize, now_ms());
-        if now >= plan.body.deadline && there >= quorum {
+        let is_time = now >= plan.body.deadline || plan.body.max_age.is_some();
+        if is_time && there >= quorum {
             break Until::Enough;
         }
         if now >= plan.body.expires {
@@ -96,32 +100,34 @@ impl Collected {
         &mut self,
         arrival: Arrival,
         plan: &Plan,
-        (folder, differences): (&Path, Option<&Differences>),
+        (folder, bases): (&Path, &Bases<'_>),
         heard: &mut dyn Arrivals,
     ) -> anyhow::Result<()> {
         let Arrival { node, commit, update } = arrival;
         let path = folder.join(format!("{node}.safetensors"));
-        let (mut work, mut sent) = (None, None);
+        let (mut work, mut sent, mut age) = (None, None, 0);
         let refused = match update {
             Err(reason) => Some(reason),
             Ok((commit, bytes)) => {
                 (work, sent) = (Some(commit.work), Some((commit.blob.bytes, commit.encoding)));
-                match whole(&node, bytes, commit.encoding, differences) {
+                match whole(&node, bytes, &commit, bases) {
                     Err(error) => Some(format!("{error:#}")),
-                    Ok(file) => {
-                        file.copy_to(&path)?;
-                        let fits = fits(&file, &commit, plan);
-                        if fits.is_err() {
-                            fs::remove_file(&path)
-                                .with_context(|| format!("{}", path.display()))?;
+                    Ok(file) => match fits(&file, &commit, plan, bases) {
+                        Err(error) => Some(format!("{error:#}")),
+                        Ok(found) => {
+                            file.copy_to(&path)?;
+                            age = found;
+                            if commit.base != plan.base.hash {
+                                self.older.insert(commit.base);
+                            }
+                            None
                         }
-                        fits.err().map(|error| format!("{error:#}"))
-                    }
+                    },
                 }
             }
         };
         let refused = refused.map(|reason| short(&reason));
-        let verdict = Verdict { node: node.clone(), commit, refused, work, sent };
+        let verdict = Verdict { node: node.clone(), commit, refused, work, sent, age };
         heard.arrived(&verdict);
         if verdict.refused.is_none() {
             self.files.insert(node.clone(), path);
@@ -135,20 +141,19 @@ impl Collected {
 fn whole(
     node: &NodeId,
     bytes: Vec<u8>,
-    encoding: Encoding,
-    differences: Option<&Differences>,
+    commit: &Commit,
+    bases: &Bases<'_>,
 ) -> anyhow::Result<WeightFile> {
     let file = WeightFile::of_bytes(format!("update of {node}"), bytes)?;
-    match (encoding, differences) {
-        (Encoding::Whole, _) => Ok(file),
-        (_, Some(differences)) => Ok(differences.decode(&file)?),
-        (_, None) => bail!("a difference, where whole updates were asked for"),
+    match commit.encoding {
+        Encoding::Whole => Ok(file),
+        Encoding::Bf16 | Encoding::Int8 => Ok(bases.differences(commit.base)?.decode(&file)?),
     }
 }
 
-/// Fails if an update does not say of itself what its node has signed. All else, names, shapes and values, is looked at
-/// when it is merged.
-fn fits(file: &WeightFile, commit: &Commit, plan: &Plan) -> anyhow::Result<()> {
+/// How many rounds before this one an update started. Fails if it does not say of itself what its node has signed; all
+/// else, names, shapes and values, is looked at when it is merged.
+fn fits(file: &WeightFile, commit: &Commit, plan: &Plan, bases: &Bases<'_>) -> anyhow::Result<u32> {
     ensure!(
         file.metadata().contains_key(METADATA_KEY),
         "no update of edgectl: it has no metadata key {METADATA_KEY}"
@@ -162,9 +167,9 @@ fn fits(file: &WeightFile, commit: &Commit, plan: &Plan) -> anyhow::Result<()> {
     );
     let base = provenance.base.as_deref().unwrap_or_default();
     ensure!(
-        base == plan.base.hash.to_string(),
-        "it says that it started from {base:?}, this round from {}",
-        plan.base.hash
+        base == commit.base.to_string(),
+        "it says that it started from {base:?}, its node has signed {}",
+        commit.base
     );
     ensure!(
         provenance.examples == commit.work.examples,
@@ -172,5 +177,8 @@ fn fits(file: &WeightFile, commit: &Commit, plan: &Plan) -> anyhow::Result<()> {
         provenance.examples,
         commit.work.examples
     );
-    Ok(())
+    match plan.max_age {
+        Some(_) => bases.age(provenance.round.saturating_add(1), commit.base),
+        None => Ok(0),
+    }
 }

@@ -29,6 +29,8 @@ pub struct Member {
     pub models: Models,
     /// Its rows, of the data of all nodes here.
     pub segments: Vec<usize>,
+    /// Windows a second that it was seen to train on, and how many it has.
+    pub speed: Option<(f64, usize)>,
 }
 
 /// How nodes work.

@@ -1,10 +1,12 @@
 //! Rounds between machines: a center and nodes that meet in a store.
 
+mod bases;
 mod center;
 mod clock;
 mod collect;
 mod deploy;
 mod doubt;
+mod flight;
 mod member;
 mod node;
 mod sound;

@@ -1,6 +1,6 @@
 //! Nodes: wait for a plan, take their turn, and take the merged model if it is no worse.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use aggregate::WeightFile;
 use anyhow::Context;
@@ -10,9 +10,10 @@ use serde::Serialize;
 use super::clock::pause;
 use super::deploy::Deploy;
 use super::doubt::Doubt;
+use super::flight::{Flight, Landing};
 use super::member::{FRESH, Member, NodeOptions, NodeProgress, Reader, keep};
 use super::sound::is_stopped;
-use super::turn::{Base, Turn};
+use super::turn::{Base, Took, Turn};
 use crate::checkpoint::Meta;
 use crate::data::Dataset;
 use crate::interrupt::Reason;
@@ -67,6 +68,8 @@ fn take_part(
     let mut doubt = Doubt { progress, told: BTreeSet::new() };
     // A result whose model the nodes have not looked at yet.
     let mut pending: Option<Outcome> = None;
+    // Updates of asynchronous rounds that no result has a line for yet, by member.
+    let mut flights: BTreeMap<usize, Flight> = BTreeMap::new();
     for member in &*members {
         doubt.or_none(recover(board, member).map(Some))?;
     }
@@ -88,12 +91,20 @@ fn take_part(
                 pending = None;
             }
         }
+        for (i, mut flight) in std::mem::take(&mut flights) {
+            let landing = flight.advance(board, (&members[i], report.round), (options, progress));
+            if doubt.or_none(landing.map(Some))? == Some(Landing::InTheAir) {
+                asked = asked.max(flight.sent.unwrap_or(0));
+                flights.insert(i, flight);
+            }
+        }
         if report.round >= rounds && pending.is_none() {
             return Ok(());
         }
         let number = report.round + 1;
         if asked < number
             && number <= rounds
+            && flights.values().all(|flight| flight.sent.is_some())
             && let Some(plan) = doubt.or_none(board.plan(number))?
             && let Some(base) =
                 doubt.or_none(Base::fetch(board, &plan.body, work.path()).map(Some))?
@@ -105,9 +116,17 @@ fn take_part(
                 None => data.insert(read(&base.model, members)?),
             };
             let turn = Turn { board, plan: &plan, base: &base, dataset, options, progress };
-            let sent = turn.take(members)?;
-            report.sent += sent.iter().filter(|&&sent| sent).count();
-            report.stayed_away += sent.iter().filter(|&&sent| !sent).count();
+            for (i, took) in turn.take(members)?.into_iter().enumerate() {
+                match took {
+                    Took::Nothing => report.stayed_away += 1,
+                    Took::Part => report.sent += 1,
+                    Took::Flight(flight) => {
+                        report.sent += 1;
+                        asked = asked.max(flight.sent.unwrap_or(0));
+                        flights.insert(i, flight);
+                    }
+                }
+            }
             continue;
         }
         if let Some(reason) = pause(options.poll, options.stop) {
@@ -124,9 +143,19 @@ fn recover(board: &Board<'_>, member: &Member) -> anyhow::Result<()> {
         return Ok(());
     }
     let provenance = Meta::read(&WeightFile::open(&fresh)?)?.provenance;
-    let Some(plan) = board.plan(provenance.round.saturating_add(1))? else { return Ok(()) };
-    if member.seat.committed(board, &plan.body)?.is_some() {
-        keep(&member.models, &plan.body.base.hash.to_string())?;
+    let Some(base) = provenance.base else { return Ok(()) };
+    let started = provenance.round.saturating_add(1);
+    // In asynchronous rounds it may have been sent in a later one.
+    let mut round = started;
+    while let Some(plan) = board.plan(round)? {
+        let is_there = member.seat.committed(board, &plan.body)?;
+        if is_there.is_some_and(|commit| commit.base.to_string() == base) {
+            return keep(&member.models, &base);
+        }
+        if round - started >= plan.body.max_age.unwrap_or(0) {
+            break;
+        }
+        round += 1;
     }
     Ok(())
 }

@@ -1,9 +1,11 @@
 //! What somebody who writes into the store can do, and what becomes of it: each line of the threat model that
 //! the protocol claims to stop. In every test an honest update beside the attack still counts.
 
+use std::collections::BTreeSet;
+
 use rounds::{
-    BlobRef, Board, Commit, Encoding, Hash, Job, Memory, Outcome, Plan, Roster, Seat, sign,
-    unverified,
+    BlobRef, Board, Checked, Commit, Encoding, Hash, Job, Memory, Outcome, Plan, Roster, Seat,
+    Work, sign, unverified,
 };
 
 use crate::bench::{Bench, MOST, NOW, WORK, counted, key, outcome, refused};
@@ -359,4 +361,35 @@ fn something_huge_in_the_place_of_an_object_is_not_fetched() {
         let error = bench.board().plan(4).expect_err("a pipe").to_string();
         assert!(error.contains("no plain file"), "{error}");
     }
+}
+
+#[test]
+fn only_asynchronous_rounds_take_what_started_from_older_models() {
+    let bench = Bench::new(2);
+    let (desk, first) = bench.begun();
+    let older = desk.publish(b"an older model").expect("published");
+    let plan = Plan { max_age: Some(1), ..bench.plan(&desk, 2) };
+    let plan = desk.publish_plan(&plan).expect("published");
+    let update: (&[u8], Encoding, Work) = (b"late", Encoding::Whole, WORK);
+    let send = |plan: &Plan| {
+        bench.seats[0].send_from(&bench.board(), plan, older.hash, update, NOW).expect("sent");
+    };
+    send(&plan.body);
+    send(&first.body);
+    let take = |plan: &Checked<Plan>, older: &BTreeSet<Hash>| {
+        let (mut all, roster) = (Vec::new(), bench.roster.counting());
+        let seen = BTreeSet::new();
+        desk.arrivals(plan, &roster, (&seen, older), (MOST, NOW), &mut |a| all.push(a))
+            .expect("the store answers");
+        all
+    };
+    assert_eq!(counted(&take(&plan, &BTreeSet::from([older.hash])), "node-1"), b"late");
+    for plan in [&plan, &first] {
+        assert!(
+            refused(&take(plan, &BTreeSet::new()), "node-1").contains("this round starts from")
+        );
+    }
+    // A node stays with what it has sent; in rounds that are not asynchronous that has their base.
+    assert!(bench.seats[0].committed(&bench.board(), &plan.body).expect("its own").is_some());
+    assert!(bench.seats[0].committed(&bench.board(), &first.body).is_err());
 }

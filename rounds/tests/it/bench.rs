@@ -14,7 +14,8 @@ pub(crate) const NOW: u64 = 1_700_000_000_000;
 /// How large an update may be.
 pub(crate) const MOST: u64 = 1 << 20;
 /// What nodes say of their work.
-pub(crate) const WORK: Work = Work { examples: 10, steps: 3, partial: false, seconds: 1.0 };
+pub(crate) const WORK: Work =
+    Work { examples: 10, steps: 3, partial: false, seconds: 1.0, speed: None };
 
 pub(crate) struct Bench {
     pub(crate) folder: TempDir,
@@ -61,6 +62,7 @@ impl Bench {
             deadline: NOW + 1000,
             expires: NOW + 10_000,
             encoding: Encoding::Whole,
+            max_age: None,
         }
     }
 
@@ -78,7 +80,9 @@ impl Bench {
     pub(crate) fn arrivals(&self, desk: &Desk<'_>, plan: &Checked<Plan>) -> Vec<Arrival> {
         let mut all = Vec::new();
         let seen: BTreeSet<NodeId> = BTreeSet::new();
-        desk.arrivals(plan, &self.roster.counting(), (&seen, MOST, NOW), &mut |a| all.push(a))
+        let none = BTreeSet::new();
+        let roster = self.roster.counting();
+        desk.arrivals(plan, &roster, (&seen, &none), (MOST, NOW), &mut |a| all.push(a))
             .expect("the store answers");
         all
     }

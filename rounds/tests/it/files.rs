@@ -19,7 +19,7 @@ fn commit(examples: u64) -> Commit {
         blob,
         unpacked: blob,
         encoding: Encoding::Whole,
-        work: Work { examples, steps: 3, partial: false, seconds: 1.5 },
+        work: Work { examples, steps: 3, partial: false, seconds: 1.5, speed: None },
         sent: NOW,
         expires: NOW + 1,
     }

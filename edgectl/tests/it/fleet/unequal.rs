@@ -176,7 +176,7 @@ fn sends(fleet: &Fleet, (node, round): (u32, u32), change: &dyn Fn(&mut Checkpoi
     ok(at, &[&train[..], &["--out", "own.safetensors"]].concat());
     let mut own = Checkpoint::read(&at.join("own.safetensors")).expect("an update");
     let examples = own.meta.provenance.examples;
-    let mut work = Work { examples, steps: 1, partial: false, seconds: 1.0 };
+    let mut work = Work { examples, steps: 1, partial: false, seconds: 1.0, speed: None };
     change(&mut own, &mut work);
     own.write(&at.join("own.safetensors")).expect("written");
     let seat = Seat::read(&at.join(format!("keys/node_{node}.key")), None).expect("a key");
@@ -198,7 +198,7 @@ fn updates_that_say_something_else_than_their_node_has_signed_do_not_count() {
             "of node \"node_1\", node_3 has signed",
         ),
         (|_, work| work.examples += 1, "its node has signed"),
-        (|own, _| own.meta.provenance.base = Some("0".repeat(64)), "this round from"),
+        (|own, _| own.meta.provenance.base = Some("0".repeat(64)), "its node has signed"),
         (|own, _| own.params[7] = f32::NAN, "NaN"),
         (|own, _| own.meta.classes.swap(0, 1), "classes"),
     ];

@@ -180,6 +180,11 @@ fn store_text(report: &Report) -> String {
                     verdict.node,
                     shown(why)
                 );
+            } else if verdict.age > 0 {
+                text += &format!(
+                    "\nround {}: {}: started {} rounds before",
+                    round.round, verdict.node, verdict.age
+                );
             }
         }
     }

@@ -1,0 +1,80 @@
+//! The models that the updates of a round may have started from: in asynchronous rounds also those of rounds before.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use aggregate::{Differences, WeightFile};
+use anyhow::{Context, ensure};
+use rounds::{BlobRef, Board, Hash, Plan};
+
+use super::member::MOST_MODEL;
+
+/// The models that count in a round, by the rounds that started from them.
+#[derive(Debug)]
+pub(super) struct Bases<'a> {
+    board: &'a Board<'a>,
+    folder: &'a Path,
+    by_round: BTreeMap<u32, BlobRef>,
+    /// Those that updates were made differences of, which are in memory.
+    open: RefCell<BTreeMap<Hash, Rc<Differences>>>,
+}
+
+impl<'a> Bases<'a> {
+    /// Those of a plan; files of models are put into a folder when they are needed.
+    pub(super) fn of(board: &'a Board<'a>, plan: &Plan, folder: &'a Path) -> anyhow::Result<Self> {
+        let mut by_round = BTreeMap::from([(plan.round, plan.base)]);
+        let oldest = plan.round.saturating_sub(plan.max_age.unwrap_or(0)).max(1);
+        for round in oldest..plan.round {
+            let older = board.plan(round)?.map(|plan| plan.body.base);
+            by_round.insert(
+                round,
+                older.with_context(|| {
+                    format!("the plan of round {round} is not in the store any more")
+                })?,
+            );
+        }
+        Ok(Self { board, folder, by_round, open: RefCell::default() })
+    }
+
+    /// Hashes of those of rounds before.
+    pub(super) fn older(&self) -> BTreeSet<Hash> {
+        self.by_round.values().map(|base| base.hash).collect()
+    }
+
+    /// How many rounds before the plan's an update started, by its own word, which has to fit.
+    pub(super) fn age(&self, started: u32, base: Hash) -> anyhow::Result<u32> {
+        let of_round = self.by_round.get(&started).map(|base| base.hash);
+        let (last, now) = self.by_round.last_key_value().context("no base")?;
+        ensure!(
+            of_round == Some(base),
+            "it says that it started in round {started} from {base}, this round from {}",
+            now.hash
+        );
+        Ok(last - started)
+    }
+
+    /// What differences to a model are made updates with.
+    pub(super) fn differences(&self, base: Hash) -> anyhow::Result<Rc<Differences>> {
+        if let Some(open) = self.open.borrow().get(&base) {
+            return Ok(Rc::clone(open));
+        }
+        let made = Rc::new(Differences::of_base(WeightFile::open(&self.file(base)?)?)?);
+        self.open.borrow_mut().insert(base, Rc::clone(&made));
+        Ok(made)
+    }
+
+    /// The file of a model.
+    pub(super) fn file(&self, base: Hash) -> anyhow::Result<PathBuf> {
+        let path = self.folder.join(format!("base-{base}.safetensors"));
+        if !path.exists() {
+            let wanted =
+                self.by_round.values().find(|of| of.hash == base).context("no such base")?;
+            let bytes = self.board.blob(wanted, MOST_MODEL)?;
+            fs::write(&path, &bytes).with_context(|| format!("{}", path.display()))?;
+        }
+        Ok(path)
+    }
+}
