@@ -16,18 +16,19 @@ if [ -z "${EDGECTL:-}" ]; then
 fi
 EDGECTL=$(realpath "$EDGECTL")
 
-tmp=$(mktemp -d)
+tmp=$(mktemp -d /tmp/edgectl-flower.XXXXXX)   # a short name: Ray puts sockets there
 # All that Flower writes goes there, and nothing is told to anybody or fetched.
-export EDGECTL PATH FLWR_HOME=$tmp/flwr TMPDIR=$tmp EDGECTL_THREADS=1
+export EDGECTL PATH FLWR_HOME=$tmp/flwr TMPDIR=$tmp RAY_TMPDIR=$tmp EDGECTL_THREADS=1
 export FLWR_TELEMETRY_ENABLED=0 FLWR_DISABLE_UPDATE_CHECK=1 RAY_USAGE_STATS_ENABLED=0
 mkdir -p "$FLWR_HOME"
 
 groups=()
 stop() {
     local signal group
+    [ "${#groups[@]}" -gt 0 ] || return 0
     for signal in TERM KILL; do
         for group in "${groups[@]}"; do kill -"$signal" -- -"$group" 2>/dev/null || true; done
-        for _ in $(seq 50); do
+        for _ in $(seq 25); do
             for group in "${groups[@]}"; do kill -0 -- -"$group" 2>/dev/null && break; done || break
             sleep 0.2
         done
@@ -37,7 +38,7 @@ stop() {
 finish() {
     local code=$?
     stop
-    if [ "$code" -ne 0 ]; then tail -n 30 "$tmp"/*.log >&2 || true; fi
+    if [ "$code" -ne 0 ]; then tail -n 30 "$tmp"/*.log >&2 2>/dev/null || true; fi
     rm -rf "$tmp"
     exit "$code"
 }
@@ -52,7 +53,7 @@ start() {
     setsid "$@" >"$log" 2>&1 &
     groups+=($!)
 }
-free_port() { "$python" -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
+free_port() { python -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
 # answers PORT: waits until something listens there.
 answers() {
     for _ in $(seq 150); do
@@ -62,6 +63,8 @@ answers() {
     echo "nothing answers on port $1" >&2
     return 1
 }
+
+(cd "$here" && python -m unittest --quiet test_app)
 
 rounds=3
 data="$root/data/watch/subject_0[12].csv"
@@ -74,7 +77,7 @@ run() {
         --run-config "rounds=$rounds job=\"$tmp/job.toml\" data=\"$data\" out=\"$tmp/$kind\" keep-updates=true") \
         2>&1 | tee "$tmp/run-$kind.log"
     echo "$kind: $((SECONDS - began)) s"
-    PYTHONPATH=$here "$python" "$here/check.py" --edgectl "$EDGECTL" --job "$tmp/job.toml" --data "$data" \
+    PYTHONPATH=$here python "$here/check.py" --edgectl "$EDGECTL" --job "$tmp/job.toml" --data "$data" \
         --run "$tmp/$kind" --rounds "$rounds"
 }
 
@@ -114,7 +117,13 @@ deployment() {
             --auth-supernode-private-key "$node" "${tls[@]}" --host 127.0.0.1 --port "$(free_port)" \
             --node-config "data=\"$root/data/watch/subject_0$number.csv\""
     done
+    # A node that nobody registered, with the name of another and its data: it must not be heard.
+    ssh-keygen -q -t ecdsa -b 256 -N '' -C '' -f "$tmp/stranger"
+    start stranger flower-supernode --superlink "127.0.0.1:$port" --root-certificates "$tmp/ca.pem" \
+        --auth-supernode-private-key "$tmp/stranger" "${tls[@]}" --host 127.0.0.1 --port "$(free_port)" \
+        --node-config "data=\"$root/data/watch/subject_01.csv\"" --max-retries 1
     run deployment
+    grep -q 'Failed to activate SuperNode' "$tmp/stranger.log"
 }
 
 for kind in "${kinds[@]}"; do

@@ -20,9 +20,9 @@ from .command import EdgectlError, edgectl, files
 
 app = ClientApp()
 
+METRICS = "metrics"
 # What `edgectl train` reads of the round before: parameters that stay on the node, and what corrects
 # its drift (SCAFFOLD, FedDyn).
-METRICS = "metrics"
 UPDATE, MEMORY = "update.safetensors", ("update.safetensors", "update.safetensors.variate")
 
 
