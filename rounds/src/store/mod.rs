@@ -55,6 +55,8 @@ pub struct Store {
     runtime: Option<Runtime>,
     url: String,
     patience: Patience,
+    /// Whether it has answered once.
+    is_open: bool,
 }
 
 /// How creating an object ended.
@@ -91,9 +93,10 @@ impl Store {
             .enable_all()
             .build()
             .map_err(|error| wrong(format!("no threads to talk to it: {error}")))?;
-        let store =
-            Self { objects, root, folder, runtime: Some(runtime), url: url.to_owned(), patience };
+        let (runtime, url) = (Some(runtime), url.to_owned());
+        let mut store = Self { objects, root, folder, runtime, url, patience, is_open: false };
         store.answers()?;
+        store.is_open = true;
         Ok(store)
     }
 
@@ -255,7 +258,7 @@ impl Store {
     ) -> Result<T, Error> {
         let present = || self.folder.as_ref().is_none_or(|folder| folder.is_dir());
         let done = match &self.runtime {
-            Some(runtime) => patiently(runtime, &self.patience, &present, tried),
+            Some(runtime) => patiently(runtime, (&self.patience, self.is_open), &present, tried),
             None => Err(Failed::Stopped),
         };
         done.map_err(|failed| failed.named(&self.url, what, path))

@@ -49,7 +49,8 @@ impl Hear for Silent {
 /// How long a store may be silent before that is an error.
 #[derive(Clone)]
 pub struct Patience {
-    /// So long.
+    /// So long. Without an end, [`Duration::MAX`], an open store is also waited for while it denies permission, which may be
+    /// given back; else that is an error at once.
     pub most: Duration,
     /// Who is told.
     pub hear: Arc<dyn Hear>,
@@ -85,14 +86,15 @@ impl Failed {
     }
 }
 
-/// Tries until it is done, it cannot be done, or patience ends.
+/// Tries until it is done, it cannot be done, or patience ends. Of a store that `is_open` something was read before.
 pub(super) fn patiently<T>(
     runtime: &Runtime,
-    patience: &Patience,
+    (patience, is_open): (&Patience, bool),
     present: &dyn Fn() -> bool,
     tried: impl AsyncFn() -> Result<T, object_store::Error>,
 ) -> Result<T, Failed> {
     let began = Instant::now();
+    let bears_denial = is_open && patience.most == Duration::MAX;
     let mut pause = FIRST;
     let mut told: Option<Instant> = None;
     loop {
@@ -109,7 +111,9 @@ pub(super) fn patiently<T>(
                 }
                 return Ok(done);
             }
-            Answer::Error(error) => (plain(&error), is_final(&error)),
+            Answer::Error(error) => {
+                (plain(&error), is_final(&error) && !(bears_denial && is_denial(&error)))
+            }
             Answer::Silence(problem) => (problem, false),
         };
         if is_final || began.elapsed() >= patience.most {
@@ -161,23 +165,26 @@ async fn answer<T>(
 
 /// Whether trying again would give the same.
 fn is_final(error: &object_store::Error) -> bool {
-    use object_store::Error as E;
+    use io::ErrorKind as K;
     match error {
-        E::Generic { .. } => {
-            let io = causes(error).find_map(|cause| cause.downcast_ref::<io::Error>());
-            io.is_some_and(|io| {
-                use io::ErrorKind as K;
-                matches!(
-                    io.kind(),
-                    K::PermissionDenied
-                        | K::ReadOnlyFilesystem
-                        | K::Unsupported
-                        | K::InvalidFilename
-                )
-            })
+        object_store::Error::Generic { .. } => {
+            is_denial(error) || is_kind(error, &[K::Unsupported, K::InvalidFilename])
         }
         _ => true,
     }
+}
+
+/// Whether the store says that this is not allowed.
+fn is_denial(error: &object_store::Error) -> bool {
+    use io::ErrorKind as K;
+    use object_store::Error as E;
+    matches!(error, E::PermissionDenied { .. } | E::Unauthenticated { .. })
+        || is_kind(error, &[K::PermissionDenied, K::ReadOnlyFilesystem])
+}
+
+fn is_kind(error: &object_store::Error, kinds: &[io::ErrorKind]) -> bool {
+    let io = causes(error).find_map(|cause| cause.downcast_ref::<io::Error>());
+    io.is_some_and(|io| kinds.contains(&io.kind()))
 }
 
 fn causes(error: &object_store::Error) -> impl Iterator<Item = Cause<'_>> {
@@ -201,4 +208,43 @@ fn plain(error: &object_store::Error) -> String {
         text.push('…');
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    /// Whether somebody who waits so long gets an answer from a store that denies the first two requests.
+    fn outlasts(kind: io::ErrorKind, most: Duration, is_open: bool) -> bool {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+        let patience = Patience { most, ..Patience::default() };
+        let tries = Cell::new(0);
+        let tried = async || {
+            tries.set(tries.get() + 1);
+            match tries.get() {
+                1 | 2 => Err(object_store::Error::Generic {
+                    store: "folder",
+                    source: Box::new(io::Error::from(kind)),
+                }),
+                n => Ok(n),
+            }
+        };
+        let runtime = runtime.expect("a runtime");
+        patiently(&runtime, (&patience, is_open), &|| true, tried).is_ok_and(|tries| tries == 3)
+    }
+
+    #[test]
+    fn lost_permission_is_waited_for_by_a_service_alone() {
+        use io::ErrorKind as K;
+        let once = Duration::from_secs(30);
+        for kind in [K::PermissionDenied, K::ReadOnlyFilesystem] {
+            assert!(outlasts(kind, Duration::MAX, true), "{kind}");
+            assert!(!outlasts(kind, Duration::MAX, false), "{kind}, when it is opened");
+            assert!(!outlasts(kind, once, true), "{kind}, by who looks once");
+        }
+        assert!(outlasts(K::StorageFull, once, false));
+        assert!(!outlasts(K::InvalidFilename, Duration::MAX, true));
+    }
 }
