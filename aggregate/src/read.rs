@@ -318,6 +318,14 @@ impl WeightFile {
         file.persist()
     }
 
+    /// All its bytes, if it is in memory.
+    pub fn bytes_in_memory(&self) -> Option<&[u8]> {
+        match &self.sources[..] {
+            [source] => source.bytes_in_memory(),
+            _ => None,
+        }
+    }
+
     /// Fills `bytes` with the elements of a tensor from `start` on.
     pub(crate) fn read_at(
         &self,

@@ -66,7 +66,8 @@ fn rounds_between_machines_give_the_bytes_of_a_simulation() {
     ok(at, &shown);
     let page = fs::read_to_string(at.join("run.html")).expect("a page");
     assert!(page.contains("3 of 3 rounds are closed") && page.contains("node_3"), "{page}");
-    assert_eq!(page.matches("<svg ").count(), 2);
+    // Four of the rounds, and one of each node.
+    assert_eq!(page.matches("<svg ").count(), 7);
     assert!(!page.contains("<script") && !page.contains("src="));
     fails(at, &[&shown[..6], &["center.pub"]].concat(), &["center.pub"]);
 

@@ -115,7 +115,7 @@ impl Collected {
                     Ok(file) => match fits(&file, &commit, plan, bases) {
                         Err(error) => Some(format!("{error:#}")),
                         Ok(found) => {
-                            file.copy_to(&path)?;
+                            write(&file, &path)?;
                             age = found;
                             if commit.base != plan.base.hash {
                                 self.older.insert(commit.base);
@@ -134,6 +134,14 @@ impl Collected {
         }
         self.verdicts.insert(node, verdict);
         Ok(())
+    }
+}
+
+/// Writes an update to a temporary file, which need not outlive a power cut as a model does.
+fn write(file: &WeightFile, path: &Path) -> anyhow::Result<()> {
+    match file.bytes_in_memory() {
+        Some(bytes) => fs::write(path, bytes).with_context(|| format!("{}", path.display())),
+        None => Ok(file.copy_to(path)?),
     }
 }
 

@@ -3,8 +3,8 @@
 use anyhow::anyhow;
 use plotters::chart::ChartBuilder;
 use plotters::coord::Shift;
-use plotters::element::{Rectangle, Text};
-use plotters::prelude::{DrawingArea, DrawingBackend, LineSeries, RGBColor, WHITE};
+use plotters::element::{Circle, Rectangle, Text};
+use plotters::prelude::{DrawingArea, DrawingBackend, LineSeries, RGBColor};
 use plotters::series::DashedLineSeries;
 use plotters::style::{Color, IntoFont};
 
@@ -59,14 +59,20 @@ impl Panel {
             .x_label_formatter(&|x| short(*x))
             .y_label_formatter(&|at| short(if at.abs() < 1e-9 * (y.1 - y.0) { 0.0 } else { *at }))
             .label_style(FONT)
-            .light_line_style(WHITE)
+            .max_light_lines(0)
             .draw()
             .map_err(|error| anyhow!("{error}"))?;
+        // On the right of the title, also where there is little room.
+        let left = i32::try_from(area.dim_in_pixel().0).map_or(300, |width| 300.min(width - 120));
         for ((i, (name, curve)), top) in self.curves.iter().enumerate().zip([1, 13]) {
             let style = COLOURS[i % COLOURS.len()].stroke_width(1);
             for piece in curve.split(|point| !point.1.is_finite()) {
                 let points = piece.iter().copied();
-                let drawn = if i == 0 {
+                let drawn = if let &[point] = piece {
+                    // A line of one point is not seen.
+                    let dot = Circle::new(point, 2, COLOURS[i % COLOURS.len()].filled());
+                    chart.draw_series([dot]).map(|_| ())
+                } else if i == 0 {
                     chart.draw_series(LineSeries::new(points, style)).map(|_| ())
                 } else {
                     chart.draw_series(DashedLineSeries::new(points, 5, 3, style)).map(|_| ())
@@ -77,7 +83,7 @@ impl Panel {
                 let what = if i == 0 { "solid" } else { "dashed" };
                 let colour = COLOURS[i % COLOURS.len()];
                 let font = FONT.into_font().color(&colour);
-                let label = Text::new(format!("{name}: {what}"), (300, top), font);
+                let label = Text::new(format!("{name}: {what}"), (left, top), font);
                 area.draw(&label).map_err(|error| anyhow!("{error}"))?;
             }
         }

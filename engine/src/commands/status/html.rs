@@ -5,25 +5,28 @@ use std::collections::BTreeMap;
 use plotters::coord::Shift;
 use plotters::prelude::{DrawingArea, DrawingBackend};
 
-use super::rounds_of::{Report, RoundReport};
+use super::rounds_of::{OpenReport, Report, RoundReport};
 use crate::plot::{Curve, Draw, Panel, bytes};
 
-/// Nodes that get a curve of their own.
+/// Nodes that get a curve and a line.
 const MOST_NODES: usize = 40;
 
-/// Panels in rows of two.
-struct Panels(Vec<Panel>);
+/// Names in a sentence.
+const MOST_NAMES: usize = 20;
 
-const PANEL: (u32, u32) = (440, 220);
+/// As wide as a telephone, so that letters are not made smaller there.
+const SIZE: (u32, u32) = (340, 200);
 
-impl Draw for Panels {
+/// A panel as a picture of its own.
+struct Picture<'a>(&'a Panel);
+
+impl Draw for Picture<'_> {
     fn size(&self) -> (u32, u32) {
-        (2 * PANEL.0, PANEL.1 * self.0.len().div_ceil(2) as u32)
+        SIZE
     }
 
     fn draw<B: DrawingBackend>(&self, root: &DrawingArea<B, Shift>) -> anyhow::Result<()> {
-        let areas = root.split_evenly((self.0.len().div_ceil(2), 2));
-        self.0.iter().zip(&areas).try_for_each(|(panel, area)| panel.draw(area))
+        self.0.draw(root)
     }
 }
 
@@ -40,22 +43,58 @@ pub(super) fn page(report: &Report) -> anyhow::Result<String> {
         report.closed,
         report.rounds
     );
+    body += &report.open.as_ref().map(open).unwrap_or_default();
+    for problem in &report.unreadable {
+        body += &format!("<p>Not believed: {}</p>\n", text(problem));
+    }
     if !rounds.is_empty() {
         body += "<h2>Rounds</h2>\n";
         body += &figure("Accuracy, loss, seconds and bytes of every round", &of_rounds(&rounds))?;
         body += &table(&rounds);
-        body += "<h2>Nodes</h2>\n<p>Seconds that each node trained, and of how many windows.</p>\n";
-        body += &figure("Seconds that each node trained, by round", &of_nodes(&rounds))?;
+        body += &nodes(&rounds)?;
     }
     Ok(format!(
-        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<title>Rounds of {}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>\n{body}</main>\n</body>\n</html>\n",
+        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\n\
+<title>Rounds of {}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>\n{body}</main>\n</body>\n</html>\n",
         text(&report.store)
     ))
 }
 
-const STYLE: &str = "body{font:16px/1.5 sans-serif;margin:2em;color:#111;background:#fff}main{max-width:60em}\
-table{border-collapse:collapse}td,th{padding:.2em .8em;text-align:right;border-bottom:1px solid #ccc}\
-td:last-child,th:last-child{text-align:left}figure{margin:1em 0}svg{max-width:100%;height:auto}";
+/// The colours of pictures are those of the page, by day and in the dark.
+const STYLE: &str = "\
+:root{color-scheme:light dark;--ink:#111;--paper:#fff;--rule:#ccc;--first:#048;--second:#a35200}\
+@media(prefers-color-scheme:dark){:root{--ink:#e8e8e8;--paper:#15171a;--rule:#444;--first:#8bf;--second:#fb6}}\
+body{font:16px/1.5 sans-serif;margin:1.5em 1em;color:var(--ink);background:var(--paper);overflow-wrap:anywhere}\
+main{max-width:60em;margin:auto}h1{font-size:1.6em}h2{font-size:1.3em;margin-top:1.5em}\
+figure{margin:1em 0;display:flex;flex-wrap:wrap;gap:.5em 1em}figcaption{flex:1 1 100%}\
+svg{flex:1 1 340px;max-width:460px;height:auto;min-width:0}\
+svg [fill=\"#000000\"]{fill:var(--ink)}svg [stroke=\"#000000\"]{stroke:var(--ink)}\
+svg [fill=\"#004488\"]{fill:var(--first)}svg [stroke=\"#004488\"]{stroke:var(--first)}\
+svg [fill=\"#DD7700\"]{fill:var(--second)}svg [stroke=\"#DD7700\"]{stroke:var(--second)}\
+.wide{overflow-x:auto}table{border-collapse:collapse;overflow-wrap:normal}\
+td,th{padding:.2em .6em;text-align:right;border-bottom:1px solid var(--rule);vertical-align:top;white-space:nowrap}\
+td:first-child,th:first-child{padding-left:0}.nodes :is(td,th):first-child{text-align:left}\
+.rounds :is(td,th):last-child{text-align:left;white-space:normal;min-width:12em}";
+
+/// What the round that is open waits for.
+fn open(open: &OpenReport) -> String {
+    let mut said = format!(
+        "<p>Round {} is open: {} of {} have sent, quorum {}",
+        open.round,
+        open.sent.len(),
+        open.nodes,
+        open.quorum
+    );
+    if !open.missing.is_empty() {
+        let named: Vec<String> = open.missing.iter().take(MOST_NAMES).map(|n| text(n)).collect();
+        said += &format!("; not yet: {}", named.join(", "));
+        if let more @ 1.. = open.missing.len() - named.len() {
+            said += &format!(" and {more} more");
+        }
+    }
+    said + ".</p>\n"
+}
 
 /// What a store says, as text and nothing else.
 fn text(raw: &str) -> String {
@@ -73,11 +112,14 @@ fn text(raw: &str) -> String {
     safe
 }
 
-fn figure(caption: &str, panels: &Panels) -> anyhow::Result<String> {
-    let svg = String::from_utf8_lossy(&bytes(panels, false)?).into_owned();
-    let svg =
-        svg.replacen("<svg ", &format!("<svg role=\"img\" aria-label=\"{}\" ", text(caption)), 1);
-    Ok(format!("<figure>\n{svg}\n<figcaption>{}</figcaption>\n</figure>\n", text(caption)))
+fn figure(caption: &str, panels: &[Panel]) -> anyhow::Result<String> {
+    let mut pictures = String::new();
+    for panel in panels {
+        let svg = String::from_utf8_lossy(&bytes(&Picture(panel), false)?).into_owned();
+        let label = format!("<svg role=\"img\" aria-label=\"{}\" ", text(&panel.title));
+        pictures += &svg.replacen("<svg ", &label, 1);
+    }
+    Ok(format!("<figure>\n{pictures}\n<figcaption>{}</figcaption>\n</figure>\n", text(caption)))
 }
 
 fn curve(rounds: &[&RoundReport], of: impl Fn(&RoundReport) -> Option<f64>) -> Curve {
@@ -89,7 +131,7 @@ fn panel(title: &str, curves: Vec<(&str, Curve)>) -> Panel {
     Panel { title: title.to_owned(), x: "round".to_owned(), curves }
 }
 
-fn of_rounds(rounds: &[&RoundReport]) -> Panels {
+fn of_rounds(rounds: &[&RoundReport]) -> Vec<Panel> {
     let longest = |round: &RoundReport| {
         let seconds = round.updates.iter().filter_map(|update| Some(update.work?.seconds));
         seconds.reduce(f64::max)
@@ -100,32 +142,76 @@ fn of_rounds(rounds: &[&RoundReport]) -> Panels {
     };
     let seconds =
         vec![("round", curve(rounds, |r| r.seconds)), ("longest node", curve(rounds, longest))];
-    Panels(vec![
+    let mut panels = vec![
         panel("accuracy", vec![("accuracy", curve(rounds, |r| Some(r.metrics?.accuracy)))]),
         panel("loss", vec![("loss", curve(rounds, |r| Some(r.metrics?.loss)))]),
         panel("seconds", seconds),
         panel("kB sent", vec![("kB", curve(rounds, sent))]),
-    ])
+    ];
+    // A center without --eval-data measures nothing.
+    panels.retain(|panel| {
+        panel.curves.iter().flat_map(|(_, curve)| curve).any(|point| point.1.is_finite())
+    });
+    panels
 }
 
-fn of_nodes(rounds: &[&RoundReport]) -> Panels {
-    let mut nodes: BTreeMap<&str, Curve> = BTreeMap::new();
+/// What a node did in the rounds that are shown.
+#[derive(Default)]
+struct Node {
+    seconds: Curve,
+    windows: u64,
+    partial: usize,
+    counted: usize,
+    sent: usize,
+}
+
+/// Curves and lines of the nodes.
+fn nodes(rounds: &[&RoundReport]) -> anyhow::Result<String> {
+    let mut nodes: BTreeMap<&str, Node> = BTreeMap::new();
     for round in rounds {
         for update in &round.updates {
+            let node = nodes.entry(update.node.as_str()).or_default();
+            node.sent += 1;
+            node.counted += usize::from(update.refused.is_none());
             if let Some(work) = update.work {
-                nodes
-                    .entry(update.node.as_str())
-                    .or_default()
-                    .push((f64::from(round.round), work.seconds));
+                node.seconds.push((f64::from(round.round), work.seconds));
+                node.windows = work.examples;
+                node.partial += usize::from(work.partial);
             }
         }
     }
-    Panels(
-        nodes
-            .into_iter()
-            .take(MOST_NODES)
-            .map(|(node, curve)| panel(node, vec![("s", curve)]))
-            .collect(),
+    let mut shown = "<h2>Nodes</h2>\n".to_owned();
+    if nodes.len() > MOST_NODES {
+        shown += &format!("<p>The first {MOST_NODES} of {} by name.</p>\n", nodes.len());
+    }
+    let (mut panels, mut rows) = (Vec::new(), String::new());
+    for (name, node) in nodes.into_iter().take(MOST_NODES) {
+        let last = node.seconds.last().map_or("–".to_owned(), |(_, s)| format!("{s:.2}"));
+        rows += &format!(
+            "<tr><td>{}</td><td>{} of {}</td><td>{}</td><td>{}</td><td>{last}</td></tr>\n",
+            text(name),
+            node.counted,
+            node.sent,
+            node.partial,
+            node.windows,
+        );
+        if !node.seconds.is_empty() {
+            panels.push(panel(name, vec![("s", node.seconds)]));
+        }
+    }
+    shown += &figure("Seconds that each node trained, by round", &panels)?;
+    shown += &in_table(
+        "nodes",
+        &["node", "updates counted", "stopped early", "windows", "last, s"],
+        &rows,
+    );
+    Ok(shown)
+}
+
+fn in_table(class: &str, head: &[&str], rows: &str) -> String {
+    let head: String = head.iter().map(|name| format!("<th scope=\"col\">{name}</th>")).collect();
+    format!(
+        "<div class=\"wide\"><table class=\"{class}\">\n<tr>{head}</tr>\n{rows}</table></div>\n"
     )
 }
 
@@ -150,9 +236,7 @@ fn table(rounds: &[&RoundReport]) -> String {
             notes.join("<br>")
         );
     }
-    format!(
-        "<table>\n<tr><th scope=\"col\">round</th><th scope=\"col\">updates</th><th scope=\"col\">accuracy</th><th scope=\"col\">loss</th><th scope=\"col\">notes</th></tr>\n{rows}</table>\n"
-    )
+    in_table("rounds", &["round", "updates", "accuracy", "loss", "notes"], &rows)
 }
 
 #[cfg(test)]

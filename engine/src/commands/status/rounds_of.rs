@@ -45,15 +45,15 @@ pub(super) struct RoundReport {
 /// A round that is open.
 #[derive(Serialize)]
 pub(super) struct OpenReport {
-    round: u32,
-    nodes: u32,
-    quorum: u32,
+    pub(super) round: u32,
+    pub(super) nodes: u32,
+    pub(super) quorum: u32,
     /// Milliseconds since 1970.
     deadline: u64,
     /// Whose updates are there.
-    sent: Vec<String>,
+    pub(super) sent: Vec<String>,
     /// Whose are not.
-    missing: Vec<String>,
+    pub(super) missing: Vec<String>,
 }
 
 /// `edgectl status --store`.
