@@ -1,11 +1,12 @@
 //! The updates of a round as they arrive at the center, each in a file of its own.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use aggregate::WeightFile;
-use anyhow::ensure;
+use anyhow::{Context, ensure};
 use rounds::{Arrival, Commit, Desk, Encoding, Hash, NodeId, Plan, Roster, Verdict};
 
 use super::bases::Bases;
