@@ -25,22 +25,46 @@ pub fn logits(
     precision: Precision,
     threads: usize,
 ) -> Vec<f32> {
+    if precision != Precision::F32 {
+        return prepared_logits(checkpoint, set, precision);
+    }
     let encoder = &checkpoint.encoder;
-    let n_outputs = encoder.config().task.n_outputs();
-    let mut all = vec![0.0; set.windows().len() * n_outputs];
     let mut workspace = Workspace::new(threads);
-    let predictor = (precision != Precision::F32)
-        .then(|| Predictor::new(encoder, &checkpoint.params, precision, 1));
+    in_batches(checkpoint, set, |windows, out| {
+        let batch = Batch::new(encoder.config(), &windows.values, &windows.lengths)
+            .expect("windows were cut for this model");
+        encoder.forward(&checkpoint.params, &batch, &mut workspace, out);
+    })
+}
+
+/// Logits of every window, in order, by the prepared model, as a device runs it: one window at a time, so that the
+/// bits depend neither on the windows beside it nor on threads.
+///
+/// # Panics
+/// If the windows were cut for another model.
+pub fn prepared_logits(
+    checkpoint: &Checkpoint,
+    set: &WindowSet<'_>,
+    precision: Precision,
+) -> Vec<f32> {
+    let predictor = Predictor::new(&checkpoint.encoder, &checkpoint.params, precision, 1);
+    let n_outputs = checkpoint.encoder.config().task.n_outputs();
+    in_batches(checkpoint, set, |windows, out| predict_each(&predictor, windows, out, n_outputs))
+}
+
+/// Logits of every window, as they are found for some windows at a time.
+fn in_batches(
+    checkpoint: &Checkpoint,
+    set: &WindowSet<'_>,
+    mut logits: impl FnMut(&WindowBuffer, &mut [f32]),
+) -> Vec<f32> {
+    let n_outputs = checkpoint.encoder.config().task.n_outputs();
+    let mut all = vec![0.0; set.windows().len() * n_outputs];
     let mut buffer = WindowBuffer::default();
     for (batch, out) in all.chunks_mut(EVAL_BATCH * n_outputs).enumerate() {
         let first = batch * EVAL_BATCH;
         set.fill(first..first + out.len() / n_outputs, None, &mut buffer);
-        let windows = Batch::new(encoder.config(), &buffer.values, &buffer.lengths)
-            .expect("windows were cut for this model");
-        match &predictor {
-            None => encoder.forward(&checkpoint.params, &windows, &mut workspace, out),
-            Some(predictor) => predict_each(predictor, &buffer, out, n_outputs),
-        }
+        logits(&buffer, out);
     }
     all
 }

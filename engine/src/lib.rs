@@ -17,6 +17,7 @@ pub mod fleet;
 pub mod interrupt;
 pub mod job;
 pub mod lines;
+pub mod live;
 pub mod metrics;
 pub mod models;
 pub mod nearest;

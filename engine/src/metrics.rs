@@ -148,9 +148,25 @@ pub fn argmax(logits: &[f32]) -> usize {
 
 /// `x − ln Σ exp(x)`, without overflow.
 pub fn log_softmax(logits: &[f32]) -> Vec<f32> {
+    let mut logs = logits.to_vec();
+    log_softmax_in_place(&mut logs);
+    logs
+}
+
+fn log_softmax_in_place(logits: &mut [f32]) {
     let top = f64::from(logits[argmax(logits)]);
     let sum: f64 = logits.iter().map(|&l| (f64::from(l) - top).exp()).sum();
-    logits.iter().map(|&l| (f64::from(l) - top - sum.ln()) as f32).collect()
+    for l in logits {
+        *l = (f64::from(*l) - top - sum.ln()) as f32;
+    }
+}
+
+/// Makes probabilities of logits, which are `exp` of [`log_softmax`] to the bit.
+pub fn softmax_in_place(logits: &mut [f32]) {
+    log_softmax_in_place(logits);
+    for l in logits {
+        *l = l.exp();
+    }
 }
 
 #[cfg(test)]

@@ -82,8 +82,16 @@ impl Models {
     /// # Errors
     /// If another process has it.
     pub fn hold(folder: &Path) -> anyhow::Result<File> {
+        Self::hold_as(folder, "lock")
+    }
+
+    /// The same by a lock of another name, for work that does not disturb that of [`hold`](Self::hold).
+    ///
+    /// # Errors
+    /// As there.
+    pub fn hold_as(folder: &Path, name: &str) -> anyhow::Result<File> {
         make_folder(folder)?;
-        let file = lock_file(&folder.join("lock"))?;
+        let file = lock_file(&folder.join(name))?;
         match file.try_lock() {
             Ok(()) => Ok(file),
             Err(TryLockError::WouldBlock) => {

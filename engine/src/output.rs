@@ -51,6 +51,29 @@ impl Output {
         out.flush()
     }
 
+    /// Where answers go that come while the command runs: lines of JSON on stdout, and nothing else there.
+    pub fn answers() -> io::Stdout {
+        io::stdout()
+    }
+
+    /// An event, as one line of JSON, to stderr.
+    pub fn event(self, json: &str) {
+        say(&plain_json(json));
+    }
+
+    /// What was done, where stdout is for answers: to stderr, as one line of JSON with `--json`, else as text.
+    ///
+    /// # Errors
+    /// If a number cannot be written as JSON.
+    pub fn summary(self, json: &impl Serialize, text: &str) -> anyhow::Result<()> {
+        if self.json {
+            say(&plain_json(&serde_json::to_string(json)?));
+        } else if !self.quiet {
+            say(&shown_lines(text.trim_end()));
+        }
+        Ok(())
+    }
+
     /// A line about what is going on, to stderr.
     pub fn note(self, text: &str) {
         if !self.quiet {

@@ -275,7 +275,7 @@ impl<'a> WindowSet<'a> {
 }
 
 /// The value as the model takes it; what f32 cannot hold is its largest value.
-fn rounded(value: f64) -> f32 {
+pub(crate) fn rounded(value: f64) -> f32 {
     value.clamp(f32::MIN.into(), f32::MAX.into()) as f32
 }
 

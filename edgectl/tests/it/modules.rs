@@ -64,7 +64,7 @@ const ORDER: [(&str, &str); 9] = [
         "engine",
         "system interrupt outcome lines nearest typed diverged metrics temperature plot models
          data job cli run windows
-         checkpoint padding evaluate explain training tuning federation fleet
+         checkpoint padding evaluate explain training tuning federation fleet live
          output bench commands",
     ),
     ("edgectl", ""),

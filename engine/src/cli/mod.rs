@@ -4,6 +4,7 @@ mod aggregate;
 mod bench;
 #[cfg(feature = "store")]
 mod fleet;
+mod live;
 mod models;
 mod precision;
 mod preprocess;
@@ -24,6 +25,7 @@ pub use bench::{
 };
 #[cfg(feature = "store")]
 pub use fleet::{CenterArgs, EncodingArg, KeysCommand, NodeArgs, StoreArgs, StoreCommand};
+pub use live::RunArgs;
 pub use models::{RollbackArgs, StatusArgs};
 pub use precision::PrecisionArg;
 pub use preprocess::{
@@ -84,6 +86,8 @@ pub enum Command {
     Eval(EvalArgs),
     /// Write a model's answers for files
     Predict(PredictArgs),
+    /// Answer while rows come: one line for every window, within a deadline
+    Run(Box<RunArgs>),
     /// Run nodes, center and rounds in one process
     Simulate(SimulateArgs),
     /// Write data as a model sees it, fit across nodes how it is scaled, or say what data is

@@ -22,6 +22,7 @@ mod predict;
 mod preprocess;
 mod rollback;
 mod round_bar;
+mod run;
 mod simulate;
 mod status;
 #[cfg(feature = "store")]
@@ -61,6 +62,7 @@ pub fn run(cli: Cli) -> anyhow::Result<Outcome> {
             Command::Aggregate(args) => aggregate::run(&args, output),
             Command::Eval(args) => eval::run(&args, threads, output),
             Command::Predict(args) => predict::run(&args, threads, output),
+            Command::Run(args) => run::run_live(&args, output),
             Command::Preprocess(args) => preprocess::run(&args, output),
             Command::Inspect(args) => inspect::run(&args, output),
             #[cfg(feature = "store")]

@@ -14,7 +14,7 @@ use super::node_values::{Training, complete};
 use super::targets::protect_data;
 use crate::checkpoint::{Checkpoint, NodeValues};
 use crate::cli::PredictArgs;
-use crate::evaluate::logits;
+use crate::evaluate::{logits, prepared_logits};
 use crate::metrics::{argmax, log_softmax};
 use crate::output::{Output, shown};
 use crate::temperature::divide;
@@ -56,20 +56,22 @@ pub(super) fn run(args: &PredictArgs, threads: usize, output: Output) -> anyhow:
     let all: Vec<usize> = (0..dataset.segments.len()).collect();
     let cut = Cut { window: meta.run.window(), seq_len: meta.model.seq_len, train: false };
     let set = WindowSet::new(&dataset, &meta.preprocess, &all, cut)?;
-    let logits = logits(&checkpoint, &set, Precision::F32, threads);
+    let answers = prepared_logits(&checkpoint, &set, Precision::F32);
     ensure!(
-        logits.iter().all(|l| l.is_finite()),
+        answers.iter().all(|l| l.is_finite()),
         "{}: the model's answers are not finite: its training diverged",
         args.model.display()
     );
-    let csv = csv(&checkpoint, &set, &logits).context("the predictions")?;
+    let csv = csv(&checkpoint, &set, &answers).context("the predictions")?;
     atomic_write(&args.out, &csv)?;
     if let Some(path) = &args.tensors {
+        // Those of the trained model in its batches, to compare with other frameworks.
+        let logits = logits(&checkpoint, &set, Precision::F32, threads);
         write_tensors(path, &checkpoint, &set, &logits)?;
     }
     let explain = args.explain.as_deref();
     let explain_rows = explain
-        .map(|path| explain::write(path, &checkpoint, &set, &logits, threads))
+        .map(|path| explain::write(path, &checkpoint, &set, &answers, threads))
         .transpose()?;
     let report = Report {
         out: args.out.display().to_string(),

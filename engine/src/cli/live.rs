@@ -1,0 +1,69 @@
+//! Arguments of the commands that answer while rows come.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::live::{Gap, Keep, Late, Priority, Time};
+
+/// `edgectl run`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  edgectl run --model global.safetensors < sensor.jsonl
+  edgectl run --model global.safetensors --queue all < recording.csv
+  edgectl run --model models/01 --state state --deadline 20ms --probs < sensor.jsonl
+  edgectl run --config live.toml < sensor.jsonl
+
+Rows come on stdin, a line each: a table with the header of the files the model was trained on, or
+objects that name their cells, {\"t\":12.34,\"series\":\"s1\",\"ax\":0.1,…} or {\"x\":[0.1,…]}. Rows of several
+series may lie between each other. Every window that is due has one line on stdout:
+
+  {\"id\":17,\"series\":\"s1\",\"t\":12.34,\"answer\":\"ABD\",\"p\":0.970000,\"status\":\"ok\",\"quality\":[],
+   \"age_us\":640,\"infer_us\":102,\"model\":\"9f3a1c…\",\"round\":20,\"state\":\"live\"}
+
+status: ok, late (after the deadline), dropped (a newer window of its series took its place, or nobody
+reads the answers), bad-input (a value is missing that no step fills in). quality names what is wrong
+with the rows: missing, stuck, gap, backwards, rate. age_us counts from the arrival of the window's
+last row. What else happens is told as lines of JSON on stderr, or in events.jsonl of --state.
+
+The end of the input, SIGINT and SIGTERM end it with a summary on stderr and exit code 0.")]
+pub struct RunArgs {
+    /// The model: a file, or a node's folder of models; another that is put in its place is checked and
+    /// becomes live [default: that of --config]
+    #[arg(long, value_name = "FILE|DIR", required_unless_present = "config")]
+    pub model: Option<PathBuf>,
+    /// A file with a table [run] of what is not said by flags
+    #[arg(long, value_name = "LIVE.toml")]
+    pub config: Option<PathBuf>,
+    /// Folder for what the run notes, for its owner alone [default: events go to stderr]
+    #[arg(long, value_name = "DIR")]
+    pub state: Option<PathBuf>,
+    /// 1: a newer window takes the place of one of its series that waits, and a series begins again behind
+    /// a gap. all: as files are read, every window is answered, and the input waits [default: 1]
+    #[arg(long, value_name = "1|all")]
+    pub queue: Option<Keep>,
+    /// How long an answer may take from the arrival of the window's last row [default: 50ms; none with
+    /// --queue all]
+    #[arg(long, value_name = "TIME")]
+    pub deadline: Option<Time>,
+    /// What becomes of an answer after the deadline: drop leaves it out, answer gives it [default: drop]
+    #[arg(long, value_name = "drop|answer")]
+    pub late: Option<Late>,
+    /// How urgent answers are to the system: fifo:LEVEL, where that is allowed, or normal [default:
+    /// fifo:50; normal with --queue all]
+    #[arg(long, value_name = "fifo:LEVEL|normal")]
+    pub priority: Option<Priority>,
+    /// How often to look for another model [default: 1s]
+    #[arg(long, value_name = "TIME")]
+    pub watch: Option<Time>,
+    /// A step of the times that is longer than so many usual ones is a gap, or off [default: 5]
+    #[arg(long, value_name = "STEPS|off")]
+    pub gap: Option<Gap>,
+    /// Answers also tell the probability of every class, as probs
+    #[arg(long)]
+    pub probs: bool,
+    /// Let every answer take so many times as long, to try out slow devices
+    #[arg(long, hide = true, value_name = "FACTOR", default_value_t = 1.0)]
+    pub slow: f64,
+}

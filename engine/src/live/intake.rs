@@ -1,0 +1,283 @@
+//! From lines to windows: reads a row, adds it to its series, and lets windows that are due wait for their answers.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use serde_json::json;
+
+use super::answer::{Answer, Status};
+use super::cells::Cells;
+use super::counters::{Counters, add};
+use super::events::Events;
+use super::outbox::{Outbox, Reserved};
+use super::quality::Follows;
+use super::queue::{Pushed, Queue};
+use super::track::{Cut, Plan, Track};
+use crate::checkpoint::Meta;
+use crate::data::{Cell, DataConfig, StreamColumns, StreamRow};
+
+/// Most series at a time; one more ends the one that was silent longest.
+const MOST_SERIES: usize = 1024;
+
+/// Signs between the cells of a table.
+const DELIMITERS: [u8; 3] = [b',', b';', b'\t'];
+
+/// Where windows and what is said of them go.
+#[derive(Debug, Clone, Copy)]
+pub struct Ways<'a> {
+    /// Windows that wait for their answers.
+    pub queue: &'a Queue,
+    /// Places of answers.
+    pub outbox: &'a Outbox,
+    /// What is counted.
+    pub counters: &'a Counters,
+    /// What is told.
+    pub events: &'a Events,
+}
+
+/// How lines are written.
+#[derive(Debug)]
+enum Format {
+    /// A table, after its first line, which begins each of several tables behind one another.
+    Table { delimiter: u8, header: Vec<u8> },
+    /// Objects that name their cells.
+    Json,
+}
+
+/// Reads lines of one source.
+#[derive(Debug)]
+pub struct Intake<'a> {
+    ways: Ways<'a>,
+    plan: Plan,
+    config: DataConfig,
+    channels: Vec<String>,
+    format: Option<(Format, StreamColumns)>,
+    cells: Cells,
+    row: StreamRow,
+    places: HashMap<Vec<u8>, usize>,
+    tracks: Vec<Running>,
+    line: u64,
+    /// Set once nobody answers any more.
+    ended: bool,
+}
+
+/// A series, and when it was last heard of.
+#[derive(Debug)]
+struct Running {
+    key: Vec<u8>,
+    track: Track,
+    last_line: u64,
+}
+
+impl<'a> Intake<'a> {
+    /// For a model's rows.
+    pub fn new(meta: &Meta, plan: Plan, ways: Ways<'a>) -> Self {
+        Self {
+            ways,
+            plan,
+            config: meta.run.data().clone(),
+            channels: meta.channels.clone(),
+            format: None,
+            cells: Cells::default(),
+            row: StreamRow::default(),
+            places: HashMap::new(),
+            tracks: Vec::new(),
+            line: 0,
+            ended: false,
+        }
+    }
+
+    /// Takes a line that came at this moment; whatever is wrong with it is told and counted. Says whether more are
+    /// wanted.
+    ///
+    /// # Errors
+    /// If the first line is the header of a table without the channels that the model reads.
+    pub fn line(&mut self, line: &[u8], arrived: Instant) -> anyhow::Result<bool> {
+        self.line += 1;
+        let line =
+            if self.line == 1 { line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line) } else { line };
+        if line.iter().all(u8::is_ascii_whitespace) {
+            return Ok(!self.ended);
+        }
+        if self.format.is_none() {
+            self.begin(line)?;
+        }
+        if let Some((Format::Table { header, .. }, _)) = &self.format
+            && header == line
+        {
+            // Another table begins, whose series are others.
+            self.end(arrived);
+            return Ok(!self.ended);
+        }
+        match self.read(line) {
+            Ok(true) => self.take_row(arrived),
+            Ok(false) => add(&self.ways.counters.not_wanted, 1),
+            Err(reason) => self.bad(&reason),
+        }
+        Ok(!self.ended)
+    }
+
+    /// Tells of a line that is no row.
+    pub fn bad(&mut self, reason: &str) {
+        let n = 1 + self.ways.counters.bad_lines.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        self.ways.events.bad_line(self.line, n, reason);
+    }
+
+    /// Counts a line that cannot be read.
+    pub fn unreadable(&mut self, reason: &str) {
+        self.line += 1;
+        self.bad(reason);
+    }
+
+    /// Finds out by the first line how lines are written.
+    fn begin(&mut self, line: &[u8]) -> anyhow::Result<()> {
+        if line.trim_ascii_start().first() == Some(&b'{') {
+            let columns = StreamColumns::of_names(&self.config, &self.channels)?;
+            self.format = Some((Format::Json, columns));
+            return Ok(());
+        }
+        let mut names = Vec::new();
+        let mut of_delimiter = b',';
+        for delimiter in DELIMITERS {
+            let found = self.header(line, delimiter);
+            let has_all = self.channels.iter().all(|channel| found.contains(channel));
+            if names.is_empty() || has_all {
+                (names, of_delimiter) = (found, delimiter);
+            }
+            if has_all {
+                break;
+            }
+        }
+        let source = Path::new("the header (line 1)");
+        let columns = StreamColumns::of_header(names, &self.config, &self.channels, source)?;
+        let header = line.to_vec();
+        self.format = Some((Format::Table { delimiter: of_delimiter, header }, columns));
+        Ok(())
+    }
+
+    /// The names in a header; none if it cannot be cut.
+    fn header(&mut self, line: &[u8], delimiter: u8) -> Vec<String> {
+        if self.cells.cut(line, delimiter).is_err() {
+            return Vec::new();
+        }
+        let name = |at| match self.cells.get(at) {
+            Cell::Text(text) => String::from_utf8_lossy(text).trim().to_owned(),
+            _ => String::new(),
+        };
+        (0..self.cells.len()).map(name).collect()
+    }
+
+    /// Reads a line into the row; says whether it is wanted.
+    fn read(&mut self, line: &[u8]) -> Result<bool, String> {
+        let Some((format, columns)) = &self.format else { return Ok(false) };
+        match format {
+            Format::Json => self.cells.of_json(line, columns)?,
+            Format::Table { delimiter, .. } => {
+                self.cells.cut(line, *delimiter)?;
+                let (found, expected) = (self.cells.len(), columns.names().len());
+                if found != expected {
+                    return Err(format!("{found} cells, the header has {expected}"));
+                }
+            }
+        }
+        columns.read(|at| self.cells.get(at), &mut self.row)
+    }
+
+    /// Adds the row to its series.
+    fn take_row(&mut self, arrived: Instant) {
+        let at = self.place(arrived);
+        let Self { ways, row, tracks, line, ended, .. } = self;
+        let running = &mut tracks[at];
+        running.last_line = *line;
+        let mut due = |series: &_, cut: Cut<'_>| {
+            *ended |= !ways.due(at, series, &cut, arrived);
+        };
+        match running.track.push(row, &mut due) {
+            Ok(follows) => {
+                add(&ways.counters.rows, 1);
+                if follows != Follows::Well {
+                    let what = if follows == Follows::Gap { "gap" } else { "backwards" };
+                    ways.events.tell(json!({
+                        "event": "time", "what": what, "series": row.series, "line": line, "t": row.time,
+                    }));
+                }
+            }
+            Err(reason) => self.bad(&reason),
+        }
+    }
+
+    /// The place of the row's series.
+    fn place(&mut self, arrived: Instant) -> usize {
+        if let Some(&at) = self.places.get(&self.row.key) {
+            return at;
+        }
+        let at = if self.tracks.len() < MOST_SERIES {
+            let track = Track::new(&self.plan, &self.row.series);
+            self.tracks.push(Running { key: self.row.key.clone(), track, last_line: self.line });
+            self.tracks.len() - 1
+        } else {
+            let silent = self.tracks.iter().enumerate().min_by_key(|(_, r)| r.last_line);
+            let at = silent.map_or(0, |(at, _)| at);
+            self.end_track(at, arrived);
+            let running = &mut self.tracks[at];
+            self.places.remove(&running.key);
+            running.key.clone_from(&self.row.key);
+            running.track.rename(&self.row.series);
+            at
+        };
+        self.places.insert(self.row.key.clone(), at);
+        at
+    }
+
+    fn end_track(&mut self, at: usize, arrived: Instant) {
+        let Self { ways, tracks, ended, .. } = self;
+        tracks[at].track.end(&mut |series, cut| *ended |= !ways.due(at, series, &cut, arrived));
+    }
+
+    /// All series end: windows that steps held back are due.
+    pub fn end(&mut self, arrived: Instant) {
+        for at in 0..self.tracks.len() {
+            self.end_track(at, arrived);
+        }
+    }
+
+    /// How many series there are.
+    pub fn series(&self) -> usize {
+        self.tracks.len()
+    }
+}
+
+impl Ways<'_> {
+    /// A window is due: it gets a number, and waits for its answer. Says whether anybody answers.
+    fn due(&self, track: usize, series: &Arc<str>, cut: &Cut<'_>, arrived: Instant) -> bool {
+        let id = match self.outbox.reserve() {
+            Reserved::Closed => return false,
+            Reserved::Place(id) => id,
+            Reserved::Lost(_) => {
+                add(&self.counters.due, 1);
+                let n = self.counters.lost();
+                if n.is_power_of_two() {
+                    self.events.tell(json!({ "event": "output-blocked", "dropped": n }));
+                }
+                return true;
+            }
+        };
+        add(&self.counters.due, 1);
+        let mut due = self.queue.blank(series);
+        (due.id, due.track, due.arrived) = (id, track, arrived);
+        (due.t, due.quality) = (cut.t, cut.quality);
+        due.is_whole = cut.fill(&mut due.values);
+        let (dropped, answered) = match self.queue.push(due) {
+            Pushed::Waits => return true,
+            Pushed::Instead(older) => (older, true),
+            Pushed::Closed(due) => (due, false),
+        };
+        let answer = Answer::of(&dropped, Status::Dropped, Instant::now());
+        self.counters.answered(&answer);
+        self.outbox.put(answer);
+        self.queue.give_back(dropped);
+        answered
+    }
+}

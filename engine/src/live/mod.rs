@@ -1,0 +1,47 @@
+//! Answers while rows come: one line for every window that is due, within a deadline.
+//!
+//! ```text
+//! source ─ lines, rows, windows ─► queue ─► serve ─► outbox ─► writer
+//!                                             ▲
+//! watcher ─ a new model, checked ─► hand-over ┘        events ─► stderr or a file
+//! ```
+//!
+//! A window that is due reserves the place of its answer in the outbox, whatever happens to it then: that is why
+//! every window has exactly one line. None of the threads on the way of an answer waits for a reader, a file or
+//! another model.
+
+mod answer;
+mod cells;
+mod counters;
+mod events;
+mod hand_over;
+mod intake;
+mod lines;
+mod outbox;
+mod priority;
+mod quality;
+mod queue;
+mod ready;
+mod run;
+mod serve;
+mod settings;
+mod summary;
+mod track;
+mod watcher;
+
+pub use answer::{Answer, Label, Status};
+pub use counters::{Counters, Histogram};
+pub use events::{EventFile, Events};
+pub use hand_over::HandOver;
+pub use intake::{Intake, Ways};
+pub use outbox::{Outbox, Reserved};
+pub use priority::Priority;
+pub use quality::Quality;
+pub use queue::{Due, Keep, Pushed, Queue};
+pub use ready::{ModelFile, Ready, check_fits};
+pub use run::{Options, run};
+pub use serve::{Late, Server};
+pub use settings::{Gap, RunSettings, Settings, Time};
+pub use summary::{Quantiles, Summary};
+pub use track::{Cut, GAP, Plan, Track};
+pub use watcher::Watcher;

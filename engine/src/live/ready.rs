@@ -1,0 +1,184 @@
+//! A model that is ready to answer: read whole, checked, prepared and tried.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use aggregate::WeightFile;
+use anyhow::{Context, bail, ensure};
+use attn_core::{Precision, Predictor};
+
+use super::answer::Label;
+use super::queue::Due;
+use crate::checkpoint::{Checkpoint, Meta};
+use crate::metrics::{argmax, softmax_in_place};
+use crate::models::Models;
+use crate::temperature::divide;
+
+/// Windows that a model answers before it is live.
+const WARM_UP: u32 = 10;
+
+/// A model that is ready to answer.
+#[derive(Debug)]
+pub struct Ready {
+    predictor: Predictor,
+    temperature: Option<f64>,
+    /// What its answers say of it.
+    pub label: Arc<Label>,
+    logits: Vec<f32>,
+}
+
+/// A model's file as it was read.
+#[derive(Debug)]
+pub struct ModelFile {
+    /// BLAKE3 of its bytes.
+    pub hash: String,
+    /// How many they are.
+    pub len: u64,
+    /// What it holds.
+    pub checkpoint: Checkpoint,
+}
+
+impl ModelFile {
+    /// Reads a model: a file, or the live one of a folder of models.
+    ///
+    /// # Errors
+    /// If it is damaged, is no model, or was refused before; or is longer than `most` bytes.
+    pub fn read(path: &Path, most: u64) -> anyhow::Result<Self> {
+        let file = Self::place(path);
+        let place = || format!("{}", file.display());
+        let status = std::fs::metadata(&file).with_context(place)?;
+        ensure!(status.is_file(), "{}: no plain file", file.display());
+        ensure!(
+            status.len() <= most,
+            "{}: {} bytes, at most {most} are expected",
+            file.display(),
+            status.len()
+        );
+        // One reading, so that what is hashed is what answers; it may be written to meanwhile.
+        let mut bytes = Vec::new();
+        let input = std::fs::File::open(&file).with_context(place)?;
+        input.take(most).read_to_end(&mut bytes).with_context(place)?;
+        let hash = blake3::hash(&bytes).to_hex().to_string();
+        if path.is_dir() {
+            let models = Models::open(path)?;
+            let mut refused = models.deployment().refused.iter();
+            if let Some(denied) = refused.find(|denied| denied.hash == hash) {
+                bail!("{}: it was refused before: {}", file.display(), denied.reason);
+            }
+        }
+        let len = bytes.len() as u64;
+        let checkpoint = Checkpoint::of(&WeightFile::of_bytes(file, bytes)?)?;
+        Ok(Self { hash, len, checkpoint })
+    }
+
+    /// The file of a model: in a folder of models the one that other programs read.
+    pub fn place(path: &Path) -> PathBuf {
+        if path.is_dir() { path.join("current.safetensors") } else { path.to_owned() }
+    }
+}
+
+impl Ready {
+    /// Prepares a model for answers.
+    pub fn new(model: &ModelFile) -> Self {
+        let ModelFile { hash, checkpoint, .. } = model;
+        let meta = &checkpoint.meta;
+        let label = Label {
+            hash: hash.clone(),
+            round: meta.provenance.round,
+            state: "live",
+            classes: meta.classes.clone(),
+        };
+        Self {
+            predictor: Predictor::new(&checkpoint.encoder, &checkpoint.params, Precision::F32, 1),
+            temperature: meta.temperature,
+            label: Arc::new(label),
+            logits: vec![0.0; meta.classes.len()],
+        }
+    }
+
+    /// The class of a window, its probability and those of all classes, in the bits that `predict` prints; nothing
+    /// where they are not finite. Nothing is allocated.
+    pub fn answer(&mut self, due: &Due) -> Option<(u32, f32, &[f32])> {
+        let logits = self.predictor.predict(&due.values).ok()?;
+        self.logits.copy_from_slice(logits);
+        divide(&mut self.logits, self.temperature);
+        let class = argmax(&self.logits);
+        if !self.logits.iter().all(|logit| logit.is_finite()) {
+            return None;
+        }
+        softmax_in_place(&mut self.logits);
+        Some((class as u32, self.logits[class], &self.logits))
+    }
+
+    /// Answers some windows that nobody asked for: weights that are finite may still overflow, and the first answers
+    /// are the slowest.
+    ///
+    /// # Errors
+    /// If an answer is not finite, or the fastest takes more than half the deadline.
+    pub fn warm_up(&mut self, width: usize, deadline: Option<Duration>) -> anyhow::Result<()> {
+        let mut window = vec![0.0; width];
+        let mut fastest = Duration::MAX;
+        for round in 0..WARM_UP {
+            for (i, value) in window.iter_mut().enumerate() {
+                *value = ((i as u32).wrapping_mul(2_654_435_761).wrapping_add(round) >> 16) as f32
+                    / 16_384.0
+                    - 2.0;
+            }
+            let began = Instant::now();
+            let logits = self.predictor.predict(&window).context("a window to try it")?;
+            fastest = fastest.min(began.elapsed());
+            ensure!(
+                logits.iter().all(|logit| logit.is_finite()),
+                "its answers are not finite: its training diverged"
+            );
+        }
+        if let Some(deadline) = deadline {
+            ensure!(
+                fastest <= deadline / 2,
+                "an answer takes {} µs, more than half of the deadline",
+                fastest.as_micros()
+            );
+        }
+        Ok(())
+    }
+}
+
+/// Whether a model can take the place of another while series run.
+///
+/// # Errors
+/// If it answers something else, cuts or scales series in another way, or is of an older round.
+pub fn check_fits(new: &Meta, live: &Meta, newest_round: u32) -> anyhow::Result<()> {
+    ensure!(
+        new.classes == live.classes,
+        "it has the classes {}, the live model {}",
+        new.classes.join(", "),
+        live.classes.join(", ")
+    );
+    ensure!(
+        new.channels == live.channels,
+        "it reads the channels {}, the live model {}",
+        new.channels.join(", "),
+        live.channels.join(", ")
+    );
+    ensure!(
+        new.run.window().len == live.run.window().len
+            && new.run.window().stride == live.run.window().stride,
+        "it takes other windows than the live model; start `edgectl run` again for it"
+    );
+    ensure!(
+        new.preprocess == live.preprocess,
+        "it scales its rows in another way than the live model; start `edgectl run` again for it"
+    );
+    ensure!(
+        new.run.data() == live.run.data(),
+        "it reads other columns than the live model; start `edgectl run` again for it"
+    );
+    let round = new.provenance.round;
+    ensure!(
+        round >= newest_round,
+        "it is of round {round}, and one of round {newest_round} was live"
+    );
+    Ok(())
+}

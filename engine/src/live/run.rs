@@ -1,0 +1,260 @@
+//! The threads of a run, from the first line to the summary.
+
+use std::io::{BufReader, ErrorKind, Read, Write};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, anyhow};
+use serde_json::json;
+
+use super::counters::{Counters, add};
+use super::events::{Events, write_all};
+use super::hand_over::HandOver;
+use super::intake::{Intake, Ways};
+use super::lines::{LONGEST, Line, next_line};
+use super::outbox::Outbox;
+use super::priority::Priority;
+use super::queue::{Keep, Queue};
+use super::ready::{ModelFile, Ready};
+use super::serve::{Late, Server};
+use super::summary::Summary;
+use super::track::Plan;
+use super::watcher::Watcher;
+use crate::interrupt::Stop;
+use crate::system::cpu_s;
+
+/// How windows are answered.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// What becomes of windows that come faster than the model answers.
+    pub keep: Keep,
+    /// From the arrival of a window's last row to its answer.
+    pub deadline: Option<Duration>,
+    /// What becomes of later answers.
+    pub late: Late,
+    /// How urgent the threads are that answer.
+    pub priority: Priority,
+    /// How often to look for another model.
+    pub watch: Duration,
+    /// A longer step, in usual ones, is a gap.
+    pub gap: Option<f64>,
+    /// Whether answers tell every class's probability.
+    pub probs: bool,
+    /// How many times as long the model takes, to try out what happens then.
+    pub slow: f64,
+}
+
+/// Most bytes of a model's file, which is read whole.
+const MOST_BYTES: u64 = 1 << 34;
+
+/// Bytes of lines that are written at once.
+const AT_ONCE: usize = 1 << 16;
+
+/// How often a signal is looked for.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// How long the last lines and events may take to be written after a signal.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// What the threads share.
+#[derive(Debug)]
+struct Shared {
+    queue: Queue,
+    outbox: Outbox,
+    models: HandOver<Ready>,
+    counters: Counters,
+    events: Events,
+    options: Options,
+    stopping: AtomicBool,
+    /// Whether it was said that threads cannot be urgent.
+    told: AtomicBool,
+    series: AtomicUsize,
+}
+
+/// Answers the rows of an input until it ends, or a signal comes.
+///
+/// # Errors
+/// If the model cannot be read or cannot answer on a stream, its channels are not in the input, or the input or the
+/// output fails. That nobody reads the answers to the end is no error.
+pub fn run(
+    model: &Path,
+    options: Options,
+    (input, output): (impl Read + Send + 'static, impl Write + Send + 'static),
+    told: impl FnMut(&str) + Send + 'static,
+    stop: Stop,
+) -> anyhow::Result<Summary> {
+    let (began, cpu_before) = (Instant::now(), cpu_s());
+    let file = ModelFile::read(model, MOST_BYTES)?;
+    let meta = &file.checkpoint.meta;
+    let plan = Plan::of(meta, options.gap, options.keep == Keep::Newest)
+        .with_context(|| format!("{}", model.display()))?;
+    let mut ready = Box::new(Ready::new(&file));
+    ready.warm_up(plan.width(), None).with_context(|| format!("{}", model.display()))?;
+    let label = Arc::clone(&ready.label);
+    let (events, receiver) = Events::new();
+    let n_probs = if options.probs { meta.classes.len() } else { 0 };
+    let shared = Arc::new(Shared {
+        queue: Queue::new(options.keep),
+        outbox: Outbox::new(n_probs, options.keep == Keep::All),
+        models: HandOver::default(),
+        counters: Counters::default(),
+        events,
+        options,
+        stopping: AtomicBool::new(false),
+        told: AtomicBool::new(false),
+        series: AtomicUsize::new(0),
+    });
+    shared.events.tell(json!({ "event": "start", "model": label.hash, "round": label.round }));
+    let watcher = Watcher::new(model, (&file, Arc::clone(&label)), plan.width(), options.deadline);
+    let main = thread::current();
+    let teller = start("events", move || write_all(&receiver, told))?;
+    let source = {
+        let (shared, meta, main) = (Arc::clone(&shared), meta.clone(), main.clone());
+        start("source", move || {
+            let read = shared.read(input, &meta, plan);
+            shared.queue.close();
+            main.unpark();
+            read
+        })?
+    };
+    let server = {
+        let shared = Arc::clone(&shared);
+        start("serve", move || shared.serve(ready))?
+    };
+    let writer = {
+        let (shared, main) = (Arc::clone(&shared), main.clone());
+        start("writer", move || {
+            let written = shared.write(output);
+            main.unpark();
+            written
+        })?
+    };
+    let watching = {
+        let shared = Arc::clone(&shared);
+        start("watcher", move || shared.watch(watcher))?
+    };
+    while !writer.is_finished() && stop.now().is_none() {
+        thread::park_timeout(LOOK);
+    }
+    // At the end of the input all is over; else the source may wait for a line that never comes.
+    shared.stopping.store(true, Ordering::SeqCst);
+    shared.queue.close();
+    let until = Instant::now() + PATIENCE;
+    let _server_ended = ends(&server, until);
+    shared.outbox.close();
+    let is_written = ends(&writer, until);
+    if ends(&source, until) {
+        // A reader of answers that went away also ends the run.
+        source.join().map_err(|_| anyhow!("the source failed"))??;
+    }
+    watching.thread().unpark();
+    let live = if ends(&watching, until) { watching.join().ok() } else { None };
+    let mut summary = Summary::of(&shared.counters, cpu_s().zip(cpu_before).map(|(a, b)| a - b));
+    summary.series = shared.series.load(Ordering::Relaxed);
+    summary.unwritten = shared.outbox.unwritten();
+    summary.lost_events = shared.events.lost();
+    (summary.model, summary.round) = live.unwrap_or_else(|| (label.hash.clone(), label.round));
+    summary.wall_s = began.elapsed().as_secs_f64();
+    shared.events.end();
+    ends(&teller, Instant::now() + PATIENCE);
+    if is_written {
+        match writer.join().map_err(|_| anyhow!("the writer failed"))? {
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => {}
+            written => written.context("stdout: cannot write the answers")?,
+        }
+    }
+    Ok(summary)
+}
+
+fn start<T: Send + 'static>(
+    name: &str,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> anyhow::Result<JoinHandle<T>> {
+    thread::Builder::new().name(name.to_owned()).spawn(work).context("cannot start a thread")
+}
+
+/// Whether a thread ends until then.
+fn ends<T>(thread: &JoinHandle<T>, until: Instant) -> bool {
+    while !thread.is_finished() && Instant::now() < until {
+        thread::sleep(Duration::from_millis(1));
+    }
+    thread.is_finished()
+}
+
+impl Shared {
+    /// Makes the calling thread urgent; says once if that is not allowed.
+    fn hurry(&self) {
+        let priority = self.options.priority;
+        if let Err(reason) = priority.apply()
+            && !self.told.swap(true, Ordering::SeqCst)
+        {
+            self.events.tell(json!({
+                "event": "priority", "asked": priority.to_string(), "result": "normal", "reason": reason,
+            }));
+        }
+    }
+
+    /// Reads all lines.
+    fn read(
+        &self,
+        input: impl Read,
+        meta: &crate::checkpoint::Meta,
+        plan: Plan,
+    ) -> anyhow::Result<()> {
+        self.hurry();
+        let Self { queue, outbox, counters, events, .. } = self;
+        let mut intake = Intake::new(meta, plan, Ways { queue, outbox, counters, events });
+        let mut input = BufReader::with_capacity(1 << 16, input);
+        let mut line = Vec::new();
+        let mut wanted = true;
+        while wanted && !self.stopping.load(Ordering::Relaxed) {
+            match next_line(&mut input, &mut line).context("stdin: cannot read")? {
+                Line::End => break,
+                Line::TooLong => intake.unreadable(&format!("longer than {LONGEST} bytes")),
+                Line::Whole => wanted = intake.line(&line, Instant::now())?,
+            }
+            self.series.store(intake.series(), Ordering::Relaxed);
+        }
+        intake.end(Instant::now());
+        Ok(())
+    }
+
+    /// Answers all windows.
+    fn serve(&self, ready: Box<Ready>) {
+        self.hurry();
+        let Options { deadline, late, probs, slow, .. } = self.options;
+        let Self { queue, outbox, models, counters, .. } = self;
+        Server { queue, outbox, models, counters, deadline, late, probs, slow }.run(ready);
+        outbox.close();
+    }
+
+    /// Writes all answers.
+    fn write(&self, mut output: impl Write) -> std::io::Result<()> {
+        self.hurry();
+        let mut lines = Vec::with_capacity(AT_ONCE + 4096);
+        loop {
+            lines.clear();
+            let n = self.outbox.take(&mut lines, AT_ONCE);
+            if n == 0 {
+                return Ok(());
+            }
+            output.write_all(&lines)?;
+            output.flush()?;
+            add(&self.counters.written, n);
+        }
+    }
+
+    /// Looks for other models until the run ends; gives the one that was live then, and its round.
+    fn watch(&self, mut watcher: Watcher) -> (String, u32) {
+        loop {
+            watcher.look(&self.models, &self.events, &self.counters);
+            if self.stopping.load(Ordering::SeqCst) {
+                return watcher.live();
+            }
+            thread::park_timeout(self.options.watch);
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! The thread that answers: one window after the other, with nothing in the way.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::answer::{Answer, Status};
+use super::counters::Counters;
+use super::hand_over::HandOver;
+use super::outbox::Outbox;
+use super::queue::{Due, Queue};
+use super::ready::Ready;
+
+/// What becomes of an answer that comes after the deadline.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Late {
+    /// It is left out: whoever waited for it has gone on.
+    Drop,
+    /// It is given all the same.
+    Answer,
+}
+
+/// Answers windows.
+#[derive(Debug)]
+pub struct Server<'a> {
+    /// Windows that wait.
+    pub queue: &'a Queue,
+    /// Where answers go.
+    pub outbox: &'a Outbox,
+    /// Where new models come from.
+    pub models: &'a HandOver<Ready>,
+    /// What is counted.
+    pub counters: &'a Counters,
+    /// From the arrival of a window's last row to its answer.
+    pub deadline: Option<Duration>,
+    /// What becomes of later ones.
+    pub late: Late,
+    /// Whether answers tell every class's probability.
+    pub probs: bool,
+    /// How many times as long the model takes, to try out what happens then.
+    pub slow: f64,
+}
+
+impl Server<'_> {
+    /// Answers until the queue is closed and empty.
+    pub fn run(&self, mut ready: Box<Ready>) {
+        while let Some(due) = self.queue.pop() {
+            self.one(due, &mut ready);
+        }
+    }
+
+    /// Answers one window. Allocates nothing once windows and lists of probabilities come back to be used again.
+    pub fn one(&self, due: Box<Due>, ready: &mut Box<Ready>) {
+        self.models.take(ready);
+        let answer = self.answer(&due, ready);
+        self.counters.answered(&answer);
+        self.outbox.put(answer);
+        self.queue.give_back(due);
+    }
+
+    fn answer(&self, due: &Due, ready: &mut Ready) -> Answer {
+        let is_late = |now: Instant| {
+            self.deadline.is_some_and(|deadline| now.duration_since(due.arrived) > deadline)
+        };
+        let began = Instant::now();
+        let mut answer = Answer::of(due, Status::Ok, began);
+        answer.model = Some(Arc::clone(&ready.label));
+        if !due.is_whole {
+            answer.status = Status::BadInput;
+            return answer;
+        }
+        if is_late(began) && self.late == Late::Drop {
+            answer.status = Status::Late;
+            return answer;
+        }
+        let found = ready.answer(due);
+        if self.slow > 1.0 {
+            std::thread::sleep(began.elapsed().mul_f64(self.slow - 1.0));
+        }
+        let now = Instant::now();
+        answer.age_us = micros(now.duration_since(due.arrived));
+        answer.infer_us = Some(micros(now.duration_since(began)));
+        match found {
+            // Values that are finite, and too large for the model.
+            None => answer.status = Status::BadInput,
+            Some(_) if is_late(now) && self.late == Late::Drop => answer.status = Status::Late,
+            Some((class, p, probs)) => {
+                answer.class = Some((class, p));
+                if self.probs {
+                    answer.probs = self.outbox.probs();
+                    answer.probs.clear();
+                    answer.probs.extend_from_slice(probs);
+                }
+                if is_late(now) {
+                    answer.status = Status::Late;
+                }
+            }
+        }
+        answer
+    }
+}
+
+impl Answer {
+    /// What became of a window now, without an answer.
+    pub fn of(due: &Due, status: Status, now: Instant) -> Self {
+        Self {
+            t: due.t,
+            quality: due.quality,
+            age_us: micros(now.duration_since(due.arrived)),
+            ..Self::without_model(due.id, &due.series, status)
+        }
+    }
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}

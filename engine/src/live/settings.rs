@@ -1,0 +1,189 @@
+//! The `[run]` section of a file of settings: what is not said on the command line.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+use serde::{Deserialize, Deserializer, de};
+
+use super::priority::Priority;
+use super::queue::Keep;
+use super::serve::Late;
+
+/// A file of settings.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// How windows are answered.
+    pub run: RunSettings,
+}
+
+/// How windows are answered. What is left out is as the command line says, else as it is by default.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RunSettings {
+    /// The model, or a folder of models; relative to the file's folder.
+    pub model: Option<PathBuf>,
+    /// The folder for events; relative to the file's folder.
+    pub state: Option<PathBuf>,
+    /// From the arrival of a window's last row to its answer.
+    #[serde(deserialize_with = "parsed")]
+    pub deadline: Option<Time>,
+    /// What becomes of later answers: `drop` or `answer`.
+    #[serde(deserialize_with = "parsed")]
+    pub late: Option<Late>,
+    /// `1`: of each series the newest window; `"all"`: every window, without a deadline.
+    #[serde(deserialize_with = "parsed")]
+    pub queue: Option<Keep>,
+    /// `normal` or `fifo:LEVEL`.
+    #[serde(deserialize_with = "parsed")]
+    pub priority: Option<Priority>,
+    /// How often to look for another model.
+    #[serde(deserialize_with = "parsed")]
+    pub watch: Option<Time>,
+    /// A longer step, in usual ones, is a gap; or `"off"`.
+    #[serde(deserialize_with = "parsed")]
+    pub gap: Option<Gap>,
+    /// Whether answers tell every class's probability.
+    pub probs: Option<bool>,
+}
+
+/// A duration as people write it: `50ms`, `2s`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Time(pub Duration);
+
+/// How long a step of the times may be, in usual ones.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Gap(pub Option<f64>);
+
+impl std::str::FromStr for Time {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let time = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+        if time < Duration::from_micros(1) || time > Duration::from_secs(86_400) {
+            return Err("give a time from 1us to 1day".to_owned());
+        }
+        Ok(Self(time))
+    }
+}
+
+impl std::str::FromStr for Gap {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.parse::<f64>() {
+            _ if text == "off" => Ok(Self(None)),
+            Ok(steps) if steps.is_finite() && steps > 1.0 => Ok(Self(Some(steps))),
+            _ => Err("give a number of usual steps above 1, or off".to_owned()),
+        }
+    }
+}
+
+impl std::str::FromStr for Keep {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "1" => Ok(Self::Newest),
+            "all" => Ok(Self::All),
+            _ => Err("give 1 for the newest window of each series, or all".to_owned()),
+        }
+    }
+}
+
+impl std::str::FromStr for Late {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "drop" => Ok(Self::Drop),
+            "answer" => Ok(Self::Answer),
+            _ => Err("give drop or answer".to_owned()),
+        }
+    }
+}
+
+/// A text or a number, as a flag would have it.
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "a text or a number")]
+enum Written {
+    Whole(i64),
+    Number(f64),
+    Text(String),
+}
+
+fn parsed<'de, T, D>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    T: std::str::FromStr<Err = String>,
+    D: Deserializer<'de>,
+{
+    let text = match Written::deserialize(deserializer)? {
+        Written::Whole(number) => number.to_string(),
+        Written::Number(number) => number.to_string(),
+        Written::Text(text) => text,
+    };
+    text.parse().map(Some).map_err(|reason| de::Error::custom(format!("{text:?}: {reason}")))
+}
+
+impl Settings {
+    /// Reads a file; paths in it are relative to its folder.
+    ///
+    /// # Errors
+    /// If it cannot be read, is no TOML, or has an unknown key or a value that does not go.
+    pub fn read(path: &Path) -> anyhow::Result<Self> {
+        let text = std::fs::read_to_string(path).with_context(|| format!("{}", path.display()))?;
+        let mut settings: Self = toml::from_str(&text).map_err(|error| {
+            let line = error.span().map(|span| 1 + text[..span.start].matches('\n').count());
+            let at = line.map(|line| format!(": line {line}")).unwrap_or_default();
+            anyhow!("{}{at}: {}", path.display(), error.message().trim_end())
+        })?;
+        let folder = path.parent().unwrap_or(Path::new(""));
+        for path in [&mut settings.run.model, &mut settings.run.state].into_iter().flatten() {
+            *path = folder.join(&path);
+        }
+        Ok(settings)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Settings, String> {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("live.toml");
+        std::fs::write(&path, text).expect("written");
+        let read = Settings::read(&path);
+        read.map_err(|error| error.to_string().replace(folder.path().to_str().expect("text"), ""))
+    }
+
+    #[test]
+    fn settings_are_those_of_the_flags() {
+        let text = "[run]\ndeadline = \"50ms\"\nlate = \"drop\"\nqueue = 1\npriority = \"fifo:50\"\nwatch = \"1s\"\ngap = 2.5\nprobs = true\n";
+        let run = read(text).expect("settings").run;
+        assert_eq!(run.deadline, Some(Time(Duration::from_millis(50))));
+        assert_eq!((run.late, run.queue), (Some(Late::Drop), Some(Keep::Newest)));
+        assert_eq!((run.priority, run.gap), (Some(Priority::Fifo(50)), Some(Gap(Some(2.5)))));
+        assert_eq!(
+            read("[run]\nqueue = \"all\"\ngap = \"off\"").expect("settings").run.queue,
+            Some(Keep::All)
+        );
+        assert_eq!(read("").expect("settings"), Settings::default());
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_with_its_line() {
+        for (text, part) in [
+            ("[run]\n\ndeadlin = \"1s\"", "line 3"),
+            ("[run]\ndeadline = \"soon\"", "line 2"),
+            ("[run]\nqueue = 2", "newest"),
+            ("[run]\ngap = 0.5", "above 1"),
+            ("[run]\nprobs = 1", "bool"),
+            ("run", "line 1"),
+        ] {
+            let error = read(text).expect_err(text);
+            assert!(error.contains(part) && error.starts_with("/live.toml"), "{error}");
+        }
+    }
+}
