@@ -43,6 +43,9 @@ mod held_out_nodes;
 /// Merges that are killed, or that the system refuses a write: the old file or the new one, whole.
 #[cfg(unix)]
 mod interrupted;
+/// Answers while rows come: one line for every window.
+#[cfg(unix)]
+mod live;
 /// The arrows between the modules of each crate: an order, and no circle of files.
 mod modules;
 /// Steps that each node fits for itself: rounds by hand and simulated, values by rows and by statistics.

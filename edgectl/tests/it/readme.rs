@@ -146,6 +146,12 @@ fn machine() -> TempDir {
         let from = if copy.contains("mine") { "subject_02" } else { "subject_01" };
         fs::copy(at.join(format!("data/watch/{from}.csv")), at.join(copy)).expect("copied");
     }
+    fs::copy(at.join("mine.csv"), at.join("recording.csv")).expect("copied");
+    let row =
+        "{\"t\":0,\"series\":\"s1\",\"ax\":0.1,\"ay\":0,\"az\":1,\"wx\":0,\"wy\":0,\"wz\":0}\n";
+    fs::write(at.join("sensor.jsonl"), row).expect("written");
+    let settings = "[run]\nmodel = \"global.safetensors\"\ndeadline = \"20ms\"\n";
+    fs::write(at.join("live.toml"), settings).expect("written");
     for name in ["data/gunpoint/GunPoint_TRAIN.ts", "data/gunpoint/GunPoint_TEST.ts"] {
         let text = fs::read_to_string(repository(name)).expect("text");
         let n_header = text.lines().position(|line| line.trim() == "@data").expect("cases") + 1;

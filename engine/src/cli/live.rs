@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::live::{Gap, Keep, Late, Priority, Time};
+use crate::job::{Gap, Keep, Late, Priority, Time};
 
 /// `edgectl run`
 #[derive(Debug, Args)]
@@ -12,7 +12,7 @@ use crate::live::{Gap, Keep, Late, Priority, Time};
 Examples:
   edgectl run --model global.safetensors < sensor.jsonl
   edgectl run --model global.safetensors --queue all < recording.csv
-  edgectl run --model models/01 --state state --deadline 20ms --probs < sensor.jsonl
+  edgectl run --model global.safetensors --state state --deadline 20ms --probs < sensor.jsonl
   edgectl run --config live.toml < sensor.jsonl
 
 Rows come on stdin, a line each: a table with the header of the files the model was trained on, or

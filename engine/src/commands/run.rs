@@ -8,9 +8,8 @@ use serde::Serialize;
 
 use crate::cli::RunArgs;
 use crate::interrupt::Stop;
-use crate::live::{
-    EventFile, GAP, Gap, Keep, Late, Options, Priority, RunSettings, Settings, Summary, Time, run,
-};
+use crate::job::{Gap, Keep, Late, Priority, RunSettings, Settings, Time};
+use crate::live::{EventFile, GAP, Options, Summary, run};
 use crate::models::Models;
 use crate::output::{Output, table};
 

@@ -1,9 +1,10 @@
-//! A job as it was written: one file a section.
+//! A job as it was written, and settings of a run beside it: one file a section.
 
 mod augment;
 mod epochs;
 mod federation;
 mod file;
+mod live;
 mod model;
 mod private;
 mod rate;
@@ -16,6 +17,7 @@ pub use augment::AugmentConfig;
 pub use epochs::Epochs;
 pub use federation::{FederationConfig, FitOn};
 pub use file::Job;
+pub use live::{Gap, Keep, Late, Priority, RunSettings, Settings, Time};
 pub use model::ModelConfig;
 pub use private::PrivateTraining;
 pub use rate::LearningRate;

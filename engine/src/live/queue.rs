@@ -5,15 +5,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use super::quality::Quality;
-
-/// What becomes of windows that come faster than the model answers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Keep {
-    /// A newer window takes the place of one of its series that still waits.
-    Newest,
-    /// The source waits.
-    All,
-}
+use crate::job::Keep;
 
 /// Windows that wait where all are kept.
 const MOST_WAITING: usize = 64;
@@ -140,6 +132,11 @@ impl Queue {
             }
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
+    }
+
+    /// The window whose turn it is, if one waits.
+    pub fn try_pop(&self) -> Option<Box<Due>> {
+        self.state().waiting.pop_front()
     }
 
     /// Gives a window back to be used again.

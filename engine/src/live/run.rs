@@ -16,14 +16,15 @@ use super::hand_over::HandOver;
 use super::intake::{Intake, Ways};
 use super::lines::{LONGEST, Line, next_line};
 use super::outbox::Outbox;
-use super::priority::Priority;
-use super::queue::{Keep, Queue};
+use super::priority::apply;
+use super::queue::Queue;
 use super::ready::{ModelFile, Ready};
-use super::serve::{Late, Server};
+use super::serve::Server;
 use super::summary::Summary;
 use super::track::Plan;
 use super::watcher::Watcher;
 use crate::interrupt::Stop;
+use crate::job::{Keep, Late, Priority};
 use crate::system::cpu_s;
 
 /// How windows are answered.
@@ -146,7 +147,8 @@ pub fn run(
     let _server_ended = ends(&server, until);
     shared.outbox.close();
     let is_written = ends(&writer, until);
-    if ends(&source, until) {
+    // It ends by itself, unless it waits for a line.
+    if ends(&source, Instant::now() + LOOK) {
         // A reader of answers that went away also ends the run.
         source.join().map_err(|_| anyhow!("the source failed"))??;
     }
@@ -188,7 +190,7 @@ impl Shared {
     /// Makes the calling thread urgent; says once if that is not allowed.
     fn hurry(&self) {
         let priority = self.options.priority;
-        if let Err(reason) = priority.apply()
+        if let Err(reason) = apply(priority)
             && !self.told.swap(true, Ordering::SeqCst)
         {
             self.events.tell(json!({

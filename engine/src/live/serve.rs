@@ -9,15 +9,7 @@ use super::hand_over::HandOver;
 use super::outbox::Outbox;
 use super::queue::{Due, Queue};
 use super::ready::Ready;
-
-/// What becomes of an answer that comes after the deadline.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Late {
-    /// It is left out: whoever waited for it has gone on.
-    Drop,
-    /// It is given all the same.
-    Answer,
-}
+use crate::job::Late;
 
 /// Answers windows.
 #[derive(Debug)]

@@ -109,11 +109,12 @@ impl Watcher {
             Ok(None) => {}
             Ok(Some(ready)) => {
                 let label = Arc::clone(&ready.label);
+                // It is in its place before anybody hears of it.
+                drop(place.offer(ready));
                 events.tell(json!({
                     "event": "reload", "result": "checked", "model": label.hash, "round": label.round,
                 }));
                 self.offered = Some(label);
-                drop(place.offer(ready));
             }
             Err(error) => {
                 add(&counters.refused, 1);

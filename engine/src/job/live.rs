@@ -1,14 +1,12 @@
-//! The `[run]` section of a file of settings: what is not said on the command line.
+//! How a model answers while rows come: the `[run]` section of a file of settings, and what flags say.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use serde::{Deserialize, Deserializer, de};
-
-use super::priority::Priority;
-use super::queue::Keep;
-use super::serve::Late;
 
 /// A file of settings.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
@@ -48,6 +46,55 @@ pub struct RunSettings {
     pub probs: Option<bool>,
 }
 
+/// What becomes of windows that come faster than the model answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keep {
+    /// A newer window takes the place of one of its series that still waits.
+    Newest,
+    /// The source waits.
+    All,
+}
+
+/// What becomes of an answer that comes after the deadline.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Late {
+    /// It is left out: whoever waited for it has gone on.
+    Drop,
+    /// It is given all the same.
+    Answer,
+}
+
+/// How urgent a thread is to the system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Priority {
+    /// As any other.
+    Normal,
+    /// Before all that are not as urgent (`SCHED_FIFO`), from 1 to 99.
+    Fifo(u8),
+}
+
+impl FromStr for Priority {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let level = text.strip_prefix("fifo:").and_then(|level| level.parse().ok());
+        match (text, level) {
+            ("normal", _) => Ok(Self::Normal),
+            (_, Some(level)) if (1..=99).contains(&level) => Ok(Self::Fifo(level)),
+            _ => Err("give normal, or fifo:LEVEL with a level from 1 to 99".to_owned()),
+        }
+    }
+}
+
+impl fmt::Display for Priority {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Normal => f.write_str("normal"),
+            Self::Fifo(level) => write!(f, "fifo:{level}"),
+        }
+    }
+}
+
 /// A duration as people write it: `50ms`, `2s`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Time(pub Duration);
@@ -56,7 +103,7 @@ pub struct Time(pub Duration);
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Gap(pub Option<f64>);
 
-impl std::str::FromStr for Time {
+impl FromStr for Time {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -68,7 +115,7 @@ impl std::str::FromStr for Time {
     }
 }
 
-impl std::str::FromStr for Gap {
+impl FromStr for Gap {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -80,7 +127,7 @@ impl std::str::FromStr for Gap {
     }
 }
 
-impl std::str::FromStr for Keep {
+impl FromStr for Keep {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -92,7 +139,7 @@ impl std::str::FromStr for Keep {
     }
 }
 
-impl std::str::FromStr for Late {
+impl FromStr for Late {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -115,7 +162,7 @@ enum Written {
 
 fn parsed<'de, T, D>(deserializer: D) -> Result<Option<T>, D::Error>
 where
-    T: std::str::FromStr<Err = String>,
+    T: FromStr<Err = String>,
     D: Deserializer<'de>,
 {
     let text = match Written::deserialize(deserializer)? {
@@ -156,6 +203,16 @@ mod tests {
         std::fs::write(&path, text).expect("written");
         let read = Settings::read(&path);
         read.map_err(|error| error.to_string().replace(folder.path().to_str().expect("text"), ""))
+    }
+
+    #[test]
+    fn priorities_are_read_as_they_are_shown() {
+        for priority in [Priority::Normal, Priority::Fifo(1), Priority::Fifo(99)] {
+            assert_eq!(priority.to_string().parse(), Ok(priority));
+        }
+        for text in ["", "fifo", "fifo:0", "fifo:100", "fifo:-1", "high", "FIFO:5"] {
+            assert!(text.parse::<Priority>().is_err(), "{text}");
+        }
     }
 
     #[test]

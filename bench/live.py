@@ -1,0 +1,112 @@
+"""How long a row waits for its answer: feeds `edgectl run` at a fixed pace and reads the answers back.
+
+Open loop: rows are sent when they are due, whether or not earlier ones are answered, and latency counts from the
+moment that the schedule says, not from when this script came to it. Prints p50, p99 and the longest, as seen from
+outside (schedule to the line read back, with this script's own delays) and as the command counts it (arrival of the
+window's last row to its answer), and seconds of CPU for 1,000 answers.
+
+    python3 bench/live.py --model global.safetensors --data data/watch/subject_01.csv --rate 100 --seconds 60
+    python3 bench/live.py … --stop-reader 5      # nobody reads for 5 s in the middle
+    python3 bench/live.py … --slow 100           # a model that takes a hundred times as long
+"""
+
+import argparse
+import collections
+import csv
+import json
+import subprocess
+import threading
+import time
+
+
+def quantile(values, share):
+    values = sorted(values)
+    return values[min(len(values) - 1, int(share * len(values)))] if values else float("nan")
+
+
+def resident_kb(pid):
+    with open(f"/proc/{pid}/status") as status:
+        return next(int(line.split()[1]) for line in status if line.startswith("VmRSS"))
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--binary", default="target/release/edgectl")
+    parser.add_argument("--model", required=True)
+    parser.add_argument("--data", required=True)
+    parser.add_argument("--stride", type=int, default=50, help="rows from one window to the next")
+    parser.add_argument("--rate", type=float, default=100, help="windows a second")
+    parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--deadline", default="50ms")
+    parser.add_argument("--priority", default="fifo:50")
+    parser.add_argument("--stop-reader", type=float, default=0, help="seconds for which nobody reads")
+    parser.add_argument("--slow", default="1")
+    args = parser.parse_args()
+
+    with open(args.data) as file:
+        table = list(csv.DictReader(file))
+    channels = [name for name in table[0] if name not in ("series", "t", "label", "split", "node")]
+    windows = int(args.rate * args.seconds)
+    bursts = []
+    for window in range(windows + 2):
+        rows = (window * args.stride + i for i in range(args.stride))
+        lines = []
+        for t in rows:
+            row = table[t % len(table)]
+            cells = ",".join(f'"{name}":{row[name]}' for name in channels)
+            lines.append(f'{{"t":{t},"series":"s",{cells}}}\n')
+        bursts.append("".join(lines).encode())
+
+    command = [args.binary, "run", "--json", "--model", args.model, "--deadline", args.deadline,
+               "--priority", args.priority, "--slow", args.slow, "--gap", "off"]
+    pipe = subprocess.PIPE
+    process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe)
+    due, outside, inside, statuses = {}, [], [], collections.Counter()
+    pause = threading.Event()
+
+    def read():
+        for line in process.stdout:
+            now = time.perf_counter()
+            answer = json.loads(line)
+            statuses[answer["status"]] += 1
+            if answer["infer_us"] is not None:
+                inside.append(answer["age_us"])
+                outside.append(1e6 * (now - due[answer["t"]]))
+            if pause.is_set():
+                pause.clear()
+                time.sleep(args.stop_reader)
+
+    events = []
+    reader = threading.Thread(target=read)
+    teller = threading.Thread(target=lambda: events.extend(map(json.loads, process.stderr)))
+    reader.start(), teller.start()
+    began = time.perf_counter() + 0.2
+    memory = []
+    for window, burst in enumerate(bursts):
+        when = began + window / args.rate
+        while (left := when - time.perf_counter()) > 0:
+            time.sleep(left)
+        due[(window + 1) * args.stride - 1] = when
+        process.stdin.write(burst)
+        process.stdin.flush()
+        if window in (len(bursts) // 10, len(bursts) - 1):
+            memory.append(resident_kb(process.pid))
+        if args.stop_reader and window == len(bursts) // 2:
+            pause.set()
+    process.stdin.close()
+    reader.join(), teller.join()
+    summary = events[-1]
+    print(json.dumps({
+        "windows": summary["due"], "statuses": dict(statuses),
+        "accounted": sum(statuses.values()) == summary["due"],
+        "outside_us": {name: round(value) for name, value in (
+            ("p50", quantile(outside, 0.5)), ("p99", quantile(outside, 0.99)), ("max", max(outside, default=0)))},
+        "inside_us": {"p50": quantile(inside, 0.5), "p99": quantile(inside, 0.99), "max": max(inside, default=0)},
+        "inference_us": summary["inference_us"], "cpu_s_per_1000": summary["cpu_s_per_1000"],
+        "resident_growth_kb": memory[-1] - memory[0],
+        "events": [event for event in events if event["event"] not in ("start", "summary")],
+    }))
+
+
+if __name__ == "__main__":
+    main()
