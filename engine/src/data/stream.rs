@@ -302,7 +302,7 @@ mod tests {
         let row = read(&columns, "2,s,1500,TEST,?,n").expect("a row").expect("wanted");
         assert_eq!((&*row.series, row.split), ("s", Split::Test));
         assert_eq!((row.time, row.in_seconds), (Some(1.5), true));
-        assert!(row.values[0].is_nan() && row.values[1] == 2.0);
+        assert!(row.values[0].is_nan() && row.values[1].to_bits() == 2_f64.to_bits());
         let other = read(&columns, "2,s,1500,TEST,?,m").expect("a row").expect("wanted");
         assert_ne!(row.key, other.key, "series of another node");
         for (line, part) in [

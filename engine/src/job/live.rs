@@ -108,7 +108,7 @@ impl FromStr for Time {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let time = humantime::parse_duration(text).map_err(|error| error.to_string())?;
-        if time < Duration::from_micros(1) || time > Duration::from_secs(86_400) {
+        if time < Duration::from_micros(1) || time > Duration::from_hours(24) {
             return Err("give a time from 1us to 1day".to_owned());
         }
         Ok(Self(time))

@@ -39,11 +39,18 @@ impl Events {
         }
     }
 
-    /// Tells of a line that is no row: the first ten, then each time that their number has doubled.
-    pub fn bad_line(&self, line: u64, n: u64, reason: &str) {
+    /// Tells the n-th event of a kind that may come with every row: the first ten, then each time that their number
+    /// has doubled.
+    pub fn tell_some(&self, n: u64, event: impl FnOnce() -> Value) {
         if n <= 10 || n.is_power_of_two() {
-            self.tell(json!({ "event": "bad-line", "line": line, "reason": reason, "count": n }));
+            self.tell(event());
         }
+    }
+
+    /// Tells of a line that is no row.
+    pub fn bad_line(&self, line: u64, n: u64, reason: &str) {
+        let event = || json!({ "event": "bad-line", "line": line, "reason": reason, "count": n });
+        self.tell_some(n, event);
     }
 
     /// No more events come: who writes them ends.

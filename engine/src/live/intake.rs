@@ -59,6 +59,10 @@ pub struct Intake<'a> {
     places: HashMap<Vec<u8>, usize>,
     tracks: Vec<Running>,
     line: u64,
+    /// Series that began, by which each has a number of its own.
+    begun: usize,
+    /// Times that did not follow as they should.
+    faults: u64,
     /// Set once nobody answers any more.
     ended: bool,
 }
@@ -66,6 +70,8 @@ pub struct Intake<'a> {
 /// A series, and when it was last heard of.
 #[derive(Debug)]
 struct Running {
+    /// Which series it is of all that began: a place is used again, and a window of the one before may still wait.
+    number: usize,
     key: Vec<u8>,
     track: Track,
     last_line: u64,
@@ -85,6 +91,8 @@ impl<'a> Intake<'a> {
             places: HashMap::new(),
             tracks: Vec::new(),
             line: 0,
+            begun: 0,
+            faults: 0,
             ended: false,
         }
     }
@@ -188,20 +196,25 @@ impl<'a> Intake<'a> {
     /// Adds the row to its series.
     fn take_row(&mut self, arrived: Instant) {
         let at = self.place(arrived);
-        let Self { ways, row, tracks, line, ended, .. } = self;
+        let Self { ways, row, tracks, line, ended, faults, .. } = self;
         let running = &mut tracks[at];
         running.last_line = *line;
+        let number = running.number;
         let mut due = |series: &_, cut: Cut<'_>| {
-            *ended |= !ways.due(at, series, &cut, arrived);
+            *ended |= !ways.due(number, series, &cut, arrived);
         };
         match running.track.push(row, &mut due) {
             Ok(follows) => {
                 add(&ways.counters.rows, 1);
                 if follows != Follows::Well {
+                    *faults += 1;
                     let what = if follows == Follows::Gap { "gap" } else { "backwards" };
-                    ways.events.tell(json!({
-                        "event": "time", "what": what, "series": row.series, "line": line, "t": row.time,
-                    }));
+                    ways.events.tell_some(*faults, || {
+                        json!({
+                            "event": "time", "what": what, "series": row.series, "line": line, "t": row.time,
+                            "count": faults,
+                        })
+                    });
                 }
             }
             Err(reason) => self.bad(&reason),
@@ -215,7 +228,8 @@ impl<'a> Intake<'a> {
         }
         let at = if self.tracks.len() < MOST_SERIES {
             let track = Track::new(&self.plan, &self.row.series);
-            self.tracks.push(Running { key: self.row.key.clone(), track, last_line: self.line });
+            let (number, key) = (self.begun, self.row.key.clone());
+            self.tracks.push(Running { number, key, track, last_line: self.line });
             self.tracks.len() - 1
         } else {
             let silent = self.tracks.iter().enumerate().min_by_key(|(_, r)| r.last_line);
@@ -224,16 +238,19 @@ impl<'a> Intake<'a> {
             let running = &mut self.tracks[at];
             self.places.remove(&running.key);
             running.key.clone_from(&self.row.key);
-            running.track.rename(&self.row.series);
+            running.track = Track::new(&self.plan, &self.row.series);
+            running.number = self.begun;
             at
         };
+        self.begun += 1;
         self.places.insert(self.row.key.clone(), at);
         at
     }
 
     fn end_track(&mut self, at: usize, arrived: Instant) {
         let Self { ways, tracks, ended, .. } = self;
-        tracks[at].track.end(&mut |series, cut| *ended |= !ways.due(at, series, &cut, arrived));
+        let Running { number, track, .. } = &mut tracks[at];
+        track.end(&mut |series, cut| *ended |= !ways.due(*number, series, &cut, arrived));
     }
 
     /// All series end: windows that steps held back are due.

@@ -46,7 +46,7 @@ pub enum Pushed {
 struct State {
     waiting: VecDeque<Box<Due>>,
     /// Windows that are used again.
-    free: Vec<Box<Due>>,
+    free: VecDeque<Box<Due>>,
     closed: bool,
 }
 
@@ -70,7 +70,7 @@ impl Queue {
 
     /// A window to fill: one that was answered, if there is one.
     pub fn blank(&self, series: &Arc<str>) -> Box<Due> {
-        let free = self.state().free.pop();
+        let free = self.state().free.pop_back();
         if let Some(mut due) = free {
             if !Arc::ptr_eq(&due.series, series) {
                 due.series = Arc::clone(series);
@@ -141,7 +141,7 @@ impl Queue {
 
     /// Gives a window back to be used again.
     pub fn give_back(&self, due: Box<Due>) {
-        self.state().free.push(due);
+        self.state().free.push_back(due);
     }
 
     /// No more windows come.
@@ -155,22 +155,22 @@ impl Queue {
 mod tests {
     use super::*;
 
-    fn due(queue: &Queue, id: u64, track: usize) -> Box<Due> {
+    fn push(queue: &Queue, id: u64, track: usize) -> Pushed {
         let mut due = queue.blank(&"s".into());
         (due.id, due.track) = (id, track);
-        due
+        queue.push(due)
     }
 
     #[test]
     fn the_newest_of_each_series_waits_in_the_place_of_the_older() {
         let queue = Queue::new(Keep::Newest);
         for (id, track) in [(0, 7), (1, 8)] {
-            assert!(matches!(queue.push(due(&queue, id, track)), Pushed::Waits));
+            assert!(matches!(push(&queue, id, track), Pushed::Waits));
         }
-        let Pushed::Instead(older) = queue.push(due(&queue, 2, 7)) else { panic!("it waits") };
+        let Pushed::Instead(older) = push(&queue, 2, 7) else { panic!("it waits") };
         assert_eq!(older.id, 0);
         queue.close();
-        assert!(matches!(queue.push(due(&queue, 3, 7)), Pushed::Closed(due) if due.id == 3));
+        assert!(matches!(push(&queue, 3, 7), Pushed::Closed(due) if due.id == 3));
         let ids: Vec<u64> = std::iter::from_fn(|| queue.pop()).map(|due| due.id).collect();
         assert_eq!(ids, [2, 1]);
     }
@@ -182,7 +182,7 @@ mod tests {
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 for id in 0..n {
-                    assert!(matches!(queue.push(due(&queue, id, 0)), Pushed::Waits));
+                    assert!(matches!(push(&queue, id, 0), Pushed::Waits));
                 }
                 queue.close();
             });

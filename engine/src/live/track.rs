@@ -140,12 +140,6 @@ impl Track {
         &self.name
     }
 
-    /// Becomes another series before its first row.
-    pub fn rename(&mut self, name: &str) {
-        self.name = name.into();
-        self.restart();
-    }
-
     /// Takes a row, and hands on the windows that are due by it. Where the split changes, the rows before it end first.
     ///
     /// # Errors
