@@ -7,9 +7,10 @@ use rayon::prelude::*;
 use crate::checkpoint::Checkpoint;
 use crate::data::Dataset;
 use crate::diverged::Diverged;
-use crate::metrics::{Metrics, ece};
-use crate::temperature::divide;
+use crate::metrics::Metrics;
 use crate::windows::{Cut, WindowBuffer, WindowSet};
+use monitor::ece;
+use monitor::temperature::divide;
 
 /// Windows evaluated at once.
 const EVAL_BATCH: usize = 64;

@@ -27,7 +27,6 @@ pub mod padding;
 mod plot;
 pub mod run;
 pub mod system;
-pub mod temperature;
 pub mod training;
 pub mod tuning;
 mod typed;

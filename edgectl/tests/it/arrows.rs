@@ -7,10 +7,11 @@ use std::process::Command;
 
 /// Direct dependencies of each crate that others reuse alone, and of the command. A new name here
 /// is a decision: everyone who takes the crate takes it too, if it is not behind a feature (glob, rayon and serde of
-/// optim, serde of attn-core).
-const ALLOWED: [(&str, &[&str]); 6] = [
+/// optim, serde of attn-core and of monitor).
+const ALLOWED: [(&str, &[&str]); 7] = [
     ("attn-core", &["faer", "pulp", "rayon", "serde"]),
     ("optim", &["glob", "pulp", "rayon", "serde", "thiserror"]),
+    ("monitor", &["serde", "thiserror"]),
     ("preprocess", &["faer", "pulp", "realfft", "serde", "thiserror"]),
     (
         "aggregate",

@@ -22,7 +22,7 @@ use laws::{circle, disorder};
 use tree::Tree;
 
 /// The modules below the root of each crate; each uses only those before it.
-const ORDER: [(&str, &str); 9] = [
+const ORDER: [(&str, &str); 10] = [
     (
         "attn-core",
         "dims rng simd dropout gelu layer_norm attention linear
@@ -57,12 +57,17 @@ const ORDER: [(&str, &str); 9] = [
          pipeline per_node per_window known scope tensors statistics rounds node_rounds streamer align augment",
     ),
     (
+        "monitor",
+        "error random detector cusum adwin ddm ks ks_window page_hinkley watch passages calibrate
+         probabilities temperature conformal reservoir attribution",
+    ),
+    (
         "rounds",
         "error file hash name key layout pack store roster signed message board desk seat",
     ),
     (
         "engine",
-        "system interrupt outcome lines nearest typed diverged metrics temperature plot models
+        "system interrupt outcome lines nearest typed diverged metrics plot models
          data job cli run windows
          checkpoint padding evaluate explain training tuning federation fleet live
          output bench commands",

@@ -18,7 +18,7 @@ use super::unknown::{Unknown, add, known};
 use crate::data::{DataConfig, Dataset, Expected, MAX_CLASSES, is_same_rate};
 use crate::job::{FederationConfig, Job, ModelConfig, TrainConfig, WindowConfig};
 use crate::run::{FromCenter, Run};
-use crate::temperature::{BOUNDS, is_valid};
+use monitor::temperature::{BOUNDS, is_valid};
 
 /// The metadata key of a checkpoint.
 pub const METADATA_KEY: &str = "edgectl";
@@ -84,7 +84,7 @@ pub struct Meta {
     /// How files are read, series cut, nodes trained and updates merged: checked.
     pub run: Run,
     /// What logits are divided by before they become probabilities, as it was fitted for these weights; other
-    /// weights have none. See [`temperature`](crate::temperature).
+    /// weights have none. See [`monitor::temperature`].
     pub temperature: Option<f64>,
     /// Where these weights come from.
     pub provenance: Provenance,

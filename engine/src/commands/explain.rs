@@ -7,8 +7,8 @@ use anyhow::Context;
 
 use crate::checkpoint::Checkpoint;
 use crate::explain::{Explained, Explainer};
-use crate::metrics::argmax;
 use crate::windows::WindowSet;
+use monitor::argmax;
 
 /// Writes the table, window by window; returns its number of rows.
 ///

@@ -15,10 +15,10 @@ use super::targets::protect_data;
 use crate::checkpoint::{Checkpoint, NodeValues};
 use crate::cli::PredictArgs;
 use crate::evaluate::{logits, prepared_logits};
-use crate::metrics::{argmax, log_softmax};
 use crate::output::{Output, shown};
-use crate::temperature::divide;
 use crate::windows::{Cut, WindowBuffer, WindowSet};
+use monitor::temperature::divide;
+use monitor::{argmax, log_softmax};
 
 #[derive(Serialize)]
 struct Report {

@@ -12,9 +12,9 @@ use attn_core::{Precision, Predictor};
 use super::answer::Label;
 use super::queue::Due;
 use crate::checkpoint::{Checkpoint, Meta};
-use crate::metrics::{argmax, softmax_in_place};
 use crate::models::Models;
-use crate::temperature::divide;
+use monitor::temperature::divide;
+use monitor::{argmax, softmax_in_place};
 
 /// Windows that a model answers before it is live.
 const WARM_UP: u32 = 10;

@@ -5,9 +5,10 @@ use serde::Serialize;
 
 use crate::checkpoint::Checkpoint;
 use crate::evaluate::{logits, targets};
-use crate::metrics::{Metrics, ece};
-use crate::temperature::{Fitted, divide, fit};
+use crate::metrics::Metrics;
 use crate::windows::WindowSet;
+use monitor::ece;
+use monitor::temperature::{Fitted, divide, fit};
 
 /// A temperature for the weights that are shipped, and what it does on the rows that it was fitted on.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]

@@ -15,8 +15,8 @@ use crate::diverged::Diverged;
 use crate::evaluate::logits;
 use crate::job::ValidationConfig;
 use crate::metrics::Metrics;
-use crate::temperature::least_loss;
 use attn_core::Precision;
+use monitor::temperature::least_loss;
 
 /// What a model trained without a part of the rows answers for it.
 #[derive(Debug, Clone, PartialEq, Serialize)]

@@ -92,10 +92,10 @@ fn picture(
 ) -> anyhow::Result<Vec<u8>> {
     use crate::evaluate::logits;
     use crate::explain::Explainer;
-    use crate::metrics::{argmax, log_softmax};
-    use crate::temperature::divide;
     use crate::windows::{Cut, WindowSet};
     use choose::chosen;
+    use monitor::temperature::divide;
+    use monitor::{argmax, log_softmax};
     use picture::{Card, Picture};
 
     /// Most classes in a picture.

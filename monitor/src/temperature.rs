@@ -1,7 +1,7 @@
 //! The temperature of a model's answers: one number by which logits are divided, so that probabilities are
 //! as large as answers are right.
 
-use crate::metrics::{argmax, log_softmax};
+use crate::probabilities::{argmax, log_softmax};
 
 /// The smallest and the largest temperature.
 pub const BOUNDS: (f64, f64) = (0.05, 20.0);
@@ -37,7 +37,7 @@ pub struct Fitted {
 /// // Of 25 answers, each given with a probability of 0.98, 20 are right: as large it should be.
 /// let logits: Vec<f32> = [4.0, 0.0].repeat(25);
 /// let targets: Vec<u32> = (0..25).map(|i| u32::from(i % 5 == 0)).collect();
-/// let found = engine::temperature::fit(2, &logits, &targets);
+/// let found = monitor::temperature::fit(2, &logits, &targets);
 /// let p = 1.0 / (1.0 + (-4.0 / found.temperature).exp());
 /// assert!((p - 0.8).abs() < 1e-5);
 /// ```
@@ -117,7 +117,7 @@ fn expected_over(logits: &[f32], target: usize, temperature: f64) -> f64 {
 ///
 /// ```
 /// let mut logits = [3.0, -1.5];
-/// engine::temperature::divide(&mut logits, Some(1.5));
+/// monitor::temperature::divide(&mut logits, Some(1.5));
 /// assert_eq!(logits, [2.0, -1.0]);
 /// ```
 pub fn divide(logits: &mut [f32], temperature: Option<f64>) {
