@@ -101,7 +101,7 @@ class SeaweedFs:
         command += [f"-s3.config={self.at / 's3.json'}", f"-s3.port={port['http']}", f"-s3.port.https={port['https']}"]
         command += [f"-s3.cert.file={self.at / 'server.pem'}", f"-s3.key.file={self.at / 'server.key'}", f"-s3.port.grpc={port['grpc']}"]
         command += [f"-master.port={port['master']}", f"-master.port.grpc={port['master_grpc']}", "-master.telemetry=false"]
-        command += [f"-volume.port={port['volume']}", f"-volume.port.grpc={port['volume_grpc']}", "-volume.max=20"]
+        command += [f"-volume.port={port['volume']}", f"-volume.port.grpc={port['volume_grpc']}", "-volume.max=100"]
         command += [f"-filer.port={port['filer']}", f"-filer.port.grpc={port['filer_grpc']}", "-master.volumeSizeLimitMB=64"]
         log = (self.at / "weed.log").open("ab")
         self.process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)

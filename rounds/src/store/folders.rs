@@ -13,11 +13,18 @@ const DEEPEST: usize = 4;
 /// object has is passed over: whoever put it there shall not hide the rest.
 pub(super) fn list(root: &Path, folder: &str) -> Result<Vec<Object>, object_store::Error> {
     let mut objects = Vec::new();
-    collect(&root.join(folder), folder, DEEPEST, &mut objects).map_err(|source| {
-        object_store::Error::Generic { store: "folder", source: Box::new(source) }
-    })?;
+    collect(&root.join(folder), folder, DEEPEST, &mut objects).map_err(failed)?;
     objects.sort_by(|a, b| a.path.cmp(&b.path));
     Ok(objects)
+}
+
+/// Whether a folder can be read, however much is in it.
+pub(super) fn answers(root: &Path) -> Result<(), object_store::Error> {
+    fs::read_dir(root).map(|_| ()).map_err(failed)
+}
+
+fn failed(source: std::io::Error) -> object_store::Error {
+    object_store::Error::Generic { store: "folder", source: Box::new(source) }
 }
 
 fn collect(at: &Path, path: &str, depth: usize, objects: &mut Vec<Object>) -> std::io::Result<()> {

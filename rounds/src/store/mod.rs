@@ -122,6 +122,9 @@ impl Store {
 
     /// Fails if the bucket is not there: else nothing would ever be found, without a word.
     fn answers(&self) -> Result<(), Error> {
+        if let Some(root) = &self.folder {
+            return self.wait("list", "its objects", async || folders::answers(root));
+        }
         let first = async || {
             let mut list = self.objects.list(Some(&self.root));
             list.next().await.transpose().map(|_| ())
