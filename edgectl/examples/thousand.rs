@@ -106,7 +106,13 @@ fn update(base: &Checkpoint, plan: &Plan, seat: &Seat, number: usize) -> anyhow:
     for weight in &mut model.params {
         *weight += noise.random_range(-0.01..0.01);
     }
-    let work = Work { examples: 50 + number as u64 % 100, steps: 20, partial: false, seconds: 1.0 };
+    let work = Work {
+        examples: 50 + number as u64 % 100,
+        steps: 20,
+        partial: false,
+        seconds: 1.0,
+        speed: None,
+    };
     model.meta.set_provenance(Provenance {
         node: Some(seat.node.as_str().to_owned()),
         round: plan.round - 1,
@@ -230,6 +236,7 @@ fn closed_rounds(
         deadline: u64::MAX,
         expires: u64::MAX,
         encoding: Encoding::Whole,
+        max_age: None,
     };
     let done = AtomicU32::new(0);
     in_parallel(writers, rounds as usize, &|i| {
@@ -243,7 +250,13 @@ fn closed_rounds(
     let began = Instant::now();
     for _ in 0..polls {
         // As `edgectl center` does.
-        desk.arrivals(&open, &roster, (&BTreeSet::new(), MOST_MODEL, now_ms()), &mut |_| {})?;
+        desk.arrivals(
+            &open,
+            &roster,
+            (&BTreeSet::new(), &BTreeSet::new()),
+            (MOST_MODEL, now_ms()),
+            &mut |_| {},
+        )?;
         ensure!(desk.board().outcome(rounds + 1)?.is_none(), "the last round is open");
     }
     let center = began.elapsed().as_secs_f64() / f64::from(polls);
@@ -259,11 +272,12 @@ fn closed_rounds(
 }
 
 fn outcome(plan: &Plan, hash: Hash, model: BlobRef, seats: &[Seat]) -> Outcome {
-    let work = Work { examples: 100, steps: 20, partial: false, seconds: 1.0 };
+    let work = Work { examples: 100, steps: 20, partial: false, seconds: 1.0, speed: None };
     let verdict = |seat: &Seat| Verdict {
         node: seat.node.clone(),
         commit: Some(hash),
         refused: None,
+        age: 0,
         work: Some(work),
         sent: Some((200_000, Encoding::Whole)),
     };
