@@ -300,7 +300,13 @@ fn check_commit(
     Ok(commit)
 }
 
-fn unpacked(path: &str, bytes: &[u8], commit: &Commit, most: u64) -> Result<Vec<u8>, Error> {
+/// The update in a blob that a commit names.
+pub(crate) fn unpacked(
+    path: &str,
+    bytes: &[u8],
+    commit: &Commit,
+    most: u64,
+) -> Result<Vec<u8>, Error> {
     check_hash(path, bytes, &commit.blob)?;
     let unpacked = unpack(path, bytes, commit.unpacked.bytes, most)?;
     check_hash(&format!("{path}, unpacked"), &unpacked, &commit.unpacked)?;

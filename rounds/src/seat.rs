@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::board::Board;
+use crate::desk::unpacked;
 use crate::error::Error;
 use crate::hash::Hash;
 use crate::key::{PublicKey, SecretKey};
@@ -204,6 +205,23 @@ impl Seat {
         let is_base = *base == plan.base.hash || plan.max_age.is_some();
         let is_of_plan = *job == plan.job && *round == plan.round && is_base;
         if *node == self.node && is_of_plan { Ok(commit.body) } else { Err(strange()) }
+    }
+
+    /// The update that this node has committed, of at most `most` bytes, packed or not.
+    ///
+    /// # Errors
+    /// If it is missing, changed or larger, or the store fails.
+    pub fn update(
+        &self,
+        board: &Board<'_>,
+        plan: &Plan,
+        commit: &Commit,
+        most: u64,
+    ) -> Result<Vec<u8>, Error> {
+        let path = layout::update_blob(plan.round, &self.node, &commit.blob.hash);
+        let bytes = board.store.get(&path, commit.blob.bytes.min(most))?;
+        let bytes = bytes.ok_or_else(|| Error::Missing { path: path.clone() })?;
+        unpacked(&path, &bytes, commit, most)
     }
 
     /// Sends an update: its blob, then the word that it is there. A node that has committed in this round before

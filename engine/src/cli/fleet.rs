@@ -62,6 +62,11 @@ Example:
   edgectl center --store /srv/fed --config examples/watch.toml --data data/watch \\
       --key center.key --roster roster.toml --rounds 20 --quorum 8 --deadline 10m \\
       --eval-data data/watch --out global.safetensors
+  edgectl center --store /srv/north --key north.key --roster north.toml \\
+      --parent s3://bucket/fed --parent-center center.pub
+
+The second is the center of a region: it merges what its nodes send, sends that to its parent as
+one node of it, and gives its nodes the parent's model. Regions may have regions below them.
 
 A store is a folder, file:///folder or s3://bucket/prefix. For a bucket the environment says
 AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION and, of other servers than those of AWS,
@@ -77,6 +82,22 @@ pub struct CenterArgs {
     /// Who may take part, of edgectl keys roster; read anew for every round
     #[arg(long, value_name = "FILE.toml")]
     pub roster: PathBuf,
+    /// Be a region: the store of the center above, whose job is followed and to which one update a round is sent
+    #[arg(long, value_name = "URL", requires = "parent_center",
+          conflicts_with_all = ["init", "config", "data", "rounds", "eval_data", "max_drop"])]
+    pub parent: Option<String>,
+    /// The public key of the center above, got from its operator
+    #[arg(long, value_name = "FILE.pub", requires = "parent")]
+    pub parent_center: Option<PathBuf>,
+    /// Certificates (PEM) of a private authority for the store of the center above
+    #[arg(long, value_name = "FILE", requires = "parent")]
+    pub parent_ca: Option<PathBuf>,
+    /// The region's name on the roster of the center above [default: that of the key's file]
+    #[arg(long, value_name = "NAME", requires = "parent")]
+    pub id: Option<NodeId>,
+    /// Send nothing up where the center above asks fewer regions than that
+    #[arg(long, value_name = "N", default_value_t = 2, requires = "parent")]
+    pub parent_min_nodes: u32,
     /// The model to begin with; without it, a fresh one by --config. Not looked at where the job has begun
     #[arg(long, value_name = "FILE", conflicts_with_all = ["config", "data"])]
     pub init: Option<PathBuf>,

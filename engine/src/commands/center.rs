@@ -4,52 +4,28 @@ use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use aggregate::{Targets, atomic_write};
+use aggregate::Targets;
 use anyhow::{Context, bail, ensure};
 use attn_core::Precision;
-use indicatif::ProgressBar;
-use rounds::{Desk, Hash, Metrics, Outcome, Plan, SecretKey, Store, Verdict};
-use serde::Serialize;
+use rounds::{Desk, Metrics, SecretKey, Store};
 
+use super::center_report::Ended;
 use super::chosen::{Chosen, choose_nodes};
 use super::fresh::fresh;
 use super::node_values::{Training, complete};
 use super::overrides::checked;
+use super::shown_rounds::Shown;
 use super::stores::open_for_service;
 use super::targets::protect_data;
 use crate::checkpoint::{Checkpoint, Provenance};
 use crate::cli::CenterArgs;
 use crate::data::{DataConfig, Dataset, NOTHING_MARKED, is_marked, test_segments};
 use crate::evaluate::evaluate;
-use crate::fleet::{CenterOptions, CenterProgress, Measure, check_roster, now_ms, run_center};
+use crate::fleet::{CenterOptions, Measure, check_roster, now_ms, run_center};
 use crate::interrupt::Stop;
 use crate::job::Job;
-use crate::output::{Output, shown};
+use crate::output::Output;
 use crate::run::Schema;
-use crate::system::peak_rss_bytes;
-
-/// Most bytes of a model.
-const MOST_MODEL: u64 = 4 << 30;
-
-#[derive(Serialize)]
-struct Report<'a> {
-    store: &'a str,
-    job: String,
-    rounds: u32,
-    /// How many are closed.
-    closed: u32,
-    /// Rounds that this process saw closed without taking the merged model.
-    not_taken: u32,
-    /// What ended it before all were.
-    stopped: Option<&'static str>,
-    /// The model that stands.
-    model: Hash,
-    out: Option<String>,
-    /// Of the model that stands, on the rows of `--eval-data`.
-    metrics: Option<Metrics>,
-    wall_s: f64,
-    peak_rss_bytes: Option<u64>,
-}
 
 pub(super) fn run(args: &CenterArgs, threads: usize, output: Output) -> anyhow::Result<()> {
     let began = Instant::now();
@@ -91,37 +67,21 @@ pub(super) fn run(args: &CenterArgs, threads: usize, output: Output) -> anyhow::
         stop,
     };
     let rounds = desk.board().job().rounds;
-    let mut shown_rounds = Shown { output, rounds, bar: None, asked: Instant::now(), not_taken: 0 };
+    let mut shown_rounds = Shown::new(output, rounds);
     let (last, all) = run_center(&desk, &options, &mut shown_rounds)?;
-    let model = last.as_ref().map_or(desk.board().job().model, |last| last.model);
-    // Who was told to stop does not wait for the store once more.
-    let out = args.out.as_ref().filter(|_| all);
-    if let Some(out) = out {
-        atomic_write(out, &desk.board().blob(&model, MOST_MODEL)?)?;
-    }
-    let report = Report {
-        store: store.url(),
-        job: desk.board().job().job.clone(),
-        rounds,
-        closed: last.as_ref().map_or(0, |last| last.round),
-        not_taken: shown_rounds.not_taken,
-        stopped: (!all).then_some("interrupted"),
-        model: model.hash,
-        out: out.map(|out| out.display().to_string()),
-        metrics: last.and_then(|last| last.standing),
-        wall_s: began.elapsed().as_secs_f64(),
-        peak_rss_bytes: peak_rss_bytes(),
-    };
-    output.result(&report, &text(&report))?;
+    let not_taken = shown_rounds.not_taken;
+    let closed = last.as_ref().map_or(0, |last| last.round);
+    let ended = Ended { store: store.url(), desk: &desk, last, all, not_taken, began, above: None };
+    ended.report(args.out.as_deref(), output)?;
     ensure!(
-        !all || report.closed > report.not_taken || report.closed == 0,
+        !all || closed > not_taken || closed == 0,
         "no round gave a model that was taken: the model is the one that the job began with"
     );
     Ok(())
 }
 
 /// The outputs, held against what is read.
-fn targets(args: &CenterArgs) -> anyhow::Result<Targets> {
+pub(super) fn targets(args: &CenterArgs) -> anyhow::Result<Targets> {
     let mut targets = Targets::default();
     if let Some(out) = &args.out {
         targets.add(out)?;
@@ -131,6 +91,8 @@ fn targets(args: &CenterArgs) -> anyhow::Result<Targets> {
         .chain(&args.init)
         .chain(&args.config)
         .chain(&args.at.ca)
+        .chain(&args.parent_center)
+        .chain(&args.parent_ca)
     {
         targets.protect(input)?;
     }
@@ -240,110 +202,4 @@ fn measured(
     complete(&mut model.meta.preprocess, (dataset, data), None, Training::Marked, output)?;
     let found = evaluate(&model, dataset, segments, Precision::F32, threads)?;
     Ok(Metrics { n: found.n as u64, accuracy: found.accuracy, loss: found.loss })
-}
-
-/// A bar for the updates of a round, and a line for every round.
-struct Shown {
-    output: Output,
-    rounds: u32,
-    bar: Option<ProgressBar>,
-    asked: Instant,
-    /// Rounds whose merged model was refused.
-    not_taken: u32,
-}
-
-impl CenterProgress for Shown {
-    fn asked(&mut self, plan: &Plan) {
-        self.asked = Instant::now();
-        if let (Some(age), 1) = (plan.max_age, plan.round) {
-            let all = if plan.quorum == plan.nodes {
-                "; --quorum is all nodes, so it waits for the slowest"
-            } else {
-                ""
-            };
-            self.output.note(&format!(
-                "asynchronous rounds: each closes with {} updates, which may have started up to {age} rounds before{all}",
-                plan.quorum
-            ));
-        }
-        self.bar = Some(
-            self.output.bar(plan.nodes.into(), &format!("round {}/{}", plan.round, self.rounds)),
-        );
-    }
-
-    fn stands(&mut self, plan: &Plan) {
-        self.output.note(&format!(
-            "round {} was asked for before: its quorum of {}, its deadline and its encoding ({}) stand",
-            plan.round, plan.quorum, plan.encoding
-        ));
-    }
-
-    fn no_roster(&mut self, problem: &str) {
-        self.output.warn(&format!("no roster for the next round, trying on: {problem}"));
-    }
-
-    fn arrived(&mut self, verdict: &Verdict) {
-        let Some(bar) = &self.bar else { return };
-        bar.inc(1);
-        if let Some(reason) = &verdict.refused {
-            bar.suspend(|| self.output.warn(&format!("{}: not counted: {reason}", verdict.node)));
-        }
-    }
-
-    fn waits(&mut self, there: usize, quorum: usize) {
-        let text = format!(
-            "the deadline is over with {there} updates, waiting for the quorum of {quorum}"
-        );
-        self.bar.iter().for_each(|bar| bar.suspend(|| self.output.warn(&text)));
-    }
-
-    fn closed(&mut self, outcome: &Outcome, ours: bool) {
-        self.not_taken += u32::from(outcome.refused.is_some());
-        if let Some(bar) = self.bar.take() {
-            bar.finish_and_clear();
-        }
-        let metrics =
-            outcome.metrics.map(|m| format!(", loss {:.4}, accuracy {:.4}", m.loss, m.accuracy));
-        let refused = outcome.refused.as_ref().map(|why| format!("; NOT TAKEN: {why}"));
-        let by = if ours { "" } else { ", closed by another center" };
-        self.output.note(&format!(
-            "round {:>3}/{}: {} of {} updates{}{by} ({:.1} s){}",
-            outcome.round,
-            self.rounds,
-            outcome.merged(),
-            outcome.updates.len(),
-            metrics.unwrap_or_default(),
-            self.asked.elapsed().as_secs_f64(),
-            refused.unwrap_or_default()
-        ));
-    }
-}
-
-fn text(report: &Report<'_>) -> String {
-    let mut text = format!(
-        "{}: {} of {} rounds are closed; the model is {}",
-        shown(report.store),
-        report.closed,
-        report.rounds,
-        report.model
-    );
-    if let Some(out) = &report.out {
-        text += &format!(", now in {}", shown(out));
-    }
-    if let Some(metrics) = &report.metrics {
-        text += &format!(
-            "\n{} windows: accuracy {:.4}, loss {:.4}",
-            metrics.n, metrics.accuracy, metrics.loss
-        );
-    }
-    if report.not_taken > 0 {
-        text += &format!(
-            "\nthe merged models of {} rounds were not taken; edgectl status says why",
-            report.not_taken
-        );
-    }
-    if report.stopped.is_some() {
-        text += "\ninterrupted; start it again to go on";
-    }
-    text
 }

@@ -4,6 +4,8 @@ mod aggregate;
 mod attacks;
 #[cfg(feature = "store")]
 mod center;
+#[cfg(feature = "store")]
+mod center_report;
 mod chosen;
 mod compared;
 mod eval;
@@ -20,9 +22,13 @@ mod node_values;
 mod overrides;
 mod predict;
 mod preprocess;
+#[cfg(feature = "store")]
+mod region;
 mod rollback;
 mod round_bar;
 mod run;
+#[cfg(feature = "store")]
+mod shown_rounds;
 mod simulate;
 mod status;
 #[cfg(feature = "store")]
@@ -66,7 +72,10 @@ pub fn run(cli: Cli) -> anyhow::Result<Outcome> {
             Command::Preprocess(args) => preprocess::run(&args, output),
             Command::Inspect(args) => inspect::run(&args, output),
             #[cfg(feature = "store")]
-            Command::Center(args) => center::run(&args, threads, output),
+            Command::Center(args) => match &args.parent {
+                Some(parent) => region::run(&args, parent, output),
+                None => center::run(&args, threads, output),
+            },
             #[cfg(feature = "store")]
             Command::Node(args) => node::run(&args, threads, output),
             #[cfg(feature = "store")]

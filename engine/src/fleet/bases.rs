@@ -16,7 +16,7 @@ use super::member::MOST_MODEL;
 #[derive(Debug)]
 pub(super) struct Bases<'a> {
     board: &'a Board<'a>,
-    folder: &'a Path,
+    folder: PathBuf,
     by_round: BTreeMap<u32, BlobRef>,
     /// Those that updates were made differences of, which are in memory.
     open: RefCell<BTreeMap<Hash, Rc<Differences>>>,
@@ -24,7 +24,7 @@ pub(super) struct Bases<'a> {
 
 impl<'a> Bases<'a> {
     /// Those of a plan; files of models are put into a folder when they are needed.
-    pub(super) fn of(board: &'a Board<'a>, plan: &Plan, folder: &'a Path) -> anyhow::Result<Self> {
+    pub(super) fn of(board: &'a Board<'a>, plan: &Plan, folder: PathBuf) -> anyhow::Result<Self> {
         let mut by_round = BTreeMap::from([(plan.round, plan.base)]);
         let oldest = plan.round.saturating_sub(plan.max_age.unwrap_or(0)).max(1);
         for round in oldest..plan.round {

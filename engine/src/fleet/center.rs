@@ -4,19 +4,18 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use aggregate::SERVER_STATE;
+use aggregate::{Rules, SERVER_STATE};
 use anyhow::{Context, ensure};
-use rounds::{
-    BlobRef, Board, Checked, Closed, Desk, Encoding, Metrics, Outcome, Plan, Roster, Verdict,
-};
+use rounds::{BlobRef, Board, Checked, Closed, Desk, Encoding, Metrics, Outcome, Plan, Verdict};
 
 use super::bases::Bases;
-use super::clock::{now_ms, pause};
+use super::clock::now_ms;
 use super::collect::{Arrivals, Collected, Until, collect};
 use super::member::{MOST_MODEL, read_model};
+use super::roster::wait_for_roster;
 use super::sound::{check_answers, is_stopped, short};
 use super::standing::is_worse;
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::{CappedNote, Checkpoint};
 use crate::federation::{Merge, merge};
 use crate::interrupt::Stop;
 
@@ -24,6 +23,7 @@ use crate::interrupt::Stop;
 pub type Measure<'a> = &'a dyn Fn(&Checkpoint) -> anyhow::Result<Metrics>;
 
 /// How a center works.
+#[derive(Clone, Copy)]
 pub struct CenterOptions<'a> {
     /// The file of who may take part, read anew for every plan.
     pub roster: &'a Path,
@@ -57,6 +57,8 @@ pub trait CenterProgress {
     fn arrived(&mut self, verdict: &Verdict);
     /// The deadline is over, and fewer than the quorum are there.
     fn waits(&mut self, there: usize, quorum: usize);
+    /// These count less than they say.
+    fn capped(&mut self, capped: &[CappedNote]);
     /// A round was closed, by this center or by another one.
     fn closed(&mut self, outcome: &Outcome, ours: bool);
 }
@@ -126,41 +128,24 @@ fn outcome(desk: &Desk<'_>, round: u32) -> anyhow::Result<Checked<Outcome>> {
         .with_context(|| format!("the result of round {round} is not in the store any more"))
 }
 
-/// After how long a roster that is none is read again.
-const AGAIN: Duration = Duration::from_secs(1);
-
-/// Reads who counts.
-///
-/// # Errors
-/// If the file is no roster, nobody in it counts, or fewer than the quorum.
-pub fn check_roster(path: &Path, quorum: Option<u32>) -> anyhow::Result<Roster> {
-    let roster = Roster::read(path)?.counting();
-    let nodes = roster.nodes.len();
-    ensure!(nodes > 0, "{}: every node is revoked", path.display());
-    ensure!(
-        quorum.is_none_or(|quorum| quorum as usize <= nodes),
-        "{}: {nodes} nodes count, and --quorum asks for {}",
-        path.display(),
-        quorum.unwrap_or_default()
-    );
-    Ok(roster)
-}
-
 /// One round.
-struct Round<'a> {
-    desk: &'a Desk<'a>,
-    options: &'a CenterOptions<'a>,
-    number: u32,
-    last: Option<&'a Checked<Outcome>>,
+pub(super) struct Round<'a> {
+    pub(super) desk: &'a Desk<'a>,
+    pub(super) options: &'a CenterOptions<'a>,
+    pub(super) number: u32,
+    pub(super) last: Option<&'a Checked<Outcome>>,
     /// In asynchronous rounds, how many rounds before an update may have started.
-    max_age: Option<u32>,
+    pub(super) max_age: Option<u32>,
     /// For temporary files.
-    folder: &'a Path,
+    pub(super) folder: &'a Path,
 }
+
+/// Where the files of a round are put.
+const UPDATES: &str = "updates";
 
 /// A merged model with what the center remembers.
-struct Made {
-    model: Vec<u8>,
+pub(super) struct Made {
+    pub(super) model: Vec<u8>,
     memory: Option<Vec<u8>>,
     metrics: Option<Metrics>,
 }
@@ -171,41 +156,54 @@ impl Round<'_> {
         &self,
         progress: &mut dyn CenterProgress,
     ) -> anyhow::Result<Option<(Checked<Outcome>, bool)>> {
-        let board = self.desk.board();
         let Some(plan) = self.plan(progress)? else { return Ok(None) };
         progress.asked(&plan.body);
-        let roster = board.roster(&plan.body)?;
-        let updates = self.folder.join("updates");
-        if updates.exists() {
-            fs::remove_dir_all(&updates).with_context(|| format!("{}", updates.display()))?;
-        }
-        fs::create_dir_all(&updates).with_context(|| format!("{}", updates.display()))?;
-        let (poll, stop) = (self.options.poll, self.options.stop);
-        let mut heard = Heard(progress);
         let global = self.folder.join("global.safetensors");
         let (base, memory, _) = self.before();
         self.restore(&global, base, memory)?;
-        let models = updates.join("bases");
-        fs::create_dir(&models).with_context(|| format!("{}", models.display()))?;
-        let bases = Bases::of(board, &plan.body, &models)?;
-        // A node's file may hold a control variate beside the weights, and its own metadata.
-        let most = 4 * plan.body.base.bytes + (1 << 20);
-        let (mut collected, until) =
-            collect(self.desk, &plan, &roster, (&updates, &bases), (poll, most, stop), &mut heard)?;
+        let bases = self.bases(&plan.body)?;
+        let (mut collected, until) = self.gather(&plan, &bases, &mut Heard(progress))?;
         match until {
-            Until::Stopped => return Ok(None),
+            Until::Stopped | Until::Over => return Ok(None),
             Until::ClosedElsewhere => return Ok(Some((outcome(self.desk, self.number)?, false))),
             Until::Enough | Until::Expired => {}
         }
         let outcome = self.outcome(&plan, until, (&global, &bases), &mut collected)?;
+        progress.capped(&collected.capped);
         Ok(Some(match self.desk.close(&outcome)? {
             Closed::Ours(outcome) => (outcome, true),
             Closed::Before(outcome) => (outcome, false),
         }))
     }
 
+    /// The models that updates of a round may start from, where its files are put; none of those of a round before stays.
+    pub(super) fn bases(&self, plan: &Plan) -> anyhow::Result<Bases<'_>> {
+        let updates = self.folder.join(UPDATES);
+        if updates.exists() {
+            fs::remove_dir_all(&updates).with_context(|| format!("{}", updates.display()))?;
+        }
+        let models = updates.join("bases");
+        fs::create_dir_all(&models).with_context(|| format!("{}", models.display()))?;
+        Bases::of(self.desk.board(), plan, models)
+    }
+
+    /// Waits for the updates of a round.
+    pub(super) fn gather(
+        &self,
+        plan: &Checked<Plan>,
+        bases: &Bases<'_>,
+        heard: &mut dyn Arrivals,
+    ) -> anyhow::Result<(Collected, Until)> {
+        let roster = self.desk.board().roster(&plan.body)?;
+        let (poll, stop) = (self.options.poll, self.options.stop);
+        // A node's file may hold a control variate beside the weights, and its own metadata.
+        let most = 4 * plan.body.base.bytes + (1 << 20);
+        let updates = self.folder.join(UPDATES);
+        collect(self.desk, plan, &roster, (&updates, bases), (poll, most, stop), heard)
+    }
+
     /// What the last round left: the model, what the center remembers, and the document.
-    fn before(&self) -> (BlobRef, Option<BlobRef>, rounds::Hash) {
+    pub(super) fn before(&self) -> (BlobRef, Option<BlobRef>, rounds::Hash) {
         match self.last {
             Some(last) => (last.body.model, last.body.memory, last.hash),
             None => (self.desk.board().job().model, None, self.desk.board().job_hash()),
@@ -213,7 +211,10 @@ impl Round<'_> {
     }
 
     /// The plan that is there, or a new one; nothing if it was stopped.
-    fn plan(&self, progress: &mut dyn CenterProgress) -> anyhow::Result<Option<Checked<Plan>>> {
+    pub(super) fn plan(
+        &self,
+        progress: &mut dyn CenterProgress,
+    ) -> anyhow::Result<Option<Checked<Plan>>> {
         let (base, _, previous) = self.before();
         let plan = match self.desk.board().plan(self.number)? {
             Some(plan) => {
@@ -233,31 +234,19 @@ impl Round<'_> {
         Ok(Some(plan))
     }
 
-    /// The roster's file may be half written at the moment: it is read until it is one.
-    fn roster(&self, progress: &mut dyn CenterProgress) -> Option<Roster> {
-        let mut told = false;
-        loop {
-            match check_roster(self.options.roster, self.options.quorum) {
-                Ok(roster) => return Some(roster),
-                Err(error) if !told => progress.no_roster(&format!("{error:#}")),
-                Err(_) => {}
-            }
-            told = true;
-            if pause(AGAIN, self.options.stop).is_some() {
-                return None;
-            }
-        }
-    }
-
     fn new_plan(
         &self,
         base: BlobRef,
         previous: rounds::Hash,
         progress: &mut dyn CenterProgress,
     ) -> anyhow::Result<Option<Checked<Plan>>> {
-        let Some(roster) = self.roster(progress) else { return Ok(None) };
+        let CenterOptions { roster, quorum, stop, .. } = *self.options;
+        let no_roster = &mut |problem: &str| progress.no_roster(problem);
+        let Some(roster) = wait_for_roster((roster, quorum), stop, no_roster) else {
+            return Ok(None);
+        };
         let nodes = u32::try_from(roster.nodes.len()).context("the roster")?;
-        let quorum = self.options.quorum.unwrap_or(nodes);
+        let quorum = quorum.unwrap_or(nodes);
         let issued = now_ms();
         let after = |time: Duration| {
             issued.saturating_add(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
@@ -309,7 +298,8 @@ impl Round<'_> {
         if until == Until::Expired || there < quorum {
             outcome.refused = Some(format!("{there} updates, and the quorum is {quorum}"));
         } else {
-            match self.merge(&plan.body, (global, bases), collected)? {
+            let rules = Checkpoint::read(global)?.meta.run.federation().rules.clone();
+            match self.merge(&plan.body, (global, bases, rules), collected)? {
                 Err(problem) => outcome.refused = Some(short(&problem)),
                 Ok(made) => {
                     outcome.metrics = made.metrics;
@@ -335,7 +325,12 @@ impl Round<'_> {
     }
 
     /// Puts a model and what the center remembers where a merge looks for them.
-    fn restore(&self, global: &Path, base: BlobRef, memory: Option<BlobRef>) -> anyhow::Result<()> {
+    pub(super) fn restore(
+        &self,
+        global: &Path,
+        base: BlobRef,
+        memory: Option<BlobRef>,
+    ) -> anyhow::Result<()> {
         let board = self.desk.board();
         let write = |path: &Path, bytes: &[u8]| {
             fs::write(path, bytes).with_context(|| format!("{}", path.display()))
@@ -353,13 +348,12 @@ impl Round<'_> {
     }
 
     /// The merged model, or why there is none.
-    fn merge(
+    pub(super) fn merge(
         &self,
         plan: &Plan,
-        (global, bases): (&Path, &Bases<'_>),
+        (global, bases, rules): (&Path, &Bases<'_>, Rules),
         collected: &mut Collected,
     ) -> anyhow::Result<Result<Made, String>> {
-        let rules = Checkpoint::read(global)?.meta.run.federation().rules.clone();
         let out = self.folder.join("merged.safetensors");
         let paths: Vec<PathBuf> = collected.files.values().cloned().collect();
         let mut how = Merge::new(rules, Some(global), &out);
@@ -381,6 +375,7 @@ impl Round<'_> {
                 verdict.refused = Some(short(&refused.reason));
             }
         }
+        collected.capped = merged.note.capped;
         let (counted, quorum) =
             (collected.files.len() - merged.refused.len(), plan.quorum as usize);
         if counted < quorum {

@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use aggregate::WeightFile;
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 use rounds::{Arrival, Commit, Desk, Encoding, Hash, NodeId, Plan, Roster, Verdict};
 
 use super::bases::Bases;
 use super::clock::{now_ms, pause};
 use super::sound::short;
-use crate::checkpoint::{METADATA_KEY, Meta};
+use crate::checkpoint::{CappedNote, METADATA_KEY, Meta};
 use crate::interrupt::Stop;
 
 /// What came in a round.
@@ -24,6 +24,8 @@ pub(super) struct Collected {
     pub(super) verdicts: BTreeMap<NodeId, Verdict>,
     /// Models of rounds before that some of them started from.
     pub(super) older: BTreeSet<Hash>,
+    /// Those that count less than they say, once they were merged.
+    pub(super) capped: Vec<CappedNote>,
 }
 
 /// Why a center no longer waits.
@@ -35,6 +37,8 @@ pub(super) enum Until {
     Expired,
     /// Another center has closed the round.
     ClosedElsewhere,
+    /// Whoever hears has no use for more.
+    Over,
     /// A signal came.
     Stopped,
 }
@@ -45,6 +49,10 @@ pub(super) trait Arrivals {
     fn arrived(&mut self, verdict: &Verdict);
     /// The deadline is over, and so many of the quorum are there.
     fn waits(&mut self, there: usize, quorum: usize);
+    /// Whether more would be of no use, whatever is there.
+    fn is_over(&mut self) -> anyhow::Result<bool> {
+        Ok(false)
+    }
 }
 
 /// Waits for the updates of a round.
@@ -76,6 +84,9 @@ pub(super) fn collect(
         }
         if desk.board().outcome(plan.body.round)?.is_some() {
             break Until::ClosedElsewhere;
+        }
+        if heard.is_over()? {
+            break Until::Over;
         }
         let (there, quorum, now) = (collected.files.len(), plan.body.quorum as usize, now_ms());
         let is_time = now >= plan.body.deadline || plan.body.max_age.is_some();
@@ -174,6 +185,11 @@ fn fits(file: &WeightFile, commit: &Commit, plan: &Plan, bases: &Bases<'_>) -> a
         "it says that it is of node {node:?}, {} has signed it",
         commit.node
     );
+    // Nobody takes out another's update by naming its nodes.
+    let below = |name: &String| name.strip_prefix(node).is_some_and(|rest| rest.starts_with('/'));
+    if let Some(other) = provenance.merged.iter().find(|name| !below(name)) {
+        bail!("it names {other:?}, which is no node below {node}");
+    }
     let base = provenance.base.as_deref().unwrap_or_default();
     ensure!(
         base == commit.base.to_string(),
