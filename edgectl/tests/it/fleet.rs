@@ -6,6 +6,8 @@ mod asynchronous;
 mod killed;
 /// Processes that end with the test.
 mod processes;
+/// Regions: centers below a center.
+mod trees;
 /// Poison, revoked nodes, slow nodes: what the center does about it.
 mod unequal;
 

@@ -42,8 +42,10 @@ impl Parent<'_> {
         Ok(Some(serde_json::from_slice(&bytes).with_context(missing)?))
     }
 
-    /// Fails if the parent does not hold the plan any more by which the region closed its last round.
+    /// Fails if the parent holds another job than the region has followed so far, or not the plan any more by which the
+    /// region closed its last round.
     pub(super) fn check_kept(&self, before: &Memory) -> Result<(), Error> {
+        before.check_outcome(self.board, before.round, Path::new(REGION_STORE))?;
         let kept = self.board.plan(before.round)?;
         if kept.is_some_and(|plan| plan.hash == before.plan) {
             return Ok(());

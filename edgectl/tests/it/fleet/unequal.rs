@@ -192,13 +192,18 @@ fn huge(own: &mut Checkpoint, _: &mut Work) {
 #[test]
 fn updates_that_say_something_else_than_their_node_has_signed_do_not_count() {
     type Change = fn(&mut Checkpoint, &mut Work);
-    let cases: [(Change, &str); 5] = [
+    let cases: [(Change, &str); 6] = [
         (
             |own, _| own.meta.provenance.node = Some("node_1".to_owned()),
             "of node \"node_1\", node_3 has signed",
         ),
         (|_, work| work.examples += 1, "its node has signed"),
         (|own, _| own.meta.provenance.base = Some("0".repeat(64)), "its node has signed"),
+        // To take out what another one has sent.
+        (
+            |own, _| own.meta.provenance.merged = vec!["node_3/a".to_owned(), "node_1".to_owned()],
+            "names \"node_1\", which is no node below node_3",
+        ),
         (|own, _| own.params[7] = f32::NAN, "NaN"),
         (|own, _| own.meta.classes.swap(0, 1), "classes"),
     ];
