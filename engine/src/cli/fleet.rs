@@ -58,7 +58,7 @@ impl From<EncodingArg> for Encoding {
 /// `edgectl center`
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Example:
+Examples:
   edgectl center --store /srv/fed --config examples/watch.toml --data data/watch \\
       --key center.key --roster roster.toml --rounds 20 --quorum 8 --deadline 10m \\
       --eval-data data/watch --out global.safetensors

@@ -29,6 +29,9 @@ pub(super) fn run(args: &CenterArgs, parent: &str, output: Output) -> anyhow::Re
         args.key.display()
     );
     check_roster(&args.roster, args.quorum)?;
+    // Its nodes may be waiting for it.
+    Store::make_folder(&args.at.store)?;
+    let store = open_for_service(&args.at, stop, output)?;
     let at = StoreArgs { store: parent.to_owned(), ca: args.parent_ca.clone() };
     let above = open_for_service(&at, stop, output)?;
     let Some(board) = wait_for_job(&above, center, (args, stop), output)? else {
@@ -37,8 +40,6 @@ pub(super) fn run(args: &CenterArgs, parent: &str, output: Output) -> anyhow::Re
             "interrupted before a job began",
         );
     };
-    Store::make_folder(&args.at.store)?;
-    let store = open_for_service(&args.at, stop, output)?;
     let parent = Parent { board: &board, seat: &seat, fewest: args.parent_min_nodes };
     let work = tempfile::tempdir().context("a folder for temporary files")?;
     let desk = begin_region(&store, &seat.key, &parent, work.path())?;

@@ -348,3 +348,54 @@ fn missing(nothing: Option<String>, above: &Outcome, region: &NodeId) -> Option<
     };
     why.map(|why| short(&why))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn verdict(node: &str, refused: Option<&str>) -> Verdict {
+        let (node, refused) = (node.parse().expect("a name"), refused.map(str::to_owned));
+        Verdict { node, commit: None, refused, work: None, sent: None }
+    }
+
+    #[test]
+    fn what_became_of_a_regions_update_is_said() {
+        let blob = rounds::BlobRef { hash: rounds::Hash::of(b""), bytes: 0 };
+        let outcome = |updates: Vec<Verdict>, refused: Option<&str>| Outcome {
+            job: String::new(),
+            round: 1,
+            previous: blob.hash,
+            model: blob,
+            memory: None,
+            refused: refused.map(str::to_owned),
+            updates,
+            metrics: None,
+            standing: None,
+            closed: 0,
+        };
+        let region: NodeId = "east".parse().expect("a name");
+        let of = |nothing: Option<&str>, above: &Outcome| {
+            missing(nothing.map(str::to_owned), above, &region).unwrap_or_default()
+        };
+        let counted = vec![verdict("east", None), verdict("west", Some("late"))];
+        assert_eq!(of(None, &outcome(counted.clone(), None)), "");
+        let worse = outcome(counted.clone(), Some("worse"));
+        assert_eq!(of(None, &worse), "the parent refused it: worse");
+        let refused = outcome(vec![verdict("east", Some("NaN"))], Some("worse"));
+        assert_eq!(of(None, &refused), "the parent did not count the update: NaN");
+        let without = outcome(vec![verdict("west", None)], None);
+        assert_eq!(of(None, &without), "the parent closed it before the update came");
+        assert_eq!(of(Some("few"), &worse), "nothing was sent to the parent: few");
+    }
+
+    #[test]
+    fn who_is_in_what_was_sent_counts_and_nobody_else() {
+        let all = [("a", None), ("b", Some("its time is over")), ("c", None), ("d", Some("NaN"))];
+        let all = all.map(|(node, refused)| verdict(node, refused));
+        let mut verdicts: BTreeMap<NodeId, Verdict> =
+            all.into_iter().map(|verdict| (verdict.node.clone(), verdict)).collect();
+        settle(&mut verdicts, &["a".to_owned(), "b".to_owned()].into());
+        let found: Vec<Option<&str>> = verdicts.values().map(|v| v.refused.as_deref()).collect();
+        assert_eq!(found, [None, None, Some(TOO_LATE), Some("NaN")]);
+    }
+}

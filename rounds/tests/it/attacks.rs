@@ -73,6 +73,23 @@ fn blobs_that_are_not_what_was_signed_do_not_count() {
 }
 
 #[test]
+fn what_a_node_has_sent_it_can_read_again_and_nothing_else() {
+    let bench = Bench::new(1);
+    let (_, plan) = bench.begun();
+    bench.send(0, &plan.body, b"mine");
+    let (board, seat) = (bench.board(), &bench.seats[0]);
+    let commit = seat.committed(&board, &plan.body).expect("sound").expect("committed");
+    let read = |most| seat.update(&board, &plan.body, &commit, most).map_err(|e| e.to_string());
+    assert_eq!(read(MOST).expect("sound"), b"mine");
+    assert!(read(3).expect_err("larger").contains("at most 3"));
+    let path = format!("in/round-000001/node-1/{}", commit.blob.hash);
+    bench.put(&path, b"other bytes");
+    assert!(read(MOST).expect_err("changed").contains("its document says"));
+    std::fs::remove_file(bench.path(&path)).expect("removed");
+    assert!(read(MOST).expect_err("gone").contains("not in the store"));
+}
+
+#[test]
 fn a_bomb_is_not_unpacked() {
     let bench = Bench::new(2);
     let (desk, plan) = bench.begun();
