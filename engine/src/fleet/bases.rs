@@ -10,7 +10,18 @@ use aggregate::{Differences, WeightFile};
 use anyhow::{Context, ensure};
 use rounds::{BlobRef, Board, Hash, Plan};
 
-use super::member::MOST_MODEL;
+use super::member::{MOST_MODEL, read_model};
+
+/// How many rounds before an update may have started, where the job does not say it.
+const MOST_AGE: u32 = 20;
+
+/// How many rounds before an update may have started in a job: none where its rules take no late updates.
+pub(super) fn max_age(board: &Board<'_>, folder: &Path) -> anyhow::Result<Option<u32>> {
+    let (model, _) = read_model(&board.blob(&board.job().model, MOST_MODEL)?, folder)?;
+    let rules = &model.meta.run.federation().rules;
+    let most = rules.max_age.map_or(MOST_AGE, |age| u32::try_from(age).unwrap_or(u32::MAX));
+    Ok(rules.reduce.reads_older_bases().then_some(most))
+}
 
 /// The models that count in a round, by the rounds that started from them.
 #[derive(Debug)]

@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use aggregate::{Rules, SERVER_STATE};
 use anyhow::{Context, ensure};
-use rounds::{BlobRef, Board, Checked, Closed, Desk, Encoding, Metrics, Outcome, Plan, Verdict};
+use rounds::{BlobRef, Checked, Closed, Desk, Encoding, Metrics, Outcome, Plan, Verdict};
 
-use super::bases::Bases;
+use super::bases::{Bases, max_age};
 use super::clock::now_ms;
 use super::collect::{Arrivals, Collected, Until, collect};
-use super::member::{MOST_MODEL, read_model};
+use super::member::MOST_MODEL;
 use super::roster::wait_for_roster;
 use super::sound::{check_answers, is_stopped, short};
 use super::standing::is_worse;
@@ -109,17 +109,6 @@ pub fn run_center(
         progress.closed(&closed.body, ours);
         last = Some(closed);
     }
-}
-
-/// How many rounds before an update may have started, where the job does not say it.
-const MOST_AGE: u32 = 20;
-
-/// The same of a job: none where its rules take no late updates.
-fn max_age(board: &Board<'_>, folder: &Path) -> anyhow::Result<Option<u32>> {
-    let (model, _) = read_model(&board.blob(&board.job().model, MOST_MODEL)?, folder)?;
-    let rules = &model.meta.run.federation().rules;
-    let most = rules.max_age.map_or(MOST_AGE, |age| u32::try_from(age).unwrap_or(u32::MAX));
-    Ok(rules.reduce.reads_older_bases().then_some(most))
 }
 
 fn outcome(desk: &Desk<'_>, round: u32) -> anyhow::Result<Checked<Outcome>> {
