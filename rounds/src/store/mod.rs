@@ -1,7 +1,10 @@
 //! A store: create, get and list, in a folder or a bucket.
 
+mod bucket;
 mod check;
+mod connector;
 mod folders;
+mod http;
 mod object;
 mod waiting;
 
@@ -84,8 +87,8 @@ impl Store {
                 (objects, root, Some(folder))
             }
             Place::Bucket(parsed) => {
-                let (objects, root) = bucket_store(&parsed, ca).map_err(wrong)?;
-                (objects, root, None)
+                let (objects, root) = bucket::open(&parsed, ca).map_err(wrong)?;
+                (Arc::new(objects) as Arc<dyn ObjectStore>, root, None)
             }
         };
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -344,36 +347,4 @@ fn folder_store(folder: &Path) -> Result<Opened, String> {
         .map_err(|error| error.to_string())?
         .with_fsync(true);
     Ok((Arc::new(store), ObjectPath::default()))
-}
-
-fn bucket_store(url: &Url, ca: Option<&Path>) -> Result<Opened, String> {
-    use object_store::aws::AmazonS3Builder;
-    use object_store::{Certificate, ClientOptions, RetryConfig};
-
-    // Another part of the program may have chosen the same before.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let mut options = ClientOptions::new()
-        .with_connect_timeout(waiting::CONNECT)
-        .with_timeout(waiting::TRANSFER)
-        .with_allow_http(std::env::var("AWS_ALLOW_HTTP").is_ok_and(|value| value == "true"));
-    if let Some(path) = ca {
-        let pem = std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
-        let found = Certificate::from_pem_bundle(&pem)
-            .map_err(|error| format!("{}: {error}", path.display()))?;
-        if found.is_empty() {
-            return Err(format!("{}: no certificate in it (PEM)", path.display()));
-        }
-        for certificate in found {
-            options = options.with_root_certificate(certificate);
-        }
-    }
-    let store = AmazonS3Builder::from_env()
-        .with_url(url.as_str())
-        .with_client_options(options)
-        // Waiting is done above, with a word to people.
-        .with_retry(RetryConfig { max_retries: 1, ..RetryConfig::default() })
-        .build()
-        .map_err(|error| error.to_string())?;
-    let root = ObjectPath::from_url_path(url.path()).map_err(|error| error.to_string())?;
-    Ok((Arc::new(store), root))
 }
