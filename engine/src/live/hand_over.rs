@@ -1,11 +1,14 @@
 //! A new model is handed to the thread that answers, between two windows, without making it wait.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError, TryLockError};
 
 /// What is handed over and back. Never waits longer than it takes to move a pointer.
 #[derive(Debug)]
 pub struct HandOver<T> {
     places: Mutex<Places<T>>,
+    /// Whether there is an old one: who looks for it again and again would be in the way.
+    taken: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -16,7 +19,7 @@ struct Places<T> {
 
 impl<T> Default for HandOver<T> {
     fn default() -> Self {
-        Self { places: Mutex::new(Places { next: None, old: None }) }
+        Self { places: Mutex::new(Places { next: None, old: None }), taken: AtomicBool::new(false) }
     }
 }
 
@@ -41,11 +44,15 @@ impl<T> HandOver<T> {
         let Some(new) = places.next.take() else { return false };
         // Whoever offered it drops the old one: that takes longer than an answer may.
         places.old = Some(std::mem::replace(current, new));
+        self.taken.store(true, Ordering::Release);
         true
     }
 
     /// The old one, once a new one has taken its place.
     pub fn old(&self) -> Option<Box<T>> {
+        if !self.taken.swap(false, Ordering::Acquire) {
+            return None;
+        }
         self.places.lock().unwrap_or_else(PoisonError::into_inner).old.take()
     }
 }
