@@ -91,7 +91,7 @@ fn a_line_becomes_an_answer_without_allocating() {
                 while let Some(due) = queue.try_pop() {
                     server.one(due, &mut ready);
                     written.clear();
-                    n_answers += outbox.take(&mut written, 1 << 16);
+                    n_answers += outbox.take(&mut written, 1 << 16).lines;
                 }
             }
         };

@@ -116,7 +116,16 @@ impl Running {
         }
         let answers = reader.join().expect("read");
         let status = self.child.wait().expect("it ends");
-        Ended { status, answers, events: self.events }
+        Ended { status, answers, events: std::mem::take(&mut self.events) }
+    }
+}
+
+/// A test that fails leaves none behind.
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It has ended, where all is well.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 

@@ -33,7 +33,7 @@ pub use counters::{Counters, Histogram};
 pub use events::{EventFile, Events};
 pub use hand_over::HandOver;
 pub use intake::{Intake, Ways};
-pub use outbox::{Outbox, Reserved};
+pub use outbox::{Outbox, Reserved, Taken};
 pub use quality::Quality;
 pub use queue::{Due, Pushed, Queue};
 pub use ready::{ModelFile, Ready, check_fits};

@@ -39,6 +39,8 @@ struct State {
     next: u64,
     /// Lists of probabilities that are used again.
     spare: Vec<Vec<f32>>,
+    /// Lines of the row of lost windows that is being written.
+    lost: u64,
     closed: bool,
 }
 
@@ -50,6 +52,16 @@ pub struct Outbox {
     most: usize,
     /// Whether a window waits for a place instead of being dropped.
     waits: bool,
+}
+
+/// Lines that were taken out.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Taken {
+    /// How many.
+    pub lines: u64,
+    /// How many of them, and of those before, are of windows that were dropped for want of places: told with the last
+    /// of such a row of them.
+    pub lost: u64,
 }
 
 /// What a window that is due gets.
@@ -71,6 +83,7 @@ impl Outbox {
             places: VecDeque::with_capacity(most + 1),
             next: 0,
             spare: Vec::new(),
+            lost: 0,
             closed: false,
         };
         Self { state: Mutex::new(state), changed: Condvar::new(), most, waits }
@@ -128,20 +141,20 @@ impl Outbox {
     }
 
     /// Adds lines of the answers that are there, in their order, as many as about fill `room` bytes; waits for the
-    /// first. Gives their number: none once all are written.
-    pub fn take(&self, lines: &mut Vec<u8>, room: usize) -> u64 {
+    /// first. None are left once it gives no line.
+    pub fn take(&self, lines: &mut Vec<u8>, room: usize) -> Taken {
         let mut state = self.state();
         loop {
             if state.places.is_empty() && state.closed {
-                return 0;
+                return Taken::default();
             }
-            let n = state.write(lines, room);
-            if n > 0 {
+            let taken = state.write(lines, room);
+            if taken.lines > 0 {
                 drop(state);
                 if self.waits {
                     self.changed.notify_all();
                 }
-                return n;
+                return taken;
             }
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
@@ -155,22 +168,25 @@ impl Outbox {
 }
 
 impl State {
-    fn write(&mut self, lines: &mut Vec<u8>, room: usize) -> u64 {
-        let mut n = 0;
+    fn write(&mut self, lines: &mut Vec<u8>, room: usize) -> Taken {
+        let mut taken = Taken::default();
         while lines.len() < room {
             match self.places.pop_front() {
                 Some(Place::Done(answer)) => {
                     answer.write(lines);
-                    n += 1;
+                    taken.lines += 1;
                     if answer.probs.capacity() > 0 {
                         self.spare.push(answer.probs);
                     }
                 }
                 Some(Place::Lost(ids)) => {
                     Answer::without_model(*ids.start(), &nameless(), Status::Dropped).write(lines);
-                    n += 1;
+                    taken.lines += 1;
+                    self.lost += 1;
                     if ids.start() < ids.end() {
                         self.places.push_front(Place::Lost(ids.start() + 1..=*ids.end()));
+                    } else {
+                        taken.lost += std::mem::take(&mut self.lost);
                     }
                 }
                 Some(place @ Place::Waits(_)) => {
@@ -180,7 +196,7 @@ impl State {
                 None => break,
             }
         }
-        n
+        taken
     }
 }
 
@@ -218,13 +234,13 @@ mod tests {
         let mut lines = Vec::new();
         outbox.put(answer(1));
         outbox.put(answer(0));
-        assert_eq!(outbox.take(&mut lines, 1 << 20), 2);
+        assert_eq!(outbox.take(&mut lines, 1 << 20).lines, 2);
         assert_eq!(outbox.unwritten(), 1);
         outbox.close();
         assert_eq!(outbox.reserve(), Reserved::Closed);
         outbox.put(answer(2));
-        assert_eq!(outbox.take(&mut lines, 1 << 20), 1);
-        assert_eq!((outbox.take(&mut lines, 1 << 20), outbox.unwritten()), (0, 0));
+        assert_eq!(outbox.take(&mut lines, 1 << 20).lines, 1);
+        assert_eq!((outbox.take(&mut lines, 1 << 20).lines, outbox.unwritten()), (0, 0));
         assert_eq!(read(&lines).iter().map(|line| line.0).collect::<Vec<_>>(), [0, 1, 2]);
     }
 
@@ -244,11 +260,20 @@ mod tests {
         assert_eq!(outbox.state().places.len(), outbox.most + 1);
         // Somebody reads again, and windows are due meanwhile.
         let mut lines = Vec::new();
-        assert!(outbox.take(&mut lines, 1000) > 0);
+        assert!(outbox.take(&mut lines, 1000).lines > 0);
         let Reserved::Place(id) = outbox.reserve() else { panic!("there is room") };
         outbox.put(answer(id));
         outbox.close();
-        while outbox.take(&mut lines, usize::MAX) > 0 {}
+        let mut lost = Vec::new();
+        loop {
+            // Some at a time, so that a row of lost ones is not taken at once.
+            let until = lines.len() + 100_000;
+            match outbox.take(&mut lines, until) {
+                Taken { lines: 0, .. } => break,
+                taken => lost.extend(Some(taken.lost).filter(|&n| n > 0)),
+            }
+        }
+        assert_eq!(lost, [n_lost]);
         let read = read(&lines);
         assert_eq!(read.len() as u64, n + 1);
         for (at, (id, nameless, status)) in read.iter().enumerate() {

@@ -239,13 +239,16 @@ impl Shared {
         let mut lines = Vec::with_capacity(AT_ONCE + 4096);
         loop {
             lines.clear();
-            let n = self.outbox.take(&mut lines, AT_ONCE);
-            if n == 0 {
+            let taken = self.outbox.take(&mut lines, AT_ONCE);
+            if taken.lines == 0 {
                 return Ok(());
             }
             output.write_all(&lines)?;
             output.flush()?;
-            add(&self.counters.written, n);
+            add(&self.counters.written, taken.lines);
+            if taken.lost > 0 {
+                self.events.tell(json!({ "event": "output-unblocked", "dropped": taken.lost }));
+            }
         }
     }
 

@@ -44,6 +44,12 @@ fn a_reader_that_stands_still_stops_nothing_and_gets_every_line_in_the_end() {
     let nameless = ended.answers.iter().filter(|answer| answer["series"].is_null());
     assert_eq!(nameless.count() as u64, lost);
     assert!(!ended.events("output-blocked").is_empty());
+    let told: u64 = ended
+        .events("output-unblocked")
+        .iter()
+        .map(|event| event["dropped"].as_u64().expect("a number"))
+        .sum();
+    assert_eq!(told, lost);
 }
 
 #[test]

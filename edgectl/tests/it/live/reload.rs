@@ -10,7 +10,7 @@ use super::{Running, start, with_model};
 use crate::exclusions::edit;
 use crate::support::{JOB, bytes, ok};
 
-/// Twenty rows and one window more.
+/// Ten rows: with the ten before them they are a window.
 fn rows(from: u32) -> String {
     let row = |t: u32| format!("{{\"t\":{t},\"x\":{},\"y\":0.5}}\n", f64::from(t * 7919 % 101));
     (from..from + 10).map(row).collect()
@@ -44,7 +44,10 @@ fn put(at: &Path, file: &str) {
 }
 
 fn running(at: &Path, model: &str) -> Running {
-    start(at, &["--model", model, "--queue", "all", "--watch", "1ms"])
+    let mut running = start(at, &["--model", model, "--queue", "all", "--watch", "1ms"]);
+    // From here on another model is another one.
+    running.event("start");
+    running
 }
 
 /// The next result of putting a model in place: the reason if it is refused.
