@@ -22,10 +22,10 @@ series may lie between each other. Every window that is due has one line on stdo
   {\"id\":17,\"series\":\"s1\",\"t\":12.34,\"answer\":\"ABD\",\"p\":0.970000,\"status\":\"ok\",\"quality\":[],
    \"age_us\":640,\"infer_us\":102,\"model\":\"9f3a1c…\",\"round\":20,\"state\":\"live\"}
 
-status: ok, late (after the deadline), dropped (a newer window of its series took its place, or nobody
-reads the answers), bad-input (a value is missing that no step fills in). quality names what is wrong
-with the rows: missing, stuck, gap, backwards, rate. age_us counts from the arrival of the window's
-last row. What else happens is told as lines of JSON on stderr, or in events.jsonl of --state.
+status is ok, late (after the deadline), dropped (a newer window of its series took its place, or
+nobody reads the answers) or bad-input (a value is missing that no step fills in). quality names what
+is wrong with the rows: missing, stuck, gap, backwards, rate. age_us counts from the arrival of the
+window's last row. What else happens is told as lines of JSON on stderr, or in events.jsonl of --state.
 
 The end of the input, SIGINT and SIGTERM end it with a summary on stderr and exit code 0.")]
 pub struct RunArgs {
