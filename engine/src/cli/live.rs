@@ -16,16 +16,17 @@ Examples:
   edgectl run --config live.toml < sensor.jsonl
 
 Rows come on stdin, a line each: a table with the header of the files the model was trained on, or
-objects that name their cells, {\"t\":12.34,\"series\":\"s1\",\"ax\":0.1,…} or {\"x\":[0.1,…]}. Rows of several
-series may lie between each other. Every window that is due has one line on stdout:
+objects that name their cells, {\"t\":12.34,\"series\":\"s1\",\"ax\":0.1,…} or {\"x\":[0.1,…]}. Rows of
+several series may lie between each other. Every window that is due has one line on stdout:
 
   {\"id\":17,\"series\":\"s1\",\"t\":12.34,\"answer\":\"ABD\",\"p\":0.970000,\"status\":\"ok\",\"quality\":[],
    \"age_us\":640,\"infer_us\":102,\"model\":\"9f3a1c…\",\"round\":20,\"state\":\"live\"}
 
 status is ok, late (after the deadline), dropped (a newer window of its series took its place, or
-nobody reads the answers) or bad-input (a value is missing that no step fills in). quality names what
-is wrong with the rows: missing, stuck, gap, backwards, rate. age_us counts from the arrival of the
-window's last row. What else happens is told as lines of JSON on stderr, or in events.jsonl of --state.
+nobody reads the answers) or bad-input (a value is missing that no step fills in). quality names
+what is wrong with the rows: missing, stuck, gap, backwards, rate. age_us counts from the arrival
+of the window's last row. What else happens is told as lines of JSON on stderr, or in events.jsonl
+of --state.
 
 The end of the input, SIGINT and SIGTERM end it with a summary on stderr and exit code 0.")]
 pub struct RunArgs {
