@@ -385,7 +385,7 @@ fn flags_in_prose_exist() {
     assert!(n_found >= 10, "only {n_found} flags were found in README.md: has its form changed?");
 }
 
-/// The job that the README shows for one's own data is a job, and trains.
+/// The job that the README shows for one's own data is a job, and trains; settings of a run are read.
 #[test]
 fn jobs_of_the_readme_train() {
     let text = readme();
@@ -406,6 +406,11 @@ fn jobs_of_the_readme_train() {
     fs::write(at.join("my-data/one.csv"), table).expect("written");
     for (_, lines) in jobs {
         fs::write(at.join("job.toml"), lines.join("\n")).expect("written");
+        if lines[0] == "[run]" {
+            let settings = edgectl::job::Settings::read(&at.join("job.toml")).expect("settings");
+            assert!(settings.run.model.is_some() && settings.run.gap.is_some());
+            continue;
+        }
         crate::hashes::json(at, &["init", "--config", "job.toml", "--out", "m.safetensors"]);
         let train = ["train", "--config", "job.toml", "--out", "n.safetensors"];
         crate::hashes::json(at, &[&train[..], &["--epochs", "1", "--lr", "1e-3"]].concat());
