@@ -156,7 +156,6 @@ pub fn run(
     let live = if ends(&watching, until) { watching.join().ok() } else { None };
     let mut summary = Summary::of(&shared.counters, cpu_s().zip(cpu_before).map(|(a, b)| a - b));
     summary.series = shared.series.load(Ordering::Relaxed);
-    summary.unwritten = shared.outbox.unwritten();
     summary.lost_events = shared.events.lost();
     (summary.model, summary.round) = live.unwrap_or_else(|| (label.hash.clone(), label.round));
     summary.wall_s = began.elapsed().as_secs_f64();

@@ -88,7 +88,7 @@ impl Summary {
             due: get(&counters.due),
             answers: answers(counters),
             lost_output: get(&counters.lost_output),
-            unwritten: 0,
+            unwritten: get(&counters.due).saturating_sub(get(&counters.written)),
             latency_us: Quantiles::of(&counters.latency),
             inference_us: Quantiles::of(&counters.inference),
             cpu_s_per_1000: cpu_s.filter(|_| inferred > 0).map(|s| 1000.0 * s / inferred as f64),

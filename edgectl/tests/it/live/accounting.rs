@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::process::Command;
 
 use super::{answered, rows, start, with_model};
@@ -106,6 +106,28 @@ fn signals_end_it_with_a_summary_and_success() {
         let counts = ended.counts();
         assert!(counts.values().sum::<u64>() >= 181 && counts["ok"] > 0, "{counts:?}");
     }
+}
+
+#[test]
+fn a_signal_ends_it_though_nobody_reads_and_says_how_many_lines_are_left() {
+    let folder = at_every_row();
+    let mut running = start(folder.path(), &LIVE);
+    running.feed(&many_rows(4000, 1));
+    running.feed("s0,9000,1,1\n");
+    assert_eq!(running.event("time")["what"], "gap");
+    let kill = Command::new("kill").args(["-TERM", &running.child.id().to_string()]).status();
+    assert!(kill.expect("kill runs").success());
+    let summary = running.event("summary");
+    assert_eq!(running.child.wait().expect("it ends").code(), Some(0));
+    // The lines in the pipe are there, and those that did not fit are counted; the last one may be cut.
+    let mut text = String::new();
+    running.child.stdout.take().expect("piped").read_to_string(&mut text).expect("text");
+    let read = text.matches('\n').count() as u64;
+    let (due, unwritten) = (&summary["due"], &summary["unwritten"]);
+    assert_eq!(due, 4000 - 19);
+    let unwritten = unwritten.as_u64().expect("a number");
+    assert!(unwritten > 0, "{summary}");
+    assert!(read > 0 && read + unwritten >= 4000 - 19, "{summary}");
 }
 
 #[test]
