@@ -73,9 +73,10 @@ svg [fill=\"#000000\"]{fill:var(--ink)}svg [stroke=\"#000000\"]{stroke:var(--ink
 svg [fill=\"#004488\"]{fill:var(--first)}svg [stroke=\"#004488\"]{stroke:var(--first)}\
 svg [fill=\"#DD7700\"]{fill:var(--second)}svg [stroke=\"#DD7700\"]{stroke:var(--second)}\
 .wide{overflow-x:auto}table{border-collapse:collapse;overflow-wrap:normal}\
-td,th{padding:.2em .6em;text-align:right;border-bottom:1px solid var(--rule);vertical-align:top;white-space:nowrap}\
-td:first-child,th:first-child{padding-left:0}.nodes :is(td,th):first-child{text-align:left}\
-.rounds :is(td,th):last-child{text-align:left;white-space:normal;min-width:12em}";
+td,th{padding:.2em .6em;text-align:right;border-bottom:1px solid var(--rule);vertical-align:bottom}\
+td{white-space:nowrap}td[colspan]{text-align:left;white-space:normal;overflow-wrap:anywhere;padding-left:2em}\
+tr:has(+tr>[colspan])>*{border-bottom:none}.nodes :is(td,th):first-child{text-align:left}\
+:is(td,th):first-child:not([colspan]){padding-left:0}@media(max-width:30em){table{font-size:.875em}td,th{padding:.2em .3em}}";
 
 /// What the round that is open waits for.
 fn open(open: &OpenReport) -> String {
@@ -233,10 +234,13 @@ fn table(rounds: &[&RoundReport]) -> String {
             round.updates.len(),
             number(round.metrics.map(|metrics| metrics.accuracy)),
             number(round.metrics.map(|metrics| metrics.loss)),
-            notes.join("<br>")
+            if round.refused.is_some() { "no" } else { "yes" }
         );
+        for note in notes {
+            rows += &format!("<tr><td colspan=\"5\">{note}</td></tr>\n");
+        }
     }
-    in_table("rounds", &["round", "updates", "accuracy", "loss", "notes"], &rows)
+    in_table("rounds", &["round", "updates", "accuracy", "loss", "taken"], &rows)
 }
 
 #[cfg(test)]
