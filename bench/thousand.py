@@ -186,8 +186,8 @@ def main() -> None:
         "process to its end. Memory is the peak of the process, beside that of `edgectl aggregate` on the same files: a center takes "
         "more by what it fetches at a time, and no more for each node. Wanted: 1,000 updates a second into a folder and 200 into SeaweedFS, 5 s. "
         f"{cpu()[0]}, load {load:.1f} at the start.\n\n{merged}\n\n"
-        f"What is over costs nothing: jobs of ten nodes with so many closed rounds; a poll is how a process looks whether something came, `status --last 10` "
-        f"the whole process.\n\n{polled}"
+        f"What is over costs a poll nothing, and `status` a few questions more, as it finds the last closed round by doubling steps: jobs of ten nodes with so "
+        f"many closed rounds; a poll is how a process looks whether something came, `status --last 10` the whole process.\n\n{polled}"
     )
     print(text)
     if args.write:

@@ -53,7 +53,7 @@ impl HttpService for Service {
         let agent = self.0.clone();
         let (say, said) = oneshot::channel();
         tokio::task::spawn_blocking(move || {
-            exchange(&agent, Request::from_parts(parts, body), say)
+            exchange(&agent, Request::from_parts(parts, body), say);
         });
         let (parts, pieces) = said
             .await
