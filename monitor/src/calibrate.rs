@@ -30,22 +30,20 @@ pub struct Calibration {
     pub arl0: f64,
     /// The lower bound of that at 95 %: what other series of the same kind would give.
     pub arl0_lower: f64,
-    /// The same of each detector alone.
-    pub alone: Vec<f64>,
 }
 
-/// Halves on which references are fitted, to watch the others.
+/// Halves on which detectors are calibrated, to watch the others.
 const SPLITS: usize = 20;
 
-/// Windows that are drawn in all, and at least as many runs.
-const WINDOWS: usize = 1_200_000;
+/// Windows that are drawn for each of three purposes, and at least as many runs.
+const WINDOWS: usize = 600_000;
 const FEWEST_RUNS: usize = 40;
 
 /// A run lasts so many times the time between alarms.
 const HORIZON: f64 = 3.0;
 
-/// Times that blocks are drawn for the bound.
-const DRAWS: usize = 2000;
+/// Thresholds are raised at most by this factor.
+const MOST_RAISED: f64 = 4.0;
 
 /// What no statistic exceeds: a detector that never gives an alarm.
 const NEVER: f64 = 1e99;
@@ -61,13 +59,16 @@ struct Block<'a> {
 ///
 /// Values of one series depend on each other, so that thresholds for independent values are far too low. Here runs
 /// are put together from whole series that are drawn at random (a block bootstrap), all signals of a window
-/// together. And new people are not like those on whom a reference was fitted: 20 times the blocks are
-/// cut in random halves; references are fitted on one, and runs are drawn from the other. The
-/// detectors that are returned are fitted on all blocks.
+/// together, and thresholds are those at which the runs have alarms as rarely as asked for.
 ///
-/// The bound draws blocks anew 2000 times, each with the alarms and windows that fell on it: it
-/// says how much depends on which few series there were. It takes 4 blocks, and is rough for fewer than 10.
-/// Where the bound must hold, ask for more windows.
+/// On the series themselves. New people are not like those on whom references were fitted and thresholds found, and
+/// have more alarms, often several times as many. So 20 times the blocks are cut in random halves: all is
+/// done on one, and runs drawn from the other tell how often there really is an alarm. One factor, by which
+/// thresholds are raised, makes that the time that was asked for, and raises those of all series too.
+///
+/// The bound is the 5 % quantile of times that are distributed as those of the halves, with half the deviation of
+/// their logarithms: all series are twice as many as a half, and who is watched is not
+/// a sample. It is rough for fewer than 10 series.
 ///
 /// # Shapes
 /// `series`: each `[windows, signals]`, the values of a window next to each other.
@@ -113,21 +114,71 @@ pub fn calibrate(
             hint: "take more series, or cut long ones by a smaller longest_block",
         });
     }
+    let drawing = Drawing { watches, n_signals, blocks: &blocks, options };
     let all: Vec<usize> = (0..blocks.len()).collect();
-    let fitted = fit(watches, n_signals, &blocks, &all)?;
+    let fitted = drawing.fit(&all)?;
+    let halves = drawing.halves(&fitted);
+    let factor = raised(&halves, options.arl0);
+    let together = over(&halves, factor);
 
-    let passages = run(watches, n_signals, &blocks, &fitted, options);
-    let thresholds = passages.thresholds(options.arl0);
+    let mut random = Random::stream(options.seed, SPLITS as u64);
+    let own = drawing.run(&mut fitted.clone(), &all, &mut random, SPLITS);
+    let thresholds: Vec<f64> = own.thresholds(options.arl0).iter().map(|h| factor * h).collect();
     let with = |(watch, &threshold): (&Watch, &f64)| {
         Ok(Watch { signal: watch.signal, detector: watch.detector.with_threshold(threshold)? })
     };
     let watches = fitted.iter().zip(&thresholds).map(with).collect::<Result<_, Error>>()?;
-    Ok(Calibration {
-        watches,
-        arl0: passages.together(&thresholds),
-        arl0_lower: lower(&passages.by_block(&thresholds, blocks.len()), options.seed),
-        alone: (0..thresholds.len()).map(|i| passages.alone(i, thresholds[i])).collect(),
-    })
+    Ok(Calibration { watches, arl0: together, arl0_lower: lower(&halves, factor).min(together) })
+}
+
+/// What a half says: thresholds, and what the other half does.
+struct Half {
+    thresholds: Vec<f64>,
+    others: Passages,
+}
+
+impl Half {
+    /// Windows and alarms with thresholds that are raised by a factor.
+    fn at(&self, factor: f64) -> (f64, f64) {
+        let thresholds: Vec<f64> = self.thresholds.iter().map(|h| factor * h).collect();
+        self.others.windows_and_alarms(&thresholds)
+    }
+}
+
+/// The mean time between alarms over all halves.
+fn over(halves: &[Half], factor: f64) -> f64 {
+    let counts = halves.iter().map(|half| half.at(factor));
+    let (windows, alarms) = counts.fold((0.0, 0.0), |sum, at| (sum.0 + at.0, sum.1 + at.1));
+    windows / f64::max(alarms, 1.0)
+}
+
+/// The least factor with which there are as few alarms as asked for.
+fn raised(halves: &[Half], arl0: f64) -> f64 {
+    let (mut low, mut high) = (1.0, MOST_RAISED);
+    if over(halves, low) >= arl0 {
+        return low;
+    }
+    for _ in 0..20 {
+        let middle = f64::midpoint(low, high);
+        if over(halves, middle) < arl0 { low = middle } else { high = middle }
+    }
+    high
+}
+
+/// The 5 % quantile of the time between alarms.
+fn lower(halves: &[Half], factor: f64) -> f64 {
+    let logs: Vec<f64> = halves
+        .iter()
+        .map(|half| {
+            let (windows, alarms) = half.at(factor);
+            // Half an alarm more, so that a half without any has a time too.
+            (windows / (alarms + 0.5)).ln()
+        })
+        .collect();
+    let n = logs.len() as f64;
+    let mean = logs.iter().sum::<f64>() / n;
+    let squares = logs.iter().map(|log| (log - mean) * (log - mean)).sum::<f64>();
+    (mean - 1.645 * 0.5 * (squares / (n - 1.0)).sqrt()).exp()
 }
 
 fn check(
@@ -173,88 +224,85 @@ fn cut<'a>(n_signals: usize, series: &[&'a [f64]], longest: usize) -> Vec<Block<
     blocks
 }
 
-/// Detectors with the values of some blocks as reference, and without a threshold.
-fn fit(
-    watches: &[WatchConfig],
+/// What runs are drawn from.
+struct Drawing<'a> {
+    watches: &'a [WatchConfig],
     n_signals: usize,
-    blocks: &[Block<'_>],
-    chosen: &[usize],
-) -> Result<Vec<Watch>, Error> {
-    let of = |watch: &WatchConfig| {
-        let values = chosen.iter().flat_map(|&i| {
-            let Block { series, ref windows } = blocks[i];
-            windows.clone().map(move |window| series[window * n_signals + watch.signal])
-        });
-        watch.fit(&values.collect::<Vec<_>>(), NEVER)
-    };
-    watches.iter().map(of).collect()
+    blocks: &'a [Block<'a>],
+    options: &'a CalibrateOptions,
 }
 
-/// Draws runs and notes what statistics they have without an alarm.
-fn run(
-    watches: &[WatchConfig],
-    n_signals: usize,
-    blocks: &[Block<'_>],
-    fitted: &[Watch],
-    options: &CalibrateOptions,
-) -> Passages {
-    // A window has to be full before it can give an alarm.
-    let filled = watches.iter().map(|watch| match watch.detector {
-        DetectorConfig::Ks { window } => window,
-        DetectorConfig::Cusum { .. } => 0,
-    });
-    let horizon = (HORIZON * options.arl0).ceil() as usize + filled.max().unwrap_or(0);
-    let runs = (WINDOWS / horizon).max(FEWEST_RUNS).div_ceil(SPLITS);
+impl<'a> Drawing<'a> {
+    /// Detectors with the values of some blocks as reference, and without a threshold.
+    fn fit(&self, chosen: &[usize]) -> Result<Vec<Watch>, Error> {
+        let of = |watch: &WatchConfig| {
+            let values = chosen.iter().flat_map(|&i| {
+                let windows = self.windows(i);
+                windows.map(move |window| window[watch.signal])
+            });
+            watch.fit(&values.collect::<Vec<_>>(), NEVER)
+        };
+        self.watches.iter().map(of).collect()
+    }
 
-    let mut passages = Passages::new(horizon, watches.len());
-    let mut order: Vec<usize> = (0..blocks.len()).collect();
-    for split in 0..SPLITS {
-        let mut random = Random::stream(options.seed, split as u64);
-        random.shuffle(&mut order);
-        let (known, others) = order.split_at(blocks.len().div_ceil(2));
-        // A half may have nothing but one value, where the whole has more.
-        let half = fit(watches, n_signals, blocks, known);
-        let mut detectors = half.unwrap_or_else(|_| fitted.to_vec());
+    /// The windows of a block.
+    fn windows(&self, block: usize) -> impl Iterator<Item = &'a [f64]> {
+        let Block { series, ref windows } = self.blocks[block];
+        let part = &series[windows.start * self.n_signals..windows.end * self.n_signals];
+        part.chunks_exact(self.n_signals)
+    }
+
+    /// Calibrates on random halves and watches the others.
+    fn halves(&self, fitted: &[Watch]) -> Vec<Half> {
+        let mut order: Vec<usize> = (0..self.blocks.len()).collect();
+        let half = |split| {
+            let mut random = Random::stream(self.options.seed, split as u64);
+            random.shuffle(&mut order);
+            let (known, others) = order.split_at(self.blocks.len().div_ceil(2));
+            // A half may have nothing but one value, where the whole has more.
+            let mut detectors = self.fit(known).unwrap_or_else(|_| fitted.to_vec());
+            let own = self.run(&mut detectors, known, &mut random, 1);
+            let thresholds = own.thresholds(self.options.arl0);
+            Half { thresholds, others: self.run(&mut detectors, others, &mut random, 1) }
+        };
+        (0..SPLITS).map(half).collect()
+    }
+
+    /// Draws runs from some blocks and notes what statistics they have without an alarm: `share` twentieths
+    /// of all that are drawn.
+    fn run(
+        &self,
+        detectors: &mut [Watch],
+        from: &[usize],
+        random: &mut Random,
+        share: usize,
+    ) -> Passages {
+        // A window has to be full before it can give an alarm.
+        let filled = self.watches.iter().map(|watch| match watch.detector {
+            DetectorConfig::Ks { window } => window,
+            DetectorConfig::Cusum { .. } => 0,
+        });
+        let horizon = (HORIZON * self.options.arl0).ceil() as usize + filled.max().unwrap_or(0);
+        let runs = (WINDOWS / horizon).max(FEWEST_RUNS).div_ceil(SPLITS) * share;
+        let mut passages = Passages::new(horizon, detectors.len());
+        let mut windows = Vec::with_capacity(horizon);
         for _ in 0..runs {
-            let drawn = draw(&mut random, n_signals, blocks, others, horizon);
+            windows.clear();
+            while windows.len() < horizon {
+                let block = from[random.below(from.len() as u64) as usize];
+                windows.extend(self.windows(block).take(horizon - windows.len()));
+            }
             let traces = detectors.iter_mut().map(|watch| {
-                let values = drawn.windows.iter().map(|window| window[watch.signal]);
+                let values = windows.iter().map(|window| window[watch.signal]);
                 match &mut watch.detector {
                     AnyDetector::Cusum(cusum) => trace(cusum, values),
                     AnyDetector::Ks(ks) => trace(ks, values),
                 }
             });
-            let traces = traces.collect();
-            passages.add(traces, drawn.starts);
+            passages.add(traces.collect());
         }
+        passages
     }
-    passages
-}
-
-/// Windows that follow each other in a run.
-struct Drawn<'a> {
-    windows: Vec<&'a [f64]>,
-    /// Which block begins at which window.
-    starts: Vec<(u32, u32)>,
-}
-
-fn draw<'a>(
-    random: &mut Random,
-    n_signals: usize,
-    blocks: &[Block<'a>],
-    others: &[usize],
-    horizon: usize,
-) -> Drawn<'a> {
-    let mut drawn = Drawn { windows: Vec::with_capacity(horizon), starts: Vec::new() };
-    while drawn.windows.len() < horizon {
-        let block = others[random.below(others.len() as u64) as usize];
-        drawn.starts.push((drawn.windows.len() as u32, block as u32));
-        let Block { series, ref windows } = blocks[block];
-        let part = &series[windows.start * n_signals..windows.end * n_signals];
-        let room = horizon - drawn.windows.len();
-        drawn.windows.extend(part.chunks_exact(n_signals).take(room));
-    }
-    drawn
 }
 
 /// Where a detector's statistic was larger than ever before.
@@ -270,25 +318,4 @@ fn trace<D: Detector>(detector: &mut D, values: impl Iterator<Item = f64>) -> Tr
         }
     }
     trace
-}
-
-/// The 5 % quantile of windows by alarms, over blocks that are drawn anew.
-fn lower(by_block: &[(f64, f64)], seed: u64) -> f64 {
-    let mut random = Random::stream(seed, SPLITS as u64);
-    let alarms: f64 = by_block.iter().map(|block| block.1).sum();
-    let mut ratios: Vec<f64> = (0..DRAWS)
-        .map(|_| {
-            let (mut windows, mut rung) = (0.0, 0.0);
-            for _ in by_block {
-                let block = by_block[random.below(by_block.len() as u64) as usize];
-                (windows, rung) = (windows + block.0, rung + block.1);
-            }
-            // The runs are a sample too: their number of alarms is off by about its root. The sum of twelve
-            // uniform numbers is nearly normal.
-            let noise = (0..12).map(|_| random.uniform()).sum::<f64>() - 6.0;
-            windows / f64::max(rung, 1.0) * (noise / alarms.max(1.0).sqrt()).exp()
-        })
-        .collect();
-    ratios.sort_unstable_by(f64::total_cmp);
-    ratios[DRAWS / 20]
 }

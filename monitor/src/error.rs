@@ -113,6 +113,7 @@ pub(crate) fn check_option(
 }
 
 /// Passes if a stored state `is_good`.
+#[cfg(feature = "serde")]
 pub(crate) fn check_state(
     owner: &'static str,
     is_good: bool,

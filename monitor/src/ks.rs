@@ -15,6 +15,7 @@
 /// // Two samples of three that do not overlap: 2 of the 20 orders.
 /// assert!((monitor::ks_exact_p(1.0, 3, 3) - 0.1).abs() < 1e-15);
 /// ```
+#[expect(clippy::cast_possible_wrap, reason = "as many values as that fit in no memory")]
 pub fn ks_exact_p(d: f64, n: usize, m: usize) -> f64 {
     assert!(n > 0 && m > 0, "ks_exact_p: samples of {n} and {m} values");
     let (n, m) = (n.min(m) as i64, n.max(m) as i64);
@@ -102,9 +103,9 @@ mod tests {
             let (mut i, mut j, mut most) = (0, 0, 0.0_f64);
             for k in 0..n + m {
                 if order >> k & 1 == 1 {
-                    i += 1
+                    i += 1;
                 } else {
-                    j += 1
+                    j += 1;
                 }
                 most = most.max((f64::from(i) / f64::from(n) - f64::from(j) / f64::from(m)).abs());
             }

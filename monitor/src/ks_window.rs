@@ -141,7 +141,7 @@ impl KsWindow {
 
     /// The tree of an empty window: the reference alone.
     fn plant(&mut self) {
-        let (half, window) = (self.tree.len() / 2, self.places.len() as i64);
+        let (half, window) = (self.tree.len() / 2, i64::from(self.places.len() as u32));
         self.tree.fill(Node::default());
         for (i, &count) in self.counts.iter().enumerate() {
             self.tree[half + 2 * i + 1] = Node::step(-window * i64::from(count));
@@ -155,7 +155,7 @@ impl KsWindow {
     #[inline]
     fn add(&mut self, place: u32, values: i64) {
         let mut i = self.tree.len() / 2 + place as usize;
-        self.tree[i] = Node::step(self.tree[i].change + values * self.n as i64);
+        self.tree[i] = Node::step(self.tree[i].change + values * i64::from(self.n as u32));
         while i > 1 {
             i /= 2;
             self.tree[i] = Node::over(self.tree[2 * i], self.tree[2 * i + 1]);

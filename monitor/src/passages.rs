@@ -9,21 +9,18 @@ pub(crate) struct Passages {
     horizon: usize,
     /// Of each detector, one trace a run.
     traces: Vec<Vec<Trace>>,
-    /// Of each run, which block began at which window.
-    starts: Vec<Vec<(u32, u32)>>,
 }
 
 impl Passages {
     pub(crate) fn new(horizon: usize, n_detectors: usize) -> Self {
-        Self { horizon, traces: vec![Vec::new(); n_detectors], starts: Vec::new() }
+        Self { horizon, traces: vec![Vec::new(); n_detectors] }
     }
 
     /// Adds a run.
-    pub(crate) fn add(&mut self, traces: Vec<Trace>, starts: Vec<(u32, u32)>) {
+    pub(crate) fn add(&mut self, traces: Vec<Trace>) {
         for (all, trace) in self.traces.iter_mut().zip(traces) {
             all.push(trace);
         }
-        self.starts.push(starts);
     }
 
     /// The window at which a detector gives its first alarm in a run.
@@ -42,13 +39,23 @@ impl Passages {
     /// Windows from a beginning to the alarm on average, where runs end at `first`. A run without one
     /// counts with all its windows: the estimate of the mean of waiting times without memory.
     fn mean(&self, first: impl Fn(usize) -> Option<usize>) -> f64 {
+        let (windows, alarms) = self.count(first);
+        if alarms > 0.0 { windows / alarms } else { f64::MAX }
+    }
+
+    fn count(&self, first: impl Fn(usize) -> Option<usize>) -> (f64, f64) {
         let (mut windows, mut alarms) = (0.0, 0.0);
-        for run in 0..self.starts.len() {
+        for run in 0..self.traces[0].len() {
             let found = first(run);
             windows += found.map_or(self.horizon, |window| window + 1) as f64;
             alarms += f64::from(u8::from(found.is_some()));
         }
-        if alarms > 0.0 { windows / alarms } else { f64::MAX }
+        (windows, alarms)
+    }
+
+    /// Windows until the first alarm of any detector, and alarms, over all runs.
+    pub(crate) fn windows_and_alarms(&self, thresholds: &[f64]) -> (f64, f64) {
+        self.count(|run| self.first_of_all(run, thresholds))
     }
 
     /// The mean time to the first alarm of one detector alone.
@@ -81,26 +88,6 @@ impl Passages {
         }
         at(high.exp())
     }
-
-    /// Of each block, the windows in it before the first alarm of a run, and the alarms that fell on it.
-    pub(crate) fn by_block(&self, thresholds: &[f64], n_blocks: usize) -> Vec<(f64, f64)> {
-        let mut blocks = vec![(0.0, 0.0); n_blocks];
-        for (run, starts) in self.starts.iter().enumerate() {
-            let alarm = self.first_of_all(run, thresholds);
-            let end = alarm.map_or(self.horizon, |window| window + 1);
-            let ends = starts[1..].iter().map(|&(start, _)| start as usize).chain([self.horizon]);
-            for (&(start, block), block_end) in starts.iter().zip(ends) {
-                let start = start as usize;
-                if start >= end {
-                    break;
-                }
-                let found = &mut blocks[block as usize];
-                found.0 += (end.min(block_end) - start) as f64;
-                found.1 += f64::from(u8::from(alarm.is_some() && end <= block_end));
-            }
-        }
-        blocks
-    }
 }
 
 /// All values that a threshold may have, rising.
@@ -119,11 +106,11 @@ fn candidates(runs: &[Trace]) -> Vec<f64> {
 mod tests {
     use super::*;
 
-    /// Two runs of ten windows in blocks of five, two detectors.
+    /// Two runs of ten windows, two detectors.
     fn passages() -> Passages {
         let mut passages = Passages::new(10, 2);
-        passages.add(vec![vec![(0, 1.0), (6, 2.0)], vec![(3, 0.5)]], vec![(0, 0), (5, 1)]);
-        passages.add(vec![vec![(1, 1.5)], vec![]], vec![(0, 1), (5, 1)]);
+        passages.add(vec![vec![(0, 1.0), (6, 2.0)], vec![(3, 0.5)]]);
+        passages.add(vec![vec![(1, 1.5)], vec![]]);
         passages
     }
 
@@ -134,13 +121,6 @@ mod tests {
             testkit::assert_same_bits("alone", &[passages.alone(0, threshold)], &[mean]);
         }
         testkit::assert_same_bits("both", &[passages.together(&[1.5, 0.4])], &[14.0]);
-    }
-
-    #[test]
-    fn blocks_have_the_windows_and_the_alarms_that_fell_on_them() {
-        let passages = passages();
-        assert_eq!(passages.by_block(&[1.5, 1.0], 2), [(5.0, 0.0), (12.0, 1.0)]);
-        assert_eq!(passages.by_block(&[9.0, 0.4], 2), [(4.0, 1.0), (10.0, 0.0)]);
     }
 
     #[test]

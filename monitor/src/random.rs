@@ -6,10 +6,6 @@
 pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
-    pub(crate) fn new(seed: u64) -> Self {
-        Self(seed)
-    }
-
     /// The generator number `stream` of a seed, unlike those of other numbers and seeds.
     pub(crate) fn stream(seed: u64, stream: u64) -> Self {
         Self(mix(mix(seed).wrapping_add(stream)))
@@ -31,11 +27,6 @@ impl Random {
             items.swap(i, self.below(i as u64 + 1) as usize);
         }
     }
-
-    /// Uniform in `[0, 1)`: the upper 53 bits.
-    pub(crate) fn uniform(&mut self) -> f64 {
-        (self.bits() >> 11) as f64 * (1.0 / (1_u64 << 53) as f64)
-    }
 }
 
 /// Mixes 64 bits (the finaliser of `SplitMix64`).
@@ -52,7 +43,7 @@ mod tests {
     /// The first numbers for seed 1234567, as the reference implementation gives them.
     #[test]
     fn the_generator_is_the_published_one() {
-        let mut random = Random::new(1_234_567);
+        let mut random = Random(1_234_567);
         let expected = [6_457_827_717_110_365_317_u64, 3_203_168_211_198_807_973];
         assert_eq!(expected, [random.bits(), random.bits()]);
     }

@@ -152,7 +152,7 @@ fn of_values(signal: usize, values: &[f64]) -> Result<(f64, f64), Error> {
     let Some(&first) = values.first() else {
         return Err(Error::Constant { signal });
     };
-    if values.iter().all(|&x| x >= first && x <= first) {
+    if values.iter().all(|x| x.total_cmp(&first).is_eq()) {
         return Err(Error::Constant { signal });
     }
     let n = values.len() as f64;

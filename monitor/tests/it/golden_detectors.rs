@@ -64,7 +64,6 @@ fn alarms_are_where_river_gives_them() {
     assert!(n_alarms > 500, "{n_alarms} alarms");
 }
 
-/// The regression test of river: three jumps of a sum of sines and noise are its own, here a jump by hand.
 #[test]
 fn the_statistic_of_adwin_is_above_one_where_a_cut_shows_a_change() {
     let config = AdwinConfig { clock: 1, ..AdwinConfig::default() };
@@ -78,5 +77,5 @@ fn the_statistic_of_adwin_is_above_one_where_a_cut_shows_a_change() {
         }
         assert!(adwin.statistic() <= adwin.threshold(), "at {i}");
     }
-    assert!(alarm && before > 0.5 && adwin.len() < 100, "{before} {}", adwin.len());
+    assert!(alarm && before > 0.5 && adwin.len() < 200, "{before} {}", adwin.len());
 }

@@ -114,7 +114,7 @@ fn states_that_nothing_has_written_are_refused() {
         (refused(&adwin, "\"wait\":27", "\"wait\":0"), "clock"),
         (refused(&adwin, "\"wait\":27", "\"wait\":33"), "clock"),
         (refused(&adwin, "\"delta\":0.002", "\"delta\":2"), "delta is 2"),
-        (refused(&adwin, "\"buckets\":[[", "\"buckets\":[[],["), "last row is empty"),
+        (refused(&adwin, "]],\"sum\"", "],[]],\"sum\""), "last row is empty"),
         (refused(&adwin, "\"max_buckets\":5", "\"max_buckets\":4"), "too many"),
         (refused(&ks, "\"window\":3", "\"window\":2"), "window"),
         (refused(&ks, "\"window\":3", "\"window\":99999999"), "window"),
