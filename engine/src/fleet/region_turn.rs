@@ -355,7 +355,7 @@ mod tests {
 
     fn verdict(node: &str, refused: Option<&str>) -> Verdict {
         let (node, refused) = (node.parse().expect("a name"), refused.map(str::to_owned));
-        Verdict { node, commit: None, refused, work: None, sent: None }
+        Verdict { node, commit: None, refused, work: None, sent: None, age: 0 }
     }
 
     #[test]
