@@ -103,6 +103,7 @@ class SeaweedFs:
         command += [f"-master.port={port['master']}", f"-master.port.grpc={port['master_grpc']}", "-master.telemetry=false"]
         command += [f"-volume.port={port['volume']}", f"-volume.port.grpc={port['volume_grpc']}", "-volume.max=100"]
         command += [f"-filer.port={port['filer']}", f"-filer.port.grpc={port['filer_grpc']}", "-master.volumeSizeLimitMB=64"]
+        command += ["-s3.port.iceberg=0", "-s3.port.lance=0"]  # two servers at a time would want the same
         log = (self.at / "weed.log").open("ab")
         self.process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
         deadline = time.monotonic() + 240

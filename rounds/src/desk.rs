@@ -234,7 +234,16 @@ impl<'a> Desk<'a> {
             (layout::update_blob(round, node, &blob.hash), blob.bytes.min(most))
         };
         let blobs: Vec<(String, u64)> = commits.iter().map(blob).collect();
-        let fetched = self.board.store.get_all(&blobs)?.into_iter().zip(blobs);
+        let mut found = self.board.store.get_all(&blobs)?;
+        // Who writes by URLs could not know the hash when they were signed.
+        let empty: Vec<usize> =
+            (0..found.len()).filter(|&i| matches!(found[i], Ok(None))).collect();
+        let update = |&i: &usize| (layout::update(round, &commits[i].0), blobs[i].1);
+        let updates: Vec<(String, u64)> = empty.iter().map(update).collect();
+        for (i, update) in empty.into_iter().zip(self.board.store.get_all(&updates)?) {
+            found[i] = update;
+        }
+        let fetched = found.into_iter().zip(blobs);
         for ((node, hash, commit), (found, (path, _))) in commits.into_iter().zip(fetched) {
             let bytes = match found {
                 Ok(Some(bytes)) => {

@@ -265,15 +265,27 @@ impl Seat {
             sent: now,
             expires: plan.expires,
         };
-        let blob = layout::update_blob(plan.round, &self.node, &commit.blob.hash);
-        if let Created::Other(_) = board.store.create(&blob, &packed)? {
-            return Err(Error::refused(&blob, "other bytes are there than its name says"));
-        }
+        self.send_packed(board, &commit, &packed)?;
         let path = layout::commit(plan.round, &self.node);
         match board.store.create(&path, &sign(&commit, &self.key)?)? {
             Created::New | Created::Same => Ok(commit),
             // Killed before it heard that this was done.
             Created::Other(there) => self.own(&path, &there, plan),
+        }
+    }
+
+    /// Sends the bytes of an update, which count when its commit is there.
+    fn send_packed(&self, board: &Board<'_>, commit: &Commit, packed: &[u8]) -> Result<(), Error> {
+        if board.store.urls().is_none() {
+            let blob = layout::update_blob(commit.round, &self.node, &commit.blob.hash);
+            let Created::Other(_) = board.store.create(&blob, packed)? else { return Ok(()) };
+            return Err(Error::refused(&blob, "other bytes are there than its name says"));
+        }
+        let update = layout::update(commit.round, &self.node);
+        match board.store.create(&update, packed)? {
+            Created::New | Created::Same => Ok(()),
+            // Its own, of a process that was killed before it committed.
+            Created::Other(_) => board.store.replace(&update, packed),
         }
     }
 }

@@ -5,7 +5,8 @@ use std::thread;
 
 use object_store::{ObjectStoreExt, PutMode, PutOptions, PutPayload};
 
-use super::{Created, Store};
+use super::objects::Objects;
+use super::{Created, Kind, Store};
 use crate::error::Error;
 
 /// Who race for one object.
@@ -28,6 +29,10 @@ impl Store {
     /// # Errors
     /// If the store does not answer.
     pub fn check(&self, name: &str) -> Result<Vec<StoreCheck>, Error> {
+        let Kind::Objects(objects) = &self.kind else {
+            let problem = "is a file of URLs for one node; check the store itself".to_owned();
+            return Err(Error::Url { url: self.url.clone(), problem });
+        };
         let path = |what: &str| format!("check/{name}/{what}");
         let mut checks = Vec::new();
         let mut check = |what: &'static str, is_fine: bool, problem: &str| {
@@ -45,7 +50,7 @@ impl Store {
         );
 
         let race = path("race");
-        let winners = self.race(&race);
+        let winners = objects.race(&race);
         let told = format!(
             "{} were told that they did: two centers could both close a round",
             winners.len()
@@ -60,9 +65,9 @@ impl Store {
 
         let part = path("part");
         self.create(&part, b"0123456789")?;
-        let at = self.at(&part);
-        let get = async || self.objects.get_range(&at, 3..7).await;
-        let found = self.wait("get a part of", &part, get)?;
+        let at = objects.at(&part);
+        let get = async || objects.by.get_range(&at, 3..7).await;
+        let found = self.named(objects.wait(&self.patience, get), "get a part of", &part)?;
         check("a part of an object is that part", found == b"3456"[..], "it is not");
 
         let listed = self.list(path("").trim_end_matches('/'))?;
@@ -71,7 +76,9 @@ impl Store {
         check("what was created is listed", all, "it is not: updates would not be seen");
         Ok(checks)
     }
+}
 
+impl Objects {
     /// Who of those that create an object at a time are told that they did.
     fn race(&self, path: &str) -> Vec<u8> {
         let (at, start) = (self.at(path), Barrier::new(RACERS.into()));
@@ -81,8 +88,8 @@ impl Store {
                 move || {
                     start.wait();
                     let payload = PutPayload::from(vec![racer; 64]);
-                    let put = self.objects.put_opts(at, payload, PutOptions::from(PutMode::Create));
-                    self.runtime.as_ref()?.block_on(put).is_ok().then_some(racer)
+                    let put = self.by.put_opts(at, payload, PutOptions::from(PutMode::Create));
+                    self.once(put)?.is_ok().then_some(racer)
                 }
             };
             let racers: Vec<_> = (0..RACERS).map(|racer| scope.spawn(race(racer))).collect();

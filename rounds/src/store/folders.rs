@@ -4,7 +4,7 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
 
-use super::object::Object;
+use super::objects::Object;
 
 /// Folders below which nothing of rounds is.
 const DEEPEST: usize = 4;

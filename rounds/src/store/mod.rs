@@ -1,39 +1,37 @@
-//! A store: create, get and list, in a folder or a bucket.
+//! A store: create, get and list, in a folder or a bucket, or by URLs for one node.
 
 mod bucket;
+mod by_urls;
 mod check;
 mod connector;
 mod folders;
 mod http;
-mod object;
+mod objects;
+mod presign;
 mod waiting;
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use bytes::Bytes;
-use futures::{StreamExt, TryStreamExt};
-use object_store::local::LocalFileSystem;
-use object_store::path::Path as ObjectPath;
-use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
-use tokio::runtime::Runtime;
 use url::Url;
 
 pub use check::StoreCheck;
-pub use object::Object;
+pub use objects::Object;
+pub(crate) use presign::Asked;
 pub use waiting::{Hear, Patience, Silent};
 
 use crate::error::Error;
-use waiting::{Failed, patiently};
-
-/// Objects that are fetched at a time.
-const AT_A_TIME: usize = 16;
+use crate::urls::Urls;
+use by_urls::ByUrls;
+use objects::{Done, Objects};
 
 /// Where a center and its nodes meet. Objects are created once, fetched and listed, never changed.
 ///
 /// A folder is one, by path or `file:///…`; `s3://bucket/prefix` is S3 and what speaks like it, with
 /// the credentials and the endpoint of the usual environment variables (`AWS_ACCESS_KEY_ID`,
 /// `AWS_SECRET_ACCESS_KEY`, `AWS_REGION`, `AWS_ENDPOINT`; plain http only with `AWS_ALLOW_HTTP=true`).
+/// A file of [`Urls`] is one for a single node: it reads what the center publishes, creates what is the node's, and
+/// lists nothing.
 ///
 /// ```
 /// use rounds::{Created, Patience, Store};
@@ -50,16 +48,17 @@ const AT_A_TIME: usize = 16;
 /// ```
 #[derive(Debug)]
 pub struct Store {
-    objects: Arc<dyn ObjectStore>,
-    root: ObjectPath,
-    /// Where it is a folder: which one.
-    folder: Option<PathBuf>,
-    /// There until it is dropped.
-    runtime: Option<Runtime>,
+    kind: Kind,
     url: String,
     patience: Patience,
-    /// Whether it has answered once.
-    is_open: bool,
+}
+
+#[derive(Debug)]
+enum Kind {
+    /// A folder or a bucket.
+    Objects(Objects),
+    /// The places of one node in a bucket.
+    ByUrls(ByUrls),
 }
 
 /// How creating an object ended.
@@ -81,26 +80,19 @@ impl Store {
     /// If the URL is none that is known, the folder or bucket is not there, or does not answer.
     pub fn open(url: &str, ca: Option<&Path>, patience: Patience) -> Result<Self, Error> {
         let wrong = |problem: String| Error::Url { url: url.to_owned(), problem };
-        let (objects, root, folder) = match place(url).map_err(wrong)? {
-            Place::Folder(folder) => {
-                let (objects, root) = folder_store(&folder).map_err(wrong)?;
-                (objects, root, Some(folder))
+        let kind = match place(url).map_err(wrong)? {
+            Place::File(file) => {
+                let by = ByUrls::open(&file, ca).map_err(wrong)?;
+                return Ok(Self { kind: Kind::ByUrls(by), url: url.to_owned(), patience });
             }
-            Place::Bucket(parsed) => {
-                let (objects, root) = bucket::open(&parsed, ca).map_err(wrong)?;
-                (Arc::new(objects) as Arc<dyn ObjectStore>, root, None)
-            }
+            Place::Folder(folder) => Objects::of_folder(folder),
+            Place::Bucket(parsed) => bucket::open(&parsed, ca)
+                .and_then(|(bucket, root)| Objects::of_bucket(bucket, root)),
         };
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
-            .enable_all()
-            .build()
-            .map_err(|error| wrong(format!("no threads to talk to it: {error}")))?;
-        let (runtime, url) = (Some(runtime), url.to_owned());
-        let mut store = Self { objects, root, folder, runtime, url, patience, is_open: false };
-        store.answers()?;
-        store.is_open = true;
-        Ok(store)
+        let mut objects = kind.map_err(wrong)?;
+        let answers = objects.answers(&patience);
+        answers.map_err(|failed| failed.named(url, "list", "its objects"))?;
+        Ok(Self { kind: Kind::Objects(objects), url: url.to_owned(), patience })
     }
 
     /// Makes the folder of a store that is one, if it is not there; its parent must be.
@@ -123,16 +115,12 @@ impl Store {
         &self.url
     }
 
-    /// Fails if the bucket is not there: else nothing would ever be found, without a word.
-    fn answers(&self) -> Result<(), Error> {
-        if let Some(root) = &self.folder {
-            return self.wait("list", "its objects", async || folders::answers(root));
+    /// The URLs, where it is a file of them.
+    pub fn urls(&self) -> Option<&Urls> {
+        match &self.kind {
+            Kind::Objects(_) => None,
+            Kind::ByUrls(by) => Some(&by.urls),
         }
-        let first = async || {
-            let mut list = self.objects.list(Some(&self.root));
-            list.next().await.transpose().map(|_| ())
-        };
-        self.wait("list", "its objects", first)
     }
 
     /// Creates an object, if there is none of that path. Until the store answers this is tried again.
@@ -140,24 +128,20 @@ impl Store {
     /// # Errors
     /// If the store refuses, or patience ends.
     pub fn create(&self, path: &str, bytes: &[u8]) -> Result<Created, Error> {
-        let at = self.at(path);
-        let put = async || {
-            let payload = PutPayload::from_bytes(Bytes::copy_from_slice(bytes));
-            match self.objects.put_opts(&at, payload, PutOptions::from(PutMode::Create)).await {
-                Ok(_) => Ok(Created::New),
-                // Or this program was here before and the answer was lost.
-                Err(object_store::Error::AlreadyExists { .. }) => {
-                    let most = MOST_OTHER.max(bytes.len() as u64);
-                    match self.fetch(&at, most).await? {
-                        Fetched::Bytes(there) if there == bytes => Ok(Created::Same),
-                        Fetched::Bytes(there) => Ok(Created::Other(there)),
-                        _ => Ok(Created::Other(Bytes::new())),
-                    }
-                }
-                Err(error) => Err(error),
-            }
+        let created = match &self.kind {
+            Kind::Objects(objects) => objects.create(path, bytes, &self.patience),
+            Kind::ByUrls(by) => by.create(path, bytes, &self.patience),
         };
-        self.wait("create", path, put)
+        self.named(created, "create", path)
+    }
+
+    /// Writes an object by a URL, whatever is there: only for a node's own places, and before its commit.
+    pub(crate) fn replace(&self, path: &str, bytes: &[u8]) -> Result<(), Error> {
+        let replaced = match &self.kind {
+            Kind::Objects(_) => return Err(Error::refused(path, "is not replaced in this store")),
+            Kind::ByUrls(by) => by.replace(path, bytes, &self.patience),
+        };
+        self.named(replaced, "replace", path)
     }
 
     /// The bytes of an object, if it is there. One of more than `most` bytes is not fetched.
@@ -165,8 +149,11 @@ impl Store {
     /// # Errors
     /// If it is larger, the store refuses, or patience ends.
     pub fn get(&self, path: &str, most: u64) -> Result<Option<Bytes>, Error> {
-        let at = self.at(path);
-        self.wait("get", path, async || self.fetch(&at, most).await)?.found(path, most)
+        let fetched = match &self.kind {
+            Kind::Objects(objects) => objects.get(path, most, &self.patience),
+            Kind::ByUrls(by) => by.get(path, most, &self.patience),
+        };
+        self.named(fetched, "get", path)?.found(path, most)
     }
 
     /// The same of several objects, some at a time.
@@ -177,40 +164,16 @@ impl Store {
         &self,
         objects: &[(String, u64)],
     ) -> Result<Vec<Result<Option<Bytes>, Error>>, Error> {
-        let all = async || {
-            let each =
-                objects.iter().map(async |(path, most)| self.fetch(&self.at(path), *most).await);
-            futures::stream::iter(each).buffered(AT_A_TIME).try_collect::<Vec<_>>().await
+        let Some((first, _)) = objects.first() else { return Ok(Vec::new()) };
+        let fetched = match &self.kind {
+            Kind::Objects(all) => all.get_all(objects, &self.patience),
+            Kind::ByUrls(by) => {
+                objects.iter().map(|(path, most)| by.get(path, *most, &self.patience)).collect()
+            }
         };
-        let fetched = self.wait("get", objects.first().map_or("", |(path, _)| path), all)?;
-        let found = fetched.into_iter().zip(objects);
+        let found = self.named(fetched, "get", first)?.into_iter().zip(objects);
         let found = found.map(|(fetched, (path, most))| fetched.found(path, *most));
         Ok(found.collect())
-    }
-
-    async fn fetch(&self, at: &ObjectPath, most: u64) -> Result<Fetched, object_store::Error> {
-        // To open a pipe would wait for whoever writes to it.
-        if self.folder.as_ref().is_some_and(|root| folders::is_no_file(&root.join(at.as_ref()))) {
-            return Ok(Fetched::NoFile);
-        }
-        let found = match self.objects.get(at).await {
-            Ok(found) => found,
-            Err(object_store::Error::NotFound { .. }) => return Ok(Fetched::Nothing),
-            Err(error) => return Err(error),
-        };
-        if found.meta.size > most {
-            return Ok(Fetched::TooLarge(found.meta.size));
-        }
-        // The store may send more than it said.
-        let mut bytes = Vec::new();
-        let mut stream = found.into_stream();
-        while let Some(piece) = stream.try_next().await? {
-            bytes.extend_from_slice(&piece);
-            if bytes.len() as u64 > most {
-                return Ok(Fetched::TooLarge(bytes.len() as u64));
-            }
-        }
-        Ok(Fetched::Bytes(bytes.into()))
     }
 
     /// Whether an object is there.
@@ -218,65 +181,27 @@ impl Store {
     /// # Errors
     /// If the store refuses, or patience ends.
     pub fn has(&self, path: &str) -> Result<bool, Error> {
-        let at = self.at(path);
-        let head = async || match self.objects.head(&at).await {
-            Ok(_) => Ok(true),
-            Err(object_store::Error::NotFound { .. }) => Ok(false),
-            Err(error) => Err(error),
+        let found = match &self.kind {
+            Kind::Objects(objects) => objects.has(path, &self.patience),
+            Kind::ByUrls(by) => by.has(path, &self.patience),
         };
-        self.wait("find", path, head)
+        self.named(found, "find", path)
     }
 
     /// The objects below a folder, at any depth, sorted by path.
     ///
     /// # Errors
-    /// If the store refuses, or patience ends.
+    /// If the store refuses, or patience ends; by a file of URLs nothing is listed.
     pub fn list(&self, folder: &str) -> Result<Vec<Object>, Error> {
-        let at = self.at(folder);
-        if let Some(root) = &self.folder {
-            return self.wait("list", folder, async || folders::list(root, folder));
-        }
-        let list = async || self.objects.list(Some(&at)).try_collect::<Vec<_>>().await;
-        let found = self.wait("list", folder, list)?;
-        let prefix = if self.root.as_ref().is_empty() { 0 } else { self.root.as_ref().len() + 1 };
-        let mut objects: Vec<Object> = found
-            .into_iter()
-            .filter_map(|meta| {
-                let path = meta.location.as_ref().get(prefix..)?.to_owned();
-                Some(Object { path, bytes: meta.size })
-            })
-            .collect();
-        objects.sort_by(|a, b| a.path.cmp(&b.path));
-        Ok(objects)
-    }
-
-    /// A path below the root. All paths here are made of names and hashes, which need no escape.
-    fn at(&self, path: &str) -> ObjectPath {
-        let path = ObjectPath::from(path);
-        self.root.parts().chain(path.parts()).collect()
-    }
-
-    fn wait<T>(
-        &self,
-        what: &'static str,
-        path: &str,
-        tried: impl AsyncFn() -> Result<T, object_store::Error>,
-    ) -> Result<T, Error> {
-        let present = || self.folder.as_ref().is_none_or(|folder| folder.is_dir());
-        let done = match &self.runtime {
-            Some(runtime) => patiently(runtime, (&self.patience, self.is_open), &present, tried),
-            None => Err(Failed::Stopped),
+        let listed = match &self.kind {
+            Kind::Objects(objects) => objects.list(folder, &self.patience),
+            Kind::ByUrls(by) => Err(by.lists_nothing()),
         };
-        done.map_err(|failed| failed.named(&self.url, what, path))
+        self.named(listed, "list", folder)
     }
-}
 
-impl Drop for Store {
-    fn drop(&mut self) {
-        // Not to wait for a file that is none, such as a pipe.
-        if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
-        }
+    fn named<T>(&self, done: Done<T>, what: &'static str, path: &str) -> Result<T, Error> {
+        done.map_err(|failed| failed.named(&self.url, what, path))
     }
 }
 
@@ -293,6 +218,15 @@ enum Fetched {
 }
 
 impl Fetched {
+    /// What is there beside bytes that were to be created.
+    fn beside(self, bytes: &[u8]) -> Created {
+        match self {
+            Self::Bytes(there) if there == bytes => Created::Same,
+            Self::Bytes(there) => Created::Other(there),
+            _ => Created::Other(Bytes::new()),
+        }
+    }
+
     fn found(self, path: &str, most: u64) -> Result<Option<Bytes>, Error> {
         match self {
             Self::Nothing => Ok(None),
@@ -310,19 +244,23 @@ fn too_large(path: &str, bytes: u64, most: u64) -> Error {
 /// What a URL stands for.
 enum Place {
     Folder(PathBuf),
+    /// One of URLs.
+    File(PathBuf),
     Bucket(Url),
 }
 
 fn place(url: &str) -> Result<Place, String> {
+    let local =
+        |path: PathBuf| if path.is_file() { Place::File(path) } else { Place::Folder(path) };
     if !url.contains("://") {
-        return Ok(Place::Folder(PathBuf::from(url)));
+        return Ok(local(PathBuf::from(url)));
     }
     let parsed = Url::parse(url)
         .map_err(|error| format!("{error}; give a folder, file:///folder or s3://bucket/prefix"))?;
     match parsed.scheme() {
         "file" => {
             let folder = parsed.to_file_path();
-            folder.map(Place::Folder).map_err(|()| {
+            folder.map(local).map_err(|()| {
                 "no path of this machine; file:///folder has three slashes".to_owned()
             })
         }
@@ -331,20 +269,4 @@ fn place(url: &str) -> Result<Place, String> {
             "no store of kind {other:?} is known; give a folder, file:///folder or s3://bucket/prefix"
         )),
     }
-}
-
-type Opened = (Arc<dyn ObjectStore>, ObjectPath);
-
-fn folder_store(folder: &Path) -> Result<Opened, String> {
-    if !folder.is_dir() {
-        return Err(format!(
-            "{} is no folder; make it, or start the center first, which does",
-            folder.display()
-        ));
-    }
-    // What is said to be there has to be there after a power cut.
-    let store = LocalFileSystem::new_with_prefix(folder)
-        .map_err(|error| error.to_string())?
-        .with_fsync(true);
-    Ok((Arc::new(store), ObjectPath::default()))
 }

@@ -3,10 +3,8 @@
 use std::error::Error as _;
 use std::fmt;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
-
-use tokio::runtime::Runtime;
 
 use crate::error::Error;
 
@@ -73,12 +71,15 @@ impl fmt::Debug for Patience {
 pub(super) enum Failed {
     Stopped,
     Problem(String),
+    /// The object is not for whoever asks.
+    Refused(String),
 }
 
 impl Failed {
     pub(super) fn named(self, url: &str, what: &'static str, path: &str) -> Error {
         match self {
             Self::Stopped => Error::Stopped,
+            Self::Refused(problem) => Error::refused(path, problem),
             Self::Problem(problem) => {
                 Error::Store { url: url.to_owned(), what, path: path.to_owned(), problem }
             }
@@ -88,33 +89,24 @@ impl Failed {
 
 /// Tries until it is done, it cannot be done, or patience ends. Of a store that `is_open` something was read before.
 pub(super) fn patiently<T>(
-    runtime: &Runtime,
     (patience, is_open): (&Patience, bool),
-    present: &dyn Fn() -> bool,
-    tried: impl AsyncFn() -> Result<T, object_store::Error>,
+    tried: &mut dyn FnMut() -> Result<Answer<T>, Failed>,
 ) -> Result<T, Failed> {
     let began = Instant::now();
     let bears_denial = is_open && patience.most == Duration::MAX;
     let mut pause = FIRST;
     let mut told: Option<Instant> = None;
     loop {
-        // A folder that is gone, as that of a disk that was taken out, is not made anew.
-        let answer = if present() {
-            runtime.block_on(answer(patience, &tried))?
-        } else {
-            Answer::Silence("the folder is not there any more".to_owned())
-        };
-        let (problem, is_final) = match answer {
+        let (problem, is_final) = match tried()? {
             Answer::Done(done) => {
                 if told.is_some() {
                     patience.hear.answers();
                 }
                 return Ok(done);
             }
-            Answer::Error(error) => {
-                (plain(&error), is_final(&error) && !(bears_denial && is_denial(&error)))
-            }
             Answer::Silence(problem) => (problem, false),
+            Answer::Denied(problem) => (problem, !bears_denial),
+            Answer::Refused(problem) => (problem, true),
         };
         if is_final || began.elapsed() >= patience.most {
             return Err(Failed::Problem(problem));
@@ -136,15 +128,18 @@ pub(super) fn patiently<T>(
 }
 
 /// What came of a try.
-enum Answer<T> {
+pub(super) enum Answer<T> {
     Done(T),
-    Error(object_store::Error),
     /// No answer, and why.
     Silence(String),
+    /// Whoever asks may not, and may be allowed to later.
+    Denied(String),
+    /// Trying again would give the same.
+    Refused(String),
 }
 
 /// Tries once, as long as nobody stops it.
-async fn answer<T>(
+pub(super) async fn answer<T>(
     patience: &Patience,
     tried: &impl AsyncFn() -> Result<T, object_store::Error>,
 ) -> Result<Answer<T>, Failed> {
@@ -153,24 +148,58 @@ async fn answer<T>(
     loop {
         match tokio::time::timeout(GLANCE, &mut tried).await {
             Ok(Ok(done)) => return Ok(Answer::Done(done)),
-            Ok(Err(error)) => return Ok(Answer::Error(error)),
+            Ok(Err(error)) => return Ok(fault(&error)),
             Err(_) if patience.hear.stopped() => return Err(Failed::Stopped),
-            Err(_) if began.elapsed() > patience.most.min(2 * TRANSFER) => {
-                return Ok(Answer::Silence("no answer".to_owned()));
-            }
             Err(_) => {}
+        }
+        if is_long(patience, began) {
+            return Ok(Answer::Silence("no answer".to_owned()));
         }
     }
 }
 
-/// Whether trying again would give the same.
-fn is_final(error: &object_store::Error) -> bool {
-    use io::ErrorKind as K;
-    match error {
-        object_store::Error::Generic { .. } => {
-            is_denial(error) || is_kind(error, &[K::Unsupported, K::InvalidFilename])
+/// The same of what blocks its thread, which is left alone where nobody waits for it any more.
+pub(super) fn blocking_answer<T: Send + 'static>(
+    patience: &Patience,
+    tried: impl FnOnce() -> Answer<T> + Send + 'static,
+) -> Result<Answer<T>, Failed> {
+    let (say, said) = mpsc::channel();
+    let began = Instant::now();
+    let spawned = std::thread::Builder::new().spawn(move || say.send(tried()));
+    if let Err(error) = spawned {
+        return Ok(Answer::Silence(format!("no thread to ask it: {error}")));
+    }
+    loop {
+        match said.recv_timeout(GLANCE) {
+            Ok(answer) => return Ok(answer),
+            Err(mpsc::RecvTimeoutError::Disconnected) => {
+                return Ok(Answer::Silence("no answer".to_owned()));
+            }
+            Err(_) if patience.hear.stopped() => return Err(Failed::Stopped),
+            Err(_) => {}
         }
-        _ => true,
+        if is_long(patience, began) {
+            return Ok(Answer::Silence("no answer".to_owned()));
+        }
+    }
+}
+
+/// Whether one answer has taken longer than anybody waits.
+fn is_long(patience: &Patience, began: Instant) -> bool {
+    began.elapsed() > patience.most.min(2 * TRANSFER)
+}
+
+fn fault<T>(error: &object_store::Error) -> Answer<T> {
+    use io::ErrorKind as K;
+    let problem = plain(error);
+    if is_denial(error) {
+        Answer::Denied(problem)
+    } else if !matches!(error, object_store::Error::Generic { .. })
+        || is_kind(error, &[K::Unsupported, K::InvalidFilename])
+    {
+        Answer::Refused(problem)
+    } else {
+        Answer::Silence(problem)
     }
 }
 
@@ -202,9 +231,13 @@ fn plain(error: &object_store::Error) -> String {
             text = format!("{text}: {last}");
         }
     }
+    short(text)
+}
+
+/// A text, or its beginning if it is long.
+pub(super) fn short(mut text: String) -> String {
     if text.len() > LONGEST {
-        let end = (0..=LONGEST).rev().find(|&end| text.is_char_boundary(end)).unwrap_or(0);
-        text.truncate(end);
+        text.truncate(text.floor_char_boundary(LONGEST));
         text.push('…');
     }
     text
@@ -212,27 +245,21 @@ fn plain(error: &object_store::Error) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::cell::Cell;
-
     use super::*;
 
     /// Whether somebody who waits so long gets an answer from a store that denies the first two requests.
     fn outlasts(kind: io::ErrorKind, most: Duration, is_open: bool) -> bool {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
         let patience = Patience { most, ..Patience::default() };
-        let tries = Cell::new(0);
-        let tried = async || {
-            tries.set(tries.get() + 1);
-            match tries.get() {
-                1 | 2 => Err(object_store::Error::Generic {
-                    store: "folder",
-                    source: Box::new(io::Error::from(kind)),
-                }),
-                n => Ok(n),
-            }
+        let mut tries = 0;
+        let mut tried = || {
+            tries += 1;
+            let source = Box::new(io::Error::from(kind));
+            Ok(match tries {
+                1 | 2 => fault(&object_store::Error::Generic { store: "folder", source }),
+                n => Answer::Done(n),
+            })
         };
-        let runtime = runtime.expect("a runtime");
-        patiently(&runtime, (&patience, is_open), &|| true, tried).is_ok_and(|tries| tries == 3)
+        patiently((&patience, is_open), &mut tried).is_ok_and(|tries| tries == 3)
     }
 
     #[test]
