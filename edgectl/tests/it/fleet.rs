@@ -112,6 +112,35 @@ fn many_nodes_in_one_process_give_the_same_bytes() {
 }
 
 #[test]
+fn urls_for_others_are_refused() {
+    let fleet = Fleet::new("");
+    let at = fleet.path();
+    let key = json(at, &["keys", "new", "--out", "other.key"])["key"].clone();
+    let write = |center: &serde_json::Value, node: &str| {
+        let urls = serde_json::json!({
+            "version": 1, "use": "", "job": "a job", "center": center, "node": node, "rounds": [1, 3],
+            "expires": 100_000_000_000_000_u64, "read": "http://127.0.0.1:1/", "get": {}, "put": {},
+        });
+        fs::write(at.join("node.urls"), urls.to_string()).expect("written");
+    };
+    let node = ["node", "--store", "node.urls", "--center", "center.pub", "--data", "data"];
+    let one = [&node[..], &["--models", "m", "--key", "keys/node_1.key"]].concat();
+    write(&key, "node_2");
+    fails(at, &one, &["has URLs for node_2, this node is node_1"]);
+    write(&key, "node_1");
+    fails(at, &one, &["is of the center with the key", "--center gives"]);
+    let many = [&node[..], &["--models", "m", "--keys", "keys"]].concat();
+    fails(at, &many, &["has URLs for node_1 alone"]);
+    fs::write(at.join("node.urls"), "a key").expect("written");
+    fails(at, &one, &["no file of URLs, as edgectl presign writes it"]);
+    let presign = ["presign", "--store", "store", "--center", "center.pub", "--id", "node_1"];
+    let presign = [&presign[..], &["--out", "node_1.urls"]].concat();
+    fails(at, &presign, &["no job has begun here"]);
+    edgectl(at, &[&presign[..], &["--rounds", "2..1"]].concat()).code(2);
+    edgectl(at, &[&presign[..], &["--expires", "8days"]].concat()).code(2);
+}
+
+#[test]
 fn what_is_set_up_wrongly_is_said() {
     let fleet = Fleet::new("");
     let at = fleet.path();

@@ -63,7 +63,7 @@ const ORDER: [(&str, &str); 10] = [
     ),
     (
         "rounds",
-        "error file hash name key layout pack store roster signed message board desk seat",
+        "error file hash name key layout pack urls store roster signed message board presign desk seat",
     ),
     (
         "engine",

@@ -19,6 +19,7 @@ const NOT_RUN: &[(&str, &str)] = &[
     ("edgectl simulate --attack all", "trains for minutes; its flags are looked up"),
     ("edgectl center", "waits for nodes; the tests of the fleet run it"),
     ("edgectl node", "waits for a center; the tests of the fleet run it"),
+    ("edgectl presign", "needs a bucket; bench/fleet.py --presign runs it"),
     ("edgectl status", "needs a job; the tests of the fleet run it"),
     ("edgectl rollback", "needs a node's models; the tests of the fleet run it"),
 ];

@@ -2,6 +2,7 @@
 
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 use aggregate::Limit;
@@ -11,7 +12,8 @@ use rounds::{Encoding, NodeId};
 /// How to reach a store.
 #[derive(Debug, Clone, Args)]
 pub struct StoreArgs {
-    /// Where center and nodes meet: a folder, or a bucket of S3 and what speaks like it
+    /// Where center and nodes meet: a folder, or a bucket of S3 and what speaks like it; for a node also the file of URLs
+    /// that the center's operator made for it (presign)
     #[arg(long, value_name = "URL")]
     pub store: String,
     /// Certificates (PEM) of a private authority that the store's server is trusted by, beside those of the system
@@ -27,6 +29,11 @@ fn a_time(text: &str) -> Result<Duration, String> {
 /// A time between two questions.
 fn a_pause(text: &str) -> Result<Duration, String> {
     within(text, Duration::from_millis(10)..=Duration::from_hours(24), "from 10ms to 24h")
+}
+
+/// How long a signature lasts.
+fn a_lease(text: &str) -> Result<Duration, String> {
+    within(text, Duration::from_secs(1)..=Duration::from_hours(24 * 7), "from 1s to 7days")
 }
 
 fn within(text: &str, range: RangeInclusive<Duration>, said: &str) -> Result<Duration, String> {
@@ -181,6 +188,59 @@ pub struct NodeArgs {
     /// Let every step take so many times as long, to try out unequal devices
     #[arg(long, value_name = "FACTOR", default_value_t = 1.0)]
     pub slow: f64,
+}
+
+/// Rounds from one to another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Span {
+    /// The first one.
+    pub first: u32,
+    /// The last one, which belongs to them.
+    pub last: u32,
+}
+
+impl FromStr for Span {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (first, last) = text.split_once("..").unwrap_or((text, text));
+        let span = first.parse().ok().zip(last.parse().ok());
+        span.map(|(first, last)| Self { first, last })
+            .filter(|span| 0 < span.first && span.first <= span.last)
+            .ok_or("give one round, or the first and the last as 1..20")
+    }
+}
+
+/// `edgectl presign`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  edgectl presign --store s3://bucket/fed --center center.pub --id subject_01 --rounds 1..20 \\
+      --out subject_01.urls
+
+The node is given the file, and takes it as its --store. The environment says which key of the store
+signs, as for edgectl center. The store has to let everybody read job.json, blob/* and round-*, and
+nobody else than the center in/*: docs/protocol.md says how. Whoever has the file can write in the
+node's places until it expires, but says nothing in its name, which takes the node's own key.")]
+pub struct PresignArgs {
+    /// Where center and nodes meet: a bucket in which the job has begun
+    #[command(flatten)]
+    pub at: StoreArgs,
+    /// The center's public key
+    #[arg(long, value_name = "FILE.pub")]
+    pub center: PathBuf,
+    /// The node's name, as the roster has it
+    #[arg(long, value_name = "NAME")]
+    pub id: NodeId,
+    /// The rounds in which it may write, as 1..20 [default: all of the job]
+    #[arg(long, value_name = "FIRST..LAST")]
+    pub rounds: Option<Span>,
+    /// How long the URLs last, at most seven days
+    #[arg(long, value_name = "TIME", default_value = "7days", value_parser = a_lease)]
+    pub expires: Duration,
+    /// Where to write them, for the owner only; replaces an earlier file of the same node
+    #[arg(long, value_name = "FILE.urls")]
+    pub out: PathBuf,
 }
 
 /// `edgectl keys`

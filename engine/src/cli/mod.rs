@@ -24,7 +24,9 @@ pub use bench::{
     TrainShape,
 };
 #[cfg(feature = "store")]
-pub use fleet::{CenterArgs, EncodingArg, KeysCommand, NodeArgs, StoreArgs, StoreCommand};
+pub use fleet::{
+    CenterArgs, EncodingArg, KeysCommand, NodeArgs, PresignArgs, Span, StoreArgs, StoreCommand,
+};
 pub use live::RunArgs;
 pub use models::{RollbackArgs, StatusArgs};
 pub use precision::PrecisionArg;
@@ -104,6 +106,9 @@ pub enum Command {
     #[cfg(feature = "store")]
     #[command(subcommand)]
     Keys(KeysCommand),
+    /// Sign URLs by which a node takes part without a key of the store
+    #[cfg(feature = "store")]
+    Presign(PresignArgs),
     /// Check whether rounds can run on a store
     #[cfg(feature = "store")]
     #[command(subcommand)]

@@ -23,6 +23,8 @@ mod overrides;
 mod predict;
 mod preprocess;
 #[cfg(feature = "store")]
+mod presign;
+#[cfg(feature = "store")]
 mod region;
 mod rollback;
 mod round_bar;
@@ -80,6 +82,8 @@ pub fn run(cli: Cli) -> anyhow::Result<Outcome> {
             Command::Node(args) => node::run(&args, threads, output),
             #[cfg(feature = "store")]
             Command::Keys(command) => keys::run(&command, output),
+            #[cfg(feature = "store")]
+            Command::Presign(args) => presign::run(&args, output),
             #[cfg(feature = "store")]
             Command::Store(command) => stores::run(&command, output),
             Command::Status(args) => status::run(&args, output),

@@ -4,7 +4,7 @@ use std::fs;
 use std::time::Instant;
 
 use anyhow::{Context, ensure};
-use rounds::{Board, NodeId, Outcome, Plan, PublicKey, Seat, Work};
+use rounds::{Board, NodeId, Outcome, Plan, PublicKey, Seat, Store, Work};
 use serde::Serialize;
 
 use super::stores::open_for_service;
@@ -43,9 +43,11 @@ pub(super) fn run(args: &NodeArgs, threads: usize, output: Output) -> anyhow::Re
         ensure!(path.exists(), "{}: there is no such file or folder", path.display());
     }
     let store = open_for_service(&args.at, stop, output)?;
+    check_urls(&store, &seats, center)?;
     let mut told = false;
     let board = loop {
         if let Some(board) = Board::open(&store, center)? {
+            check_job(&store, &board)?;
             break board;
         }
         if !told {
@@ -101,6 +103,33 @@ pub(super) fn run(args: &NodeArgs, threads: usize, output: Output) -> anyhow::Re
         peak_rss_bytes: peak_rss_bytes(),
     };
     output.result(&report, &text(&report))
+}
+
+/// Fails if the store is a file of URLs for another node, or of another center.
+fn check_urls(store: &Store, seats: &[Seat], center: PublicKey) -> anyhow::Result<()> {
+    let Some(urls) = store.urls() else { return Ok(()) };
+    let (file, node) = (store.url(), &urls.node);
+    ensure!(seats.len() == 1, "{file}: has URLs for {node} alone; give --key instead of --keys");
+    let seat = &seats[0].node;
+    ensure!(seat == node, "{file}: has URLs for {node}, this node is {seat} (--key or --id)");
+    ensure!(
+        urls.center == center,
+        "{file}: is of the center with the key {}, --center gives {center}",
+        urls.center
+    );
+    Ok(())
+}
+
+/// Fails if a file of URLs is for another job than the one that is there.
+fn check_job(store: &Store, board: &Board<'_>) -> anyhow::Result<()> {
+    let (Some(urls), job) = (store.urls(), &board.job().job) else { return Ok(()) };
+    ensure!(
+        urls.job == *job,
+        "{}: is for job {}, the store holds job {job}; ask the center's operator for new URLs (edgectl presign)",
+        store.url(),
+        urls.job
+    );
+    Ok(())
 }
 
 /// The nodes of this process.

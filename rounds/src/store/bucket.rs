@@ -19,7 +19,11 @@ pub(super) fn open(url: &Url, ca: Option<&Path>) -> Result<(AmazonS3, ObjectPath
     Ok((store, root))
 }
 
-fn build(builder: AmazonS3Builder, roots: Roots, allow_http: bool) -> Result<AmazonS3, String> {
+pub(super) fn build(
+    builder: AmazonS3Builder,
+    roots: Roots,
+    allow_http: bool,
+) -> Result<AmazonS3, String> {
     let options = ClientOptions::new().with_connect_timeout(CONNECT).with_allow_http(allow_http);
     builder
         .with_client_options(options)

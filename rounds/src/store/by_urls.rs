@@ -8,7 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use ureq::http::{Response, StatusCode};
 use ureq::{Agent, Body};
-use url::Url;
+use url::{Host, Url};
 
 use super::http::{Roots, agent, allows_http};
 use super::objects::Done;
@@ -47,11 +47,10 @@ impl ByUrls {
     }
 
     pub(super) fn new(urls: Urls, ca: Option<&Path>) -> Result<Self, String> {
-        let allow_http = allows_http();
-        let others = urls
-            .all()
-            .find(|url| url.scheme() != "https" && (url.scheme() != "http" || !allow_http));
-        if let Some(url) = others {
+        let is_plain = |url: &&Url| url.scheme() != "https";
+        let allow_http = urls.all().any(|url| is_plain(&url));
+        let may = |url: &Url| url.scheme() == "http" && (is_this_machine(url) || allows_http());
+        if let Some(url) = urls.all().filter(is_plain).find(|url| !may(url)) {
             return Err(format!(
                 "has URLs of {}, which anybody on the way could read; plain http is for trials, with AWS_ALLOW_HTTP=true",
                 url.scheme()
@@ -230,6 +229,16 @@ fn body(answer: Response<Body>, most: u64) -> Answer<Fetched> {
         Err(error) => Answer::Silence(error.to_string()),
         Ok(n) if n as u64 > most => Answer::Done(Fetched::TooLarge(n as u64)),
         Ok(_) => Answer::Done(Fetched::Bytes(bytes.into())),
+    }
+}
+
+/// Whether a URL leads nowhere else.
+fn is_this_machine(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(at)) => at.is_loopback(),
+        Some(Host::Ipv6(at)) => at.is_loopback(),
+        None => false,
     }
 }
 

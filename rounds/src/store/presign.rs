@@ -91,3 +91,51 @@ pub(crate) enum Asked {
     /// With its status.
     Refused(String),
 }
+
+#[cfg(test)]
+mod tests {
+    use object_store::aws::AmazonS3Builder;
+    use object_store::path::Path as ObjectPath;
+
+    use super::super::bucket::build;
+    use super::super::http::Roots;
+    use super::super::objects::Objects;
+    use super::super::waiting::Patience;
+    use super::*;
+
+    #[test]
+    fn a_commit_can_only_be_created_and_the_rest_is_read_without_a_signature() {
+        let builder = AmazonS3Builder::new()
+            .with_endpoint("https://store.example:9000")
+            .with_bucket_name("b")
+            .with_region("r")
+            .with_access_key_id("key")
+            .with_secret_access_key("secret");
+        let bucket = build(builder, Roots::read(None).expect("roots"), false).expect("built");
+        let objects = Objects::of_bucket(bucket, ObjectPath::from("fed/1")).expect("threads");
+        let (kind, url) = (Kind::Objects(objects), "s3://b/fed/1".to_owned());
+        let store = Store { kind, url, patience: Patience::default() };
+        let center = crate::key::SecretKey::of_seed(&[1; 32]).public();
+        let node: NodeId = "node-1".parse().expect("a name");
+        let who = ("a job", center, &node);
+        let lasts = (Duration::from_secs(3600), 1_000_000);
+        let urls = store.presigned(who, 2..=3, lasts).expect("signed");
+        assert_eq!(urls.read.as_str(), "https://store.example:9000/b/fed/1/");
+        assert_eq!((urls.rounds, urls.expires), ((2, 3), 4_600_000));
+        assert_eq!((urls.get.len(), urls.put.len()), (4, 4));
+        for (path, url) in urls.get.iter().chain(&urls.put) {
+            assert!(path.starts_with("in/round-00000"), "{path}");
+            assert_eq!(url.path(), format!("/b/fed/1/{path}"));
+            assert!(url.as_str().contains("X-Amz-Expires=3600"), "{url}");
+            assert!(url.as_str().contains("X-Amz-Signature="), "{url}");
+        }
+        let signed = |url: &url::Url| {
+            let mut pairs = url.query_pairs();
+            pairs.find(|(name, _)| name == "X-Amz-SignedHeaders").expect("headers").1.into_owned()
+        };
+        assert_eq!(signed(&urls.put["in/round-000002/node-1/commit.json"]), "host;if-none-match");
+        assert_eq!(signed(&urls.put["in/round-000002/node-1/update"]), "host");
+        assert_eq!(signed(&urls.get["in/round-000003/node-1/commit.json"]), "host");
+        assert!(!format!("{urls:?}").contains("Signature"), "URLs are secret");
+    }
+}
