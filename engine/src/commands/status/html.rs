@@ -210,7 +210,9 @@ fn nodes(rounds: &[&RoundReport]) -> anyhow::Result<String> {
 }
 
 fn in_table(class: &str, head: &[&str], rows: &str) -> String {
-    let head: String = head.iter().map(|name| format!("<th scope=\"col\">{name}</th>")).collect();
+    let head: Vec<String> =
+        head.iter().map(|name| format!("<th scope=\"col\">{name}</th>")).collect();
+    let head = head.concat();
     format!(
         "<div class=\"wide\"><table class=\"{class}\">\n<tr>{head}</tr>\n{rows}</table></div>\n"
     )
