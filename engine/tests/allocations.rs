@@ -76,7 +76,7 @@ fn a_line_becomes_an_answer_without_allocating() {
             outbox: &outbox,
             models: &models,
             counters: &counters,
-            deadline: Some(Duration::from_secs(3600)),
+            deadline: Some(Duration::from_hours(1)),
             late: Late::Drop,
             probs: true,
             slow: 1.0,

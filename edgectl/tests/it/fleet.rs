@@ -136,8 +136,8 @@ fn urls_for_others_are_refused() {
     let presign = ["presign", "--store", "store", "--center", "center.pub", "--id", "node_1"];
     let presign = [&presign[..], &["--out", "node_1.urls"]].concat();
     fails(at, &presign, &["no job has begun here"]);
-    edgectl(at, &[&presign[..], &["--rounds", "2..1"]].concat()).code(2);
-    edgectl(at, &[&presign[..], &["--expires", "8days"]].concat()).code(2);
+    edgectl(at, &[&presign[..], &["--rounds", "2..1"]].concat()).assert().code(2);
+    edgectl(at, &[&presign[..], &["--expires", "8days"]].concat()).assert().code(2);
 }
 
 #[test]
