@@ -93,7 +93,9 @@ fn on_new_people(found: &Calibration, people: &mut People, windows: usize, alarm
             }
             if any {
                 rung += 1;
-                watches.iter_mut().for_each(|watch| watch.detector.reset());
+                for watch in &mut watches {
+                    watch.detector.reset();
+                }
             }
         }
     }

@@ -16,8 +16,8 @@ fn alarms_are_where_river_gives_them() {
     let all = golden.as_array().unwrap();
     assert_eq!(all.len(), 20);
     let mut n_alarms = 0;
-    for (i, expected) in all.iter().enumerate() {
-        let values = stream(i as i64);
+    for (i, expected) in (0..).zip(all) {
+        let values = stream(i);
         let sum = values.iter().sum::<f64>();
         assert_same_bits("the stream", &[sum], &[number(&expected["sum"])]);
         let mut check = |name: &str, found: &[f64]| {

@@ -15,8 +15,8 @@ fn distances_with_ties_are_those_of_scipy() {
         let reference: Vec<f64> = (0..n).map(|_| (words.ten() >> shift) as f64 / 8.0).collect();
         let mut ks = KsWindow::new(&reference, window, 2.0).unwrap();
         let mut found = Vec::new();
-        for i in 0..window + 150 {
-            let x = ((words.ten() + 40 * i as i64 / 16) >> shift) as f64 / 8.0;
+        for i in 0..i64::from(window as u32) + 150 {
+            let x = ((words.ten() + 40 * i / 16) >> shift) as f64 / 8.0;
             assert!(!ks.update(x).is_alarm());
             if ks.held() == window {
                 found.push(ks.statistic());
@@ -38,7 +38,7 @@ fn probabilities_of_a_distance_are_those_of_scipy() {
     }
 }
 
-/// As in make_statistics.py.
+/// As in `make_statistics.py`.
 fn logits_of(seed: u64, n: usize, classes: usize, factor: f64) -> (Vec<f32>, Vec<u32>) {
     let mut words = Words(seed);
     let logits: Vec<f32> =

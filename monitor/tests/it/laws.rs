@@ -242,6 +242,6 @@ fn sets_hold_the_true_class_as_often_as_promised() {
             all += 1;
         }
     }
-    let coverage = held as f64 / all as f64;
+    let coverage = held as f64 / f64::from(all);
     assert!((0.893..0.925).contains(&coverage), "{coverage}");
 }

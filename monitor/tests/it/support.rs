@@ -17,7 +17,7 @@ impl Words {
 
     /// The upper ten bits.
     pub(crate) fn ten(&mut self) -> i64 {
-        (self.word() >> 54) as i64
+        (self.word() >> 54).cast_signed()
     }
 
     /// Uniform in (0, 1).
