@@ -68,7 +68,7 @@ class SeaweedFs:
         self.url, self.flags = "s3://fed/rounds", ["--ca", str(at / "ca.pem")]
         identities = [{"name": "fed", "credentials": [{"accessKey": "fed", "secretKey": "secret"}], "actions": ["Admin"]}]
         if public:  # what the center publishes
-            actions = [f"Read:fed/rounds/{path}" for path in ("job.json", "blob/*", "round-*")]
+            actions = [f"Read:fed/rounds/{path}" for path in ("job.json*", "blob/*", "round-*")]
             identities.append({"name": "anonymous", "actions": actions})
         (at / "s3.json").write_text(json.dumps({"identities": identities}))
         (at / "volumes").mkdir()

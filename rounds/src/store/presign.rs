@@ -118,7 +118,7 @@ mod tests {
         let center = crate::key::SecretKey::of_seed(&[1; 32]).public();
         let node: NodeId = "node-1".parse().expect("a name");
         let who = ("a job", center, &node);
-        let lasts = (Duration::from_secs(3600), 1_000_000);
+        let lasts = (Duration::from_hours(1), 1_000_000);
         let urls = store.presigned(who, 2..=3, lasts).expect("signed");
         assert_eq!(urls.read.as_str(), "https://store.example:9000/b/fed/1/");
         assert_eq!((urls.rounds, urls.expires), ((2, 3), 4_600_000));

@@ -138,7 +138,7 @@ fn what_is_not_the_nodes_is_refused() {
     let refusal = trial.bench.seats[0].committed(&board, &later);
     assert!(matches!(refusal, Err(Error::Refused { .. })));
     let node = trial.bench.seats[0].node.clone();
-    let wanted = Presign { node, rounds: 1..=2, lasts: Duration::from_secs(60), now: NOW };
+    let wanted = Presign { node, rounds: 1..=2, lasts: Duration::from_mins(1), now: NOW };
     says(desk.board().presign(&wanted, None), &["only a server can check a signature"]);
     let wanted = Presign { rounds: 1..=6, ..wanted };
     says(desk.board().presign(&wanted, None), &["the job has rounds 1 to 5"]);
