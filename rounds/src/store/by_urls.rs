@@ -10,10 +10,10 @@ use ureq::http::{Response, StatusCode};
 use ureq::{Agent, Body};
 use url::{Host, Url};
 
+use super::found::{Created, Fetched, MOST_OTHER};
 use super::http::{Roots, agent, allows_http};
 use super::objects::Done;
 use super::waiting::{Answer, CONNECT, Failed, Patience, blocking_answer, patiently, short};
-use super::{Created, Fetched, MOST_OTHER};
 use crate::layout;
 use crate::urls::Urls;
 

@@ -5,8 +5,9 @@ use std::thread;
 
 use object_store::{ObjectStoreExt, PutMode, PutOptions, PutPayload};
 
+use super::found::Created;
 use super::objects::Objects;
-use super::{Created, Kind, Store};
+use super::{Kind, Store};
 use crate::error::Error;
 
 /// Who race for one object.

@@ -5,6 +5,7 @@ mod by_urls;
 mod check;
 mod connector;
 mod folders;
+mod found;
 mod http;
 mod objects;
 mod presign;
@@ -16,6 +17,7 @@ use bytes::Bytes;
 use url::Url;
 
 pub use check::StoreCheck;
+pub use found::Created;
 pub use objects::Object;
 pub(crate) use presign::Asked;
 pub use waiting::{Hear, Patience, Silent};
@@ -59,17 +61,6 @@ enum Kind {
     Objects(Objects),
     /// The places of one node in a bucket.
     ByUrls(ByUrls),
-}
-
-/// How creating an object ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Created {
-    /// It was not there before.
-    New,
-    /// It was there, with the same bytes: somebody was here before, maybe this very program.
-    Same,
-    /// It was there with these other bytes, which stay; with none where they are too many to be fetched.
-    Other(Bytes),
 }
 
 impl Store {
@@ -203,42 +194,6 @@ impl Store {
     fn named<T>(&self, done: Done<T>, what: &'static str, path: &str) -> Result<T, Error> {
         done.map_err(|failed| failed.named(&self.url, what, path))
     }
-}
-
-/// Most bytes that are fetched of an object in the place of another one.
-const MOST_OTHER: u64 = 32 << 20;
-
-/// What a request for an object gave.
-enum Fetched {
-    Nothing,
-    Bytes(Bytes),
-    TooLarge(u64),
-    /// A folder, a pipe or the like.
-    NoFile,
-}
-
-impl Fetched {
-    /// What is there beside bytes that were to be created.
-    fn beside(self, bytes: &[u8]) -> Created {
-        match self {
-            Self::Bytes(there) if there == bytes => Created::Same,
-            Self::Bytes(there) => Created::Other(there),
-            _ => Created::Other(Bytes::new()),
-        }
-    }
-
-    fn found(self, path: &str, most: u64) -> Result<Option<Bytes>, Error> {
-        match self {
-            Self::Nothing => Ok(None),
-            Self::Bytes(bytes) => Ok(Some(bytes)),
-            Self::TooLarge(bytes) => Err(too_large(path, bytes, most)),
-            Self::NoFile => Err(Error::refused(path, "is no plain file")),
-        }
-    }
-}
-
-fn too_large(path: &str, bytes: u64, most: u64) -> Error {
-    Error::refused(path, format!("has {bytes} bytes, at most {most} are taken"))
 }
 
 /// What a URL stands for.

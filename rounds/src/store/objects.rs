@@ -11,8 +11,9 @@ use object_store::path::Path as ObjectPath;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
 use tokio::runtime::Runtime;
 
+use super::folders;
+use super::found::{Created, Fetched, MOST_OTHER};
 use super::waiting::{Answer, Failed, Patience, answer, patiently};
-use super::{Created, Fetched, MOST_OTHER, folders};
 
 /// Objects that are fetched at a time.
 const AT_A_TIME: usize = 16;

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::io::{Read as _, Write as _};
+use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
 use super::{answered, rows, start, with_model};
@@ -160,7 +161,6 @@ fn settings_come_from_a_file_and_flags_win() {
     assert_eq!(answered(at, &flags, &text).counts(), [("ok".to_owned(), 81)].into());
     let events = rows(at, "state/events.jsonl");
     assert_eq!(events.matches("\"event\":\"start\"").count(), 2, "{events}");
-    use std::os::unix::fs::PermissionsExt;
     let mode = fs::metadata(at.join("state")).expect("there").permissions().mode();
     assert_eq!(mode & 0o777, 0o700);
     fs::write(at.join("live.toml"), "[run]\nqeue = 1\n").expect("written");

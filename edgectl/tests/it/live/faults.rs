@@ -89,7 +89,8 @@ fn a_missing_value_is_bad_input_until_it_has_left_the_window() {
 #[test]
 fn a_channel_that_stands_still_is_named() {
     let folder = with_model(JOB);
-    let stuck: String = (30..60).map(|t| format!("{{\"t\":{t},\"x\":0.25,\"y\":{t}}}\n")).collect();
+    let row = |t: u32| format!("{{\"t\":{t},\"x\":0.25,\"y\":{t}}}\n");
+    let stuck = (30..60).map(row).collect::<Vec<_>>().concat();
     let ended = answered(folder.path(), &ALL, &(good(0, 30) + &stuck + &good(60, 100)));
     let stuck: Vec<bool> = ended.answers.iter().map(|a| names(a) == ["stuck"]).collect();
     assert_eq!(stuck, [false, false, false, true, true, false, false, false, false]);

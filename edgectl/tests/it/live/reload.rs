@@ -31,7 +31,7 @@ fn models() -> tempfile::TempDir {
     for (from, round) in [("m", 1), ("m", 3), ("o", 2)] {
         let to = format!("r{round}.safetensors");
         edit(at, &format!("{from}.safetensors"), &to, |meta| {
-            meta["provenance"]["round"] = round.into()
+            meta["provenance"]["round"] = round.into();
         });
     }
     fs::copy(at.join("r1.safetensors"), at.join("live.safetensors")).expect("copied");
