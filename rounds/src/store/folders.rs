@@ -4,7 +4,7 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
 
-use super::objects::Object;
+use super::object::Object;
 
 /// Folders below which nothing of rounds is.
 const DEEPEST: usize = 4;

@@ -7,6 +7,7 @@ mod connector;
 mod folders;
 mod found;
 mod http;
+mod object;
 mod objects;
 mod presign;
 mod waiting;
@@ -18,7 +19,7 @@ use url::Url;
 
 pub use check::StoreCheck;
 pub use found::Created;
-pub use objects::Object;
+pub use object::Object;
 pub(crate) use presign::Asked;
 pub use waiting::{Hear, Patience, Silent};
 

@@ -13,19 +13,11 @@ use tokio::runtime::Runtime;
 
 use super::folders;
 use super::found::{Created, Fetched, MOST_OTHER};
+use super::object::Object;
 use super::waiting::{Answer, Failed, Patience, answer, patiently};
 
 /// Objects that are fetched at a time.
 const AT_A_TIME: usize = 16;
-
-/// An object that is there.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Object {
-    /// Its path in the store.
-    pub path: String,
-    /// How many bytes it has.
-    pub bytes: u64,
-}
 
 /// A folder or a bucket.
 #[derive(Debug)]
