@@ -218,7 +218,7 @@ impl Seat {
         commit: &Commit,
         most: u64,
     ) -> Result<Vec<u8>, Error> {
-        let path = layout::update_blob(plan.round, &self.node, &commit.blob.hash);
+        let path = self.place(board, plan.round, &commit.blob.hash);
         let bytes = board.store.get(&path, commit.blob.bytes.min(most))?;
         let bytes = bytes.ok_or_else(|| Error::Missing { path: path.clone() })?;
         unpacked(&path, &bytes, commit, most)
@@ -274,19 +274,25 @@ impl Seat {
         }
     }
 
+    /// Where its update of a round is.
+    fn place(&self, board: &Board<'_>, round: u32, hash: &Hash) -> String {
+        match board.store.urls() {
+            None => layout::update_blob(round, &self.node, hash),
+            Some(_) => layout::update(round, &self.node),
+        }
+    }
+
     /// Sends the bytes of an update, which count when its commit is there.
     fn send_packed(&self, board: &Board<'_>, commit: &Commit, packed: &[u8]) -> Result<(), Error> {
+        let path = self.place(board, commit.round, &commit.blob.hash);
+        let Created::Other(_) = board.store.create(&path, packed)? else { return Ok(()) };
         if board.store.urls().is_none() {
-            let blob = layout::update_blob(commit.round, &self.node, &commit.blob.hash);
-            let Created::Other(_) = board.store.create(&blob, packed)? else { return Ok(()) };
-            return Err(Error::refused(&blob, "other bytes are there than its name says"));
+            return Err(Error::refused(&path, "other bytes are there than its name says"));
         }
-        let update = layout::update(commit.round, &self.node);
-        let Created::Other(_) = board.store.create(&update, packed)? else { return Ok(()) };
         // Its own, of a process that was killed: before it committed, or else that commit counts.
         if board.store.has(&layout::commit(commit.round, &self.node))? {
             return Ok(());
         }
-        board.store.replace(&update, packed)
+        board.store.replace(&path, packed)
     }
 }

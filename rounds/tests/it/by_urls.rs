@@ -98,6 +98,7 @@ fn a_node_takes_part_by_urls() {
     let commit = send(b"by URLs");
     // One that did not see that the round is done replaces nothing.
     assert_eq!(send(b"another"), commit);
+    assert_eq!(seat.update(&board, &plan.body, &commit, MOST).expect("its own"), b"by URLs");
     assert_eq!(seat.committed(&board, &asked.body).expect("sound"), Some(commit));
     trial.bench.send(1, &plan.body, b"by the store");
     let arrivals = trial.bench.arrivals(&desk, &plan);
