@@ -9,7 +9,8 @@ use attn_core::{Encoder, EncoderConfig, Task};
 use engine::checkpoint::{Checkpoint, Meta};
 use engine::job::{Job, Keep, Late, WindowConfig};
 use engine::live::{
-    Counters, Events, HandOver, Intake, ModelFile, Outbox, Plan, Queue, Ready, Server, Ways,
+    Counters, Events, HandOver, Heard, Intake, ModelFile, Next, Outbox, Plan, Queue, Ready, Server,
+    Ways, tap,
 };
 use engine::run::Run;
 use preprocess::{MovingAverage, Pipeline, Rows, Stage, ZScore};
@@ -69,7 +70,14 @@ fn a_line_becomes_an_answer_without_allocating() {
         let (counters, models) = (Counters::default(), HandOver::default());
         let (events, _receiver) = Events::new();
         let plan = Plan::of(meta, Some(5.0), true).expect("it can answer on a stream");
-        let ways = Ways { queue: &queue, outbox: &outbox, counters: &counters, events: &events };
+        let (tap, truths, watched) = tap(plan.width(), 3, false);
+        let ways = Ways {
+            queue: &queue,
+            outbox: &outbox,
+            counters: &counters,
+            events: &events,
+            truths: &truths,
+        };
         let mut intake = Intake::new(meta, plan, ways);
         let server = Server {
             queue: &queue,
@@ -80,10 +88,11 @@ fn a_line_becomes_an_answer_without_allocating() {
             late: Late::Drop,
             probs: true,
             slow: 1.0,
+            tap: Some(&tap),
         };
         let mut ready = Box::new(Ready::new(&model));
         let mut written = Vec::with_capacity(1 << 16);
-        let mut n_answers = 0;
+        let (mut n_answers, mut n_fresh) = (0, 0);
         let mut pass = |lines: &[String]| {
             for line in lines {
                 intake.line(line.as_bytes(), Instant::now()).expect("a table as it should be");
@@ -92,6 +101,11 @@ fn a_line_becomes_an_answer_without_allocating() {
                     server.one(due, &mut ready);
                     written.clear();
                     n_answers += outbox.take(&mut written, 1 << 16).lines;
+                    let Next::Heard(Heard::Window(seen)) = watched.next(Duration::ZERO) else {
+                        panic!("it is handed on")
+                    };
+                    n_fresh += u64::from(seen.is_fresh);
+                    watched.give_back(seen);
                 }
             }
         };
@@ -103,6 +117,8 @@ fn a_line_becomes_an_answer_without_allocating() {
         let counted = measure(|| pass(&later));
         assert_eq!(counted.count_total, 0, "{counted:?}");
         assert_eq!(n_answers, 3 * ((1000 - 20) / 3 + 1));
+        // Of windows of 20 rows at every third, each seventh shares none with the last.
+        assert_eq!(n_fresh, 3 * ((1000 - 20) / 21 + 1));
         // The counter sees allocations.
         assert!(measure(|| drop(std::hint::black_box(vec![1_u8; 100]))).count_total > 0);
     }

@@ -95,6 +95,10 @@ pub struct Counters {
     pub lost_output: AtomicU64,
     /// Lines that were written.
     pub written: AtomicU64,
+    /// Windows whose class was told afterwards.
+    pub labels: AtomicU64,
+    /// Labels of no window that is known.
+    pub labels_lost: AtomicU64,
     /// Models that became live after the first.
     pub reloads: AtomicU64,
     /// Models that were refused.

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! source ─ lines, rows, windows ─► queue ─► serve ─► outbox ─► writer
-//!                                             ▲
-//! watcher ─ a new model, checked ─► hand-over ┘        events ─► stderr or a file
+//!                                           ▲   │
+//! watcher ─ a new model, checked ─► hand-over   └─► tap ─► observers     events ─► stderr or a file
 //! ```
 //!
 //! A window that is due reserves the place of its answer in the outbox, whatever happens to it then: that is why
@@ -17,6 +17,7 @@ mod events;
 mod hand_over;
 mod intake;
 mod lines;
+mod observe;
 mod outbox;
 mod priority;
 mod quality;
@@ -25,7 +26,9 @@ mod ready;
 mod run;
 mod serve;
 mod summary;
+mod tap;
 mod track;
+mod truth;
 mod watcher;
 
 pub use answer::{Answer, Label, Status};
@@ -33,6 +36,7 @@ pub use counters::{Counters, Histogram};
 pub use events::{EventFile, Events};
 pub use hand_over::HandOver;
 pub use intake::{Intake, Ways};
+pub use observe::{Observer, Watching};
 pub use outbox::{Outbox, Reserved, Taken};
 pub use quality::Quality;
 pub use queue::{Due, Pushed, Queue};
@@ -40,5 +44,7 @@ pub use ready::{ModelFile, Ready, check_fits};
 pub use run::{Options, run};
 pub use serve::Server;
 pub use summary::{Quantiles, Summary};
+pub use tap::{Heard, Next, Seen, Tap, Truths, Watched, tap};
 pub use track::{Cut, GAP, Plan, Track};
+pub use truth::{Place, Truth};
 pub use watcher::Watcher;

@@ -112,6 +112,12 @@ impl Inspector {
         self.times.get(at).copied().filter(|time| time.is_finite())
     }
 
+    /// The time of the first row of a window that ends with the last row.
+    pub(super) fn first_time(&self) -> Option<f64> {
+        let at = if self.times.len() < self.span { 0 } else { self.n_rows as usize % self.span };
+        self.times.get(at).copied().filter(|time| time.is_finite())
+    }
+
     /// Takes a row.
     pub(super) fn row(&mut self, time: Option<f64>, values: &[f64], follows: Follows) {
         for since in &mut self.since {

@@ -21,6 +21,10 @@ pub struct Due {
     pub series: Arc<str>,
     /// The time of its last row.
     pub t: Option<f64>,
+    /// The time of its first row.
+    pub from: Option<f64>,
+    /// Whether it shares no row with the last of its series of which this is so.
+    pub is_fresh: bool,
     /// When that came.
     pub arrived: Instant,
     /// What is wrong with its rows.
@@ -82,6 +86,8 @@ impl Queue {
             track: 0,
             series: Arc::clone(series),
             t: None,
+            from: None,
+            is_fresh: true,
             arrived: Instant::now(),
             quality: Quality::GOOD,
             is_whole: true,

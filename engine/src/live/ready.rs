@@ -26,7 +26,9 @@ pub struct Ready {
     temperature: Option<f64>,
     /// What its answers say of it.
     pub label: Arc<Label>,
+    /// Of the last window, as they left the model.
     logits: Vec<f32>,
+    probs: Vec<f32>,
 }
 
 /// A model's file as it was read.
@@ -95,6 +97,7 @@ impl Ready {
             temperature: meta.temperature,
             label: Arc::new(label),
             logits: vec![0.0; meta.classes.len()],
+            probs: vec![0.0; meta.classes.len()],
         }
     }
 
@@ -103,13 +106,19 @@ impl Ready {
     pub fn answer(&mut self, due: &Due) -> Option<(u32, f32, &[f32])> {
         let logits = self.predictor.predict(&due.values).ok()?;
         self.logits.copy_from_slice(logits);
-        divide(&mut self.logits, self.temperature);
-        let class = argmax(&self.logits);
-        if !self.logits.iter().all(|logit| logit.is_finite()) {
+        self.probs.copy_from_slice(logits);
+        divide(&mut self.probs, self.temperature);
+        let class = argmax(&self.probs);
+        if !self.probs.iter().all(|logit| logit.is_finite()) {
             return None;
         }
-        softmax_in_place(&mut self.logits);
-        Some((class as u32, self.logits[class], &self.logits))
+        softmax_in_place(&mut self.probs);
+        Some((class as u32, self.probs[class], &self.probs))
+    }
+
+    /// The logits of the last window, as they left the model, and its probabilities.
+    pub fn last(&self) -> (&[f32], &[f32]) {
+        (&self.logits, &self.probs)
     }
 
     /// Answers some windows that nobody asked for: weights that are finite may still overflow, and the first answers

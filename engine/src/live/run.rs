@@ -15,12 +15,14 @@ use super::events::{Events, write_all};
 use super::hand_over::HandOver;
 use super::intake::{Intake, Ways};
 use super::lines::{LONGEST, Line, next_line};
+use super::observe::{Observer, Watching};
 use super::outbox::Outbox;
 use super::priority::apply;
 use super::queue::Queue;
 use super::ready::{ModelFile, Ready};
 use super::serve::Server;
 use super::summary::Summary;
+use super::tap::{Tap, Truths, Watched, tap};
 use super::track::Plan;
 use super::watcher::Watcher;
 use crate::interrupt::Stop;
@@ -109,13 +111,17 @@ pub fn run(
         series: AtomicUsize::new(0),
     });
     shared.events.tell(json!({ "event": "start", "model": label.hash, "round": label.round }));
+    let (tap, truths, watched) = tap(plan.width(), meta.classes.len(), options.keep == Keep::All);
+    let observers: Vec<Box<dyn Observer>> = Vec::new();
+    // Where nobody watches nothing is handed on.
+    let tap = (!observers.is_empty()).then_some(tap);
     let watcher = Watcher::new(model, (&file, Arc::clone(&label)), plan.width(), options.deadline);
     let main = thread::current();
     let teller = start("events", move || write_all(&receiver, told))?;
     let source = {
         let (shared, meta, main) = (Arc::clone(&shared), meta.clone(), main.clone());
         start("source", move || {
-            let read = shared.read(input, &meta, plan);
+            let read = shared.read(input, &meta, plan, &truths);
             shared.queue.close();
             main.unpark();
             read
@@ -123,7 +129,11 @@ pub fn run(
     };
     let server = {
         let shared = Arc::clone(&shared);
-        start("serve", move || shared.serve(ready))?
+        start("serve", move || shared.serve(ready, tap.as_ref()))?
+    };
+    let observing = {
+        let shared = Arc::clone(&shared);
+        start("monitor", move || shared.observe(observers, &watched))?
     };
     let writer = {
         let (shared, main) = (Arc::clone(&shared), main.clone());
@@ -146,6 +156,8 @@ pub fn run(
     let until = Instant::now() + PATIENCE;
     let _server_ended = ends(&server, until);
     shared.outbox.close();
+    // It has seen all windows once it ends, or it takes too long for them.
+    ends(&observing, Instant::now() + PATIENCE);
     let is_written = ends(&writer, until);
     // It ends by itself, unless it waits for a line.
     if ends(&source, Instant::now() + LOOK) {
@@ -204,10 +216,11 @@ impl Shared {
         input: impl Read,
         meta: &crate::checkpoint::Meta,
         plan: Plan,
+        truths: &Truths,
     ) -> anyhow::Result<()> {
         self.hurry();
         let Self { queue, outbox, counters, events, .. } = self;
-        let mut intake = Intake::new(meta, plan, Ways { queue, outbox, counters, events });
+        let mut intake = Intake::new(meta, plan, Ways { queue, outbox, counters, events, truths });
         let mut input = BufReader::with_capacity(1 << 16, input);
         let mut line = Vec::new();
         let mut wanted = true;
@@ -224,12 +237,17 @@ impl Shared {
     }
 
     /// Answers all windows.
-    fn serve(&self, ready: Box<Ready>) {
+    fn serve(&self, ready: Box<Ready>, tap: Option<&Tap>) {
         self.hurry();
         let Options { deadline, late, probs, slow, .. } = self.options;
         let Self { queue, outbox, models, counters, .. } = self;
-        Server { queue, outbox, models, counters, deadline, late, probs, slow }.run(ready);
+        Server { queue, outbox, models, counters, deadline, late, probs, slow, tap }.run(ready);
         outbox.close();
+    }
+
+    /// Shows them all windows.
+    fn observe(&self, observers: Vec<Box<dyn Observer>>, watched: &Watched) {
+        Watching::new(observers, &self.events, &self.counters).run(watched);
     }
 
     /// Writes all answers.

@@ -9,6 +9,7 @@ use super::hand_over::HandOver;
 use super::outbox::Outbox;
 use super::queue::{Due, Queue};
 use super::ready::Ready;
+use super::tap::Tap;
 use crate::job::Late;
 
 /// Answers windows.
@@ -30,6 +31,8 @@ pub struct Server<'a> {
     pub probs: bool,
     /// How many times as long the model takes, to try out what happens then.
     pub slow: f64,
+    /// To those who watch, if any do.
+    pub tap: Option<&'a Tap>,
 }
 
 impl Server<'_> {
@@ -41,11 +44,24 @@ impl Server<'_> {
     }
 
     /// Answers one window. Allocates nothing once windows and lists of probabilities come back to be used again.
-    pub fn one(&self, due: Box<Due>, ready: &mut Box<Ready>) {
+    pub fn one(&self, mut due: Box<Due>, ready: &mut Box<Ready>) {
         self.models.take(ready);
         let answer = self.answer(&due, ready);
         self.counters.answered(&answer);
+        let (status, class) = (answer.status, answer.class);
         self.outbox.put(answer);
+        // Who waits for the answer has it by now.
+        if let Some(tap) = self.tap {
+            tap.offer(&mut due, |seen| {
+                (seen.status, seen.class) = (status, class);
+                seen.model = Some(Arc::clone(&ready.label));
+                if class.is_some() {
+                    let (logits, probs) = ready.last();
+                    seen.logits.extend_from_slice(logits);
+                    seen.probs.extend_from_slice(probs);
+                }
+            });
+        }
         self.queue.give_back(due);
     }
 

@@ -77,6 +77,10 @@ pub struct Cut<'a> {
     pub quality: Quality,
     /// The time of its last row.
     pub t: Option<f64>,
+    /// The time of its first row.
+    pub from: Option<f64>,
+    /// Whether it shares no row with the last of its series of which this is so.
+    pub is_fresh: bool,
 }
 
 impl Cut<'_> {
@@ -111,6 +115,8 @@ struct Cutter {
     rows: Vec<f64>,
     /// Rows that came out.
     n_out: u64,
+    /// Rows that came out before the first that no fresh window has.
+    fresh: u64,
     window: Vec<f64>,
 }
 
@@ -127,6 +133,7 @@ impl Track {
             cutter: Cutter {
                 rows: vec![0.0; plan.width()],
                 n_out: 0,
+                fresh: 0,
                 window: Vec::with_capacity(plan.width()),
             },
             n_in: 0,
@@ -173,8 +180,9 @@ impl Track {
         let rows = streamer.push(time, &row.values).map_err(|error| error.to_string())?;
         // A step may hand on several rows, or none.
         for (_, row) in rows.iter() {
-            if let Some(values) = cutter.push(plan, row) {
-                due(name, Cut { values, quality: inspector.quality(), t: *t });
+            if let Some((values, is_fresh)) = cutter.push(plan, row) {
+                let (quality, from) = (inspector.quality(), inspector.first_time());
+                due(name, Cut { values, quality, t: *t, from, is_fresh });
             }
         }
         Ok(follows)
@@ -187,8 +195,9 @@ impl Track {
         }
         let Self { plan, name, streamer, inspector, cutter, t, .. } = self;
         for (_, row) in streamer.finish().iter() {
-            if let Some(values) = cutter.push(plan, row) {
-                due(name, Cut { values, quality: inspector.quality(), t: *t });
+            if let Some((values, is_fresh)) = cutter.push(plan, row) {
+                let (quality, from) = (inspector.quality(), inspector.first_time());
+                due(name, Cut { values, quality, t: *t, from, is_fresh });
             }
         }
         self.restart();
@@ -198,13 +207,14 @@ impl Track {
     fn restart(&mut self) {
         self.streamer.reset();
         self.inspector.reset();
-        (self.n_in, self.cutter.n_out) = (0, 0);
+        self.n_in = 0;
+        (self.cutter.n_out, self.cutter.fresh) = (0, 0);
     }
 }
 
 impl Cutter {
-    /// Takes a row, and gives the window that ends with it, if one does.
-    fn push(&mut self, plan: &Plan, row: &[f64]) -> Option<&[f64]> {
+    /// Takes a row, and gives the window that ends with it, if one does, and whether it is fresh.
+    fn push(&mut self, plan: &Plan, row: &[f64]) -> Option<(&[f64], bool)> {
         let (len, stride) = (plan.len as u64, plan.stride as u64);
         let end = ((self.n_out % len) as usize + 1) * row.len();
         self.rows[end - row.len()..end].copy_from_slice(row);
@@ -217,6 +227,10 @@ impl Cutter {
         self.window.extend_from_slice(oldest);
         self.window.extend_from_slice(newest);
         plan.pipeline.apply_window(&mut self.window);
-        Some(&self.window)
+        let is_fresh = self.n_out - len >= self.fresh;
+        if is_fresh {
+            self.fresh = self.n_out;
+        }
+        Some((&self.window, is_fresh))
     }
 }
