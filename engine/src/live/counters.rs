@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::answer::{Answer, Status};
+use super::board::Board;
 
 /// Parts of each power of two that a [`Histogram`] tells apart.
 const PARTS: u64 = 32;
@@ -15,12 +16,13 @@ const POWERS: usize = 33;
 pub struct Histogram {
     counts: Box<[AtomicU64]>,
     longest: AtomicU64,
+    sum: AtomicU64,
 }
 
 impl Default for Histogram {
     fn default() -> Self {
         let counts = (0..PARTS as usize * POWERS).map(|_| AtomicU64::new(0)).collect();
-        Self { counts, longest: AtomicU64::new(0) }
+        Self { counts, longest: AtomicU64::new(0), sum: AtomicU64::new(0) }
     }
 }
 
@@ -30,11 +32,16 @@ impl Histogram {
         let last = self.counts.len() - 1;
         self.counts[place(us).min(last)].fetch_add(1, Ordering::Relaxed);
         self.longest.fetch_max(us, Ordering::Relaxed);
+        self.sum.fetch_add(us, Ordering::Relaxed);
     }
 
-    /// The duration that this share of all does not exceed; nothing where there is none.
-    pub fn quantile(&self, share: f64) -> Option<u64> {
-        let counts: Vec<u64> = self.counts.iter().map(|n| n.load(Ordering::Relaxed)).collect();
+    /// How often each came until now, to be subtracted from what comes later, and for [`quantile_of`](Self::quantile_of).
+    pub fn counts(&self) -> Vec<u64> {
+        self.counts.iter().map(get).collect()
+    }
+
+    /// The duration that this share of some counts does not exceed; nothing where there are none.
+    pub fn quantile_of(counts: &[u64], share: f64) -> Option<u64> {
         let total: u64 = counts.iter().sum();
         let rank = ((share * total as f64).ceil() as u64).max(1);
         let mut seen = 0;
@@ -42,7 +49,28 @@ impl Histogram {
             seen += n;
             seen >= rank
         })?;
-        Some(most(at).min(self.longest.load(Ordering::Relaxed)))
+        Some(most(at))
+    }
+
+    /// How many of some counts are no longer than each of these bounds, to 3 % of it.
+    pub fn no_longer(counts: &[u64], bounds: &[u64]) -> Vec<u64> {
+        let up_to = |&us: &u64| {
+            // What is counted in the place of the bound itself is hardly longer.
+            let end = place(us).min(counts.len() - 1);
+            counts[..=end].iter().sum()
+        };
+        bounds.iter().map(up_to).collect()
+    }
+
+    /// All durations together, in microseconds.
+    pub fn sum(&self) -> u64 {
+        get(&self.sum)
+    }
+
+    /// The duration that this share of all does not exceed; nothing where there is none.
+    pub fn quantile(&self, share: f64) -> Option<u64> {
+        let found = Self::quantile_of(&self.counts(), share)?;
+        Some(found.min(self.longest.load(Ordering::Relaxed)))
     }
 
     /// How many were counted.
@@ -103,9 +131,25 @@ pub struct Counters {
     pub reloads: AtomicU64,
     /// Models that were refused.
     pub refused: AtomicU64,
+    /// Answers of each class.
+    predictions: Box<[AtomicU64]>,
+    /// Answers whose probability is at most each of [`CONFIDENCES`], and above the one before.
+    confidences: [AtomicU64; CONFIDENCES.len()],
+    /// All probabilities together, in millionths.
+    confidence_sum: AtomicU64,
+    /// What stands now.
+    pub board: Board,
 }
 
+/// Bounds between which probabilities of answers are counted.
+pub const CONFIDENCES: [f32; 11] = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.99, 1.0];
+
 impl Counters {
+    /// For a model of so many classes.
+    pub fn of_classes(n: usize) -> Self {
+        Self { predictions: (0..n).map(|_| AtomicU64::new(0)).collect(), ..Self::default() }
+    }
+
     /// Counts an answer.
     pub fn answered(&self, answer: &Answer) {
         add(&self.answers[answer.status as usize], 1);
@@ -113,6 +157,25 @@ impl Counters {
             self.latency.add(answer.age_us);
             self.inference.add(infer_us);
         }
+        if let Some((class, p)) = answer.class {
+            if let Some(n) = self.predictions.get(class as usize) {
+                add(n, 1);
+            }
+            let at = CONFIDENCES.iter().position(|&most| p <= most);
+            add(&self.confidences[at.unwrap_or(CONFIDENCES.len() - 1)], 1);
+            add(&self.confidence_sum, (f64::from(p) * 1e6).round() as u64);
+        }
+        self.board.answer(answer);
+    }
+
+    /// Answers of each class.
+    pub fn predictions(&self) -> Vec<u64> {
+        self.predictions.iter().map(get).collect()
+    }
+
+    /// Answers whose probability is at most each of [`CONFIDENCES`] and above the one before, and the sum of all.
+    pub fn confidences(&self) -> (Vec<u64>, f64) {
+        (self.confidences.iter().map(get).collect(), get(&self.confidence_sum) as f64 / 1e6)
     }
 
     /// Counts a window that was dropped as nobody took answers away; gives how many.

@@ -225,6 +225,7 @@ impl<'a> Intake<'a> {
         match running.track.push(row, &mut due) {
             Ok(follows) => {
                 add(&ways.counters.rows, 1);
+                ways.counters.board.row(running.track.name(), row.time, &row.values);
                 if follows != Follows::Well {
                     *faults += 1;
                     let what = if follows == Follows::Gap { "gap" } else { "backwards" };

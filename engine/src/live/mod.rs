@@ -11,6 +11,7 @@
 //! another model.
 
 mod answer;
+mod board;
 mod cells;
 mod counters;
 mod events;
@@ -32,7 +33,8 @@ mod truth;
 mod watcher;
 
 pub use answer::{Answer, Label, Status};
-pub use counters::{Counters, Histogram};
+pub use board::{Board, Figure, Known, SHOWN_CHANNELS, SeenAnswer, SeenEvent, SeenRow, Signal};
+pub use counters::{CONFIDENCES, Counters, Histogram};
 pub use events::{EventFile, Events};
 pub use hand_over::HandOver;
 pub use intake::{Intake, Ways};

@@ -86,7 +86,7 @@ pub fn run(
     model: &Path,
     options: Options,
     (input, output): (impl Read + Send + 'static, impl Write + Send + 'static),
-    told: impl FnMut(&str) + Send + 'static,
+    mut told: impl FnMut(&str) + Send + 'static,
     stop: Stop,
 ) -> anyhow::Result<Summary> {
     let (began, cpu_before) = (Instant::now(), cpu_s());
@@ -103,7 +103,7 @@ pub fn run(
         queue: Queue::new(options.keep),
         outbox: Outbox::new(n_probs, options.keep == Keep::All),
         models: HandOver::default(),
-        counters: Counters::default(),
+        counters: Counters::of_classes(meta.classes.len()),
         events,
         options,
         stopping: AtomicBool::new(false),
@@ -117,7 +117,16 @@ pub fn run(
     let tap = (!observers.is_empty()).then_some(tap);
     let watcher = Watcher::new(model, (&file, Arc::clone(&label)), plan.width(), options.deadline);
     let main = thread::current();
-    let teller = start("events", move || write_all(&receiver, told))?;
+    let teller = {
+        let shared = Arc::clone(&shared);
+        start("events", move || {
+            write_all(&receiver, |line| {
+                shared.counters.board.event(line);
+                told(line);
+            });
+        })?
+    };
+    shared.counters.board.model(&label.hash, label.round, label.state, None);
     let source = {
         let (shared, meta, main) = (Arc::clone(&shared), meta.clone(), main.clone());
         start("source", move || {

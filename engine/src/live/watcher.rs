@@ -98,6 +98,7 @@ impl Watcher {
             events.tell(json!({
                 "event": "reload", "result": "live", "model": label.hash, "round": label.round,
             }));
+            counters.board.model(&label.hash, label.round, "live", None);
             self.answers = label;
         }
         let stamp = Stamp::of(&ModelFile::place(&self.path));
@@ -111,6 +112,7 @@ impl Watcher {
                 let label = Arc::clone(&ready.label);
                 // It is in its place before anybody hears of it.
                 drop(place.offer(ready));
+                counters.board.model(&label.hash, label.round, "checked", None);
                 events.tell(json!({
                     "event": "reload", "result": "checked", "model": label.hash, "round": label.round,
                 }));
