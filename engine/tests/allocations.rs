@@ -2,6 +2,7 @@
 //! process allocates.
 
 use std::fmt::Write as _;
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use allocation_counter::measure;
@@ -10,7 +11,7 @@ use engine::checkpoint::{Checkpoint, Meta};
 use engine::job::{Job, Keep, Late, WindowConfig};
 use engine::live::{
     Counters, Events, HandOver, Heard, Intake, ModelFile, Next, Outbox, Plan, Queue, Ready, Server,
-    Ways, tap,
+    Tracks, Ways, tap,
 };
 use engine::run::Run;
 use preprocess::{MovingAverage, Pipeline, Rows, Stage, ZScore};
@@ -78,7 +79,8 @@ fn a_line_becomes_an_answer_without_allocating() {
             events: &events,
             truths: &truths,
         };
-        let mut intake = Intake::new(meta, plan, ways);
+        let tracks = Mutex::new(Tracks::new(plan));
+        let mut intake = Intake::new(meta, "stdin", &tracks, ways);
         let server = Server {
             queue: &queue,
             outbox: &outbox,

@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::cli::RunArgs;
 use crate::interrupt::Stop;
 use crate::job::{Gap, Keep, Late, Priority, RunSettings, Settings, Time};
-use crate::live::{EventFile, GAP, Options, Summary, run};
+use crate::live::{EventFile, GAP, Lines, Options, Source, Summary, run};
 use crate::models::Models;
 use crate::output::{Output, table};
 
@@ -50,7 +50,8 @@ pub(super) fn run_live(args: &RunArgs, output: Output) -> anyhow::Result<()> {
         }
     };
     let options = options(args, &settings);
-    let summary = run(model, options, (io::stdin(), Output::answers()), tell, stop)?;
+    let sources: Vec<Box<dyn Source>> = vec![Box::new(Lines::new("stdin", io::stdin()))];
+    let summary = run(model, options, (sources, Output::answers()), tell, stop)?;
     drop(held);
     let lines = summary.lines().into_iter().map(|(name, value)| vec![name.to_owned(), value]);
     let text = table(&["what", "value"], &lines.collect::<Vec<_>>());

@@ -111,6 +111,8 @@ pub struct Counters {
     pub bad_lines: AtomicU64,
     /// Rows that the model's job does not read.
     pub not_wanted: AtomicU64,
+    /// Rows whose times did not follow those before.
+    pub time_faults: AtomicU64,
     /// Windows that were due.
     pub due: AtomicU64,
     /// Answers of each status.

@@ -1,8 +1,8 @@
 //! From lines to windows: reads a row, adds it to its series, and lets windows that are due wait for their answers.
 
-use std::collections::HashMap;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use serde_json::json;
@@ -15,13 +15,11 @@ use super::outbox::{Outbox, Reserved};
 use super::quality::Follows;
 use super::queue::{Pushed, Queue};
 use super::tap::Truths;
-use super::track::{Cut, Plan, Track};
+use super::track::Cut;
+use super::tracks::{Placed, Tracks};
 use super::truth::Truth;
 use crate::checkpoint::Meta;
 use crate::data::{Cell, DataConfig, StreamColumns, StreamRow};
-
-/// Most series at a time; one more ends the one that was silent longest.
-const MOST_SERIES: usize = 1024;
 
 /// Signs between the cells of a table.
 const DELIMITERS: [u8; 3] = [b',', b';', b'\t'];
@@ -50,55 +48,52 @@ enum Format {
     Json,
 }
 
-/// Reads lines of one source.
+/// Reads lines of one source, a table or objects; their series are among those of all sources.
 #[derive(Debug)]
 pub struct Intake<'a> {
     ways: Ways<'a>,
-    plan: Plan,
+    tracks: &'a Mutex<Tracks>,
+    source: Arc<str>,
+    /// What its series are called where rows do not say.
+    series: String,
     config: DataConfig,
     channels: Vec<String>,
     format: Option<(Format, StreamColumns)>,
     cells: Cells,
     row: StreamRow,
-    places: HashMap<Vec<u8>, usize>,
-    tracks: Vec<Running>,
+    key: Vec<u8>,
     line: u64,
-    /// Series that began, by which each has a number of its own.
-    begun: usize,
-    /// Times that did not follow as they should.
-    faults: u64,
     /// Set once nobody answers any more.
     ended: bool,
 }
 
-/// A series, and when it was last heard of.
-#[derive(Debug)]
-struct Running {
-    /// Which series it is of all that began: a place is used again, and a window of the one before may still wait.
-    number: usize,
-    key: Vec<u8>,
-    track: Track,
-    last_line: u64,
-}
-
 impl<'a> Intake<'a> {
-    /// For a model's rows.
-    pub fn new(meta: &Meta, plan: Plan, ways: Ways<'a>) -> Self {
+    /// For a model's rows from a source.
+    pub fn new(meta: &Meta, source: &str, tracks: &'a Mutex<Tracks>, ways: Ways<'a>) -> Self {
         Self {
             ways,
-            plan,
+            tracks,
+            source: source.into(),
+            series: String::new(),
             config: meta.run.data().clone(),
             channels: meta.channels.clone(),
             format: None,
             cells: Cells::default(),
             row: StreamRow::default(),
-            places: HashMap::new(),
-            tracks: Vec::new(),
+            key: Vec::new(),
             line: 0,
-            begun: 0,
-            faults: 0,
             ended: false,
         }
+    }
+
+    /// Names the series of rows that do not say theirs; of others they are told apart by it.
+    #[must_use]
+    pub fn of_series(self, series: &str) -> Self {
+        Self { series: series.to_owned(), ..self }
+    }
+
+    fn tracks(&self) -> MutexGuard<'a, Tracks> {
+        self.tracks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes a line that came at this moment; whatever is wrong with it is told and counted. Says whether more are
@@ -123,7 +118,7 @@ impl<'a> Intake<'a> {
             && header == line
         {
             // Another table begins, whose series are others.
-            self.end(arrived);
+            self.end();
             return Ok(!self.ended);
         }
         match self.read(line) {
@@ -148,7 +143,7 @@ impl<'a> Intake<'a> {
 
     /// Tells of a line that is no row.
     pub fn bad(&mut self, reason: &str) {
-        let n = 1 + self.ways.counters.bad_lines.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let n = 1 + self.ways.counters.bad_lines.fetch_add(1, Ordering::Relaxed);
         self.ways.events.bad_line(self.line, n, reason);
     }
 
@@ -214,25 +209,30 @@ impl<'a> Intake<'a> {
 
     /// Adds the row to its series.
     fn take_row(&mut self, arrived: Instant) {
-        let at = self.place(arrived);
-        let Self { ways, row, tracks, line, ended, faults, .. } = self;
-        let running = &mut tracks[at];
-        running.last_line = *line;
-        let number = running.number;
-        let mut due = |series: &_, cut: Cut<'_>| {
+        self.key.clear();
+        for part in [self.source.as_bytes(), self.series.as_bytes()] {
+            self.key.extend_from_slice(&part.len().to_le_bytes());
+            self.key.extend_from_slice(part);
+        }
+        self.key.extend_from_slice(&self.row.key);
+        let mut tracks = self.tracks();
+        let Self { ways, source, series, key, row, line, ended, .. } = self;
+        let name = if row.series.is_empty() { series } else { &row.series };
+        let taken = tracks.push(&Placed { source, key, name, row }, &mut |number, series, cut| {
             *ended |= !ways.due(number, series, &cut, arrived);
-        };
-        match running.track.push(row, &mut due) {
-            Ok(follows) => {
+        });
+        drop(tracks);
+        match taken {
+            Ok((follows, name)) => {
                 add(&ways.counters.rows, 1);
-                ways.counters.board.row(running.track.name(), row.time, &row.values);
+                ways.counters.board.row(&name, row.time, &row.values);
                 if follows != Follows::Well {
-                    *faults += 1;
+                    let n = 1 + ways.counters.time_faults.fetch_add(1, Ordering::Relaxed);
                     let what = if follows == Follows::Gap { "gap" } else { "backwards" };
-                    ways.events.tell_some(*faults, || {
+                    ways.events.tell_some(n, || {
                         json!({
-                            "event": "time", "what": what, "series": row.series, "line": line, "t": row.time,
-                            "count": faults,
+                            "event": "time", "what": what, "series": *name, "line": line, "t": row.time,
+                            "count": n,
                         })
                     });
                 }
@@ -241,48 +241,14 @@ impl<'a> Intake<'a> {
         }
     }
 
-    /// The place of the row's series.
-    fn place(&mut self, arrived: Instant) -> usize {
-        if let Some(&at) = self.places.get(&self.row.key) {
-            return at;
-        }
-        let at = if self.tracks.len() < MOST_SERIES {
-            let track = Track::new(&self.plan, &self.row.series);
-            let (number, key) = (self.begun, self.row.key.clone());
-            self.tracks.push(Running { number, key, track, last_line: self.line });
-            self.tracks.len() - 1
-        } else {
-            let silent = self.tracks.iter().enumerate().min_by_key(|(_, r)| r.last_line);
-            let at = silent.map_or(0, |(at, _)| at);
-            self.end_track(at, arrived);
-            let running = &mut self.tracks[at];
-            self.places.remove(&running.key);
-            running.key.clone_from(&self.row.key);
-            running.track = Track::new(&self.plan, &self.row.series);
-            running.number = self.begun;
-            at
-        };
-        self.begun += 1;
-        self.places.insert(self.row.key.clone(), at);
-        at
-    }
-
-    fn end_track(&mut self, at: usize, arrived: Instant) {
-        let Self { ways, tracks, ended, .. } = self;
-        let Running { number, track, .. } = &mut tracks[at];
-        track.end(&mut |series, cut| *ended |= !ways.due(*number, series, &cut, arrived));
-    }
-
-    /// All series end: windows that steps held back are due.
-    pub fn end(&mut self, arrived: Instant) {
-        for at in 0..self.tracks.len() {
-            self.end_track(at, arrived);
-        }
-    }
-
-    /// How many series there are.
-    pub fn series(&self) -> usize {
-        self.tracks.len()
+    /// All series of the source end: windows that steps held back are due.
+    pub fn end(&mut self) {
+        let arrived = Instant::now();
+        let Self { ways, ended, .. } = self;
+        let mut tracks = self.tracks.lock().unwrap_or_else(PoisonError::into_inner);
+        tracks.end(&self.source, &mut |number, series, cut| {
+            *ended |= !ways.due(number, series, &cut, arrived);
+        });
     }
 }
 

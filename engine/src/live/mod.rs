@@ -1,9 +1,9 @@
 //! Answers while rows come: one line for every window that is due, within a deadline.
 //!
 //! ```text
-//! source ─ lines, rows, windows ─► queue ─► serve ─► outbox ─► writer
-//!                                           ▲   │
-//! watcher ─ a new model, checked ─► hand-over   └─► tap ─► observers     events ─► stderr or a file
+//! sources ─ lines, rows, windows ─► queue ─► serve ─► outbox ─► writer
+//!                                            ▲   │
+//! watcher ─ a new model, checked ─► hand-over    └─► tap ─► observers     events ─► stderr or a file
 //! ```
 //!
 //! A window that is due reserves the place of its answer in the outbox, whatever happens to it then: that is why
@@ -26,9 +26,11 @@ mod queue;
 mod ready;
 mod run;
 mod serve;
+mod source;
 mod summary;
 mod tap;
 mod track;
+mod tracks;
 mod truth;
 mod watcher;
 
@@ -45,8 +47,10 @@ pub use queue::{Due, Pushed, Queue};
 pub use ready::{ModelFile, Ready, check_fits};
 pub use run::{Options, run};
 pub use serve::Server;
+pub use source::{Gate, Lines, Source};
 pub use summary::{Quantiles, Summary};
 pub use tap::{Heard, Next, Seen, Tap, Truths, Watched, tap};
 pub use track::{Cut, GAP, Plan, Track};
+pub use tracks::Tracks;
 pub use truth::{Place, Truth};
 pub use watcher::Watcher;

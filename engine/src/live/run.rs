@@ -1,9 +1,9 @@
 //! The threads of a run, from the first line to the summary.
 
-use std::io::{BufReader, ErrorKind, Read, Write};
+use std::io::{ErrorKind, Write};
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -13,18 +13,20 @@ use serde_json::json;
 use super::counters::{Counters, add};
 use super::events::{Events, write_all};
 use super::hand_over::HandOver;
-use super::intake::{Intake, Ways};
-use super::lines::{LONGEST, Line, next_line};
+use super::intake::Ways;
 use super::observe::{Observer, Watching};
 use super::outbox::Outbox;
 use super::priority::apply;
 use super::queue::Queue;
 use super::ready::{ModelFile, Ready};
 use super::serve::Server;
+use super::source::{Gate, Source};
 use super::summary::Summary;
 use super::tap::{Tap, Truths, Watched, tap};
 use super::track::Plan;
+use super::tracks::Tracks;
 use super::watcher::Watcher;
+use crate::checkpoint::Meta;
 use crate::interrupt::Stop;
 use crate::job::{Keep, Late, Priority};
 use crate::system::cpu_s;
@@ -74,18 +76,22 @@ struct Shared {
     stopping: AtomicBool,
     /// Whether it was said that threads cannot be urgent.
     told: AtomicBool,
-    series: AtomicUsize,
+    meta: Meta,
+    truths: Truths,
+    tracks: Mutex<Tracks>,
+    /// Sources that go on: those that end by themselves, and all.
+    going: Mutex<(usize, usize)>,
 }
 
-/// Answers the rows of an input until it ends, or a signal comes.
+/// Answers the rows of sources until they end, or a signal comes.
 ///
 /// # Errors
-/// If the model cannot be read or cannot answer on a stream, its channels are not in the input, or the input or the
+/// If the model cannot be read or cannot answer on a stream, its channels are not in the input, or a source or the
 /// output fails. That nobody reads the answers to the end is no error.
 pub fn run(
     model: &Path,
     options: Options,
-    (input, output): (impl Read + Send + 'static, impl Write + Send + 'static),
+    (sources, output): (Vec<Box<dyn Source>>, impl Write + Send + 'static),
     mut told: impl FnMut(&str) + Send + 'static,
     stop: Stop,
 ) -> anyhow::Result<Summary> {
@@ -95,10 +101,12 @@ pub fn run(
     let plan = Plan::of(meta, options.gap, options.keep == Keep::Newest)
         .with_context(|| format!("{}", model.display()))?;
     let mut ready = Box::new(Ready::new(&file));
-    ready.warm_up(plan.width(), None).with_context(|| format!("{}", model.display()))?;
+    let width = plan.width();
+    ready.warm_up(width, None).with_context(|| format!("{}", model.display()))?;
     let label = Arc::clone(&ready.label);
     let (events, receiver) = Events::new();
     let n_probs = if options.probs { meta.classes.len() } else { 0 };
+    let (tap, truths, watched) = tap(width, meta.classes.len(), options.keep == Keep::All);
     let shared = Arc::new(Shared {
         queue: Queue::new(options.keep),
         outbox: Outbox::new(n_probs, options.keep == Keep::All),
@@ -108,14 +116,16 @@ pub fn run(
         options,
         stopping: AtomicBool::new(false),
         told: AtomicBool::new(false),
-        series: AtomicUsize::new(0),
+        meta: meta.clone(),
+        truths,
+        tracks: Mutex::new(Tracks::new(plan)),
+        going: Mutex::new((sources.iter().filter(|source| source.ends()).count(), sources.len())),
     });
     shared.events.tell(json!({ "event": "start", "model": label.hash, "round": label.round }));
-    let (tap, truths, watched) = tap(plan.width(), meta.classes.len(), options.keep == Keep::All);
     let observers: Vec<Box<dyn Observer>> = Vec::new();
     // Where nobody watches nothing is handed on.
     let tap = (!observers.is_empty()).then_some(tap);
-    let watcher = Watcher::new(model, (&file, Arc::clone(&label)), plan.width(), options.deadline);
+    let watcher = Watcher::new(model, (&file, Arc::clone(&label)), width, options.deadline);
     let main = thread::current();
     let teller = {
         let shared = Arc::clone(&shared);
@@ -127,15 +137,15 @@ pub fn run(
         })?
     };
     shared.counters.board.model(&label.hash, label.round, label.state, None);
-    let source = {
-        let (shared, meta, main) = (Arc::clone(&shared), meta.clone(), main.clone());
+    let sources = sources.into_iter().map(|mut source| {
+        let (shared, main) = (Arc::clone(&shared), main.clone());
         start("source", move || {
-            let read = shared.read(input, &meta, plan, &truths);
-            shared.queue.close();
+            let read = shared.read(&mut *source);
             main.unpark();
             read
-        })?
-    };
+        })
+    });
+    let sources = sources.collect::<anyhow::Result<Vec<_>>>()?;
     let server = {
         let shared = Arc::clone(&shared);
         start("serve", move || shared.serve(ready, tap.as_ref()))?
@@ -159,7 +169,7 @@ pub fn run(
     while !writer.is_finished() && stop.now().is_none() {
         thread::park_timeout(LOOK);
     }
-    // At the end of the input all is over; else the source may wait for a line that never comes.
+    // At the end of all sources all is over; else one may wait for a line that never comes.
     shared.stopping.store(true, Ordering::SeqCst);
     shared.queue.close();
     let until = Instant::now() + PATIENCE;
@@ -168,15 +178,18 @@ pub fn run(
     // It has seen all windows once it ends, or it takes too long for them.
     ends(&observing, Instant::now() + PATIENCE);
     let is_written = ends(&writer, until);
-    // It ends by itself, unless it waits for a line.
-    if ends(&source, Instant::now() + LOOK) {
-        // A reader of answers that went away also ends the run.
-        source.join().map_err(|_| anyhow!("the source failed"))??;
+    // They end by themselves, unless they wait for a line.
+    let soon = Instant::now() + LOOK;
+    for source in sources {
+        if ends(&source, soon) {
+            // A reader of answers that went away also ends the run.
+            source.join().map_err(|_| anyhow!("a source failed"))??;
+        }
     }
     watching.thread().unpark();
     let live = if ends(&watching, until) { watching.join().ok() } else { None };
     let mut summary = Summary::of(&shared.counters, cpu_s().zip(cpu_before).map(|(a, b)| a - b));
-    summary.series = shared.series.load(Ordering::Relaxed);
+    summary.series = lock(&shared.tracks).len();
     summary.lost_events = shared.events.lost();
     (summary.model, summary.round) = live.unwrap_or_else(|| (label.hash.clone(), label.round));
     summary.wall_s = began.elapsed().as_secs_f64();
@@ -206,6 +219,10 @@ fn ends<T>(thread: &JoinHandle<T>, until: Instant) -> bool {
     thread.is_finished()
 }
 
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl Shared {
     /// Makes the calling thread urgent; says once if that is not allowed.
     fn hurry(&self) {
@@ -219,30 +236,27 @@ impl Shared {
         }
     }
 
-    /// Reads all lines.
-    fn read(
-        &self,
-        input: impl Read,
-        meta: &crate::checkpoint::Meta,
-        plan: Plan,
-        truths: &Truths,
-    ) -> anyhow::Result<()> {
-        self.hurry();
-        let Self { queue, outbox, counters, events, .. } = self;
-        let mut intake = Intake::new(meta, plan, Ways { queue, outbox, counters, events, truths });
-        let mut input = BufReader::with_capacity(1 << 16, input);
-        let mut line = Vec::new();
-        let mut wanted = true;
-        while wanted && !self.stopping.load(Ordering::Relaxed) {
-            match next_line(&mut input, &mut line).context("stdin: cannot read")? {
-                Line::End => break,
-                Line::TooLong => intake.unreadable(&format!("longer than {LONGEST} bytes")),
-                Line::Whole => wanted = intake.line(&line, Instant::now())?,
-            }
-            self.series.store(intake.series(), Ordering::Relaxed);
+    /// Where sources hand their lines in.
+    fn gate(&self) -> Gate<'_> {
+        let Self { queue, outbox, counters, events, meta, tracks, stopping, truths, .. } = self;
+        Gate { meta, ways: Ways { queue, outbox, counters, events, truths }, tracks, stopping }
+    }
+
+    /// Reads all of a source. No more windows come once none is left that is waited for, or one has failed.
+    fn read(&self, source: &mut dyn Source) -> anyhow::Result<()> {
+        if source.is_urgent() {
+            self.hurry();
         }
-        intake.end(Instant::now());
-        Ok(())
+        let read = source.run(&self.gate());
+        let mut going = lock(&self.going);
+        going.0 -= usize::from(source.ends());
+        going.1 -= 1;
+        let is_last =
+            going.1 == 0 || source.ends() && going.0 == 0 && self.options.keep == Keep::All;
+        if is_last || read.is_err() {
+            self.queue.close();
+        }
+        read
     }
 
     /// Answers all windows.
