@@ -4,6 +4,8 @@
 mod accounting;
 /// Lines, values and times that are not as they should be.
 mod faults;
+/// A run that is seen and fed over HTTP.
+mod http;
 /// Models that are put in the place of the one that answers.
 mod reload;
 /// The same windows and digits as `predict`.

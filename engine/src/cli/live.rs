@@ -1,5 +1,7 @@
 //! Arguments of the commands that answer while rows come.
 
+#[cfg(feature = "http")]
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -14,6 +16,7 @@ Examples:
   edgectl run --model global.safetensors --queue all < recording.csv
   edgectl run --model global.safetensors --state state --deadline 20ms --probs < sensor.jsonl
   edgectl run --config live.toml < sensor.jsonl
+  edgectl run --model global.safetensors --http 127.0.0.1:8080 --token-file token
 
 Rows come on stdin, a line each: a table with the header of the files the model was trained on, or
 objects that name their cells, {\"t\":12.34,\"series\":\"s1\",\"ax\":0.1,…} or {\"x\":[0.1,…]}. Rows of
@@ -27,6 +30,10 @@ nobody reads the answers) or bad-input (a value is missing that no step fills in
 what is wrong with the rows: missing, stuck, gap, backwards, rate. age_us counts from the arrival
 of the window's last row. What else happens is told as lines of JSON on stderr, or in events.jsonl
 of --state.
+
+--http serves a page, /metrics (Prometheus), /events, POST /rows (lines as on stdin, answers back) and
+/v2/models/NAME/infer (Open Inference Protocol). On another address than this machine's own, rows and
+events need the token; promote, rollback and labels always do.
 
 The end of the input, SIGINT and SIGTERM end it with a summary on stderr and exit code 0.")]
 pub struct RunArgs {
@@ -64,6 +71,16 @@ pub struct RunArgs {
     /// Answers also tell the probability of every class, as probs
     #[arg(long)]
     pub probs: bool,
+    /// Serve a page, /metrics, /rows and the Open Inference Protocol at this address; without rows on stdin the
+    /// run then goes on until a signal
+    #[cfg(feature = "http")]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub http: Option<SocketAddr>,
+    /// Who says the token in this file, as Authorization: Bearer, may promote, roll back and send labels over
+    /// HTTP, and from other machines rows [default: nobody may]
+    #[cfg(feature = "http")]
+    #[arg(long, value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
     /// Let every answer take so many times as long, to try out slow devices
     #[arg(long, hide = true, value_name = "FACTOR", default_value_t = 1.0)]
     pub slow: f64,

@@ -1,6 +1,9 @@
 //! `edgectl run`: answers while rows come.
 
+#[cfg(feature = "http")]
+use std::ffi::OsStr;
 use std::io;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
@@ -9,7 +12,9 @@ use serde::Serialize;
 use crate::cli::RunArgs;
 use crate::interrupt::Stop;
 use crate::job::{Gap, Keep, Late, Priority, RunSettings, Settings, Time};
-use crate::live::{EventFile, GAP, Lines, Options, Source, Summary, run};
+#[cfg(feature = "http")]
+use crate::live::Token;
+use crate::live::{EventFile, GAP, Lines, Options, Source, Summary, Web, run};
 use crate::models::Models;
 use crate::output::{Output, table};
 
@@ -50,12 +55,39 @@ pub(super) fn run_live(args: &RunArgs, output: Output) -> anyhow::Result<()> {
         }
     };
     let options = options(args, &settings);
+    let web = web(args, &settings, model, state.map(PathBuf::as_path))?;
     let sources: Vec<Box<dyn Source>> = vec![Box::new(Lines::new("stdin", io::stdin()))];
-    let summary = run(model, options, (sources, Output::answers()), tell, stop)?;
+    let summary = run(model, options, web, (sources, Output::answers()), tell, stop)?;
     drop(held);
     let lines = summary.lines().into_iter().map(|(name, value)| vec![name.to_owned(), value]);
     let text = table(&["what", "value"], &lines.collect::<Vec<_>>());
     output.summary(&Report { event: "summary", summary: &summary }, &text)
+}
+
+/// Where it is seen, if it is.
+fn web(
+    args: &RunArgs,
+    settings: &RunSettings,
+    model: &Path,
+    state: Option<&Path>,
+) -> anyhow::Result<Option<Web>> {
+    #[cfg(feature = "http")]
+    if let Some(at) = args.http.or(settings.http) {
+        let token = args.token_file.as_ref().or(settings.token_file.as_ref());
+        let token = token.map(|path| Token::read(path)).transpose()?;
+        let name = model.file_stem().map_or_else(|| "model".into(), OsStr::to_string_lossy);
+        let state = state.map(Path::to_owned);
+        return Ok(Some(Web { at, token, name: name.into_owned(), state }));
+    }
+    #[cfg(not(feature = "http"))]
+    {
+        let _ = (args, model, state);
+        ensure!(
+            settings.http.is_none(),
+            "[run] http: this edgectl was built without the feature http"
+        );
+    }
+    Ok(None)
 }
 
 /// What flags say, else the file, else as it is by default.

@@ -1,6 +1,7 @@
 //! How a model answers while rows come: the `[run]` section of a file of settings, and what flags say.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
@@ -44,6 +45,10 @@ pub struct RunSettings {
     pub gap: Option<Gap>,
     /// Whether answers tell every class's probability.
     pub probs: Option<bool>,
+    /// Where the run is seen over HTTP.
+    pub http: Option<SocketAddr>,
+    /// Who says the token in this file may change what runs; relative to the file's folder.
+    pub token_file: Option<PathBuf>,
 }
 
 /// What becomes of windows that come faster than the model answers.
@@ -186,7 +191,8 @@ impl Settings {
             anyhow!("{}{at}: {}", path.display(), error.message().trim_end())
         })?;
         let folder = path.parent().unwrap_or(Path::new(""));
-        for path in [&mut settings.run.model, &mut settings.run.state].into_iter().flatten() {
+        let RunSettings { model, state, token_file, .. } = &mut settings.run;
+        for path in [model, state, token_file].into_iter().flatten() {
             *path = folder.join(&path);
         }
         Ok(settings)

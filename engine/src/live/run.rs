@@ -1,8 +1,9 @@
 //! The threads of a run, from the first line to the summary.
 
+use std::any::Any;
 use std::io::{ErrorKind, Write};
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -10,15 +11,19 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, anyhow};
 use serde_json::json;
 
-use super::counters::{Counters, add};
+use super::counters::{Counters, add, get};
 use super::events::{Events, write_all};
 use super::hand_over::HandOver;
+#[cfg(feature = "http")]
+use super::http::{Desk, Listener, Site};
 use super::intake::Ways;
 use super::observe::{Observer, Watching};
 use super::outbox::Outbox;
 use super::priority::apply;
 use super::queue::Queue;
 use super::ready::{ModelFile, Ready};
+#[cfg(feature = "http")]
+use super::reply::Reply;
 use super::serve::Server;
 use super::source::{Gate, Source};
 use super::summary::Summary;
@@ -26,6 +31,7 @@ use super::tap::{Tap, Truths, Watched, tap};
 use super::track::Plan;
 use super::tracks::Tracks;
 use super::watcher::Watcher;
+use super::web::Web;
 use crate::checkpoint::Meta;
 use crate::interrupt::Stop;
 use crate::job::{Keep, Late, Priority};
@@ -81,16 +87,22 @@ struct Shared {
     tracks: Mutex<Tracks>,
     /// Sources that go on: those that end by themselves, and all.
     going: Mutex<(usize, usize)>,
+    /// Series that there were when this was last looked at.
+    series: AtomicUsize,
+    /// Whether rows may also come over HTTP.
+    is_seen: bool,
 }
 
-/// Answers the rows of sources until they end, or a signal comes.
+/// Answers the rows of sources until they end, or a signal comes. With `web` it is seen over HTTP; then an input
+/// without rows is not its end.
 ///
 /// # Errors
 /// If the model cannot be read or cannot answer on a stream, its channels are not in the input, or a source or the
-/// output fails. That nobody reads the answers to the end is no error.
+/// output fails, or nobody can listen at the address of `web`. That nobody reads the answers to the end is no error.
 pub fn run(
     model: &Path,
     options: Options,
+    web: Option<Web>,
     (sources, output): (Vec<Box<dyn Source>>, impl Write + Send + 'static),
     mut told: impl FnMut(&str) + Send + 'static,
     stop: Stop,
@@ -107,6 +119,7 @@ pub fn run(
     let (events, receiver) = Events::new();
     let n_probs = if options.probs { meta.classes.len() } else { 0 };
     let (tap, truths, watched) = tap(width, meta.classes.len(), options.keep == Keep::All);
+    let ending = sources.iter().filter(|source| source.ends()).count();
     let shared = Arc::new(Shared {
         queue: Queue::new(options.keep),
         outbox: Outbox::new(n_probs, options.keep == Keep::All),
@@ -118,8 +131,10 @@ pub fn run(
         told: AtomicBool::new(false),
         meta: meta.clone(),
         truths,
-        tracks: Mutex::new(Tracks::new(plan)),
-        going: Mutex::new((sources.iter().filter(|source| source.ends()).count(), sources.len())),
+        tracks: Mutex::new(Tracks::new(plan.clone())),
+        going: Mutex::new((ending, sources.len() + usize::from(web.is_some()))),
+        series: AtomicUsize::new(0),
+        is_seen: web.is_some(),
     });
     shared.events.tell(json!({ "event": "start", "model": label.hash, "round": label.round }));
     let observers: Vec<Box<dyn Observer>> = Vec::new();
@@ -137,6 +152,7 @@ pub fn run(
         })?
     };
     shared.counters.board.model(&label.hash, label.round, label.state, None);
+    let seen = web.map(|web| shared.be_seen(web, plan)).transpose()?;
     let sources = sources.into_iter().map(|mut source| {
         let (shared, main) = (Arc::clone(&shared), main.clone());
         start("source", move || {
@@ -186,6 +202,7 @@ pub fn run(
             source.join().map_err(|_| anyhow!("a source failed"))??;
         }
     }
+    drop(seen);
     watching.thread().unpark();
     let live = if ends(&watching, until) { watching.join().ok() } else { None };
     let mut summary = Summary::of(&shared.counters, cpu_s().zip(cpu_before).map(|(a, b)| a - b));
@@ -248,6 +265,10 @@ impl Shared {
             self.hurry();
         }
         let read = source.run(&self.gate());
+        // Where rows may come in another way, an input without any is not the end.
+        if self.is_seen && read.is_ok() && get(&self.counters.rows_of(source.name())) == 0 {
+            return read;
+        }
         let mut going = lock(&self.going);
         going.0 -= usize::from(source.ends());
         going.1 -= 1;
@@ -257,6 +278,22 @@ impl Shared {
             self.queue.close();
         }
         read
+    }
+
+    /// Is seen over HTTP, until what this gives is dropped.
+    #[cfg(feature = "http")]
+    fn be_seen(self: &Arc<Self>, web: Web, plan: Plan) -> anyhow::Result<Box<dyn Any>> {
+        let listener = Listener::bind(web.at)?;
+        let at = listener.at();
+        self.events.tell(json!({ "event": "http", "address": at.to_string() }));
+        let desk: Arc<dyn Desk> = self.clone();
+        let site = Site::new(desk, &self.meta, plan, self.options.deadline, (web, at));
+        Ok(Box::new(listener.serve(site)?))
+    }
+
+    #[cfg(not(feature = "http"))]
+    fn be_seen(&self, _: Web, _: Plan) -> anyhow::Result<Box<dyn Any>> {
+        anyhow::bail!("this edgectl was built without the feature http")
     }
 
     /// Answers all windows.
@@ -301,5 +338,34 @@ impl Shared {
             }
             thread::park_timeout(self.options.watch);
         }
+    }
+}
+
+#[cfg(feature = "http")]
+impl Desk for Shared {
+    fn ways(&self) -> Ways<'_> {
+        self.gate().ways
+    }
+
+    fn lines(&self, lines: &[u8], ends: bool, reply: &Arc<Reply>) -> anyhow::Result<()> {
+        let mut intake = self.gate().intake("http").reply_to(Arc::clone(reply));
+        for line in lines.split(|&byte| byte == b'\n') {
+            let line = line.strip_suffix(b"\r").unwrap_or(line);
+            if !intake.line(line, Instant::now())? {
+                break;
+            }
+        }
+        if ends {
+            intake.end();
+        }
+        Ok(())
+    }
+
+    fn series(&self) -> usize {
+        // While a source waits for the model, it has the lock.
+        if let Ok(tracks) = self.tracks.try_lock() {
+            self.series.store(tracks.len(), Ordering::Relaxed);
+        }
+        self.series.load(Ordering::Relaxed)
     }
 }

@@ -49,6 +49,9 @@ impl Server<'_> {
         let answer = self.answer(&due, ready);
         self.counters.answered(&answer);
         let (status, class) = (answer.status, answer.class);
+        if let Some(reply) = &due.reply {
+            reply.put(&answer);
+        }
         self.outbox.put(answer);
         // Who waits for the answer has it by now.
         if let Some(tap) = self.tap {
@@ -93,7 +96,7 @@ impl Server<'_> {
             Some(_) if is_late(now) && self.late == Late::Drop => answer.status = Status::Late,
             Some((class, p, probs)) => {
                 answer.class = Some((class, p));
-                if self.probs {
+                if self.probs || due.reply.as_ref().is_some_and(|reply| reply.wants_probs) {
                     answer.probs = self.outbox.probs();
                     answer.probs.clear();
                     answer.probs.extend_from_slice(probs);

@@ -60,7 +60,7 @@ impl Plan {
     }
 
     /// Rows of a window, as they come in.
-    fn span(&self) -> usize {
+    pub fn rows(&self) -> usize {
         match (self.rate_hz, self.pipeline.output().rate_hz) {
             (Some(before), Some(after)) => (self.len as f64 * before / after).round() as usize,
             _ => self.len,
@@ -129,7 +129,7 @@ impl Track {
             name: name.into(),
             split: Split::Unmarked,
             streamer: Streamer::over_series(&plan.pipeline),
-            inspector: Inspector::new(channels, plan.span(), gap),
+            inspector: Inspector::new(channels, plan.rows(), gap),
             cutter: Cutter {
                 rows: vec![0.0; plan.width()],
                 n_out: 0,
