@@ -22,6 +22,7 @@ mod node_values;
 mod overrides;
 mod predict;
 mod preprocess;
+mod promote;
 #[cfg(feature = "store")]
 mod presign;
 #[cfg(feature = "store")]
@@ -87,6 +88,7 @@ pub fn run(cli: Cli) -> anyhow::Result<Outcome> {
             #[cfg(feature = "store")]
             Command::Store(command) => stores::run(&command, output),
             Command::Status(args) => status::run(&args, output),
+            Command::Promote(args) => promote::run(&args.models, output),
             Command::Rollback(args) => rollback::run(&args.models, output),
             Command::Bench(args) => crate::bench::run(args, threads, output),
         }?;

@@ -4,6 +4,7 @@
 //! sources ─ lines, rows, windows ─► queue ─► serve ─► outbox ─► writer
 //!                                            ▲   │
 //! watcher ─ a new model, checked ─► hand-over    └─► tap ─► observers     events ─► stderr or a file
+//!                                                      └─ a model in the shadow
 //! ```
 //!
 //! A window that is due reserves the place of its answer in the outbox, whatever happens to it then: that is why
@@ -11,11 +12,14 @@
 //! another model.
 
 mod answer;
+mod begin;
 mod board;
 mod cells;
+mod compared;
 mod counters;
 mod events;
 mod hand_over;
+mod incoming;
 mod intake;
 mod lines;
 mod observe;
@@ -26,6 +30,7 @@ mod queue;
 mod ready;
 mod run;
 mod serve;
+mod shadow;
 mod source;
 mod summary;
 mod tap;
@@ -34,8 +39,10 @@ mod tracks;
 mod truth;
 mod watcher;
 
-pub use answer::{Answer, Label, Status};
+pub use answer::{Answer, Label, State, Status};
+pub use begin::Begun;
 pub use board::{Board, Figure, Known, SHOWN_CHANNELS, SeenAnswer, SeenEvent, SeenRow, Signal};
+pub use compared::{Compared, Terms, Verdict};
 pub use counters::{CONFIDENCES, Counters, Histogram};
 pub use events::{EventFile, Events};
 pub use hand_over::HandOver;
@@ -47,10 +54,11 @@ pub use queue::{Due, Pushed, Queue};
 pub use ready::{ModelFile, Ready, check_fits};
 pub use run::{Options, run};
 pub use serve::Server;
+pub use shadow::{Found, Role, Shadow, Trials};
 pub use source::{Gate, Lines, Source};
 pub use summary::{Quantiles, Summary};
 pub use tap::{Heard, Next, Seen, Tap, Truths, Watched, tap};
 pub use track::{Cut, GAP, Plan, Track};
 pub use tracks::Tracks;
 pub use truth::{Place, Truth};
-pub use watcher::Watcher;
+pub use watcher::{Means, Watcher};
