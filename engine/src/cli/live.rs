@@ -28,6 +28,10 @@ what is wrong with the rows: missing, stuck, gap, backwards, rate. age_us counts
 of the window's last row. What else happens is told as lines of JSON on stderr, or in events.jsonl
 of --state.
 
+With --state a model that is put in the place of --model first answers unheard beside the live one
+(shadow), then with the live one beside it (state canary), then is live. One that is worse, by labels
+or by how often the two agree, is refused for good.
+
 The end of the input, SIGINT and SIGTERM end it with a summary on stderr and exit code 0.")]
 pub struct RunArgs {
     /// The model: a file, or a node's folder of models; another that is put in its place is a candidate
@@ -59,7 +63,7 @@ pub struct RunArgs {
     /// How often to look for another model [default: 1s]
     #[arg(long, value_name = "TIME")]
     pub watch: Option<Time>,
-    /// Windows that a candidate answers unheard beside the live model, and once more as the canary, with the
+    /// Windows that a candidate answers unheard beside the live model, and as many as the canary with the
     /// live one beside it; 0: it is live at once [default: 100 with --state]
     #[arg(long, value_name = "WINDOWS")]
     pub shadow: Option<u32>,

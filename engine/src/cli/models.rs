@@ -43,8 +43,8 @@ pub struct StatusArgs {
 Example:
   edgectl promote state
 
-A run on this folder sees it within its --watch. The model before answers beside the new one for a while, and
-takes its place again if the new one is worse.")]
+A run on this folder sees it within its --watch. The model before answers beside the new one for a
+while, and takes its place again if the new one is worse.")]
 pub struct PromoteArgs {
     /// The state of a run
     #[arg(value_name = "DIR")]

@@ -124,6 +124,7 @@ impl Watcher {
         let candidate = models.deployment().candidate.clone();
         if self.answers.state.is_canary() {
             self.try_out(None, with);
+            self.tell_live(with);
         }
         if let Some(Candidate { hash, .. }) = candidate {
             match self.from_state(&hash) {
@@ -139,13 +140,19 @@ impl Watcher {
         let Some(old) = with.place.old() else { return };
         let Some(label) = self.offered.take() else { return };
         add(&with.counters.reloads, 1);
-        with.events.tell(json!({
-            "event": "reload", "result": label.state.name(), "model": label.hash, "round": label.round,
-        }));
         self.answers = label;
         if self.answers.state.is_canary() {
             self.try_out(Some(old), with);
         }
+        self.tell_live(with);
+    }
+
+    /// Tells which model answers, and as what.
+    fn tell_live(&self, with: &Means<'_>) {
+        let Label { hash, round, state, .. } = &*self.answers;
+        with.events.tell(json!({
+            "event": "reload", "result": state.name(), "model": hash, "round": round,
+        }));
     }
 
     /// Lets the model before answer beside the canary: the one that just answered, if it is that one.
@@ -198,10 +205,7 @@ impl Watcher {
             }
             (Role::Before, Verdict::Good) => {
                 self.settle(with);
-                let Label { hash, round, .. } = &*self.answers;
-                with.events.tell(json!({
-                    "event": "reload", "result": "live", "model": hash, "round": round,
-                }));
+                self.tell_live(with);
             }
             (Role::Before, Verdict::Bad(reason)) => {
                 let bad = Arc::clone(&self.answers);
