@@ -80,7 +80,8 @@ fn start(folder: &Path, args: &[&str]) -> Running {
     let log = state.map(|at| {
         fs::create_dir_all(folder.join(args[at + 1])).expect("a folder");
         let path = folder.join(args[at + 1]).join("events.jsonl");
-        let mut log = File::options().create(true).append(true).read(true).open(path).expect("a file");
+        let mut log =
+            File::options().create(true).append(true).read(true).open(path).expect("a file");
         log.seek(SeekFrom::End(0)).expect("the end");
         BufReader::new(log)
     });

@@ -22,9 +22,9 @@ mod node_values;
 mod overrides;
 mod predict;
 mod preprocess;
-mod promote;
 #[cfg(feature = "store")]
 mod presign;
+mod promote;
 #[cfg(feature = "store")]
 mod region;
 mod rollback;

@@ -41,7 +41,9 @@ impl Begun {
         let (place, canary, from) = match (&live, path) {
             (Some((file, canary)), _) => (file.as_path(), *canary, "state"),
             (None, Some(path)) => (path, false, "model"),
-            (None, None) => bail!("name the model, as --model or in [run] of --config: --state has none yet"),
+            (None, None) => {
+                bail!("name the model, as --model or in [run] of --config: --state has none yet")
+            }
         };
         let said = || format!("{}", place.display());
         let file = ModelFile::read(place, MOST_BYTES)?;

@@ -129,7 +129,9 @@ impl Shadow {
     /// A window without fault was answered with a class, or had no answer that is finite.
     pub fn window(&self, id: u64, answers: &Arc<Label>, class: Option<u32>, values: &[f32]) {
         let mut place = self.beside();
-        let Some(beside) = place.as_mut().filter(|beside| beside.is_beside(answers)) else { return };
+        let Some(beside) = place.as_mut().filter(|beside| beside.is_beside(answers)) else {
+            return;
+        };
         let other = beside.ready.answer(values).map(|(class, ..)| class);
         let (new, old) = match beside.role {
             Role::Candidate => (other, class),

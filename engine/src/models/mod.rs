@@ -15,8 +15,8 @@ use std::path::{Path, PathBuf};
 use aggregate::{atomic_write, hash_file};
 use anyhow::{Context, bail, ensure};
 
-use deployment::{DEPLOY, is_hash};
 pub use deployment::{Candidate, Denied, Deployed, Deployment, Step};
+use deployment::{DEPLOY, is_hash};
 
 const CURRENT: &str = "current.safetensors";
 /// What a node remembers of its job, beside its models.
@@ -38,8 +38,10 @@ impl Models {
     pub fn open_or_make(folder: &Path) -> anyhow::Result<Self> {
         make_folder(folder)?;
         refuse_others(folder)?;
-        let mut models =
-            Self { folder: folder.to_owned(), deployment: Deployment::read(folder)?.unwrap_or_default() };
+        let mut models = Self {
+            folder: folder.to_owned(),
+            deployment: Deployment::read(folder)?.unwrap_or_default(),
+        };
         models.mend()?;
         Ok(models)
     }
@@ -72,8 +74,7 @@ impl Models {
 
     /// Goes back to the model before if the live one is damaged, and to none if both are.
     fn mend(&mut self) -> anyhow::Result<()> {
-        let is_sound =
-            |hash: &str| hash_file(self.file_of(hash)).is_ok_and(|found| found == hash);
+        let is_sound = |hash: &str| hash_file(self.file_of(hash)).is_ok_and(|found| found == hash);
         let Deployment { live, previous, candidate, .. } = &self.deployment;
         let lost = candidate.as_ref().is_some_and(|candidate| !is_sound(&candidate.hash));
         if live.as_ref().is_none_or(|live| is_sound(&live.hash)) && !lost {

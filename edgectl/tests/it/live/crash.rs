@@ -8,8 +8,17 @@ use super::reload::{hash, models, put, rows};
 use super::start;
 use crate::exclusions::edit;
 
-const ARGS: [&str; 9] =
-    ["--model", "live.safetensors", "--state", "state", "--queue", "all", "--watch", "1ms", "--shadow"];
+const ARGS: [&str; 9] = [
+    "--model",
+    "live.safetensors",
+    "--state",
+    "state",
+    "--queue",
+    "all",
+    "--watch",
+    "1ms",
+    "--shadow",
+];
 
 /// Whether the truth is whole: what it names is there, and is what it is called.
 #[track_caller]

@@ -88,7 +88,10 @@ fn a_run_follows_people_who_go_back() {
     running.feed(&rows(20));
     assert_eq!(result(&mut running).0, "live");
     let said = json(at, &["rollback", "state"]);
-    assert_eq!((&said["live"]["hash"], &said["refused"][0]["hash"]), (&r1.clone().into(), &r2.clone().into()));
+    assert_eq!(
+        (&said["live"]["hash"], &said["refused"][0]["hash"]),
+        (&r1.clone().into(), &r2.clone().into())
+    );
     let event = running.event("rollback");
     assert_eq!((&event["model"], &event["to"]), (&r2.clone().into(), &r1.clone().into()));
     assert_eq!(event["reason"], "rolled back by hand");
@@ -100,7 +103,10 @@ fn a_run_follows_people_who_go_back() {
     put(at, "r2.safetensors");
     let refused = |(found, reason): (String, serde_json::Value)| {
         let reason = reason.as_str().unwrap_or_default().to_owned();
-        assert!(found == "refused" && reason.contains("refused before: rolled back by hand"), "{reason}");
+        assert!(
+            found == "refused" && reason.contains("refused before: rolled back by hand"),
+            "{reason}"
+        );
     };
     let mut next = result(&mut running);
     if next.0 == "live" {

@@ -70,7 +70,8 @@ fn a_good_model_is_in_the_shadow_then_the_canary_then_live() {
     running.feed(&windows(56, 2));
     let ended = running.end();
     assert_eq!(ended.counts(), [("ok".to_owned(), 58)].into());
-    let of: Vec<_> = ended.answers.iter().map(|a| (a["model"].as_str(), a["state"].as_str())).collect();
+    let of: Vec<_> =
+        ended.answers.iter().map(|a| (a["model"].as_str(), a["state"].as_str())).collect();
     assert!(of[..30].iter().all(|of| *of == (Some(&r1), Some("live"))), "{of:?}");
     assert!(of[30..50].iter().all(|of| *of == (Some(&r3), Some("canary"))), "{of:?}");
     assert!(of[56..].iter().all(|of| *of == (Some(&r3), Some("live"))), "{of:?}");
@@ -101,7 +102,9 @@ fn a_permuted_head_gives_no_answer_and_stays_away() {
     // After a restart, too.
     let mut second = running(at, &["--shadow", "0"]);
     let (found, reason) = result(&mut second);
-    assert!(found == "refused" && reason.as_str().is_some_and(|why| why.contains("refused before")));
+    assert!(
+        found == "refused" && reason.as_str().is_some_and(|why| why.contains("refused before"))
+    );
     second.feed(&windows(0, 5));
     assert!(second.end().answers.iter().all(|answer| answer["model"] != bad));
 }
