@@ -120,7 +120,6 @@ impl Watcher {
     /// Goes on where an earlier run ended: with the canary's trial, and with the candidate.
     fn resume(&mut self, with: &Means<'_>) {
         let Some(models) = &self.models else { return };
-        self.truth = Stamp::of(&models.truth());
         let candidate = models.deployment().candidate.clone();
         if self.answers.state.is_canary() {
             self.try_out(None, with);
