@@ -40,7 +40,7 @@ pub(super) fn run_live(args: &RunArgs, output: Output) -> anyhow::Result<()> {
     let settings = config.map(Settings::read).transpose()?.unwrap_or_default().run;
     let model = args.model.as_ref().or(settings.model.as_ref());
     let state = args.state.as_ref().or(settings.state.as_ref());
-    let gate = gate(args, &settings, state.is_some())?;
+    let terms = terms(args, &settings, state.is_some())?;
     let _model = model.or(state).context("name the model, as --model or in [run] of --config")?;
     let held = state.map(|folder| Models::hold_as(folder, "run.lock")).transpose()?;
     let models = state.map(|folder| Models::open_or_make(folder)).transpose()?;
@@ -67,7 +67,7 @@ pub(super) fn run_live(args: &RunArgs, output: Output) -> anyhow::Result<()> {
 }
 
 /// What is asked of another model before it is live: where no state is kept, only that it is sound.
-fn gate(args: &RunArgs, settings: &RunSettings, has_state: bool) -> anyhow::Result<Gate> {
+fn terms(args: &RunArgs, settings: &RunSettings, has_state: bool) -> anyhow::Result<Terms> {
     let windows = args.shadow.or(settings.shadow);
     ensure!(
         has_state || windows.unwrap_or(0) == 0,
@@ -78,11 +78,11 @@ fn gate(args: &RunArgs, settings: &RunSettings, has_state: bool) -> anyhow::Resu
         (0.0..=1.0).contains(&agreement),
         "--agreement {agreement}: give a share from 0 to 1, such as {AGREEMENT}"
     );
-    Ok(Gate { windows: windows.unwrap_or(if has_state { SHADOW } else { 0 }), agreement })
+    Ok(Terms { windows: windows.unwrap_or(if has_state { SHADOW } else { 0 }), agreement })
 }
 
 /// What flags say, else the file, else as it is by default.
-fn options(args: &RunArgs, settings: &RunSettings, gate: Gate) -> Options {
+fn options(args: &RunArgs, settings: &RunSettings, terms: Terms) -> Options {
     let keep = args.queue.or(settings.queue).unwrap_or(Keep::Newest);
     let live = keep == Keep::Newest;
     let deadline = args.deadline.or(settings.deadline).map(|Time(time)| time);
@@ -94,7 +94,7 @@ fn options(args: &RunArgs, settings: &RunSettings, gate: Gate) -> Options {
         late: args.late.or(settings.late).unwrap_or(Late::Drop),
         priority: priority.unwrap_or(if live { Priority::Fifo(50) } else { Priority::Normal }),
         watch: args.watch.or(settings.watch).map_or(Duration::from_secs(1), |Time(time)| time),
-        gate,
+        terms,
         gap,
         probs: args.probs || settings.probs.unwrap_or(false),
         slow: args.slow,

@@ -31,7 +31,7 @@ const FEWEST: u64 = 10;
 
 /// What is asked of a new model.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Gate {
+pub struct Terms {
     /// Windows that both models answer before it is live, and once more as the canary; with 0 it is live at once.
     pub windows: u32,
     /// The share of windows for which it gives the same class as the model before, where no classes are told.
@@ -128,14 +128,14 @@ impl Compared {
     }
 
     /// Whether a model that nobody hears yet may answer.
-    pub fn may_answer(&self, gate: Gate) -> Verdict {
-        let windows = u64::from(gate.windows.max(1));
+    pub fn may_answer(&self, terms: Terms) -> Verdict {
+        let windows = u64::from(terms.windows.max(1));
         // Not after every window: one that is worse would seem as good at some time.
         if self.n == 0 || !self.n.is_multiple_of(windows) {
             return Verdict::Open;
         }
         if self.labelled() < LABELLED {
-            return self.agrees(gate);
+            return self.agrees(terms);
         }
         match self.loss() {
             Some(_) if self.paired.p_worse() > LEVEL && self.n < MOST_TIMES * windows => {
@@ -147,23 +147,23 @@ impl Compared {
     }
 
     /// Whether a model that answers has to go: looked at after every window and every class that is told.
-    pub fn may_stay(&self, gate: Gate) -> Verdict {
+    pub fn may_stay(&self, terms: Terms) -> Verdict {
         if self.paired.p_worse() <= LEVEL_EACH
             && let Some(reason) = self.loss()
         {
             return Verdict::Bad(reason);
         }
         let by_labels = self.labelled() >= LABELLED;
-        if !by_labels && self.n >= FEWEST && self.hardly_agrees(gate) {
-            return Verdict::Bad(self.disagreement(gate));
+        if !by_labels && self.n >= FEWEST && self.hardly_agrees(terms) {
+            return Verdict::Bad(self.disagreement(terms));
         }
-        if self.n < u64::from(gate.windows) {
+        if self.n < u64::from(terms.windows) {
             return Verdict::Open;
         }
         match self.loss() {
             Some(reason) if by_labels && self.paired.p_worse() <= LEVEL => Verdict::Bad(reason),
             _ if by_labels => Verdict::Good,
-            _ => self.agrees(gate),
+            _ => self.agrees(terms),
         }
     }
 
@@ -186,20 +186,20 @@ impl Compared {
     }
 
     /// Whether so few agreements are hardly by chance.
-    fn hardly_agrees(&self, gate: Gate) -> bool {
+    fn hardly_agrees(&self, terms: Terms) -> bool {
         let count = |n: u64| u32::try_from(n).unwrap_or(u32::MAX);
         let (both, neither) = (count(self.agreed), count(self.n - self.agreed));
         // To agree is to be right by the other's answer.
         let agreed = Paired { both, neither, ..Paired::default() };
-        agreed.cause(gate.agreement, LEVEL_EACH) == Cause::World
+        agreed.cause(terms.agreement, LEVEL_EACH) == Cause::World
     }
 
-    fn agrees(&self, gate: Gate) -> Verdict {
-        if self.agreement() < gate.agreement {
-            return Verdict::Bad(self.disagreement(gate));
+    fn agrees(&self, terms: Terms) -> Verdict {
+        if self.agreement() < terms.agreement {
+            return Verdict::Bad(self.disagreement(terms));
         }
         // All that disagree could go from one class to another.
-        let most = 0.5 * (1.0 - gate.agreement) * self.n as f64;
+        let most = 0.5 * (1.0 - terms.agreement) * self.n as f64;
         match self.moved.iter().find(|&&moved| moved.unsigned_abs() as f64 > most) {
             Some(moved) => Verdict::Bad(format!(
                 "it gives a class to {} windows of {} {} than the model before",
@@ -211,13 +211,13 @@ impl Compared {
         }
     }
 
-    fn disagreement(&self, gate: Gate) -> String {
+    fn disagreement(&self, terms: Terms) -> String {
         format!(
             "the same class as the model before for {} windows of {}, {:.1} %, and {:.1} % are asked for",
             self.agreed,
             self.n,
             100.0 * self.agreement(),
-            100.0 * gate.agreement
+            100.0 * terms.agreement
         )
     }
 }
@@ -226,7 +226,7 @@ impl Compared {
 mod tests {
     use super::*;
 
-    const GATE: Gate = Gate { windows: 100, agreement: 0.9 };
+    const TERMS: Terms = Terms { windows: 100, agreement: 0.9 };
 
     /// After so many windows of which every k-th differs, and which are labelled or not: new right where it agrees.
     fn after(n: u64, every: u64, labelled: bool) -> Compared {
@@ -244,15 +244,15 @@ mod tests {
 
     #[test]
     fn one_that_agrees_may_answer_and_one_that_does_not_may_not() {
-        assert_eq!(after(99, 50, false).may_answer(GATE), Verdict::Open);
-        assert_eq!(after(100, 20, false).may_answer(GATE), Verdict::Good);
-        assert_eq!(after(101, 20, false).may_answer(GATE), Verdict::Open);
-        let Verdict::Bad(reason) = after(100, 5, false).may_answer(GATE) else { panic!("it may") };
+        assert_eq!(after(99, 50, false).may_answer(TERMS), Verdict::Open);
+        assert_eq!(after(100, 20, false).may_answer(TERMS), Verdict::Good);
+        assert_eq!(after(101, 20, false).may_answer(TERMS), Verdict::Open);
+        let Verdict::Bad(reason) = after(100, 5, false).may_answer(TERMS) else { panic!("it may") };
         assert!(reason.contains("80 windows of 100, 80.0 %"), "{reason}");
         // Nine of a hundred, all of them from one class.
         let mut compared = after(91, 1000, false);
         (91..100).for_each(|id| compared.window(id, 0, 2));
-        let Verdict::Bad(reason) = compared.may_answer(GATE) else { panic!("it may") };
+        let Verdict::Bad(reason) = compared.may_answer(TERMS) else { panic!("it may") };
         assert!(reason.contains("a class to 8 windows of 100 more"), "{reason}");
     }
 
@@ -261,13 +261,13 @@ mod tests {
         // It differs, and is right.
         let mut compared = after(100, 2, false);
         (0..40).for_each(|_| compared.right(true, false));
-        assert_eq!(compared.may_answer(GATE), Verdict::Good);
-        assert_eq!(compared.may_stay(GATE), Verdict::Good);
+        assert_eq!(compared.may_answer(TERMS), Verdict::Good);
+        assert_eq!(compared.may_stay(TERMS), Verdict::Good);
         // As often right as the other, but for one window of a hundred.
-        assert_eq!(after(100, 100, true).may_answer(GATE), Verdict::Good);
+        assert_eq!(after(100, 100, true).may_answer(TERMS), Verdict::Good);
         // Perhaps by chance: another hundred windows.
-        assert_eq!(after(100, 34, true).may_answer(GATE), Verdict::Open);
-        let bad = |compared: Compared| matches!(compared.may_answer(GATE), Verdict::Bad(_));
+        assert_eq!(after(100, 34, true).may_answer(TERMS), Verdict::Open);
+        let bad = |compared: Compared| matches!(compared.may_answer(TERMS), Verdict::Bad(_));
         assert!(bad(after(300, 34, true)) && bad(after(100, 4, true)));
         // In the end not knowing is a no.
         let mut compared = after(1000, 1000, false);
@@ -278,7 +278,7 @@ mod tests {
     #[test]
     fn one_that_answers_and_is_bad_goes_soon() {
         let goes_after = |every: u64, labelled: bool| {
-            (1..=200).find(|&n| after(n, every, labelled).may_stay(GATE) != Verdict::Open)
+            (1..=200).find(|&n| after(n, every, labelled).may_stay(TERMS) != Verdict::Open)
         };
         // A permuted head: it never agrees, and is never right.
         assert_eq!((goes_after(1, true), goes_after(1, false)), (Some(8), Some(10)));
@@ -289,15 +289,15 @@ mod tests {
         assert!(soon <= 40, "{soon}");
         // One that is nearly the same stays, after all windows.
         assert_eq!((goes_after(25, true), goes_after(25, false)), (Some(100), Some(100)));
-        assert_eq!(after(100, 25, true).may_stay(GATE), Verdict::Good);
-        assert_eq!(after(100, 25, false).may_stay(GATE), Verdict::Good);
+        assert_eq!(after(100, 25, true).may_stay(TERMS), Verdict::Good);
+        assert_eq!(after(100, 25, false).may_stay(TERMS), Verdict::Good);
     }
 
     #[test]
     fn both_wrong_is_the_world() {
         let mut compared = after(60, 60, false);
         (0..60).for_each(|i| compared.right(i % 2 == 0, i % 2 == 0));
-        assert_eq!(compared.may_stay(GATE), Verdict::Open);
+        assert_eq!(compared.may_stay(TERMS), Verdict::Open);
         assert!(compared.is_the_world(0.95) && !compared.is_the_world(0.5));
     }
 

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::Thread;
 
 use super::answer::{Label, Status};
-use super::compared::{Compared, Gate, Verdict};
+use super::compared::{Compared, Terms, Verdict};
 use super::observe::Observer;
 use super::ready::Ready;
 use super::tap::Seen;
@@ -38,7 +38,7 @@ struct Beside {
 #[derive(Debug)]
 pub struct Shadow {
     beside: Mutex<Option<Beside>>,
-    gate: Gate,
+    terms: Terms,
     /// Who acts.
     acts: OnceLock<Thread>,
 }
@@ -58,13 +58,13 @@ pub struct Found {
 
 impl Shadow {
     /// With no model in it.
-    pub fn new(gate: Gate) -> Self {
-        Self { beside: Mutex::new(None), gate, acts: OnceLock::new() }
+    pub fn new(terms: Terms) -> Self {
+        Self { beside: Mutex::new(None), terms, acts: OnceLock::new() }
     }
 
     /// What is asked of a new model.
-    pub fn gate(&self) -> Gate {
-        self.gate
+    pub fn terms(&self) -> Terms {
+        self.terms
     }
 
     /// The calling thread is woken when something is found.
@@ -161,8 +161,8 @@ impl Shadow {
     fn look(&self, beside: &mut Beside) {
         if beside.verdict == Verdict::Open {
             beside.verdict = match beside.role {
-                Role::Candidate => beside.compared.may_answer(self.gate),
-                Role::Before => beside.compared.may_stay(self.gate),
+                Role::Candidate => beside.compared.may_answer(self.terms),
+                Role::Before => beside.compared.may_stay(self.terms),
             };
         }
         beside.world |=

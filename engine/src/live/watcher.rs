@@ -14,6 +14,7 @@ use anyhow::{bail, ensure};
 use serde_json::json;
 
 use super::answer::Label;
+use super::board::{Figure, Known};
 use super::compared::Verdict;
 use super::counters::{Counters, add};
 use super::events::Events;
@@ -21,10 +22,13 @@ use super::hand_over::HandOver;
 use super::incoming::{Checks, Incoming, Stamp};
 use super::ready::{ModelFile, Ready};
 use super::shadow::{Found, Role, Shadow};
-use crate::models::{Candidate, Denied, Models, Step};
+use crate::models::{BY_HAND, Candidate, Denied, Deployment, Models, Step};
 
 /// How often to look whether a model was taken that was handed over.
 const SOON: Duration = Duration::from_millis(5);
+
+/// Refused models that are shown.
+const MOST_SHOWN: usize = 10;
 
 /// What it works with.
 #[derive(Debug, Clone, Copy)]
@@ -115,6 +119,33 @@ impl Watcher {
         self.follow(with);
         self.see(with);
         self.begin_shadow(with);
+        self.show(with);
+    }
+
+    /// Shows all models.
+    fn show(&self, with: &Means<'_>) {
+        let known = |hash: &str, round, state, reason: Option<&str>| Known {
+            hash: hash.to_owned(),
+            round,
+            state,
+            reason: reason.map(str::to_owned),
+        };
+        let Label { hash, round, state, .. } = &*self.answers;
+        let live = known(hash, *round, state.name(), None);
+        let Some(models) = &self.models else { return with.counters.board.set_models(vec![live]) };
+        let Deployment { previous, candidate, refused, .. } = models.deployment();
+        let refused = &refused[refused.len().saturating_sub(MOST_SHOWN)..];
+        let mut all: Vec<Known> = refused
+            .iter()
+            .map(|model| known(&model.hash, model.round, "refused", Some(&model.reason)))
+            .collect();
+        all.extend(previous.iter().map(|model| known(&model.hash, model.round, "previous", None)));
+        all.push(live);
+        let name = |candidate: &Candidate| candidate.state.name();
+        all.extend(
+            candidate.iter().map(|model| known(&model.hash, model.round, name(model), None)),
+        );
+        with.counters.board.set_models(all);
     }
 
     /// Goes on where an earlier run ended: with the canary's trial, and with the candidate.
@@ -219,6 +250,8 @@ impl Watcher {
 
     fn taken_back(&self, bad: &Label, reason: &str, with: &Means<'_>) {
         add(&with.counters.rollbacks, 1);
+        let by = if reason == BY_HAND { "hand" } else { "trial" };
+        with.counters.board.add(Figure::Rollbacks, by, 1.0);
         let to = self.offered.as_ref().unwrap_or(&self.answers);
         with.events.tell(json!({
             "event": "rollback", "model": bad.hash, "round": bad.round, "to": to.hash, "reason": reason,
@@ -244,7 +277,7 @@ impl Watcher {
         }
         let refusal = models.deployment().refusal(&target.hash).map(str::to_owned);
         let has_before = models.deployment().previous.is_some();
-        let canary = refusal.is_none() && has_before && with.shadow.gate().windows > 0;
+        let canary = refusal.is_none() && has_before && with.shadow.terms().windows > 0;
         if models.deployment().canary != canary {
             self.note(with, |models| models.try_out(&live.hash, canary));
         }
@@ -352,7 +385,7 @@ impl Watcher {
         if self.models.is_none() {
             self.newest_round = *round;
         }
-        let at_once = with.shadow.gate().windows == 0;
+        let at_once = with.shadow.terms().windows == 0;
         let candidate = Candidate { hash: hash.clone(), round: *round, state: Step::Checked };
         let kept = self.note(with, |models| {
             models.keep(&file.bytes, candidate)?;

@@ -19,6 +19,8 @@ pub use deployment::{Candidate, Denied, Deployed, Deployment, Step};
 use deployment::{DEPLOY, is_hash};
 
 const CURRENT: &str = "current.safetensors";
+/// Why a model is refused that somebody went back from.
+pub const BY_HAND: &str = "rolled back by hand";
 /// What a node remembers of its job, beside its models.
 pub const MEMORY: &str = "memory.json";
 
