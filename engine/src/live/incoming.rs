@@ -4,8 +4,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use anyhow::{Context, bail, ensure};
+
+use super::answer::Label;
 use super::ready::{ModelFile, Ready, check_fits};
 use crate::checkpoint::Meta;
+use crate::models::Models;
 
 /// What tells one file from another that takes its place: device, number, time and length.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,23 +57,23 @@ impl Checks {
         }
     }
 
-    /// Reads the model of a path.
+    /// A model of the folder of state, ready to answer.
     ///
     /// # Errors
-    /// Those of [`ModelFile::read`].
-    pub(super) fn read(&self, path: &Path) -> anyhow::Result<ModelFile> {
-        ModelFile::read(path, self.most_bytes)
+    /// If it is damaged, of another job, or gives no answers.
+    pub(super) fn of_state(
+        &self,
+        models: Option<&Models>,
+        hash: &str,
+    ) -> anyhow::Result<Box<Ready>> {
+        let path = models.context("there is no folder of state")?.file_of(hash);
+        let model = ModelFile::read(&path, self.most_bytes)?;
+        ensure!(model.hash == hash, "{}: damaged", path.display());
+        // Somebody decided that it may be of an older round.
+        self.prepare(&model, 0)
     }
 
-    /// The model, ready to answer.
-    ///
-    /// # Errors
-    /// If it is of another job or an older round, or gives no answers.
-    pub(super) fn prepare(
-        &self,
-        model: &ModelFile,
-        newest_round: u32,
-    ) -> anyhow::Result<Box<Ready>> {
+    fn prepare(&self, model: &ModelFile, newest_round: u32) -> anyhow::Result<Box<Ready>> {
         check_fits(&model.checkpoint.meta, &self.live, newest_round)?;
         let mut ready = Box::new(Ready::new(model));
         ready.warm_up(self.width, self.deadline)?;
@@ -83,26 +87,56 @@ pub(super) struct Incoming {
     /// A file, or a folder of models.
     path: PathBuf,
     stamp: Option<Stamp>,
+    /// What came last, and the newest round of all that came.
+    last: String,
+    newest_round: u32,
 }
 
 impl Incoming {
-    /// From there; what is there is seen at the first look.
-    pub(super) fn of(path: &Path) -> Self {
-        Self { path: path.to_owned(), stamp: None }
+    /// From there, behind the model that answers; what is there is seen at the first look.
+    pub(super) fn of(path: &Path, answers: &Label) -> Self {
+        let Label { hash, round, .. } = answers;
+        Self { path: path.to_owned(), stamp: None, last: hash.clone(), newest_round: *round }
     }
 
-    /// The path, if there is something else than at the last look.
-    pub(super) fn look(&mut self) -> Option<&Path> {
+    /// The model that is there, ready to answer; nothing if it is known already.
+    ///
+    /// # Errors
+    /// If it is not sound, was refused before, is of another job or an older round.
+    pub(super) fn see(
+        &mut self,
+        checks: &Checks,
+        models: Option<&Models>,
+    ) -> anyhow::Result<Option<(Box<Ready>, ModelFile)>> {
         let stamp = Stamp::of(&ModelFile::place(&self.path));
         if stamp == self.stamp || stamp.is_none() {
-            return None;
+            return Ok(None);
         }
         self.stamp = stamp;
-        Some(&self.path)
+        let model = ModelFile::read(&self.path, checks.most_bytes)?;
+        if self.is_known(&model.hash, models) {
+            return Ok(None);
+        }
+        let mut newest_round = self.newest_round;
+        if let Some(deployment) = models.map(Models::deployment) {
+            if let Some(reason) = deployment.refusal(&model.hash) {
+                bail!("{}: it was refused before: {reason}", self.path.display());
+            }
+            let candidate = deployment.candidate.as_ref().map_or(0, |candidate| candidate.round);
+            newest_round = deployment.newest_round.max(candidate);
+        } else if self.path.is_dir() {
+            // Whoever keeps that folder has decided, perhaps to go back.
+            newest_round = 0;
+        }
+        let ready = checks.prepare(&model, newest_round)?;
+        (self.last, self.newest_round) = (model.hash.clone(), ready.label.round);
+        Ok(Some((ready, model)))
     }
 
-    /// Whether it is a folder of models, where somebody has decided that rounds may also go back.
-    pub(super) fn is_folder(&self) -> bool {
-        self.path.is_dir()
+    /// Whether it is what answers, or the candidate.
+    fn is_known(&self, hash: &str, models: Option<&Models>) -> bool {
+        let Some(deployment) = models.map(Models::deployment) else { return self.last == hash };
+        let candidate = deployment.candidate.as_ref();
+        deployment.is_live(hash) || candidate.is_some_and(|candidate| candidate.hash == hash)
     }
 }

@@ -21,6 +21,7 @@ mod events;
 mod hand_over;
 mod incoming;
 mod intake;
+mod known;
 mod lines;
 mod observe;
 mod outbox;

@@ -10,25 +10,22 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{bail, ensure};
 use serde_json::json;
 
 use super::answer::Label;
-use super::board::{Figure, Known};
+use super::board::Figure;
 use super::compared::Verdict;
 use super::counters::{Counters, add};
 use super::events::Events;
 use super::hand_over::HandOver;
 use super::incoming::{Checks, Incoming, Stamp};
+use super::known::known;
 use super::ready::{ModelFile, Ready};
 use super::shadow::{Found, Role, Shadow};
-use crate::models::{BY_HAND, Candidate, Denied, Deployment, Models, Step};
+use crate::models::{BY_HAND, Candidate, Denied, Models, Step};
 
 /// How often to look whether a model was taken that was handed over.
 const SOON: Duration = Duration::from_millis(5);
-
-/// Refused models that are shown.
-const MOST_SHOWN: usize = 10;
 
 /// What it works with.
 #[derive(Debug, Clone, Copy)]
@@ -51,9 +48,6 @@ pub struct Watcher {
     /// The folder of state, and how its truth was when it was last looked at.
     models: Option<Models>,
     truth: Option<Stamp>,
-    /// What came last, and the newest round: where there is no state, it is known here alone.
-    last: String,
-    newest_round: u32,
     /// What answers.
     answers: Arc<Label>,
     /// What is handed over and not yet taken.
@@ -75,12 +69,10 @@ impl Watcher {
         deadline: Option<Duration>,
     ) -> Self {
         Self {
-            incoming: path.map(Incoming::of),
+            incoming: path.map(|path| Incoming::of(path, &answers)),
             checks: Checks::of(model, width, deadline),
             models,
             truth: None,
-            last: model.hash.clone(),
-            newest_round: answers.round,
             answers,
             offered: None,
             waiting: None,
@@ -119,33 +111,7 @@ impl Watcher {
         self.follow(with);
         self.see(with);
         self.begin_shadow(with);
-        self.show(with);
-    }
-
-    /// Shows all models.
-    fn show(&self, with: &Means<'_>) {
-        let known = |hash: &str, round, state, reason: Option<&str>| Known {
-            hash: hash.to_owned(),
-            round,
-            state,
-            reason: reason.map(str::to_owned),
-        };
-        let Label { hash, round, state, .. } = &*self.answers;
-        let live = known(hash, *round, state.name(), None);
-        let Some(models) = &self.models else { return with.counters.board.set_models(vec![live]) };
-        let Deployment { previous, candidate, refused, .. } = models.deployment();
-        let refused = &refused[refused.len().saturating_sub(MOST_SHOWN)..];
-        let mut all: Vec<Known> = refused
-            .iter()
-            .map(|model| known(&model.hash, model.round, "refused", Some(&model.reason)))
-            .collect();
-        all.extend(previous.iter().map(|model| known(&model.hash, model.round, "previous", None)));
-        all.push(live);
-        let name = |candidate: &Candidate| candidate.state.name();
-        all.extend(
-            candidate.iter().map(|model| known(&model.hash, model.round, name(model), None)),
-        );
-        with.counters.board.set_models(all);
+        with.counters.board.set_models(known(&self.answers, self.models.as_ref()));
     }
 
     /// Goes on where an earlier run ended: with the canary's trial, and with the candidate.
@@ -157,7 +123,7 @@ impl Watcher {
             self.tell_live(with);
         }
         if let Some(Candidate { hash, .. }) = candidate {
-            match self.from_state(&hash) {
+            match self.checks.of_state(self.models.as_ref(), &hash) {
                 Ok(ready) => self.waiting = Some(ready),
                 Err(error) => self.refuse(&hash, &format!("{error:#}"), with),
             }
@@ -191,7 +157,8 @@ impl Watcher {
         let Some(previous) = previous else { return self.answers.state.set_canary(false) };
         let warm = old.filter(|old| old.label.hash == previous.hash);
         let before = warm.or_else(|| with.shadow.take(&previous.hash));
-        match before.map_or_else(|| self.from_state(&previous.hash), Ok) {
+        match before.map_or_else(|| self.checks.of_state(self.models.as_ref(), &previous.hash), Ok)
+        {
             Ok(before) => {
                 let answers = Arc::clone(&self.answers);
                 with.shadow.put((before, Role::Before), answers, self.accuracy.take());
@@ -306,7 +273,7 @@ impl Watcher {
         }
         let waits = self.waiting.take_if(|waiting| waiting.label.hash == hash);
         let warm = waits.or_else(|| with.shadow.take(hash));
-        match warm.map_or_else(|| self.from_state(hash), Ok) {
+        match warm.map_or_else(|| self.checks.of_state(self.models.as_ref(), hash), Ok) {
             Ok(ready) => {
                 ready.label.state.set_canary(canary);
                 self.offer(ready, with);
@@ -322,22 +289,10 @@ impl Watcher {
         }
     }
 
-    /// A model of the folder, ready to answer.
-    fn from_state(&self, hash: &str) -> anyhow::Result<Box<Ready>> {
-        let Some(models) = &self.models else { bail!("there is no folder of state") };
-        let path = models.file_of(hash);
-        let model = self.checks.read(&path)?;
-        ensure!(model.hash == hash, "{}: damaged", path.display());
-        // Somebody decided that it may be of an older round.
-        self.checks.prepare(&model, 0)
-    }
-
     /// Sees whether another model was put in place.
     fn see(&mut self, with: &Means<'_>) {
         let Some(incoming) = &mut self.incoming else { return };
-        let Some(path) = incoming.look().map(Path::to_owned) else { return };
-        let is_folder = incoming.is_folder();
-        match self.check(&path, is_folder) {
+        match incoming.see(&self.checks, self.models.as_ref()) {
             Ok(None) => {}
             Ok(Some((ready, file))) => self.take(ready, &file, with),
             Err(error) => {
@@ -349,42 +304,9 @@ impl Watcher {
         }
     }
 
-    /// The model that is there, ready to answer; nothing if it is known already.
-    fn check(
-        &self,
-        path: &Path,
-        is_folder: bool,
-    ) -> anyhow::Result<Option<(Box<Ready>, ModelFile)>> {
-        let model = self.checks.read(path)?;
-        let mut newest_round = self.newest_round;
-        if let Some(models) = &self.models {
-            let deployment = models.deployment();
-            let candidate = deployment.candidate.as_ref();
-            if deployment.is_live(&model.hash)
-                || candidate.is_some_and(|candidate| candidate.hash == model.hash)
-            {
-                return Ok(None);
-            }
-            if let Some(reason) = deployment.refusal(&model.hash) {
-                bail!("{}: it was refused before: {reason}", path.display());
-            }
-            let of_candidate = candidate.map_or(0, |candidate| candidate.round);
-            newest_round = newest_round.max(deployment.newest_round).max(of_candidate);
-        } else if model.hash == self.last {
-            return Ok(None);
-        } else if is_folder {
-            newest_round = 0;
-        }
-        Ok(Some((self.checks.prepare(&model, newest_round)?, model)))
-    }
-
     /// Takes a model that was checked: as the candidate, or at once.
     fn take(&mut self, ready: Box<Ready>, file: &ModelFile, with: &Means<'_>) {
         let Label { hash, round, .. } = &*Arc::clone(&ready.label);
-        self.last.clone_from(hash);
-        if self.models.is_none() {
-            self.newest_round = *round;
-        }
         let at_once = with.shadow.terms().windows == 0;
         let candidate = Candidate { hash: hash.clone(), round: *round, state: Step::Checked };
         let kept = self.note(with, |models| {
