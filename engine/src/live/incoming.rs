@@ -122,8 +122,7 @@ impl Incoming {
             if let Some(reason) = deployment.refusal(&model.hash) {
                 bail!("{}: it was refused before: {reason}", self.path.display());
             }
-            let candidate = deployment.candidate.as_ref().map_or(0, |candidate| candidate.round);
-            newest_round = deployment.newest_round.max(candidate);
+            newest_round = deployment.newest();
         } else if self.path.is_dir() {
             // Whoever keeps that folder has decided, perhaps to go back.
             newest_round = 0;

@@ -118,6 +118,13 @@ impl Deployment {
         found.map(|denied| denied.reason.as_str())
     }
 
+    /// The highest round of a model that was live or may become so.
+    pub fn newest(&self) -> u32 {
+        let live = self.live.as_ref().map_or(0, |live| live.round);
+        let candidate = self.candidate.as_ref().map_or(0, |candidate| candidate.round);
+        self.newest_round.max(live).max(candidate)
+    }
+
     /// Whether this model is live.
     pub fn is_live(&self, hash: &str) -> bool {
         self.live.as_ref().is_some_and(|live| live.hash == hash)
