@@ -62,10 +62,10 @@ pub struct Compared {
 }
 
 impl Compared {
-    /// Before the first window.
-    pub fn new(n_classes: usize) -> Self {
+    /// Before the first window; of others with known classes, it may be known already how often which was right.
+    pub fn new(n_classes: usize, paired: Paired) -> Self {
         let (moved, recent) = (vec![0; n_classes], VecDeque::new());
-        Self { n: 0, agreed: 0, moved, paired: Paired::default(), recent }
+        Self { n: 0, agreed: 0, moved, paired, recent }
     }
 
     /// Both answered a window.
@@ -230,7 +230,7 @@ mod tests {
 
     /// After so many windows of which every k-th differs, and which are labelled or not: new right where it agrees.
     fn after(n: u64, every: u64, labelled: bool) -> Compared {
-        let mut compared = Compared::new(3);
+        let mut compared = Compared::new(3, Paired::default());
         for id in 0..n {
             let old = (id % 3) as u32;
             let new = if id.is_multiple_of(every) { (old + 1) % 3 } else { old };
@@ -303,7 +303,7 @@ mod tests {
 
     #[test]
     fn labels_find_their_windows_by_number() {
-        let mut compared = Compared::new(2);
+        let mut compared = Compared::new(2, Paired::default());
         for id in [3, 5, 9] {
             compared.window(id, 1, 0);
         }

@@ -3,6 +3,8 @@
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::Thread;
 
+use monitor::Paired;
+
 use super::answer::{Label, Status};
 use super::compared::{Compared, Terms, Verdict};
 use super::observe::Observer;
@@ -77,15 +79,18 @@ impl Shadow {
         self.beside.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Lets a model answer beside another, of which one may know how often the one before was right; gives back the
-    /// model that was there.
+    /// Lets a model answer beside another; gives back the model that was there. It may be known how often which of
+    /// the two was right before, and how often the one before the new one was.
     pub fn put(
         &self,
         (ready, role): (Box<Ready>, Role),
         answers: Arc<Label>,
+        tried: Option<Paired>,
         accuracy: Option<f64>,
     ) -> Option<Box<Ready>> {
-        let (compared, verdict) = (Compared::new(answers.classes.len()), Verdict::Open);
+        let n_classes = answers.classes.len();
+        let (compared, verdict) =
+            (Compared::new(n_classes, tried.unwrap_or_default()), Verdict::Open);
         let beside = Beside { ready, role, answers, compared, verdict, accuracy, world: false };
         self.beside().replace(beside).map(|before| before.ready)
     }

@@ -10,6 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use monitor::Paired;
 use serde_json::json;
 
 use super::answer::Label;
@@ -25,7 +26,7 @@ use super::shadow::{Found, Role, Shadow};
 use crate::models::{BY_HAND, Candidate, Denied, Models, Step};
 
 /// How often to look whether a model was taken that was handed over.
-const SOON: Duration = Duration::from_millis(5);
+const SOON: Duration = Duration::from_millis(10);
 
 /// What it works with.
 #[derive(Debug, Clone, Copy)]
@@ -54,6 +55,9 @@ pub struct Watcher {
     offered: Option<Arc<Label>>,
     /// A candidate, until it can answer beside the live one.
     waiting: Option<Box<Ready>>,
+    /// The last candidate of all, and how often it and the live model were right where it was made.
+    candidate: Option<String>,
+    tried: Option<Paired>,
     /// How often the model was right that was live before the canary.
     accuracy: Option<f64>,
     has_begun: bool,
@@ -76,6 +80,8 @@ impl Watcher {
             answers,
             offered: None,
             waiting: None,
+            candidate: None,
+            tried: None,
             accuracy: None,
             has_begun: false,
         }
@@ -94,8 +100,10 @@ impl Watcher {
 
     /// Looks once. What is wrong with a model is told in an event; whatever is there, nothing ends.
     pub fn look(&mut self, with: &Means<'_>) {
-        if !std::mem::replace(&mut self.has_begun, true) {
-            self.resume(with);
+        if !std::mem::replace(&mut self.has_begun, true) && self.answers.state.is_canary() {
+            // The run before ended while it was on trial.
+            self.try_out(None, with);
+            self.tell_live(with);
         }
         self.taken(with);
         if let Some(found) = with.shadow.found() {
@@ -114,22 +122,6 @@ impl Watcher {
         with.counters.board.set_models(known(&self.answers, self.models.as_ref()));
     }
 
-    /// Goes on where an earlier run ended: with the canary's trial, and with the candidate.
-    fn resume(&mut self, with: &Means<'_>) {
-        let Some(models) = &self.models else { return };
-        let candidate = models.deployment().candidate.clone();
-        if self.answers.state.is_canary() {
-            self.try_out(None, with);
-            self.tell_live(with);
-        }
-        if let Some(Candidate { hash, .. }) = candidate {
-            match self.checks.of_state(self.models.as_ref(), &hash) {
-                Ok(ready) => self.waiting = Some(ready),
-                Err(error) => self.refuse(&hash, &format!("{error:#}"), with),
-            }
-        }
-    }
-
     /// The old model comes back once a new one answers; it ends here, where nobody waits for an answer, or goes on
     /// beside it.
     fn taken(&mut self, with: &Means<'_>) {
@@ -137,8 +129,14 @@ impl Watcher {
         let Some(label) = self.offered.take() else { return };
         add(&with.counters.reloads, 1);
         self.answers = label;
+        if let Some(candidate) = with.shadow.clear(Role::Candidate) {
+            // It begins again beside the one that answers now.
+            self.waiting.get_or_insert(candidate);
+        }
         if self.answers.state.is_canary() {
             self.try_out(Some(old), with);
+        } else {
+            drop(with.shadow.clear(Role::Before));
         }
         self.tell_live(with);
     }
@@ -161,7 +159,8 @@ impl Watcher {
         {
             Ok(before) => {
                 let answers = Arc::clone(&self.answers);
-                with.shadow.put((before, Role::Before), answers, self.accuracy.take());
+                let accuracy = self.accuracy.take();
+                with.shadow.put((before, Role::Before), answers, self.tried.take(), accuracy);
             }
             // There is nothing to go back to.
             Err(error) => {
@@ -237,6 +236,25 @@ impl Watcher {
             with.events.tell(json!({ "event": "state", "reason": format!("{error:#}") }));
             return;
         }
+        self.follow_live(with);
+        let Some(models) = &self.models else { return };
+        let candidate = models.deployment().candidate.clone();
+        let is_known = |found: &Candidate| self.candidate.as_ref() == Some(&found.hash);
+        if let Some(Candidate { hash, tried, .. }) = candidate.filter(|found| !is_known(found)) {
+            // Somebody has put it there, or the run before has left it.
+            match self.checks.of_state(self.models.as_ref(), &hash) {
+                Ok(ready) => {
+                    self.tried = tried;
+                    self.candidate_is(ready, with);
+                }
+                Err(error) => self.refuse(&hash, &format!("{error:#}"), with),
+            }
+        }
+    }
+
+    /// Lets the model answer that somebody made live.
+    fn follow_live(&mut self, with: &Means<'_>) {
+        let Some(models) = &self.models else { return };
         let Some(live) = models.deployment().live.clone() else { return };
         let target = Arc::clone(self.offered.as_ref().unwrap_or(&self.answers));
         if live.hash == target.hash {
@@ -304,27 +322,31 @@ impl Watcher {
         }
     }
 
-    /// Takes a model that was checked: as the candidate, or at once.
+    /// Keeps a model that was checked as the candidate.
     fn take(&mut self, ready: Box<Ready>, file: &ModelFile, with: &Means<'_>) {
-        let Label { hash, round, .. } = &*Arc::clone(&ready.label);
-        let at_once = with.shadow.terms().windows == 0;
-        let candidate = Candidate { hash: hash.clone(), round: *round, state: Step::Checked };
-        let kept = self.note(with, |models| {
-            models.keep(&file.bytes, candidate)?;
-            if at_once { models.promote(Some(hash), false).map(drop) } else { Ok(()) }
-        });
-        if !kept {
-            return;
+        let (hash, round) = (ready.label.hash.clone(), ready.label.round);
+        let candidate = Candidate { hash, round, state: Step::Checked, tried: None };
+        if self.note(with, |models| models.keep(&file.bytes, candidate)) {
+            self.tried = None;
+            self.candidate_is(ready, with);
         }
-        // It is in its place before anybody hears of it.
-        if at_once {
-            self.offer(ready, with);
-        } else {
+    }
+
+    /// Lets a candidate wait for its trial, or answer at once.
+    fn candidate_is(&mut self, ready: Box<Ready>, with: &Means<'_>) {
+        let label = Arc::clone(&ready.label);
+        self.candidate = Some(label.hash.clone());
+        if with.shadow.terms().windows > 0 {
             drop(with.shadow.clear(Role::Candidate));
             self.waiting = Some(ready);
+        } else if self.note(with, |models| models.promote(Some(&label.hash), false).map(drop)) {
+            // It is in its place before anybody hears of it.
+            self.offer(ready, with);
+        } else {
+            return;
         }
         with.events.tell(json!({
-            "event": "reload", "result": "checked", "model": hash, "round": round,
+            "event": "reload", "result": "checked", "model": label.hash, "round": label.round,
         }));
     }
 
@@ -336,7 +358,8 @@ impl Watcher {
         }
         if let Some(ready) = self.waiting.take() {
             let hash = ready.label.hash.clone();
-            with.shadow.put((ready, Role::Candidate), Arc::clone(&self.answers), None);
+            let answers = Arc::clone(&self.answers);
+            with.shadow.put((ready, Role::Candidate), answers, self.tried, None);
             self.note(with, |models| models.step(&hash, Step::Shadow));
         }
     }

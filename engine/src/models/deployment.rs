@@ -5,6 +5,7 @@ use std::io::ErrorKind;
 use std::path::Path;
 
 use anyhow::{Context, ensure};
+use monitor::Paired;
 use serde::{Deserialize, Serialize};
 
 /// The file, in a folder of models.
@@ -54,6 +55,9 @@ pub struct Candidate {
     pub round: u32,
     /// How far it has come.
     pub state: Step,
+    /// How often it and the live model were right for windows whose classes are known, where whoever made it tried.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tried: Option<Paired>,
 }
 
 /// A model that the node does not take.

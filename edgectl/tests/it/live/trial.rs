@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use edgectl::models::{Deployment, Models, Step};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::reload::{hash, models_of, put, result, rows};
 use super::{Running, start};
@@ -198,4 +198,30 @@ fn a_trial_goes_on_after_a_restart() {
     second.feed(&windows(90, 1));
     let ended = second.end();
     assert_eq!(ended.answers.last().expect("some")["model"], r1);
+}
+
+#[test]
+fn a_candidate_of_somebody_else_counts_with_what_it_has_shown() {
+    let folder = models();
+    let at = folder.path();
+    permuted(at, "r1.safetensors", "other");
+    let other = hash(at, "other");
+    let mut running = running(at, &["--shadow", "20"]);
+    running.event("start");
+    // It never agrees; where it was made, it alone was right.
+    let tried = json!({ "both": 0, "only_new": 40, "only_old": 0, "neither": 0 });
+    let candidate = json!({ "hash": other, "round": 7, "state": "checked", "tried": tried });
+    let candidate = serde_json::from_value(candidate).expect("a candidate");
+    let mut models = Models::open(&at.join("state")).expect("there");
+    models.keep(&bytes(at, "other"), candidate).expect("kept");
+    assert_eq!(result(&mut running).0, "checked");
+    running.feed(&windows(0, 25));
+    let event = running.event("promote");
+    assert_eq!((&event["model"], &event["labelled"]), (&other.clone().into(), &40.into()));
+    running.feed(&windows(25, 1));
+    assert_eq!(result(&mut running).0, "canary");
+    running.feed(&windows(26, 25));
+    assert_eq!(result(&mut running).0, "live");
+    assert!(running.end().status.success());
+    assert!(deployed(at).live.is_some_and(|live| live.hash == other));
 }
