@@ -21,6 +21,7 @@ const NOT_RUN: &[(&str, &str)] = &[
     ("edgectl node", "waits for a center; the tests of the fleet run it"),
     ("edgectl presign", "needs a bucket; bench/fleet.py --presign runs it"),
     ("edgectl status", "needs a job; the tests of the fleet run it"),
+    ("edgectl promote", "needs a run's state; the tests of live answers run it"),
     ("edgectl rollback", "needs a node's models; the tests of the fleet run it"),
     (
         "edgectl run --model global.safetensors --http",

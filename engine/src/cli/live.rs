@@ -35,16 +35,21 @@ of --state.
 /v2/models/NAME/infer (Open Inference Protocol). On another address than this machine's own, rows and
 events need the token; promote, rollback and labels always do.
 
+With --state a model that is put in the place of --model first answers unheard beside the live one
+(shadow), then with the live one beside it (state canary), then is live. One that is worse, by labels
+or by how often the two agree, is refused for good.
+
 The end of the input, SIGINT and SIGTERM end it with a summary on stderr and exit code 0.")]
 pub struct RunArgs {
-    /// The model: a file, or a node's folder of models; another that is put in its place is checked and
-    /// becomes live [default: that of --config]
-    #[arg(long, value_name = "FILE|DIR", required_unless_present = "config")]
+    /// The model: a file, or a node's folder of models; another that is put in its place is a candidate
+    /// [default: that of --config; the run begins with the live model of --state if it has one]
+    #[arg(long, value_name = "FILE|DIR", required_unless_present_any = ["config", "state"])]
     pub model: Option<PathBuf>,
     /// A file with a table [run] of what is not said by flags
     #[arg(long, value_name = "LIVE.toml")]
     pub config: Option<PathBuf>,
-    /// Folder for what the run notes, for its owner alone [default: events go to stderr]
+    /// Folder of the run's models and events, for its owner alone; edgectl status, promote and rollback
+    /// work on it [default: events go to stderr, and a candidate that is sound is live at once]
     #[arg(long, value_name = "DIR")]
     pub state: Option<PathBuf>,
     /// 1: a newer window takes the place of one of its series that waits, and a series begins again behind
@@ -65,6 +70,14 @@ pub struct RunArgs {
     /// How often to look for another model [default: 1s]
     #[arg(long, value_name = "TIME")]
     pub watch: Option<Time>,
+    /// Windows that a candidate answers unheard beside the live model, and as many as the canary with the
+    /// live one beside it; 0: it is live at once [default: 100 with --state]
+    #[arg(long, value_name = "WINDOWS")]
+    pub shadow: Option<u32>,
+    /// The share of these windows for which both have to give the same class, where their classes are not
+    /// told [default: 0.9]
+    #[arg(long, value_name = "SHARE")]
+    pub agreement: Option<f64>,
     /// A step of the times that is longer than so many usual ones is a gap, or off [default: 5]
     #[arg(long, value_name = "STEPS|off")]
     pub gap: Option<Gap>,

@@ -23,7 +23,7 @@ pub struct Settings {
 pub struct RunSettings {
     /// The model, or a folder of models; relative to the file's folder.
     pub model: Option<PathBuf>,
-    /// The folder for events; relative to the file's folder.
+    /// The folder for events and models; relative to the file's folder.
     pub state: Option<PathBuf>,
     /// From the arrival of a window's last row to its answer.
     #[serde(deserialize_with = "parsed")]
@@ -40,6 +40,10 @@ pub struct RunSettings {
     /// How often to look for another model.
     #[serde(deserialize_with = "parsed")]
     pub watch: Option<Time>,
+    /// Windows that a new model answers beside the live one; with 0 it is live at once.
+    pub shadow: Option<u32>,
+    /// The share of them for which both have to give the same class, where no classes are told.
+    pub agreement: Option<f64>,
     /// A longer step, in usual ones, is a gap; or `"off"`.
     #[serde(deserialize_with = "parsed")]
     pub gap: Option<Gap>,

@@ -137,6 +137,8 @@ pub struct Counters {
     pub reloads: AtomicU64,
     /// Models that were refused.
     pub refused: AtomicU64,
+    /// Models that were live, and taken back.
+    pub rollbacks: AtomicU64,
     /// Answers of each class.
     predictions: Box<[AtomicU64]>,
     /// Answers whose probability is at most each of [`CONFIDENCES`], and above the one before.

@@ -4,6 +4,7 @@
 //! sources ─ lines, rows, windows ─► queue ─► serve ─► outbox ─► writer
 //!                                            ▲   │
 //! watcher ─ a new model, checked ─► hand-over    └─► tap ─► observers     events ─► stderr or a file
+//!                                                      └─ a model in the shadow
 //! ```
 //!
 //! A window that is due reserves the place of its answer in the outbox, whatever happens to it then: that is why
@@ -11,14 +12,18 @@
 //! another model.
 
 mod answer;
+mod begin;
 mod board;
 mod cells;
+mod compared;
 mod counters;
 mod events;
 mod hand_over;
 #[cfg(feature = "http")]
 mod http;
+mod incoming;
 mod intake;
+mod known;
 mod lines;
 mod observe;
 mod outbox;
@@ -29,6 +34,7 @@ mod ready;
 mod reply;
 mod run;
 mod serve;
+mod shadow;
 mod source;
 mod summary;
 mod tap;
@@ -39,8 +45,10 @@ mod truth;
 mod watcher;
 mod web;
 
-pub use answer::{Answer, Label, Status};
+pub use answer::{Answer, Label, State, Status};
+pub use begin::Begun;
 pub use board::{Board, Figure, Known, SHOWN_CHANNELS, SeenAnswer, SeenEvent, SeenRow, Signal};
+pub use compared::{Compared, Terms, Verdict};
 pub use counters::{CONFIDENCES, Counters, Histogram};
 pub use events::{EventFile, Events};
 pub use hand_over::HandOver;
@@ -53,6 +61,7 @@ pub use ready::{ModelFile, Ready, check_fits};
 pub use reply::{Reply, Told};
 pub use run::{Options, run};
 pub use serve::Server;
+pub use shadow::{Found, Role, Shadow, Trials};
 pub use source::{Gate, Lines, Source};
 pub use summary::{Quantiles, Summary};
 pub use tap::{Heard, Next, Seen, Tap, Truths, Watched, tap};
@@ -60,5 +69,5 @@ pub use token::Token;
 pub use track::{Cut, GAP, Plan, Track};
 pub use tracks::Tracks;
 pub use truth::{Place, Truth};
-pub use watcher::Watcher;
+pub use watcher::{Means, Watcher};
 pub use web::Web;

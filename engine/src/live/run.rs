@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, anyhow};
 use serde_json::json;
 
+use super::begin::Begun;
+use super::compared::Terms;
 use super::counters::{Counters, add, get};
 use super::events::{Events, write_all};
 use super::hand_over::HandOver;
@@ -21,20 +23,22 @@ use super::observe::{Observer, Watching};
 use super::outbox::Outbox;
 use super::priority::apply;
 use super::queue::Queue;
-use super::ready::{ModelFile, Ready};
+use super::ready::Ready;
 #[cfg(feature = "http")]
 use super::reply::Reply;
 use super::serve::Server;
+use super::shadow::{Shadow, Trials};
 use super::source::{Gate, Source};
 use super::summary::Summary;
 use super::tap::{Tap, Truths, Watched, tap};
 use super::track::Plan;
 use super::tracks::Tracks;
-use super::watcher::Watcher;
+use super::watcher::{Means, Watcher};
 use super::web::Web;
 use crate::checkpoint::Meta;
 use crate::interrupt::Stop;
 use crate::job::{Keep, Late, Priority};
+use crate::models::Models;
 use crate::system::cpu_s;
 
 /// How windows are answered.
@@ -50,6 +54,8 @@ pub struct Options {
     pub priority: Priority,
     /// How often to look for another model.
     pub watch: Duration,
+    /// What is asked of it before it is live.
+    pub terms: Terms,
     /// A longer step, in usual ones, is a gap.
     pub gap: Option<f64>,
     /// Whether answers tell every class's probability.
@@ -57,9 +63,6 @@ pub struct Options {
     /// How many times as long the model takes, to try out what happens then.
     pub slow: f64,
 }
-
-/// Most bytes of a model's file, which is read whole.
-const MOST_BYTES: u64 = 1 << 34;
 
 /// Bytes of lines that are written at once.
 const AT_ONCE: usize = 1 << 16;
@@ -76,6 +79,7 @@ struct Shared {
     queue: Queue,
     outbox: Outbox,
     models: HandOver<Ready>,
+    shadow: Arc<Shadow>,
     counters: Counters,
     events: Events,
     options: Options,
@@ -93,14 +97,15 @@ struct Shared {
     is_seen: bool,
 }
 
-/// Answers the rows of sources until they end, or a signal comes. With `web` it is seen over HTTP; then an input
-/// without rows is not its end.
+/// Answers the rows of sources until they end, or a signal comes: by the live model of a folder of state, or else by
+/// the named one. Other models come from the name, too. With `web` it is
+/// seen over HTTP; then an input without rows is not its end.
 ///
 /// # Errors
 /// If the model cannot be read or cannot answer on a stream, its channels are not in the input, or a source or the
 /// output fails, or nobody can listen at the address of `web`. That nobody reads the answers to the end is no error.
 pub fn run(
-    model: &Path,
+    (model, mut state): (Option<&Path>, Option<Models>),
     options: Options,
     web: Option<Web>,
     (sources, output): (Vec<Box<dyn Source>>, impl Write + Send + 'static),
@@ -108,13 +113,11 @@ pub fn run(
     stop: Stop,
 ) -> anyhow::Result<Summary> {
     let (began, cpu_before) = (Instant::now(), cpu_s());
-    let file = ModelFile::read(model, MOST_BYTES)?;
+    let Begun { file, from, ready, plan } = Begun::of(model, state.as_mut(), |file| {
+        Plan::of(&file.checkpoint.meta, options.gap, options.keep == Keep::Newest)
+    })?;
     let meta = &file.checkpoint.meta;
-    let plan = Plan::of(meta, options.gap, options.keep == Keep::Newest)
-        .with_context(|| format!("{}", model.display()))?;
-    let mut ready = Box::new(Ready::new(&file));
     let width = plan.width();
-    ready.warm_up(width, None).with_context(|| format!("{}", model.display()))?;
     let label = Arc::clone(&ready.label);
     let (events, receiver) = Events::new();
     let n_probs = if options.probs { meta.classes.len() } else { 0 };
@@ -124,6 +127,7 @@ pub fn run(
         queue: Queue::new(options.keep),
         outbox: Outbox::new(n_probs, options.keep == Keep::All),
         models: HandOver::default(),
+        shadow: Arc::new(Shadow::new(options.terms)),
         counters: Counters::of_classes(meta.classes.len()),
         events,
         options,
@@ -136,11 +140,18 @@ pub fn run(
         series: AtomicUsize::new(0),
         is_seen: web.is_some(),
     });
-    shared.events.tell(json!({ "event": "start", "model": label.hash, "round": label.round }));
-    let observers: Vec<Box<dyn Observer>> = Vec::new();
+    shared.events.tell(json!({
+        "event": "start", "model": label.hash, "round": label.round, "from": from,
+        "state": label.state.name(),
+    }));
+    let mut observers: Vec<Box<dyn Observer>> = Vec::new();
+    if options.terms.windows > 0 {
+        observers.push(Box::new(Trials(Arc::clone(&shared.shadow))));
+    }
     // Where nobody watches nothing is handed on.
     let tap = (!observers.is_empty()).then_some(tap);
-    let watcher = Watcher::new(model, (&file, Arc::clone(&label)), width, options.deadline);
+    let answers = (&file, Arc::clone(&label));
+    let watcher = Watcher::new(model, state, answers, width, options.deadline);
     let main = thread::current();
     let teller = {
         let shared = Arc::clone(&shared);
@@ -151,7 +162,7 @@ pub fn run(
             });
         })?
     };
-    shared.counters.board.model(&label.hash, label.round, label.state, None);
+    shared.counters.board.model(&label.hash, label.round, label.state.name(), None);
     let seen = web.map(|web| shared.be_seen(web, plan)).transpose()?;
     let sources = sources.into_iter().map(|mut source| {
         let (shared, main) = (Arc::clone(&shared), main.clone());
@@ -331,12 +342,15 @@ impl Shared {
 
     /// Looks for other models until the run ends; gives the one that was live then, and its round.
     fn watch(&self, mut watcher: Watcher) -> (String, u32) {
+        let Self { models: place, shadow, events, counters, .. } = self;
+        let with = Means { place, shadow, events, counters };
+        shadow.wake_me();
         loop {
-            watcher.look(&self.models, &self.events, &self.counters);
+            watcher.look(&with);
             if self.stopping.load(Ordering::SeqCst) {
                 return watcher.live();
             }
-            thread::park_timeout(self.options.watch);
+            thread::park_timeout(watcher.pause(self.options.watch));
         }
     }
 }

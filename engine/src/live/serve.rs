@@ -83,7 +83,7 @@ impl Server<'_> {
             answer.status = Status::Late;
             return answer;
         }
-        let found = ready.answer(due);
+        let found = ready.answer(&due.values);
         if self.slow > 1.0 {
             std::thread::sleep(began.elapsed().mul_f64(self.slow - 1.0));
         }

@@ -36,6 +36,8 @@ pub struct Summary {
     pub reloads: u64,
     /// Models that were refused.
     pub refused: u64,
+    /// Models that were live, and taken back.
+    pub rollbacks: u64,
     /// Events that were lost, as too many came at once.
     pub lost_events: u64,
     /// The model that was live at the end, and its round.
@@ -94,6 +96,7 @@ impl Summary {
             cpu_s_per_1000: cpu_s.filter(|_| inferred > 0).map(|s| 1000.0 * s / inferred as f64),
             reloads: get(&counters.reloads),
             refused: get(&counters.refused),
+            rollbacks: get(&counters.rollbacks),
             lost_events: 0,
             model: String::new(),
             round: 0,
@@ -122,6 +125,7 @@ impl Summary {
             ("lines not written", self.unwritten),
             ("models that became live", self.reloads),
             ("models refused", self.refused),
+            ("models taken back", self.rollbacks),
             ("events lost", self.lost_events),
         ];
         lines.extend(

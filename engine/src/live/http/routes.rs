@@ -21,7 +21,7 @@ use super::metrics::{Beside, text};
 use super::page;
 use super::rows::{self, Taken};
 use super::site::Site;
-use crate::models::Models;
+use crate::models::{BY_HAND, Models};
 
 /// Bytes of the longest body.
 const MOST_BYTES: usize = 8 << 20;
@@ -230,7 +230,7 @@ fn roll_back(site: &Site) -> Answered {
         return wrong(StatusCode::CONFLICT, why);
     };
     let done = Models::open(state).and_then(|mut models| {
-        models.roll_back()?;
+        models.roll_back(None, BY_HAND)?;
         Ok(json!({ "live": models.deployment().live }))
     });
     match done {
