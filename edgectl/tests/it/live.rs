@@ -135,6 +135,26 @@ impl Running {
         None
     }
 
+    /// Feeds rows, ever more of them, until there is an event of a kind; only with `--state`.
+    #[track_caller]
+    fn feed_until(&mut self, kind: &str, mut rows: impl FnMut(u32) -> String) {
+        for i in 0..1000 {
+            self.feed(&rows(i));
+            thread::sleep(Duration::from_millis(5));
+            let mut line = String::new();
+            let log = self.log.as_mut().expect("a folder of state");
+            while log.read_line(&mut line).expect("text") > 0 {
+                let event: Value = serde_json::from_str(&line).expect("JSON");
+                self.events.push(event.clone());
+                if event["event"] == kind {
+                    return;
+                }
+                line.clear();
+            }
+        }
+        panic!("no event {kind}");
+    }
+
     /// Closes the input, and reads all that comes.
     fn end(mut self) -> Ended {
         drop(self.input.take());

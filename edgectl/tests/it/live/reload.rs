@@ -11,18 +11,23 @@ use crate::exclusions::edit;
 use crate::support::{JOB, bytes, ok};
 
 /// Ten rows: with the ten before them they are a window.
-fn rows(from: u32) -> String {
+pub(super) fn rows(from: u32) -> String {
     let row = |t: u32| format!("{{\"t\":{t},\"x\":{},\"y\":0.5}}\n", f64::from(t * 7919 % 101));
     (from..from + 10).map(row).collect()
 }
 
-fn hash(folder: &Path, file: &str) -> String {
+pub(super) fn hash(folder: &Path, file: &str) -> String {
     blake3::hash(&bytes(folder, file)).to_hex().to_string()
 }
 
 /// A folder with models of rounds 1 and 2, and a live one.
-fn models() -> tempfile::TempDir {
-    let folder = with_model(JOB);
+pub(super) fn models() -> tempfile::TempDir {
+    models_of(JOB)
+}
+
+/// The same by another job.
+pub(super) fn models_of(job: &str) -> tempfile::TempDir {
+    let folder = with_model(job);
     let at = folder.path();
     ok(
         at,
@@ -43,11 +48,15 @@ pub(super) fn put(at: &Path, file: &str) {
     fs::rename(at.join("new"), at.join("live.safetensors")).expect("renamed");
 }
 
-fn running(at: &Path, model: &str) -> Running {
-    let mut running = start(at, &["--model", model, "--queue", "all", "--watch", "1ms"]);
-    // From here on another model is another one.
+/// A run that has begun: from here on another model is another one.
+pub(super) fn begun(at: &Path, args: &[&str]) -> Running {
+    let mut running = start(at, args);
     running.event("start");
     running
+}
+
+fn running(at: &Path, model: &str) -> Running {
+    begun(at, &["--model", model, "--queue", "all", "--watch", "1ms"])
 }
 
 /// The next result of putting a model in place: the reason if it is refused.
@@ -127,7 +136,7 @@ fn no_model_that_is_not_sound_becomes_live() {
 #[track_caller]
 fn refuses_all(at: &Path, state: &[&str]) {
     let args = ["--model", "live.safetensors", "--queue", "all", "--watch", "1ms"];
-    let mut running = start(at, &[&args[..], state].concat());
+    let mut running = begun(at, &[&args[..], state].concat());
     for (file, part) in [
         ("half", ""),
         ("empty", ""),
@@ -217,7 +226,7 @@ fn many_models_after_each_other_lose_no_answer() {
         let folder = models();
         let at = folder.path();
         let args = ["--model", "live.safetensors", "--queue", "all", "--watch", "1ms"];
-        let mut running = start(at, &[&args[..], state].concat());
+        let mut running = begun(at, &[&args[..], state].concat());
         running.feed(&rows(0));
         let mut last = String::new();
         for swap in 0..50_u32 {

@@ -6,14 +6,14 @@ use std::path::Path;
 
 use edgectl::models::{Deployment, Models};
 
-use super::reload::{hash, models, put, result, rows};
-use super::{Running, start};
+use super::Running;
+use super::reload::{begun, hash, models, put, result, rows};
 use crate::support::{fails, json, ok};
 
 /// A run in which what is sound is live at once.
 fn at_once(at: &Path, args: &[&str]) -> Running {
     let all = ["--state", "state", "--queue", "all", "--watch", "1ms", "--shadow", "0"];
-    start(at, &[&all[..], args].concat())
+    begun(at, &[&all[..], args].concat())
 }
 
 fn deployed(at: &Path) -> Deployment {
@@ -35,7 +35,7 @@ fn a_run_begins_with_the_model_that_was_live() {
     fs::remove_dir_all(at.join("none")).expect("there is only a lock");
 
     let mut running = at_once(at, &["--model", "live.safetensors"]);
-    let event = running.event("start");
+    let event = running.events[0].clone();
     assert_eq!((&event["model"], &event["from"]), (&r1.clone().into(), &"model".into()));
     put(at, "r2.safetensors");
     assert_eq!(result(&mut running).0, "checked");
@@ -55,7 +55,7 @@ fn a_run_begins_with_the_model_that_was_live() {
     // Now that of the folder, and one of an older round is none to take.
     put(at, "r1.safetensors");
     let mut running = at_once(at, &["--model", "live.safetensors"]);
-    let event = running.event("start");
+    let event = running.events[0].clone();
     assert_eq!((&event["model"], &event["from"]), (&r3.clone().into(), &"state".into()));
     let (found, reason) = result(&mut running);
     assert!(found == "refused" && reason.as_str().is_some_and(|why| why.contains("round 1")));
@@ -70,7 +70,7 @@ fn a_run_begins_with_the_model_that_was_live() {
     // One that is damaged does not answer.
     fs::write(at.join(format!("state/{r3}.safetensors")), b"xxx").expect("written");
     let mut running = at_once(at, &[]);
-    assert_eq!(running.event("start")["model"], r2);
+    assert_eq!(running.events[0]["model"], r2);
     assert!(running.end().status.success());
 }
 

@@ -6,15 +6,15 @@ use std::path::Path;
 use edgectl::models::{Deployment, Models, Step};
 use serde_json::{Value, json};
 
-use super::reload::{hash, models_of, put, result, rows};
-use super::{Running, start};
+use super::Running;
+use super::reload::{begun, hash, models_of, put, result, rows};
 use crate::exclusions::edit;
 use crate::support::{JOB, bytes, ok};
 
 fn running(at: &Path, more: &[&str]) -> Running {
     let args =
         ["--model", "live.safetensors", "--state", "state", "--queue", "all", "--watch", "1ms"];
-    start(at, &[&args[..], more].concat())
+    begun(at, &[&args[..], more].concat())
 }
 
 fn deployed(at: &Path) -> Deployment {
@@ -190,7 +190,7 @@ fn a_trial_goes_on_after_a_restart() {
     // The candidate is still one.
     assert!(ok(at, &["promote", "state"]).contains(&bad));
     let mut second = running(at, &["--shadow", "100"]);
-    let event = second.event("start");
+    let event = second.events[0].clone();
     assert_eq!((&event["model"], &event["state"]), (&bad.clone().into(), &"canary".into()));
     assert_eq!(result(&mut second).0, "canary");
     second.feed(&windows(0, 90));
@@ -207,7 +207,6 @@ fn a_candidate_of_somebody_else_counts_with_what_it_has_shown() {
     permuted(at, "r1.safetensors", "other");
     let other = hash(at, "other");
     let mut running = running(at, &["--shadow", "20"]);
-    running.event("start");
     // It never agrees; where it was made, it alone was right.
     let tried = json!({ "both": 0, "only_new": 40, "only_old": 0, "neither": 0 });
     let candidate = json!({ "hash": other, "round": 7, "state": "checked", "tried": tried });
