@@ -69,7 +69,7 @@ fn a_run_begins_with_the_model_that_was_live() {
     assert_eq!(ended.answers[0]["model"], r3);
     // One that is damaged does not answer.
     fs::write(at.join(format!("state/{r3}.safetensors")), b"xxx").expect("written");
-    let mut running = at_once(at, &[]);
+    let running = at_once(at, &[]);
     assert_eq!(running.events[0]["model"], r2);
     assert!(running.end().status.success());
 }
