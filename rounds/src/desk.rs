@@ -259,6 +259,9 @@ impl<'a> Desk<'a> {
     }
 }
 
+/// No training takes so many seconds, nor so many windows a second.
+const MOST_FIGURE: f64 = 1e12;
+
 /// So many who are not on the roster are named in a result.
 const MOST_STRANGERS: usize = 100;
 
@@ -303,6 +306,12 @@ fn check_commit(
         format!("trained from {}, this round starts from {base}", commit.base),
     )?;
     fits(commit.expires >= now, "its time is over".to_owned())?;
+    let is_plain = |value: f64| (0.0..=MOST_FIGURE).contains(&value);
+    let work = commit.work;
+    fits(
+        is_plain(work.seconds) && work.speed.is_none_or(is_plain),
+        format!("says that it took {} s, at {:?} windows a second", work.seconds, work.speed),
+    )?;
     let (sent, asked) = (commit.encoding, plan.encoding);
     let known = sent == asked || sent == Encoding::Whole;
     fits(known, format!("sent as {sent}, this round asks for {asked}"))?;

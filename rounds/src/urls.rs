@@ -77,6 +77,18 @@ impl Urls {
         let wrong = |problem: String| Error::setup(path.display().to_string(), problem);
         let mut text = String::new();
         let file = File::open(path).map_err(failed)?;
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            let mode = file.metadata().map_err(failed)?.permissions().mode();
+            if mode & 0o077 != 0 {
+                let problem = format!(
+                    "others may read these URLs (mode {:o}); chmod 600 it, and sign new ones if somebody has",
+                    mode & 0o777
+                );
+                return Err(wrong(problem));
+            }
+        }
         file.take(MOST_BYTES + 1).read_to_string(&mut text).map_err(failed)?;
         if text.len() as u64 > MOST_BYTES {
             return Err(wrong(format!("has more than {MOST_BYTES} bytes")));

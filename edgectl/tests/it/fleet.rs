@@ -12,6 +12,7 @@ mod trees;
 mod unequal;
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use processes::{Fleet, center_args, node_args};
@@ -116,17 +117,24 @@ fn urls_for_others_are_refused() {
     let fleet = Fleet::new("");
     let at = fleet.path();
     let key = json(at, &["keys", "new", "--out", "other.key"])["key"].clone();
+    let secret = || {
+        let owner = fs::Permissions::from_mode(0o600);
+        fs::set_permissions(at.join("node.urls"), owner).expect("changed");
+    };
     let write = |center: &serde_json::Value, node: &str| {
         let urls = serde_json::json!({
             "version": 1, "use": "", "job": "a job", "center": center, "node": node, "rounds": [1, 3],
             "expires": 100_000_000_000_000_u64, "read": "http://127.0.0.1:1/", "get": {}, "put": {},
         });
         fs::write(at.join("node.urls"), urls.to_string()).expect("written");
+        secret();
     };
     let node = ["node", "--store", "node.urls", "--center", "center.pub", "--data", "data"];
     let one = [&node[..], &["--models", "m", "--key", "keys/node_1.key"]].concat();
     write(&key, "node_2");
     fails(at, &one, &["has URLs for node_2, this node is node_1"]);
+    fs::set_permissions(at.join("node.urls"), fs::Permissions::from_mode(0o644)).expect("changed");
+    fails(at, &one, &["others may read these URLs (mode 644)"]);
     write(&key, "node_1");
     fails(at, &one, &["is of the center with the key", "--center gives"]);
     let many = [&node[..], &["--models", "m", "--keys", "keys"]].concat();

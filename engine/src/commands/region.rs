@@ -28,6 +28,10 @@ pub(super) fn run(args: &CenterArgs, parent: &str, output: Output) -> anyhow::Re
         "{}: this is the key of the center above; a region has a key of its own",
         args.key.display()
     );
+    ensure!(
+        args.at.store.trim_end_matches('/') != parent.trim_end_matches('/'),
+        "--store and --parent are the same: a region has a store of its own"
+    );
     check_roster(&args.roster, args.quorum)?;
     // Its nodes may be waiting for it.
     Store::make_folder(&args.at.store)?;

@@ -51,6 +51,11 @@ impl CenterProgress for Shown {
                 plan.quorum
             ));
         }
+        if plan.nodes == 1 {
+            self.output.warn(
+                "the roster has one node that counts: nodes send only among --min-nodes, two unless they say otherwise",
+            );
+        }
         self.bar = Some(
             self.output.bar(plan.nodes.into(), &format!("round {}/{}", plan.round, self.rounds)),
         );
@@ -73,6 +78,11 @@ impl CenterProgress for Shown {
         if let Some(reason) = &verdict.refused {
             bar.suspend(|| self.output.warn(&format!("{}: not counted: {reason}", verdict.node)));
         }
+    }
+
+    fn not_counted(&mut self, verdict: &Verdict) {
+        let reason = verdict.refused.as_deref().unwrap_or_default();
+        self.above(|output| output.warn(&format!("{}: not counted: {reason}", verdict.node)));
     }
 
     fn waits(&mut self, there: usize, quorum: usize) {

@@ -1,6 +1,6 @@
 //! One merge at the center: weights from the checkpoints, admission, reduction, server step.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use aggregate::{
@@ -32,13 +32,16 @@ pub struct Merge<'a> {
     pub options: Options,
     /// Whether the seed of buckets is the round of the base.
     pub bucket_by_round: bool,
+    /// How many rounds before an update started, by its file, where that is known better than from what it says.
+    pub ages: BTreeMap<PathBuf, u64>,
 }
 
 impl<'a> Merge<'a> {
     /// A merge by these rules.
     pub fn new(rules: Rules, base: Option<&'a Path>, out: &'a Path) -> Self {
         let options = Options { rules, ..Options::default() };
-        Self { base, out, weights: None, options, bucket_by_round: true }
+        let ages = BTreeMap::new();
+        Self { base, out, weights: None, options, bucket_by_round: true, ages }
     }
 }
 
@@ -142,7 +145,13 @@ fn merge_files(mut files: Vec<UpdateFile>, options: &Merge<'_>) -> anyhow::Resul
         Some(given) => weigh_as_given(&mut files, given)?,
         None => weigh_by_claims(&mut files, rules),
     };
-    let updates: Vec<Update> = files.iter().map(|file| file.update(base_meta.as_ref())).collect();
+    let mut updates: Vec<Update> =
+        files.iter().map(|file| file.update(base_meta.as_ref())).collect();
+    for update in &mut updates {
+        if let Some(age) = options.ages.get(&update.path) {
+            update.age = *age;
+        }
+    }
     let meta = MergedMeta::new(&files, base_file.as_ref(), base_meta.as_ref(), rules.max_weight);
     let mut passed = options.options.clone();
     passed.base = options.base.map(Path::to_owned);

@@ -13,13 +13,16 @@ use rounds::{BlobRef, Board, Hash, Plan};
 use super::member::{MOST_MODEL, read_model};
 
 /// How many rounds before an update may have started, where the job does not say it.
-const MOST_AGE: u32 = 20;
+const USUAL_AGE: u32 = 20;
+
+/// The most: so many plans are read in every round.
+const MOST_AGE: u64 = 100;
 
 /// How many rounds before an update may have started in a job: none where its rules take no late updates.
 pub(super) fn max_age(board: &Board<'_>, folder: &Path) -> anyhow::Result<Option<u32>> {
     let (model, _) = read_model(&board.blob(&board.job().model, MOST_MODEL)?, folder)?;
     let rules = &model.meta.run.federation().rules;
-    let most = rules.max_age.map_or(MOST_AGE, |age| u32::try_from(age).unwrap_or(u32::MAX));
+    let most = rules.max_age.map_or(USUAL_AGE, |age| age.min(MOST_AGE) as u32);
     Ok(rules.reduce.reads_older_bases().then_some(most))
 }
 
@@ -29,8 +32,8 @@ pub(super) struct Bases<'a> {
     board: &'a Board<'a>,
     folder: PathBuf,
     by_round: BTreeMap<u32, BlobRef>,
-    /// Those that updates were made differences of, which are in memory.
-    open: RefCell<BTreeMap<Hash, Rc<Differences>>>,
+    /// The last one that updates were made differences of, which is in memory.
+    open: RefCell<Option<(Hash, Rc<Differences>)>>,
 }
 
 impl<'a> Bases<'a> {
@@ -69,11 +72,13 @@ impl<'a> Bases<'a> {
 
     /// What differences to a model are made updates with.
     pub(super) fn differences(&self, base: Hash) -> anyhow::Result<Rc<Differences>> {
-        if let Some(open) = self.open.borrow().get(&base) {
+        if let Some((hash, open)) = &*self.open.borrow()
+            && *hash == base
+        {
             return Ok(Rc::clone(open));
         }
         let made = Rc::new(Differences::of_base(WeightFile::open(&self.file(base)?)?)?);
-        self.open.borrow_mut().insert(base, Rc::clone(&made));
+        *self.open.borrow_mut() = Some((base, Rc::clone(&made)));
         Ok(made)
     }
 

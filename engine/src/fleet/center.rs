@@ -1,26 +1,24 @@
 //! The center: asks for rounds, collects, merges, and publishes. All that it knows is in the store.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
-use aggregate::{Rules, SERVER_STATE};
+use aggregate::SERVER_STATE;
 use anyhow::{Context, ensure};
-use rounds::{BlobRef, Checked, Closed, Desk, Encoding, Metrics, Outcome, Plan, Verdict};
+use rounds::{BlobRef, Checked, Closed, Desk, Encoding, NodeId, Outcome, Plan, Roster, Verdict};
 
 use super::bases::{Bases, max_age};
 use super::clock::now_ms;
 use super::collect::{Arrivals, Collected, Until, collect};
 use super::member::MOST_MODEL;
+use super::merged::{Made, Measure, merged};
+use super::parent::Parent;
 use super::roster::wait_for_roster;
-use super::sound::{check_answers, is_stopped, short};
+use super::sound::{is_stopped, short};
 use super::standing::is_worse;
 use crate::checkpoint::{CappedNote, Checkpoint};
-use crate::federation::{Merge, merge};
 use crate::interrupt::Stop;
-
-/// How good a model is.
-pub type Measure<'a> = &'a dyn Fn(&Checkpoint) -> anyhow::Result<Metrics>;
 
 /// How a center works.
 #[derive(Clone, Copy)]
@@ -55,6 +53,8 @@ pub trait CenterProgress {
     fn no_roster(&mut self, problem: &str);
     /// An update came, and counts or does not.
     fn arrived(&mut self, verdict: &Verdict);
+    /// An update that came before was found not to count when it was to be merged.
+    fn not_counted(&mut self, verdict: &Verdict);
     /// The deadline is over, and fewer than the quorum are there.
     fn waits(&mut self, there: usize, quorum: usize);
     /// These count less than they say.
@@ -87,6 +87,10 @@ pub fn run_center(
     let board = desk.board();
     let rounds = board.job().rounds;
     let mut last = board.last_outcome(0)?;
+    ensure!(
+        !Parent::is_regions(board)?,
+        "this is the store of a region: start its center with --parent, as before"
+    );
     let work = tempfile::tempdir().context("a folder for temporary files")?;
     let max_age = max_age(board, work.path())?;
     loop {
@@ -132,32 +136,44 @@ pub(super) struct Round<'a> {
 /// Where the files of a round are put.
 const UPDATES: &str = "updates";
 
-/// A merged model with what the center remembers.
-pub(super) struct Made {
-    pub(super) model: Vec<u8>,
-    memory: Option<Vec<u8>>,
-    metrics: Option<Metrics>,
-}
-
 impl Round<'_> {
     /// Asks, collects, merges and closes; nothing if it was stopped. Also whether this center closed it.
     fn run(
         &self,
         progress: &mut dyn CenterProgress,
     ) -> anyhow::Result<Option<(Checked<Outcome>, bool)>> {
+        let board = self.desk.board();
         let Some(plan) = self.plan(progress)? else { return Ok(None) };
         progress.asked(&plan.body);
         let global = self.folder.join("global.safetensors");
         let (base, memory, _) = self.before();
         self.restore(&global, base, memory)?;
         let bases = self.bases(&plan.body)?;
-        let (mut collected, until) = self.gather(&plan, &bases, &mut Heard(progress))?;
-        match until {
-            Until::Stopped | Until::Over => return Ok(None),
-            Until::ClosedElsewhere => return Ok(Some((outcome(self.desk, self.number)?, false))),
-            Until::Enough | Until::Expired => {}
-        }
-        let outcome = self.outcome(&plan, until, (&global, &bases), &mut collected)?;
+        let roster = board.roster(&plan.body)?;
+        let mut collected = Collected::default();
+        let made = loop {
+            match self.gather((&plan, &roster), &bases, &mut Heard(progress), &mut collected)? {
+                Until::Stopped | Until::Over => return Ok(None),
+                Until::ClosedElsewhere => {
+                    return Ok(Some((outcome(self.desk, self.number)?, false)));
+                }
+                Until::Expired => break None,
+                Until::Enough => {}
+            }
+            let rules = Checkpoint::read(&global)?.meta.run.federation().rules.clone();
+            let there: Vec<NodeId> = collected.files.keys().cloned().collect();
+            let how = (self.folder, self.options.measure);
+            let made = merged(how, plan.body.quorum, (&global, &bases, rules), &mut collected)?;
+            for name in there.iter().filter(|name| !collected.files.contains_key(*name)) {
+                collected.verdicts.get(name).into_iter().for_each(|v| progress.not_counted(v));
+            }
+            // Some do not count: others may still come.
+            let is_short = collected.files.len() < plan.body.quorum as usize;
+            if !is_short || collected.is_all(&roster) {
+                break Some(made);
+            }
+        };
+        let outcome = self.outcome(&plan, made, &global, &mut collected)?;
         progress.capped(&collected.capped);
         Ok(Some(match self.desk.close(&outcome)? {
             Closed::Ours(outcome) => (outcome, true),
@@ -179,16 +195,17 @@ impl Round<'_> {
     /// Waits for the updates of a round.
     pub(super) fn gather(
         &self,
-        plan: &Checked<Plan>,
+        (plan, roster): (&Checked<Plan>, &Roster),
         bases: &Bases<'_>,
         heard: &mut dyn Arrivals,
-    ) -> anyhow::Result<(Collected, Until)> {
-        let roster = self.desk.board().roster(&plan.body)?;
+        collected: &mut Collected,
+    ) -> anyhow::Result<Until> {
         let (poll, stop) = (self.options.poll, self.options.stop);
         // A node's file may hold a control variate beside the weights, and its own metadata.
         let most = 4 * plan.body.base.bytes + (1 << 20);
         let updates = self.folder.join(UPDATES);
-        collect(self.desk, plan, &roster, (&updates, bases), (poll, most, stop), heard)
+        let to = (updates.as_path(), bases);
+        collect(self.desk, plan, roster, to, (poll, most, stop), heard, collected)
     }
 
     /// What the last round left: the model, what the center remembers, and the document.
@@ -257,12 +274,12 @@ impl Round<'_> {
         Ok(Some(self.desk.publish_plan(&plan)?))
     }
 
-    /// Merges what came, and says what becomes of it.
+    /// Says what becomes of what was made of a round's updates; of nothing where too few came in time.
     fn outcome(
         &self,
         plan: &Checked<Plan>,
-        until: Until,
-        (global, bases): (&Path, &Bases<'_>),
+        made: Option<Result<Made, String>>,
+        global: &Path,
         collected: &mut Collected,
     ) -> anyhow::Result<Outcome> {
         let (base, memory, _) = self.before();
@@ -284,27 +301,22 @@ impl Round<'_> {
         {
             outcome.standing = Some(measure(&Checkpoint::read(global)?)?);
         }
-        if until == Until::Expired || there < quorum {
-            outcome.refused = Some(format!("{there} updates, and the quorum is {quorum}"));
-        } else {
-            let rules = Checkpoint::read(global)?.meta.run.federation().rules.clone();
-            match self.merge(&plan.body, (global, bases, rules), collected)? {
-                Err(problem) => outcome.refused = Some(short(&problem)),
-                Ok(made) => {
-                    outcome.metrics = made.metrics;
-                    // Those of before may be of other rows.
-                    let same_rows = made.metrics.map(|m| m.n) == outcome.standing.map(|m| m.n);
-                    if !same_rows && let Some(measure) = self.options.measure {
-                        outcome.standing = Some(measure(&Checkpoint::read(global)?)?);
-                    }
-                    outcome.refused =
-                        is_worse(made.metrics, outcome.standing, self.options.max_drop);
-                    if outcome.refused.is_none() {
-                        outcome.model = self.desk.publish(&made.model)?;
-                        outcome.memory =
-                            made.memory.map(|bytes| self.desk.publish(&bytes)).transpose()?;
-                        outcome.standing = made.metrics;
-                    }
+        match made {
+            None => outcome.refused = Some(format!("{there} updates, and the quorum is {quorum}")),
+            Some(Err(problem)) => outcome.refused = Some(short(&problem)),
+            Some(Ok(made)) => {
+                outcome.metrics = made.metrics;
+                // Those of before may be of other rows.
+                let same_rows = made.metrics.map(|m| m.n) == outcome.standing.map(|m| m.n);
+                if !same_rows && let Some(measure) = self.options.measure {
+                    outcome.standing = Some(measure(&Checkpoint::read(global)?)?);
+                }
+                outcome.refused = is_worse(made.metrics, outcome.standing, self.options.max_drop);
+                if outcome.refused.is_none() {
+                    outcome.model = self.desk.publish(&made.model)?;
+                    outcome.memory =
+                        made.memory.map(|bytes| self.desk.publish(&bytes)).transpose()?;
+                    outcome.standing = made.metrics;
                 }
             }
         }
@@ -335,56 +347,4 @@ impl Round<'_> {
         }
         Ok(())
     }
-
-    /// The merged model, or why there is none.
-    pub(super) fn merge(
-        &self,
-        plan: &Plan,
-        (global, bases, rules): (&Path, &Bases<'_>, Rules),
-        collected: &mut Collected,
-    ) -> anyhow::Result<Result<Made, String>> {
-        let out = self.folder.join("merged.safetensors");
-        let paths: Vec<PathBuf> = collected.files.values().cloned().collect();
-        let mut how = Merge::new(rules, Some(global), &out);
-        let older = collected.older.iter().map(|hash| bases.file(*hash));
-        how.options.older_bases = older.collect::<anyhow::Result<_>>()?;
-        let merged = match merge(&paths, &how) {
-            Ok(merged) => merged,
-            // What this machine cannot do is its operator's to mend; the round stays open.
-            Err(error) if is_of_this_machine(&error) => return Err(error),
-            Err(error) => return Ok(Err(format!("{error:#}"))),
-        };
-        for refused in &merged.refused {
-            let name = collected
-                .files
-                .iter()
-                .find(|(_, path)| **path == refused.file)
-                .map(|(name, _)| name.clone());
-            if let Some(verdict) = name.and_then(|name| collected.verdicts.get_mut(&name)) {
-                verdict.refused = Some(short(&refused.reason));
-            }
-        }
-        collected.capped = merged.note.capped;
-        let (counted, quorum) =
-            (collected.files.len() - merged.refused.len(), plan.quorum as usize);
-        if counted < quorum {
-            return Ok(Err(format!("{counted} updates count, and the quorum is {quorum}")));
-        }
-        let model = Checkpoint::read(&out)?;
-        let measured = check_answers(&model)
-            .and_then(|()| self.options.measure.map(|measure| measure(&model)).transpose());
-        let metrics = match measured {
-            Ok(metrics) => metrics,
-            Err(error) if is_of_this_machine(&error) => return Err(error),
-            Err(error) => return Ok(Err(format!("{error:#}"))),
-        };
-        let read = |path: &Path| fs::read(path).with_context(|| format!("{}", path.display()));
-        let state = SERVER_STATE.path(&out);
-        let memory = state.exists().then(|| read(&state)).transpose()?;
-        Ok(Ok(Made { model: read(&out)?, memory, metrics }))
-    }
-}
-
-fn is_of_this_machine(error: &anyhow::Error) -> bool {
-    error.chain().any(<dyn std::error::Error>::is::<std::io::Error>)
 }

@@ -55,7 +55,7 @@ pub(super) trait Arrivals {
     }
 }
 
-/// Waits for the updates of a round.
+/// Waits for the updates of a round, in addition to those that were collected before.
 pub(super) fn collect(
     desk: &Desk<'_>,
     plan: &rounds::Checked<Plan>,
@@ -63,11 +63,11 @@ pub(super) fn collect(
     to: (&Path, &Bases<'_>),
     (poll, most, stop): (Duration, u64, Stop),
     heard: &mut dyn Arrivals,
-) -> anyhow::Result<(Collected, Until)> {
-    let mut collected = Collected::default();
+    collected: &mut Collected,
+) -> anyhow::Result<Until> {
     let mut told = false;
     let older = to.1.older();
-    let until = loop {
+    loop {
         let seen: BTreeSet<NodeId> = collected.verdicts.keys().cloned().collect();
         let mut failed = Ok(());
         let mut each = |arrival: Arrival| {
@@ -77,37 +77,55 @@ pub(super) fn collect(
         };
         desk.arrivals(plan, roster, (&seen, &older), (most, now_ms()), &mut each)?;
         failed?;
-        let answered =
-            roster.nodes.keys().filter(|node| collected.verdicts.contains_key(node)).count();
-        if answered == roster.nodes.len() {
-            break Until::Enough;
+        if collected.is_all(roster) {
+            return Ok(Until::Enough);
         }
         if desk.board().outcome(plan.body.round)?.is_some() {
-            break Until::ClosedElsewhere;
+            return Ok(Until::ClosedElsewhere);
         }
         if heard.is_over()? {
-            break Until::Over;
+            return Ok(Until::Over);
         }
         let (there, quorum, now) = (collected.files.len(), plan.body.quorum as usize, now_ms());
         let is_time = now >= plan.body.deadline || plan.body.max_age.is_some();
         if is_time && there >= quorum {
-            break Until::Enough;
+            return Ok(Until::Enough);
         }
         if now >= plan.body.expires {
-            break Until::Expired;
+            return Ok(Until::Expired);
         }
         if now >= plan.body.deadline && !told {
             heard.waits(there, quorum);
             told = true;
         }
         if pause(poll, stop).is_some() {
-            break Until::Stopped;
+            return Ok(Until::Stopped);
         }
-    };
-    Ok((collected, until))
+    }
 }
 
 impl Collected {
+    /// Whether there is something of every node.
+    pub(super) fn is_all(&self, roster: &Roster) -> bool {
+        roster.nodes.keys().all(|node| self.verdicts.contains_key(node))
+    }
+
+    /// Notes that an update does not count after all.
+    pub(super) fn refuse(&mut self, file: &Path, reason: &str) {
+        let name = self.files.iter().find(|(_, path)| *path == file).map(|(name, _)| name.clone());
+        let Some(name) = name else { return };
+        self.files.remove(&name);
+        if let Some(verdict) = self.verdicts.get_mut(&name) {
+            verdict.refused = Some(short(reason));
+        }
+    }
+
+    /// How many rounds before each update started.
+    pub(super) fn ages(&self) -> BTreeMap<PathBuf, u64> {
+        let age = |name: &NodeId| self.verdicts.get(name).map_or(0, |verdict| verdict.age.into());
+        self.files.iter().map(|(name, path)| (path.clone(), age(name))).collect()
+    }
+
     fn take(
         &mut self,
         arrival: Arrival,

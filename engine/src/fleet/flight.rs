@@ -52,6 +52,7 @@ impl Flight {
         }
         let open = board.last_closed(closed)? + 1;
         if open > board.job().rounds {
+            progress.stays_away(node, open - 1, "its update came after the last round was closed");
             return Ok(Landing::Lost);
         }
         let Some(plan) = board.plan(open)? else { return Ok(Landing::InTheAir) };

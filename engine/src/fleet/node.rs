@@ -64,7 +64,9 @@ fn take_part(
     let work = tempfile::tempdir().context("a folder for temporary files")?;
     let mut data: Option<Dataset> = None;
     let rounds = board.job().rounds;
-    let mut asked = 0;
+    // The last round that each has taken its turn in, or has a place in.
+    let mut asked = vec![0; members.len()];
+    let mut told = 0;
     let mut doubt = Doubt { progress, told: BTreeSet::new() };
     // A result whose model the nodes have not looked at yet.
     let mut pending: Option<Outcome> = None;
@@ -94,7 +96,7 @@ fn take_part(
         for (i, mut flight) in std::mem::take(&mut flights) {
             let landing = flight.advance(board, (&members[i], report.round), (options, progress));
             if doubt.or_none(landing.map(Some))? == Some(Landing::InTheAir) {
-                asked = asked.max(flight.sent.unwrap_or(0));
+                asked[i] = asked[i].max(flight.sent.unwrap_or(0));
                 flights.insert(i, flight);
             }
         }
@@ -102,27 +104,38 @@ fn take_part(
             return Ok(());
         }
         let number = report.round + 1;
-        if asked < number
-            && number <= rounds
-            && flights.values().all(|flight| flight.sent.is_some())
+        // One whose update is to be sent again does that first.
+        let is_free = |i: &usize| {
+            asked[*i] < number && flights.get(i).is_none_or(|flight| flight.sent.is_some())
+        };
+        let free: BTreeSet<usize> = (0..members.len()).filter(is_free).collect();
+        if number <= rounds
+            && !free.is_empty()
             && let Some(plan) = doubt.or_none(board.plan(number))?
             && let Some(base) =
                 doubt.or_none(Base::fetch(board, &plan.body, work.path()).map(Some))?
         {
-            asked = number;
-            progress.asked(&plan.body);
+            for i in &free {
+                asked[*i] = number;
+            }
+            if told < number {
+                progress.asked(&plan.body);
+                told = number;
+            }
             let dataset = match &data {
                 Some(dataset) => dataset,
                 None => data.insert(read(&base.model, members)?),
             };
             let turn = Turn { board, plan: &plan, base: &base, dataset, options, progress };
-            for (i, took) in turn.take(members)?.into_iter().enumerate() {
+            let turns = members.iter_mut().enumerate().filter(|(i, _)| free.contains(i));
+            let took = turn.take(turns.map(|(_, member)| member).collect())?;
+            for (i, took) in free.into_iter().zip(took) {
                 match took {
                     Took::Nothing => report.stayed_away += 1,
                     Took::Part => report.sent += 1,
                     Took::Flight(flight) => {
                         report.sent += 1;
-                        asked = asked.max(flight.sent.unwrap_or(0));
+                        asked[i] = asked[i].max(flight.sent.unwrap_or(0));
                         flights.insert(i, flight);
                     }
                 }

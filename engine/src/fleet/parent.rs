@@ -42,6 +42,18 @@ impl Parent<'_> {
         Ok(Some(serde_json::from_slice(&bytes).with_context(missing)?))
     }
 
+    /// Whether the store of a board is that of a region: what its results remember is a parent's plan.
+    pub(super) fn is_regions(own: &Board<'_>) -> anyhow::Result<bool> {
+        let Some(memory) = own.last_outcome(0)?.and_then(|last| last.body.memory) else {
+            return Ok(false);
+        };
+        if memory.bytes > MOST_MEMORY {
+            return Ok(false);
+        }
+        let bytes = own.blob(&memory, MOST_MEMORY)?;
+        Ok(serde_json::from_slice::<Memory>(&bytes).is_ok())
+    }
+
     /// Fails if the parent holds another job than the region has followed so far, or not the plan any more by which the
     /// region closed its last round.
     pub(super) fn check_kept(&self, before: &Memory) -> Result<(), Error> {

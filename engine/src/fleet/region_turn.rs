@@ -16,6 +16,7 @@ use super::collect::{Arrivals, Collected, Until};
 use super::composes::region_rules;
 use super::ear::{Ear, doubt};
 use super::member::MOST_MODEL;
+use super::merged::merged;
 use super::parent::Parent;
 use super::sound::short;
 use crate::checkpoint::{Checkpoint, MergeNote, Provenance};
@@ -181,7 +182,9 @@ impl Turn<'_> {
         let has_sent = earlier.is_some();
         let mut heard = Collects { turn: self, asked, ear: &mut *ear, has_sent };
         let bases = round.bases(&plan.body)?;
-        let (mut collected, until) = round.gather(&plan, &bases, &mut heard)?;
+        let roster = self.desk.board().roster(&plan.body)?;
+        let mut collected = Collected::default();
+        let until = round.gather((&plan, &roster), &bases, &mut heard, &mut collected)?;
         let sent = match (until, earlier) {
             (Until::Stopped, _) => return Ok(Ended::Stopped),
             (Until::ClosedElsewhere, _) => return Ok(Ended::ClosedElsewhere),
@@ -190,7 +193,7 @@ impl Turn<'_> {
                 Err(format!("the parent closed it with {} updates here", collected.files.len()))
             }
             (Until::Enough | Until::Expired, None) => {
-                match self.update(&round, (asked, &plan), (&global, &bases), &mut collected)? {
+                match self.update((asked, &plan), (&global, &bases), &mut collected)? {
                     Ok((update, work)) => {
                         let sent = doubt(self.parent.send(&asked.body, (&update, work)))?;
                         if let Ok(names) = &sent {
@@ -214,7 +217,6 @@ impl Turn<'_> {
     /// The update of the region, as a node's, or why there is none.
     fn update(
         &self,
-        round: &Round<'_>,
         (asked, plan): (&Checked<Plan>, &Checked<Plan>),
         (global, bases): (&Path, &Bases<'_>),
         collected: &mut Collected,
@@ -228,12 +230,13 @@ impl Turn<'_> {
             return Ok(Err(problem));
         }
         let rules = region_rules(&Checkpoint::read(global)?.meta.run.federation().rules)?;
-        let made = match round.merge(&plan.body, (global, bases, rules), collected)? {
+        let how = (self.folder, None);
+        let made = match merged(how, plan.body.quorum, (global, bases, rules), collected)? {
             Ok(made) => made,
             Err(problem) => return Ok(Err(problem)),
         };
-        let merged = WeightFile::of_bytes("the merged model", made.model)?;
-        let mut model = Checkpoint::of(&merged)?;
+        let file = WeightFile::of_bytes("the merged model", made.model)?;
+        let mut model = Checkpoint::of(&file)?;
         let provenance = self.as_a_node(std::mem::take(&mut model.meta.provenance), asked);
         let counts = |verdict: &&Verdict| verdict.refused.is_none();
         let works = collected.verdicts.values().filter(counts).filter_map(|verdict| verdict.work);

@@ -68,8 +68,8 @@ pub(super) enum Took {
 }
 
 impl Turn<'_> {
-    /// Lets each node train and send.
-    pub(super) fn take(&self, members: &mut [Member]) -> anyhow::Result<Vec<Took>> {
+    /// Lets each of these nodes train and send.
+    pub(super) fn take(&self, members: Vec<&mut Member>) -> anyhow::Result<Vec<Took>> {
         let n = members.len();
         let threads = if n >= self.options.threads { 1 } else { self.options.threads };
         let one = |member: &mut Member| {
@@ -86,9 +86,9 @@ impl Turn<'_> {
         };
         // Nodes side by side, or where there are few of them, threads inside each.
         if threads == 1 {
-            members.par_iter_mut().map(one).collect()
+            members.into_par_iter().map(one).collect()
         } else {
-            members.iter_mut().map(one).collect()
+            members.into_iter().map(one).collect()
         }
     }
 
@@ -229,6 +229,10 @@ impl Turn<'_> {
     }
 
     fn left(&self) -> Duration {
+        // In asynchronous rounds nobody waits for this node.
+        if self.plan.body.max_age.is_some() {
+            return Duration::ZERO;
+        }
         Duration::from_millis(self.plan.body.deadline.saturating_sub(now_ms())).mul_f64(0.9)
     }
 }

@@ -40,6 +40,10 @@ fn commits_that_say_something_else_than_they_should_do_not_count() {
     forged(2, |commit| commit.base = Hash::of(b"another model"), "trained from");
     forged(2, |commit| commit.expires = NOW - 1, "its time is over");
     forged(2, |commit| commit.encoding = Encoding::Int8, "sent as int8, this round asks for whole");
+    for wrong in [-1.0, f64::MAX] {
+        forged(2, move |commit| commit.work.seconds = wrong, "says that it took");
+        forged(2, move |commit| commit.work.speed = Some(wrong), "says that it took");
+    }
     // Signed by the other node, and by nobody on the roster.
     forged(1, |_| {}, "not signed by");
     forged(77, |commit| commit.work.examples = 1_000_000, "not signed by");

@@ -1,7 +1,9 @@
 //! Nodes without a key of the store: files of URLs.
 
 use std::fs;
-use std::path::PathBuf;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rounds::{Board, Created, Encoding, Error, Patience, Presign, Store, Urls};
@@ -9,6 +11,13 @@ use serde_json::json;
 
 use crate::bench::{Bench, MOST, NOW, WORK, counted, refused};
 use crate::server::{Mood, Server};
+
+/// Writes a file for its owner only, as URLs have to be.
+fn secret(path: &Path, text: &str) {
+    let mut options = fs::OpenOptions::new();
+    options.create(true).write(true).truncate(true).mode(0o600);
+    options.open(path).and_then(|mut file| file.write_all(text.as_bytes())).expect("written");
+}
 
 /// Long after these tests.
 const LATER: u64 = 100_000_000_000_000;
@@ -51,7 +60,7 @@ impl Trial {
             "get": urls,
             "put": urls,
         });
-        fs::write(&self.file, file.to_string()).expect("written");
+        secret(&self.file, &file.to_string());
     }
 
     fn open(&self) -> Result<Store, Error> {
@@ -185,7 +194,7 @@ fn a_file_of_urls_is_checked() {
     says(trial.open(), &["has URLs of file"]);
     trial.write("http://127.0.0.1/bucket", LATER);
     says(trial.open(), &["no slash at its end"]);
-    fs::write(&trial.file, "{}").expect("written");
+    secret(&trial.file, "{}");
     says(trial.open(), &["no file of URLs", "edgectl presign"]);
 }
 
@@ -205,6 +214,6 @@ fn a_file_of_urls_is_secret_and_replaces_its_like_alone() {
     other.node = "node-2".parse().expect("a name");
     says(other.write(&trial.file), &["the URLs of node-1"]);
     let key = trial.bench.path("node.key");
-    fs::write(&key, "a key").expect("written");
+    secret(&key, "a key");
     says(other.write(&key), &["is there already and is not replaced"]);
 }

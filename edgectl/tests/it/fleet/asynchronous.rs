@@ -4,7 +4,7 @@ use std::fs;
 use std::thread::sleep;
 use std::time::Duration;
 
-use edgectl::checkpoint::{Checkpoint, Provenance};
+use edgectl::checkpoint::{Checkpoint, Meta, Provenance};
 use rounds::{Board, Encoding, Patience, Plan, PublicKey, Seat, Store, Work};
 
 use super::processes::{Fleet, center_args, node_args};
@@ -68,8 +68,8 @@ impl<'a> Third<'a> {
     /// Sends a file in a round, that started from the model of another.
     fn sends(&self, update: &str, from: &Plan, to: &Plan) {
         let path = self.fleet.path().join(update);
-        let own = Checkpoint::read(&path).expect("an update");
-        let examples = own.meta.provenance.examples;
+        let file = aggregate::WeightFile::open(&path).expect("an update");
+        let examples = Meta::read(&file).expect("of edgectl").provenance.examples;
         let work = Work { examples, steps: 1, partial: false, seconds: 1.0, speed: None };
         let bytes = fs::read(&path).expect("an update");
         let sent = (bytes.as_slice(), Encoding::Whole, work);
@@ -166,5 +166,53 @@ fn what_comes_after_a_round_was_closed_counts_in_the_next() {
         for update in round["updates"].as_array().expect("updates") {
             assert!(update["refused"].is_null(), "{status}");
         }
+    }
+}
+
+#[test]
+fn nodes_of_a_process_do_not_wait_for_the_one_whose_update_came_late() {
+    let fleet = Fleet::new("reduce = { name = \"buffered\" }\n");
+    let center = fleet.start(&center_args(&["--rounds", "5", "--quorum", "2"]));
+    center.says("job ");
+    let mut args = node_args(1, &[]);
+    args.splice(3..5, ["--keys".to_owned(), "keys".to_owned()]);
+    let data = args.iter().position(|arg| arg == "--data").expect("data");
+    args[data + 1] = "data".to_owned();
+    let nodes = fleet.start(&args);
+    assert_eq!(center.ends_well()["closed"], 5);
+    // Of three updates in a round at least two count, and those two train again.
+    let sent = nodes.ends_well()["sent"].as_u64();
+    assert!(sent >= Some(8), "{sent:?}");
+}
+
+#[test]
+fn updates_that_do_not_count_close_no_round() {
+    for job in ["reduce = { name = \"buffered\" }\n", ""] {
+        let fleet = Fleet::new(job);
+        let at = fleet.path();
+        let center =
+            fleet.start(&center_args(&["--rounds", "2", "--quorum", "2", "--deadline", "1s"]));
+        center.says("job ");
+        let third = Third::of(&fleet);
+        let first = third.plan(1);
+        third.trains(&first, 1, "own.safetensors");
+        let mut own = Checkpoint::read(&at.join("own.safetensors")).expect("an update");
+        own.params[0] = f32::NAN;
+        own.write(&at.join("own.safetensors")).expect("written");
+        third.sends("own.safetensors", &first, &first);
+        // With one that is no update at all two are there, and one counts: it goes on waiting.
+        let one = fleet.start(&node_args(1, &[]));
+        center.says("node_3: not counted");
+        let two = fleet.start(&node_args(2, &[]));
+        let report = center.ends_well();
+        for node in [one, two] {
+            node.ends_well();
+        }
+        assert_eq!((&report["closed"], &report["not_taken"]), (&2.into(), &0.into()), "{job}");
+        let status = json(at, &["status", "--store", "store", "--center", "center.pub"]);
+        let of_first = &status["results"][1];
+        assert_eq!(of_first["merged"], 2, "{status}");
+        let why = of_first["updates"][2]["refused"].as_str().expect("refused");
+        assert!(why.contains("NaN"), "{why}");
     }
 }

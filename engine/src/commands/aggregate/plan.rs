@@ -4,6 +4,7 @@ use aggregate::{
     AdaptiveClip, Correction, Options, Privacy, Rules, ServerStep, Tolerance, WeightFile, Weights,
 };
 use anyhow::{Context, ensure};
+use std::collections::BTreeMap;
 
 use crate::checkpoint::{METADATA_KEY, Meta};
 use crate::cli::AggregateArgs;
@@ -68,6 +69,7 @@ pub(super) fn plan(args: &AggregateArgs) -> anyhow::Result<(String, Merge<'_>)> 
         weights: args.weights.as_deref(),
         options,
         bucket_by_round: args.bucket_seed.is_none(),
+        ages: BTreeMap::new(),
     };
     Ok((name, plan))
 }
