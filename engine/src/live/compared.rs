@@ -174,8 +174,9 @@ impl Compared {
 
     /// In words, if the new model is right less often than the old one, by more than is allowed.
     fn loss(&self) -> Option<String> {
-        let (new, old) = self.accuracies();
-        (old - new > MOST_LOSS).then(|| {
+        let lost = f64::from(self.paired.only_old) - f64::from(self.paired.only_new);
+        (lost > MOST_LOSS * self.labelled() as f64).then(|| {
+            let (new, old) = self.accuracies();
             format!(
                 "right for {:.1} % of {} windows, and the model before for {:.1} %",
                 100.0 * new,
