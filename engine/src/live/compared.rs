@@ -308,7 +308,9 @@ mod tests {
         for id in [3, 5, 9] {
             compared.window(id, 1, 0);
         }
-        [2, 4, 10].into_iter().for_each(|id| compared.label(id, 1));
+        for id in [2, 4, 10] {
+            compared.label(id, 1);
+        }
         assert_eq!(compared.labelled(), 0);
         compared.label(5, 1);
         assert_eq!(compared.accuracies(), (1.0, 0.0));
