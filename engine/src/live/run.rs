@@ -4,8 +4,8 @@ use std::any::Any;
 use std::io::{ErrorKind, Write};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::sync::{Arc, Mutex};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
@@ -32,6 +32,7 @@ use super::shadow::{Shadow, Trials};
 use super::source::{Gate, Source};
 use super::summary::Summary;
 use super::tap::{Tap, Truths, Watched, tap};
+use super::threads::{end_all, ends, lock, start};
 use super::track::Plan;
 use super::tracks::Tracks;
 use super::watcher::{Means, Watcher};
@@ -199,7 +200,7 @@ pub fn run(
     // It has seen all windows once it ends, or it takes too long for them.
     ends(&observing, Instant::now() + PATIENCE);
     let is_written = ends(&writer, until);
-    end_all(sources)?;
+    end_all(sources, Instant::now() + LOOK)?;
     drop(seen);
     watching.thread().unpark();
     let live = if ends(&watching, until) { watching.join().ok() } else { None };
@@ -217,37 +218,6 @@ pub fn run(
         }
     }
     Ok(summary)
-}
-
-fn start<T: Send + 'static>(
-    name: &str,
-    work: impl FnOnce() -> T + Send + 'static,
-) -> anyhow::Result<JoinHandle<T>> {
-    thread::Builder::new().name(name.to_owned()).spawn(work).context("cannot start a thread")
-}
-
-/// Whether a thread ends until then.
-fn ends<T>(thread: &JoinHandle<T>, until: Instant) -> bool {
-    while !thread.is_finished() && Instant::now() < until {
-        thread::sleep(Duration::from_millis(1));
-    }
-    thread.is_finished()
-}
-
-/// Sources end by themselves, unless they wait for a line.
-fn end_all(sources: Vec<JoinHandle<anyhow::Result<()>>>) -> anyhow::Result<()> {
-    let soon = Instant::now() + LOOK;
-    for source in sources {
-        if ends(&source, soon) {
-            // A reader of answers that went away also ends the run.
-            source.join().map_err(|_| anyhow!("a source failed"))??;
-        }
-    }
-    Ok(())
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Shared {
