@@ -52,14 +52,14 @@ def main():
         done = threading.Event()
 
         def swap():
-            pause = args.seconds / (args.swaps + 1)
             for number in range(args.swaps):
-                if done.wait(pause):
+                when = began + args.seconds * (number + 0.5) / args.swaps
+                if done.wait(max(0, when - time.perf_counter())):
                     return
                 with_round(args.model, live, 2 + number)
                 swaps.append(time.perf_counter())
                 if number in (args.swaps // 20, args.swaps - 1):
-                    time.sleep(0.05)
+                    time.sleep(0.02)
                     memory.append(resident_kb(run.pid))
 
         swapper = threading.Thread(target=swap)

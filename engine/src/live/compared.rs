@@ -174,8 +174,9 @@ impl Compared {
 
     /// In words, if the new model is right less often than the old one, by more than is allowed.
     fn loss(&self) -> Option<String> {
-        let (new, old) = self.accuracies();
-        (old - new > MOST_LOSS).then(|| {
+        let lost = f64::from(self.paired.only_old) - f64::from(self.paired.only_new);
+        (lost > MOST_LOSS * self.labelled() as f64).then(|| {
+            let (new, old) = self.accuracies();
             format!(
                 "right for {:.1} % of {} windows, and the model before for {:.1} %",
                 100.0 * new,
@@ -307,7 +308,9 @@ mod tests {
         for id in [3, 5, 9] {
             compared.window(id, 1, 0);
         }
-        [2, 4, 10].into_iter().for_each(|id| compared.label(id, 1));
+        for id in [2, 4, 10] {
+            compared.label(id, 1);
+        }
         assert_eq!(compared.labelled(), 0);
         compared.label(5, 1);
         assert_eq!(compared.accuracies(), (1.0, 0.0));

@@ -38,6 +38,7 @@ mod shadow;
 mod source;
 mod summary;
 mod tap;
+mod threads;
 mod token;
 mod track;
 mod tracks;

@@ -4,13 +4,14 @@ use std::any::Any;
 use std::io::{ErrorKind, Write};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::sync::{Arc, Mutex};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
 use serde_json::json;
 
+use super::answer::Label;
 use super::begin::Begun;
 use super::compared::Terms;
 use super::counters::{Counters, add, get};
@@ -31,6 +32,7 @@ use super::shadow::{Shadow, Trials};
 use super::source::{Gate, Source};
 use super::summary::Summary;
 use super::tap::{Tap, Truths, Watched, tap};
+use super::threads::{end_all, ends, lock, start};
 use super::track::Plan;
 use super::tracks::Tracks;
 use super::watcher::{Means, Watcher};
@@ -98,8 +100,8 @@ struct Shared {
 }
 
 /// Answers the rows of sources until they end, or a signal comes: by the live model of a folder of state, or else by
-/// the named one. Other models come from the name, too. With `web` it is
-/// seen over HTTP; then an input without rows is not its end.
+/// the named one. Other models come from the name, too. With `web` it is seen over HTTP; then an input without rows is
+/// not its end.
 ///
 /// # Errors
 /// If the model cannot be read or cannot answer on a stream, its channels are not in the input, or a source or the
@@ -140,14 +142,8 @@ pub fn run(
         series: AtomicUsize::new(0),
         is_seen: web.is_some(),
     });
-    shared.events.tell(json!({
-        "event": "start", "model": label.hash, "round": label.round, "from": from,
-        "state": label.state.name(),
-    }));
-    let mut observers: Vec<Box<dyn Observer>> = Vec::new();
-    if options.terms.windows > 0 {
-        observers.push(Box::new(Trials(Arc::clone(&shared.shadow))));
-    }
+    shared.begins(&label, from);
+    let observers = shared.observers();
     // Where nobody watches nothing is handed on.
     let tap = (!observers.is_empty()).then_some(tap);
     let answers = (&file, Arc::clone(&label));
@@ -162,7 +158,6 @@ pub fn run(
             });
         })?
     };
-    shared.counters.board.model(&label.hash, label.round, label.state.name(), None);
     let seen = web.map(|web| shared.be_seen(web, plan)).transpose()?;
     let sources = sources.into_iter().map(|mut source| {
         let (shared, main) = (Arc::clone(&shared), main.clone());
@@ -205,14 +200,7 @@ pub fn run(
     // It has seen all windows once it ends, or it takes too long for them.
     ends(&observing, Instant::now() + PATIENCE);
     let is_written = ends(&writer, until);
-    // They end by themselves, unless they wait for a line.
-    let soon = Instant::now() + LOOK;
-    for source in sources {
-        if ends(&source, soon) {
-            // A reader of answers that went away also ends the run.
-            source.join().map_err(|_| anyhow!("a source failed"))??;
-        }
-    }
+    end_all(sources, Instant::now() + LOOK)?;
     drop(seen);
     watching.thread().unpark();
     let live = if ends(&watching, until) { watching.join().ok() } else { None };
@@ -232,26 +220,25 @@ pub fn run(
     Ok(summary)
 }
 
-fn start<T: Send + 'static>(
-    name: &str,
-    work: impl FnOnce() -> T + Send + 'static,
-) -> anyhow::Result<JoinHandle<T>> {
-    thread::Builder::new().name(name.to_owned()).spawn(work).context("cannot start a thread")
-}
-
-/// Whether a thread ends until then.
-fn ends<T>(thread: &JoinHandle<T>, until: Instant) -> bool {
-    while !thread.is_finished() && Instant::now() < until {
-        thread::sleep(Duration::from_millis(1));
-    }
-    thread.is_finished()
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl Shared {
+    /// Tells which model it begins with, and where that came from.
+    fn begins(&self, label: &Label, from: &str) {
+        let Label { hash, round, state, .. } = label;
+        self.events.tell(json!({
+            "event": "start", "model": hash, "round": round, "from": from, "state": state.name(),
+        }));
+        self.counters.board.model(hash, *round, state.name(), None);
+    }
+
+    /// Who looks at answered windows.
+    fn observers(&self) -> Vec<Box<dyn Observer>> {
+        let mut observers: Vec<Box<dyn Observer>> = Vec::new();
+        if self.options.terms.windows > 0 {
+            observers.push(Box::new(Trials(Arc::clone(&self.shadow))));
+        }
+        observers
+    }
+
     /// Makes the calling thread urgent; says once if that is not allowed.
     fn hurry(&self) {
         let priority = self.options.priority;

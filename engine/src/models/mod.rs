@@ -176,8 +176,9 @@ impl Models {
     /// If the note cannot be written.
     pub fn step(&mut self, hash: &str, step: Step) -> anyhow::Result<()> {
         self.change(|next| {
-            let candidate = next.candidate.as_mut().filter(|candidate| candidate.hash == hash);
-            candidate.into_iter().for_each(|candidate| candidate.state = step);
+            if let Some(candidate) = next.candidate.as_mut().filter(|found| found.hash == hash) {
+                candidate.state = step;
+            }
             Ok(())
         })
     }

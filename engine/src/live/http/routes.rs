@@ -207,7 +207,7 @@ fn metrics(site: &Site) -> String {
 /// What the Open Inference Protocol tells of a model.
 fn of_model(site: &Site) -> serde_json::Value {
     let models = site.desk.ways().counters.board.models();
-    let live = models.iter().find(|model| model.state == "live");
+    let live = models.iter().find(|model| matches!(model.state, "live" | "canary"));
     json!({
         "name": site.name,
         "versions": live.map(|model| vec![model.hash.clone()]).unwrap_or_default(),
