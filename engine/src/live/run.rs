@@ -4,6 +4,7 @@ use std::any::Any;
 use std::io::{ErrorKind, Write};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -109,7 +110,7 @@ pub fn run(
     options: Options,
     web: Option<Web>,
     (sources, output): (Vec<Box<dyn Source>>, impl Write + Send + 'static),
-    mut told: impl FnMut(&str) + Send + 'static,
+    told: impl FnMut(&str) + Send + 'static,
     stop: Stop,
 ) -> anyhow::Result<Summary> {
     let (began, cpu_before) = (Instant::now(), cpu_s());
@@ -155,12 +156,7 @@ pub fn run(
     let main = thread::current();
     let teller = {
         let shared = Arc::clone(&shared);
-        start("events", move || {
-            write_all(&receiver, |line| {
-                shared.counters.board.event(line);
-                told(line);
-            });
-        })?
+        start("events", move || shared.tell(&receiver, told))?
     };
     shared.counters.board.model(&label.hash, label.round, label.state.name(), None);
     let seen = web.map(|web| shared.be_seen(web, plan)).transpose()?;
@@ -262,6 +258,14 @@ impl Shared {
                 "event": "priority", "asked": priority.to_string(), "result": "normal", "reason": reason,
             }));
         }
+    }
+
+    /// Tells all events.
+    fn tell(&self, events: &Receiver<serde_json::Value>, mut told: impl FnMut(&str)) {
+        write_all(events, |line| {
+            self.counters.board.event(line);
+            told(line);
+        });
     }
 
     /// Where sources hand their lines in.
