@@ -126,6 +126,10 @@ impl<'a> Intake<'a> {
         }
         if self.format.is_none() {
             self.begin(line)?;
+            if matches!(self.format, Some((Format::Table { .. }, _))) {
+                // Series of other lines of the source go on.
+                return Ok(!self.ended);
+            }
         }
         if let Some((Format::Table { header, .. }, _)) = &self.format
             && header == line

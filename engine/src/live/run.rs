@@ -4,6 +4,7 @@ use std::any::Any;
 use std::io::{ErrorKind, Write};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -111,7 +112,7 @@ pub fn run(
     options: Options,
     web: Option<Web>,
     (sources, output): (Vec<Box<dyn Source>>, impl Write + Send + 'static),
-    mut told: impl FnMut(&str) + Send + 'static,
+    told: impl FnMut(&str) + Send + 'static,
     stop: Stop,
 ) -> anyhow::Result<Summary> {
     let (began, cpu_before) = (Instant::now(), cpu_s());
@@ -151,12 +152,7 @@ pub fn run(
     let main = thread::current();
     let teller = {
         let shared = Arc::clone(&shared);
-        start("events", move || {
-            write_all(&receiver, |line| {
-                shared.counters.board.event(line);
-                told(line);
-            });
-        })?
+        start("events", move || shared.tell(&receiver, told))?
     };
     let seen = web.map(|web| shared.be_seen(web, plan)).transpose()?;
     let sources = sources.into_iter().map(|mut source| {
@@ -249,6 +245,14 @@ impl Shared {
                 "event": "priority", "asked": priority.to_string(), "result": "normal", "reason": reason,
             }));
         }
+    }
+
+    /// Tells all events.
+    fn tell(&self, events: &Receiver<serde_json::Value>, mut told: impl FnMut(&str)) {
+        write_all(events, |line| {
+            self.counters.board.event(line);
+            told(line);
+        });
     }
 
     /// Where sources hand their lines in.

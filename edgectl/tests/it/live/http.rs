@@ -9,6 +9,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
+use super::reload::{hash, models};
 use super::same::{Found, of_answers, predicted};
 use super::{Ended, Running, rows, start, with_model};
 use crate::support::{JOB, fails, ok};
@@ -21,21 +22,20 @@ const TOKEN: &str = "0123456789abcdef0123";
 fn serve(folder: &Path, more: &[&str]) -> (Running, String) {
     let mut running = start(folder, &[&MODEL[..], more].concat());
     drop(running.input.take());
-    let event = if more.contains(&"--state") { noted(folder) } else { running.event("http") };
+    let event = running.event("http");
     (running, event["address"].as_str().expect("an address").to_owned())
 }
 
-/// The last event of where a run is seen, once it is in the file of its state.
-fn noted(folder: &Path) -> Value {
-    loop {
-        let text = fs::read_to_string(folder.join("state/events.jsonl")).unwrap_or_default();
-        let mut lines = text.lines().map(|line| serde_json::from_str::<Value>(line));
-        let found = lines.find_map(|event| event.ok().filter(|event| event["event"] == "http"));
-        if let Some(event) = found {
-            return event;
+/// Looks until something is so, for long.
+#[track_caller]
+fn until(mut is_so: impl FnMut() -> bool) {
+    for _ in 0..10_000 {
+        if is_so() {
+            return;
         }
-        std::thread::yield_now();
+        std::thread::sleep(std::time::Duration::from_millis(5));
     }
+    panic!("it is never so");
 }
 
 /// Ends a run by a signal.
@@ -422,5 +422,46 @@ fn classes_that_are_told_later_need_the_token() {
     assert_eq!((told.status, &*told.headers["edgectl-labels"]), (202, "1"));
     let refused = ask("/labels", &format!("{label}series,t,x,y\n"));
     assert_eq!(refused.status, 400, "{}", refused.body);
+    stop(running);
+}
+
+#[test]
+fn models_are_promoted_and_rolled_back() {
+    let folder = models();
+    let at = folder.path();
+    let [r1, r2] = [1, 2].map(|round| hash(at, &format!("r{round}.safetensors")));
+    fs::copy(at.join("r1.safetensors"), at.join("m.safetensors")).expect("copied");
+    let token = with_token(at);
+    let state = ["--state", "state", "--watch", "1ms", "--shadow", "1000000"];
+    let (mut running, address) = serve(at, &[&state[..], &[&token[0], &token[1]]].concat());
+    let said = format!("Bearer {TOKEN}");
+    let change =
+        |path: &str| ask(&address, &format!("POST {path}"), &[("authorization", &*said)], "");
+    let states = || -> BTreeMap<String, String> {
+        let text = get(&address, "/metrics").body;
+        let models =
+            text.lines().filter_map(|line| line.strip_prefix("edgectl_model_info{hash=\""));
+        let pair = |line: &str| {
+            let (hash, rest) = line.split_once('"').expect("a hash");
+            let state = rest.split("state=\"").nth(1).and_then(|rest| rest.split('"').next());
+            (hash.to_owned(), state.expect("a state").to_owned())
+        };
+        models.map(pair).collect()
+    };
+    let refused = change("/promote");
+    assert!(refused.status == 409 && refused.body.contains("no candidate"), "{}", refused.body);
+    fs::copy(at.join("r2.safetensors"), at.join("new")).expect("copied");
+    fs::rename(at.join("new"), at.join("m.safetensors")).expect("renamed");
+    assert_eq!(running.event("reload")["result"], "checked");
+    until(|| states().contains_key(&r2));
+    let done = change("/promote");
+    assert_eq!((done.status, &done.json()["live"]["hash"]), (200, &json!(r2)));
+    assert_eq!(running.event("promote")["model"], json!(r2));
+    let done = change("/rollback");
+    assert_eq!((done.status, &done.json()["live"]["hash"]), (200, &json!(r1)));
+    assert_eq!(running.event("rollback")["model"], json!(r2));
+    let back = [(r1.clone(), "live".to_owned()), (r2.clone(), "refused".to_owned())].into();
+    until(|| states() == back);
+    assert_eq!(get(&address, "/v2/models/m").json()["versions"][0], json!(r1));
     stop(running);
 }

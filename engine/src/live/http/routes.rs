@@ -164,7 +164,8 @@ async fn work(server: Arc<Server>, route: Route, request: Request<Incoming>) -> 
         let site = &server.site;
         match route {
             Route::Infer => infer(site, &body),
-            Route::Rollback => roll_back(site),
+            Route::Promote => change(site, |models| models.promote(None, true).map(drop)),
+            Route::Rollback => change(site, |models| models.roll_back(None, BY_HAND).map(drop)),
             _ => rows::take(site, &body, taken, ends),
         }
     });
@@ -223,14 +224,14 @@ fn of_model(site: &Site) -> serde_json::Value {
     })
 }
 
-/// Goes back to the model before, as `edgectl rollback` does.
-fn roll_back(site: &Site) -> Answered {
+/// Changes which model is live, as `edgectl promote` and `rollback` do; the run sees it when it looks again.
+fn change(site: &Site, how: impl FnOnce(&mut Models) -> anyhow::Result<()>) -> Answered {
     let Some(state) = &site.state else {
         let why = "the run keeps no models: start it with --state";
         return wrong(StatusCode::CONFLICT, why);
     };
     let done = Models::open(state).and_then(|mut models| {
-        models.roll_back(None, BY_HAND)?;
+        how(&mut models)?;
         Ok(json!({ "live": models.deployment().live }))
     });
     match done {

@@ -14,7 +14,7 @@ use crate::live::track::Plan;
 use crate::live::web::Web;
 
 /// What others may ask of a run. May wait for the run, but the run never for it.
-pub(in crate::live) trait Desk: Send + Sync + Debug {
+pub(crate) trait Desk: Send + Sync + Debug {
     /// Where windows go.
     fn ways(&self) -> Ways<'_>;
 
@@ -28,7 +28,7 @@ pub(in crate::live) trait Desk: Send + Sync + Debug {
 
 /// All that the server knows.
 #[derive(Debug)]
-pub(in crate::live) struct Site {
+pub(crate) struct Site {
     /// The run.
     pub(super) desk: Arc<dyn Desk>,
     /// What the model is called.
@@ -49,7 +49,7 @@ pub(in crate::live) struct Site {
 
 impl Site {
     /// Of a run that answers with a model, seen at an address.
-    pub(in crate::live) fn new(
+    pub(crate) fn new(
         desk: Arc<dyn Desk>,
         meta: &Meta,
         plan: Plan,

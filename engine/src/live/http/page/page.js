@@ -156,7 +156,7 @@
         code.textContent = model.hash.slice(0, 12);
         code.title = model.hash;
         for (const cell of [code, String(model.round), model.state, model.reason || '']) { const td = document.createElement('td'); td.append(cell); tr.append(td); }
-        tr.children[2].className = { live: 'good', refused: 'bad', 'rolled-back': 'bad' }[model.state] || '';
+        tr.children[2].className = { live: 'good', canary: 'warn', refused: 'bad', 'rolled-back': 'bad' }[model.state] || '';
         return tr;
       }));
     }
@@ -166,7 +166,7 @@
   const has = (...states) => models.some((model) => states.includes(model.state));
   const buttons = () => {
     const may = site.has_token && site.has_state;
-    at('promote').disabled = !may || !has('seen', 'checked', 'shadow', 'canary');
+    at('promote').disabled = !may || !has('seen', 'checked', 'shadow');
     at('rollback').disabled = !may || !has('previous');
     put('may', may ? '' : site.has_token ? 'The run keeps no models: start it with --state.' : 'Read only: start the run with --token-file to change models here.');
   };
