@@ -12,9 +12,13 @@ use serde::Serialize;
 use crate::cli::RunArgs;
 use crate::interrupt::Stop;
 use crate::job::{Gap, Keep, Late, Priority, RunSettings, Settings, Time};
+#[cfg(feature = "video")]
+use crate::live::Camera;
 #[cfg(feature = "http")]
 use crate::live::Token;
-use crate::live::{EventFile, GAP, Lines, Options, Source, Summary, Terms, Web, run};
+use crate::live::{
+    EventFile, Folder, GAP, Lines, Options, SILENCE, Source, Summary, Terms, Web, run,
+};
 use crate::models::Models;
 use crate::output::{Output, table};
 
@@ -63,7 +67,7 @@ pub(super) fn run_live(args: &RunArgs, output: Output) -> anyhow::Result<()> {
     let options = options(args, &settings, terms);
     let model = model.map(PathBuf::as_path);
     let web = web(args, &settings, model, state.map(PathBuf::as_path))?;
-    let sources: Vec<Box<dyn Source>> = vec![Box::new(Lines::new("stdin", io::stdin()))];
+    let sources = sources(args, &settings, options.keep)?;
     let summary = run((model, models), options, web, (sources, Output::answers()), tell, stop)?;
     drop(held);
     let lines = summary.lines().into_iter().map(|(name, value)| vec![name.to_owned(), value]);
@@ -113,6 +117,34 @@ fn terms(args: &RunArgs, settings: &RunSettings, has_state: bool) -> anyhow::Res
     Ok(Terms { windows: windows.unwrap_or(if has_state { SHADOW } else { 0 }), agreement })
 }
 
+/// Where rows come from: stdin, if nothing else is named.
+fn sources(
+    args: &RunArgs,
+    settings: &RunSettings,
+    keep: Keep,
+) -> anyhow::Result<Vec<Box<dyn Source>>> {
+    let folders = if args.folder.is_empty() { &settings.folder } else { &args.folder };
+    let cameras = if args.camera.is_empty() { &settings.camera } else { &args.camera };
+    let mut sources: Vec<Box<dyn Source>> = Vec::new();
+    for folder in folders {
+        sources.push(Box::new(Folder::new(folder)?));
+    }
+    #[cfg(feature = "video")]
+    for (i, url) in cameras.iter().enumerate() {
+        let name = if i == 0 { "camera".to_owned() } else { format!("camera-{}", i + 1) };
+        sources.push(Box::new(Camera::new(name, url, keep)?));
+    }
+    #[cfg(not(feature = "video"))]
+    {
+        let _ = keep;
+        ensure!(cameras.is_empty(), "--camera: this edgectl was built without the feature video");
+    }
+    if sources.is_empty() || args.stdin || settings.stdin == Some(true) {
+        sources.push(Box::new(Lines::new("stdin", io::stdin())));
+    }
+    Ok(sources)
+}
+
 /// What flags say, else the file, else as it is by default.
 fn options(args: &RunArgs, settings: &RunSettings, terms: Terms) -> Options {
     let keep = args.queue.or(settings.queue).unwrap_or(Keep::Newest);
@@ -128,6 +160,7 @@ fn options(args: &RunArgs, settings: &RunSettings, terms: Terms) -> Options {
         watch: args.watch.or(settings.watch).map_or(Duration::from_secs(1), |Time(time)| time),
         terms,
         gap,
+        silence: args.silence.or(settings.silence).unwrap_or(Gap(Some(SILENCE))).0,
         probs: args.probs || settings.probs.unwrap_or(false),
         slow: args.slow,
     }

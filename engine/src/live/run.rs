@@ -58,6 +58,8 @@ pub struct Options {
     pub terms: Terms,
     /// A longer step, in usual ones, is a gap.
     pub gap: Option<f64>,
+    /// Nothing for so many usual steps is no signal.
+    pub silence: Option<f64>,
     /// Whether answers tell every class's probability.
     pub probs: bool,
     /// How many times as long the model takes, to try out what happens then.
@@ -195,6 +197,11 @@ pub fn run(
     };
     while !writer.is_finished() && stop.now().is_none() {
         thread::park_timeout(LOOK);
+        // Where all windows are kept, a source may wait while it holds the series.
+        if let (Some(steps), Keep::Newest) = (options.silence, options.keep) {
+            let (now, ways) = (Instant::now(), shared.gate().ways);
+            lock(&shared.tracks).silent(now, steps, &mut |silent| ways.silent(&silent, now));
+        }
     }
     // At the end of all sources all is over; else one may wait for a line that never comes.
     shared.stopping.store(true, Ordering::SeqCst);
