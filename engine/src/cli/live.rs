@@ -28,7 +28,8 @@ several series may lie between each other. Every window that is due has one line
    \"age_us\":640,\"infer_us\":102,\"model\":\"9f3a1c…\",\"round\":20,\"state\":\"live\"}
 
 status is ok, late (after the deadline), dropped (a newer window of its series took its place, or
-nobody reads the answers), bad-input (a value is missing that no step fills in) or no-signal (nothing
+nobody reads the answers), bad-input (a value is missing that no step fills in), stale
+(its rows were old when they came) or no-signal (nothing
 comes of the series any more; told once, until it comes back). quality names
 what is wrong with the rows: missing, stuck, gap, backwards, rate. age_us counts from the arrival
 of the window's last row. What else happens is told as lines of JSON on stderr, or in events.jsonl
@@ -101,6 +102,19 @@ pub struct RunArgs {
     /// or a file, which plays at its own pace. Repeat it for more
     #[arg(long, value_name = "URL|FILE")]
     pub camera: Vec<String>,
+    /// Messages of a broker, mqtt://[USER:PASSWORD@]HOST[:PORT]/TOPIC or mqtts://…; + and # stand for any
+    /// topic, each a series. A message has rows as lines of stdin, or numbers, one a channel
+    #[arg(long, value_name = "URL")]
+    pub mqtt: Vec<String>,
+    /// Also send every answer to a topic, mqtt://HOST/TOPIC; TOPIC/status says online or offline
+    #[arg(long, value_name = "URL")]
+    pub mqtt_answers: Option<String>,
+    /// For mqtts: a file with the authority of the broker's certificate [default: the system's]
+    #[arg(long, value_name = "FILE.pem")]
+    pub ca: Option<PathBuf>,
+    /// Windows whose last row's time, in seconds since 1970 or as a date, is longer ago are answered stale
+    #[arg(long, value_name = "TIME")]
+    pub stale: Option<Time>,
     /// Answers also tell the probability of every class, as probs
     #[arg(long)]
     pub probs: bool,

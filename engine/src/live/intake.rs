@@ -64,6 +64,7 @@ pub struct Intake<'a> {
     row: StreamRow,
     key: Vec<u8>,
     line: u64,
+    is_old: bool,
     /// Set once nobody answers any more.
     ended: bool,
     /// Rows of the source.
@@ -87,6 +88,7 @@ impl<'a> Intake<'a> {
             row: StreamRow::default(),
             key: Vec::new(),
             line: 0,
+            is_old: false,
             ended: false,
             rows: ways.counters.rows_of(source),
             reply: None,
@@ -232,10 +234,14 @@ impl<'a> Intake<'a> {
         }
         self.key.extend_from_slice(&self.row.key);
         let mut tracks = self.tracks();
-        let Self { ways, source, series, key, row, line, ended, rows, reply, .. } = self;
+        let Self { ways, source, series, key, row, line, ended, rows, reply, is_old, .. } = self;
         let name = if row.series.is_empty() { series } else { &row.series };
         let placed = Placed { source, key, name, row, arrived };
+        let is_old = *is_old || tracks.is_old(row.time);
         let taken = tracks.push(&placed, &mut |number, series, cut| {
+            if is_old {
+                return ways.stale(series, &cut, arrived);
+            }
             *ended |= !ways.due(number, series, &cut, arrived, reply.as_ref());
         });
         drop(tracks);
@@ -260,6 +266,11 @@ impl<'a> Intake<'a> {
             }
             Err(reason) => self.bad(&reason),
         }
+    }
+
+    /// Whether the rows that follow were old when they came: windows that end with one are not answered.
+    pub fn old(&mut self, is_so: bool) {
+        self.is_old = is_so;
     }
 
     /// Takes a row that is no line: a value for each channel of the model. Says whether more are wanted.
@@ -311,6 +322,19 @@ impl Ways<'_> {
             }
         }
         reserved
+    }
+
+    /// A window is due whose last row was old when it came.
+    fn stale(&self, series: &Arc<str>, cut: &Cut<'_>, arrived: Instant) {
+        let Reserved::Place(id) = self.reserve() else { return };
+        let answer = Answer {
+            t: cut.t,
+            quality: cut.quality,
+            age_us: u64::try_from(arrived.elapsed().as_micros()).unwrap_or(u64::MAX),
+            ..Answer::without_model(id, series, Status::Stale)
+        };
+        self.counters.answered(&answer);
+        self.outbox.put(answer);
     }
 
     /// Nothing comes of a series: it has an answer that says so.

@@ -28,6 +28,8 @@ mod incoming;
 mod intake;
 mod known;
 mod lines;
+#[cfg(feature = "mqtt")]
+mod mqtt;
 mod observe;
 mod outbox;
 mod priority;
@@ -61,6 +63,8 @@ pub use events::{EventFile, Events};
 pub use folder::Folder;
 pub use hand_over::HandOver;
 pub use intake::{Intake, Ways};
+#[cfg(feature = "mqtt")]
+pub use mqtt::{AnswersTo, Mqtt, Publisher};
 pub use observe::{Observer, Watching};
 pub use outbox::{Outbox, Reserved, Taken};
 pub use quality::Quality;

@@ -58,6 +58,8 @@ pub struct Options {
     pub terms: Terms,
     /// A longer step, in usual ones, is a gap.
     pub gap: Option<f64>,
+    /// Rows whose time is longer ago are old.
+    pub stale: Option<Duration>,
     /// Nothing for so many usual steps is no signal.
     pub silence: Option<f64>,
     /// Whether answers tell every class's probability.
@@ -137,7 +139,7 @@ pub fn run(
         told: AtomicBool::new(false),
         meta: meta.clone(),
         truths,
-        tracks: Mutex::new(Tracks::new(plan.clone())),
+        tracks: Mutex::new(Tracks::new(plan.clone()).with_most_age(options.stale)),
         going: Mutex::new((ending, sources.len() + usize::from(web.is_some()))),
         series: AtomicUsize::new(0),
         is_seen: web.is_some(),

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::quality::Follows;
 use super::track::{Cut, Plan, Track};
@@ -21,6 +21,8 @@ pub struct Tracks {
     n_rows: u64,
     /// Series that began, by which each has a number of its own.
     begun: usize,
+    /// Rows whose time is more seconds ago are old.
+    most_age_s: Option<f64>,
 }
 
 /// Rows of a series by which its usual step is known.
@@ -86,7 +88,20 @@ impl Tracks {
     /// None yet.
     pub fn new(plan: Plan) -> Self {
         let (places, running) = (HashMap::new(), Vec::new());
-        Self { plan, places, running, n_rows: 0, begun: 0 }
+        Self { plan, places, running, n_rows: 0, begun: 0, most_age_s: None }
+    }
+
+    /// Rows whose time, in seconds since 1970, is longer ago are old.
+    #[must_use]
+    pub fn with_most_age(self, most: Option<Duration>) -> Self {
+        Self { most_age_s: most.map(|most| most.as_secs_f64()), ..self }
+    }
+
+    /// Whether a row of this time is old. Times before 2001 count from somewhere else, and tell nothing.
+    pub(super) fn is_old(&self, t: Option<f64>) -> bool {
+        let (Some(most), Some(t)) = (self.most_age_s, t) else { return false };
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        t > 1e9 && now.is_ok_and(|now| now.as_secs_f64() - t > most)
     }
 
     /// How many there are.
