@@ -12,6 +12,8 @@ mod http;
 mod reload;
 /// The same windows and digits as `predict`.
 mod same;
+/// Several sources, folders, cameras, and recordings that are played.
+mod sources;
 /// The folder of state: what a run begins with, and what people do with it.
 mod state;
 /// Models in the shadow and on trial.

@@ -102,11 +102,11 @@ pub struct RunArgs {
     /// or a file, which plays at its own pace. Repeat it for more
     #[arg(long, value_name = "URL|FILE")]
     pub camera: Vec<String>,
-    /// Messages of a broker, mqtt://[USER:PASSWORD@]HOST[:PORT]/TOPIC or mqtts://…; + and # stand for any
+    /// Messages of a broker, `mqtt://[USER:PASSWORD@]HOST[:PORT]/TOPIC` or mqtts:…; + and # stand for any
     /// topic, each a series. A message has rows as lines of stdin, or numbers, one a channel
     #[arg(long, value_name = "URL")]
     pub mqtt: Vec<String>,
-    /// Also send every answer to a topic, mqtt://HOST/TOPIC; TOPIC/status says online or offline
+    /// Also send every answer to a topic, `mqtt://HOST/TOPIC`; TOPIC/status says online or offline
     #[arg(long, value_name = "URL")]
     pub mqtt_answers: Option<String>,
     /// For mqtts: a file with the authority of the broker's certificate [default: the system's]
@@ -172,7 +172,7 @@ pub struct ReplayArgs {
     /// Also tell the rows' classes, each so long after its last row
     #[arg(long, value_name = "TIME")]
     pub labels: Option<Time>,
-    /// Where the lines go: stdout, http://HOST:PORT (they are posted to /rows) or mqtt://HOST/TOPIC
+    /// Where the lines go: stdout, http://HOST:PORT (they are posted to /rows) or `mqtt://HOST/TOPIC`
     #[arg(long, value_name = "TARGET", default_value = "stdout")]
     pub to: String,
 }

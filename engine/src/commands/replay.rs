@@ -8,7 +8,7 @@ use crate::cli::ReplayArgs;
 use crate::data::{DataConfig, Dataset};
 use crate::interrupt::Stop;
 use crate::job::{Job, Time};
-use crate::live::{Play, To, play, target};
+use crate::live::{Play, Shift, To, play, target};
 use crate::output::{Output, table};
 
 pub(super) fn run(args: &ReplayArgs, output: Output) -> anyhow::Result<()> {
@@ -16,7 +16,7 @@ pub(super) fn run(args: &ReplayArgs, output: Output) -> anyhow::Result<()> {
         ensure!((1e-6..=1e9).contains(&hz), "--hz {hz}: give rows a second, above 0");
     }
     let to: To = args.to.parse().map_err(|reason| anyhow!("--to {:?}: {reason}", args.to))?;
-    let shift = args.shift.as_deref().map(str::parse).transpose();
+    let shift = args.shift.as_deref().map(str::parse::<Shift>).transpose();
     let how = Play {
         speed: args.speed.0,
         hz: args.hz,

@@ -62,7 +62,7 @@ impl Camera {
         };
         watch(watched, Some((killer.clone(), Instant::now() + BEGINNING)));
         let mut any = false;
-        let read = (|| {
+        let read: anyhow::Result<()> = (|| {
             let mut frames =
                 LiveFrames::open((killer.clone(), output), config, &gate.meta.channels)?;
             // One that is slower than that is not started again and again.

@@ -5,7 +5,7 @@ use std::io::{ErrorKind, Write};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::thread::{self, JoinHandle, Thread};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
@@ -168,14 +168,7 @@ pub fn run(
     };
     shared.counters.board.model(&label.hash, label.round, label.state.name(), None);
     let seen = web.map(|web| shared.be_seen(web, plan)).transpose()?;
-    let sources = sources.into_iter().map(|mut source| {
-        let (shared, main) = (Arc::clone(&shared), main.clone());
-        start("source", move || {
-            let read = shared.read(&mut *source);
-            main.unpark();
-            read
-        })
-    });
+    let sources = sources.into_iter().map(|source| shared.start(source, &main));
     let sources = sources.collect::<anyhow::Result<Vec<_>>>()?;
     let server = {
         let shared = Arc::clone(&shared);
@@ -199,11 +192,7 @@ pub fn run(
     };
     while !writer.is_finished() && stop.now().is_none() {
         thread::park_timeout(LOOK);
-        // Where all windows are kept, a source may wait while it holds the series.
-        if let (Some(steps), Keep::Newest) = (options.silence, options.keep) {
-            let (now, ways) = (Instant::now(), shared.gate().ways);
-            lock(&shared.tracks).silent(now, steps, &mut |silent| ways.silent(&silent, now));
-        }
+        shared.look_for_silence();
     }
     // At the end of all sources all is over; else one may wait for a line that never comes.
     shared.stopping.store(true, Ordering::SeqCst);
@@ -214,14 +203,7 @@ pub fn run(
     // It has seen all windows once it ends, or it takes too long for them.
     ends(&observing, Instant::now() + PATIENCE);
     let is_written = ends(&writer, until);
-    // They end by themselves, unless they wait for a line.
-    let soon = Instant::now() + LOOK;
-    for source in sources {
-        if ends(&source, soon) {
-            // A reader of answers that went away also ends the run.
-            source.join().map_err(|_| anyhow!("a source failed"))??;
-        }
-    }
+    join(sources)?;
     drop(seen);
     watching.thread().unpark();
     let live = if ends(&watching, until) { watching.join().ok() } else { None };
@@ -256,6 +238,18 @@ fn ends<T>(thread: &JoinHandle<T>, until: Instant) -> bool {
     thread.is_finished()
 }
 
+/// Sources end by themselves, unless they wait for a line.
+fn join(sources: Vec<JoinHandle<anyhow::Result<()>>>) -> anyhow::Result<()> {
+    let soon = Instant::now() + LOOK;
+    for source in sources {
+        if ends(&source, soon) {
+            // A reader of answers that went away also ends the run.
+            source.join().map_err(|_| anyhow!("a source failed"))??;
+        }
+    }
+    Ok(())
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -270,6 +264,29 @@ impl Shared {
             self.events.tell(json!({
                 "event": "priority", "asked": priority.to_string(), "result": "normal", "reason": reason,
             }));
+        }
+    }
+
+    /// Starts the thread of a source.
+    fn start(
+        self: &Arc<Self>,
+        mut source: Box<dyn Source>,
+        main: &Thread,
+    ) -> anyhow::Result<JoinHandle<anyhow::Result<()>>> {
+        let (shared, main) = (Arc::clone(self), main.clone());
+        start("source", move || {
+            let read = shared.read(&mut *source);
+            main.unpark();
+            read
+        })
+    }
+
+    /// Answers for series of which nothing comes any more.
+    fn look_for_silence(&self) {
+        // Where all windows are kept, a source may wait while it holds the series.
+        if let (Some(steps), Keep::Newest) = (self.options.silence, self.options.keep) {
+            let (now, ways) = (Instant::now(), self.gate().ways);
+            lock(&self.tracks).silent(now, steps, &mut |silent| ways.silent(&silent, now));
         }
     }
 

@@ -52,7 +52,7 @@ impl FrameSource {
         );
         let pace = if real_time { &["-re"][..] } else { &[] };
         if let Some(graph) = text.strip_prefix("lavfi:") {
-            let before = [pace, &["-f", "lavfi"]].concat();
+            let before = [pace, &["-f", "lavfi"][..]].concat();
             return Ok(Self { before, input: graph.into(), is_file: true });
         }
         if let Some((scheme, _)) = text.split_once("://") {
@@ -88,8 +88,11 @@ impl FrameSource {
 /// Ends a decoder from another thread.
 #[derive(Debug, Clone)]
 pub struct Killer {
-    child: Arc<Mutex<(Child, Option<JoinHandle<Vec<u8>>>)>>,
+    child: Arc<Mutex<Decoder>>,
 }
+
+/// A process, and what it says.
+type Decoder = (Child, Option<JoinHandle<Vec<u8>>>);
 
 impl Killer {
     /// Ends it, if it has not ended; gives what it said first.

@@ -109,8 +109,8 @@ impl Client {
         let mut random = [0; 6];
         // Without, two processes of one number on two machines would take each other's place.
         let _ = getrandom::fill(&mut random);
-        let random = random.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-        Self { name: format!("edgectl-{role}-{random}"), will }
+        let random = random.iter().fold(0, |number: u64, &byte| number << 8 | u64::from(byte));
+        Self { name: format!("edgectl-{role}-{random:012x}"), will }
     }
 }
 
@@ -142,10 +142,14 @@ impl Link {
         let Address { host, port, .. } = address;
         let addresses = (&**host, *port).to_socket_addrs();
         let found = addresses.with_context(|| format!("{host}:{port}"))?;
-        let mut tried = found.map(|found| TcpStream::connect_timeout(&found, PATIENCE));
-        let first = tried.next().with_context(|| format!("{host}:{port}: no address"))?;
-        let stream = tried.fold(first, |before, next| before.or(next));
-        let stream = stream.with_context(|| format!("{host}:{port}"))?;
+        let mut last = None;
+        let stream = found.into_iter().find_map(|found| {
+            TcpStream::connect_timeout(&found, PATIENCE).map_err(|error| last = Some(error)).ok()
+        });
+        let stream = stream.ok_or_else(|| match last {
+            Some(error) => anyhow!("{host}:{port}: {error}"),
+            None => anyhow!("{host}:{port}: no address"),
+        })?;
         stream.set_nodelay(true)?;
         stream.set_write_timeout(Some(PATIENCE))?;
         stream.set_read_timeout(Some(TICK))?;

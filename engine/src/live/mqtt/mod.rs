@@ -129,7 +129,7 @@ impl Mqtt {
         }
     }
 
-    fn tell(&self, gate: &Gate<'_>, result: &str, reason: Option<String>) {
+    fn tell(&self, gate: &Gate<'_>, result: &str, reason: Option<&str>) {
         gate.ways.events.tell(json!({
             "event": "source", "source": self.name, "result": result, "reason": reason,
         }));
@@ -152,7 +152,7 @@ impl Source for Mqtt {
             let read = self.messages(gate, &mut was_open);
             let Err(error) = read else { return Ok(()) };
             pause = if was_open { PAUSES[0] } else { pause };
-            self.tell(gate, "lost", Some(format!("{error:#}")));
+            self.tell(gate, "lost", Some(&format!("{error:#}")));
             if !gate.pause(pause) {
                 return Ok(());
             }

@@ -1,6 +1,6 @@
 //! Packets of MQTT 3.1.1, as far as rows and answers need them.
 //!
-//! As the OASIS standard of 2014 describes them, with QoS 0 and, of what comes, 1.
+//! As the OASIS standard of 2014 describes them, with quality 0 and, of what comes, 1.
 
 use std::io::{self, Read};
 
@@ -90,7 +90,7 @@ pub(super) fn connect(
     packet(0x10, &body)
 }
 
-/// Asks for the messages of a filter, at most with QoS 1.
+/// Asks for the messages of a filter, at most with quality 1.
 pub(super) fn subscribe(filter: &str) -> Vec<u8> {
     let mut body = vec![0, 1];
     field(&mut body, filter.as_bytes());
@@ -98,7 +98,7 @@ pub(super) fn subscribe(filter: &str) -> Vec<u8> {
     packet(0x82, &body)
 }
 
-/// A message with QoS 0.
+/// A message with quality 0.
 pub(super) fn publish(message: Message<'_>) -> Vec<u8> {
     let mut body = Vec::with_capacity(2 + message.topic.len() + message.payload.len());
     field(&mut body, message.topic.as_bytes());
@@ -216,7 +216,7 @@ mod tests {
     fn packets_are_those_of_the_standard() {
         let will = Message { topic: "w", payload: b"off", retain: true };
         let expected =
-            b"\x10\x1b\x00\x04MQTT\x04\xe6\x00\x0f\x00\x01c\x00\x01w\x00\x03off\x00\x01u\x00\x02pw";
+            b"\x10\x1c\x00\x04MQTT\x04\xe6\x00\x0f\x00\x01c\x00\x01w\x00\x03off\x00\x01u\x00\x02pw";
         assert_eq!(connect("c", Some(("u", "pw")), Some(will), 15), expected);
         assert_eq!(connect("c", None, None, 15), b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x0f\x00\x01c");
         assert_eq!(subscribe("a/+"), b"\x82\x08\x00\x01\x00\x03a/+\x01");

@@ -123,7 +123,7 @@ impl<'a> Timetable<'a> {
             let Some(times) = segment.times.as_ref().filter(|times| !times.is_empty()) else {
                 continue;
             };
-            let [first, last] = [times[0], times[times.len() - 1] + part.usual(segment)];
+            let [first, last] = [times[0], times[times.len() - 1] + usual(segment)];
             let key = (&segment.source, &segment.node, &segment.series);
             let span = span.entry(key).or_insert([first, last]);
             *span = [span[0].min(first), span[1].max(last)];
@@ -288,19 +288,11 @@ impl Part {
         })
     }
 
-    /// The mean step of its times.
-    fn usual(&self, segment: &Segment) -> f64 {
-        let Some(times) = segment.times.as_ref().filter(|times| times.len() > 1) else {
-            return 1.0;
-        };
-        (times[times.len() - 1] - times[0]) / (times.len() - 1) as f64
-    }
-
     /// Seconds from its first row to that of what comes behind it.
     fn len_s(&self, segment: &Segment) -> f64 {
         match &segment.times {
             Some(times) if self.step_s == 0.0 && !times.is_empty() => {
-                times[times.len() - 1] - times[0] + self.usual(segment)
+                times[times.len() - 1] - times[0] + usual(segment)
             }
             _ => self.n_rows as f64 * self.step_s,
         }
@@ -317,8 +309,17 @@ impl Part {
     fn t(&self, segment: &Segment, row: usize) -> Option<f64> {
         let t = segment.times.as_ref()?[row];
         let t = if self.lap == 0 { t } else { t + f64::from(self.lap) * self.lap_t };
-        Some(if self.unit_s == 1.0 { t } else { t / self.unit_s })
+        // Nothing changes in seconds.
+        Some(t / self.unit_s)
     }
+}
+
+/// The mean step of its segment's times.
+fn usual(segment: &Segment) -> f64 {
+    let Some(times) = segment.times.as_ref().filter(|times| times.len() > 1) else {
+        return 1.0;
+    };
+    (times[times.len() - 1] - times[0]) / (times.len() - 1) as f64
 }
 
 /// Times in an order.
