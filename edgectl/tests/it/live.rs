@@ -8,6 +8,9 @@ mod crash;
 mod faults;
 /// A run that is seen and fed over HTTP.
 mod http;
+/// Rows and answers over a broker.
+#[cfg(feature = "mqtt")]
+mod mqtt;
 /// Models that are put in the place of the one that answers.
 mod reload;
 /// The same windows and digits as `predict`.
