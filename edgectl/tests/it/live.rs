@@ -8,10 +8,15 @@ mod crash;
 mod faults;
 /// A run that is seen and fed over HTTP.
 mod http;
+/// Rows and answers over a broker.
+#[cfg(feature = "mqtt")]
+mod mqtt;
 /// Models that are put in the place of the one that answers.
 mod reload;
 /// The same windows and digits as `predict`.
 mod same;
+/// Several sources, folders, cameras, and recordings that are played.
+mod sources;
 /// The folder of state: what a run begins with, and what people do with it.
 mod state;
 /// Models in the shadow and on trial.

@@ -27,6 +27,8 @@ const NOT_RUN: &[(&str, &str)] = &[
         "edgectl run --model global.safetensors --http",
         "goes on until a signal; live/http.rs runs it",
     ),
+    ("edgectl run --model global.safetensors --folder", "waits for files; live/sources.rs runs it"),
+    ("edgectl replay", "plays at its pace; live/sources.rs runs it"),
     ("curl", "asks a run; live/http.rs does so"),
 ];
 

@@ -3,6 +3,7 @@
 #[cfg(feature = "http")]
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::Args;
 
@@ -17,6 +18,7 @@ Examples:
   edgectl run --model global.safetensors --state state --deadline 20ms --probs < sensor.jsonl
   edgectl run --config live.toml < sensor.jsonl
   edgectl run --model global.safetensors --http 127.0.0.1:8080 --token-file token
+  edgectl run --model global.safetensors --folder incoming --camera rtsp://camera/1
 
 Rows come on stdin, a line each: a table with the header of the files the model was trained on, or
 objects that name their cells, {\"t\":12.34,\"series\":\"s1\",\"ax\":0.1,…} or {\"x\":[0.1,…]}. Rows of
@@ -26,7 +28,9 @@ several series may lie between each other. Every window that is due has one line
    \"age_us\":640,\"infer_us\":102,\"model\":\"9f3a1c…\",\"round\":20,\"state\":\"live\"}
 
 status is ok, late (after the deadline), dropped (a newer window of its series took its place, or
-nobody reads the answers) or bad-input (a value is missing that no step fills in). quality names
+nobody reads the answers), bad-input (a value is missing that no step fills in), stale
+(its rows were old when they came) or no-signal (nothing
+comes of the series any more; told once, until it comes back). quality names
 what is wrong with the rows: missing, stuck, gap, backwards, rate. age_us counts from the arrival
 of the window's last row. What else happens is told as lines of JSON on stderr, or in events.jsonl
 of --state.
@@ -39,7 +43,9 @@ With --state a model that is put in the place of --model first answers unheard b
 (shadow), then with the live one beside it (state canary), then is live. One that is worse, by labels
 or by how often the two agree, is refused for good.
 
-The end of the input, SIGINT and SIGTERM end it with a summary on stderr and exit code 0.")]
+Rows may come from several sources at once; series of two that are called the same are told apart.
+Where a folder or a camera is named, stdin is read only with --stdin. The end of all sources, SIGINT
+and SIGTERM end it with a summary on stderr and exit code 0.")]
 pub struct RunArgs {
     /// The model: a file, or a node's folder of models; another that is put in its place is a candidate
     /// [default: that of --config; the run begins with the live model of --state if it has one]
@@ -81,6 +87,34 @@ pub struct RunArgs {
     /// A step of the times that is longer than so many usual ones is a gap, or off [default: 5]
     #[arg(long, value_name = "STEPS|off")]
     pub gap: Option<Gap>,
+    /// A series of which nothing came for so many usual steps has one answer that says no-signal, or off;
+    /// off with --queue all [default: 10, and no sooner than after half a second]
+    #[arg(long, value_name = "STEPS|off")]
+    pub silence: Option<Gap>,
+    /// Also read stdin, where other sources are named
+    #[arg(long)]
+    pub stdin: bool,
+    /// Read the files that are renamed into this folder, in their order, each as lines of stdin would be;
+    /// then they go to its folder done, or failed. Repeat it for more
+    #[arg(long, value_name = "DIR")]
+    pub folder: Vec<PathBuf>,
+    /// Frames of a camera or video through ffmpeg: rtsp://…, http(s)://…, udp://…, /dev/video0, lavfi:…,
+    /// or a file, which plays at its own pace. Repeat it for more
+    #[arg(long, value_name = "URL|FILE")]
+    pub camera: Vec<String>,
+    /// Messages of a broker, `mqtt://[USER:PASSWORD@]HOST[:PORT]/TOPIC` or mqtts:…; + and # stand for any
+    /// topic, each a series. A message has rows as lines of stdin, or numbers, one a channel
+    #[arg(long, value_name = "URL")]
+    pub mqtt: Vec<String>,
+    /// Also send every answer to a topic, `mqtt://HOST/TOPIC`; TOPIC/status says online or offline
+    #[arg(long, value_name = "URL")]
+    pub mqtt_answers: Option<String>,
+    /// For mqtts: a file with the authority of the broker's certificate [default: the system's]
+    #[arg(long, value_name = "FILE.pem")]
+    pub ca: Option<PathBuf>,
+    /// Windows whose last row's time, in seconds since 1970 or as a date, is longer ago are answered stale
+    #[arg(long, value_name = "TIME")]
+    pub stale: Option<Time>,
     /// Answers also tell the probability of every class, as probs
     #[arg(long)]
     pub probs: bool,
@@ -97,4 +131,64 @@ pub struct RunArgs {
     /// Let every answer take so many times as long, to try out slow devices
     #[arg(long, hide = true, value_name = "FACTOR", default_value_t = 1.0)]
     pub slow: f64,
+}
+
+/// `edgectl replay`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  edgectl replay --data data/watch/subject_03.csv --hz 10 | edgectl run --model global.safetensors
+  edgectl replay --data data/watch --hz 10 --shift mirror@2000 --labels 5s --to http://127.0.0.1:8080
+  edgectl replay --data recordings --speed max --loop --to stdout
+
+Each row is a line of JSON, {\"series\":\"s1\",\"t\":0.1,\"ax\":0.1,…}, with all digits of its values; a row is
+due at its time, however slow whoever reads is. All formats of recordings are read.")]
+pub struct ReplayArgs {
+    /// Files or folders
+    #[arg(long, value_name = "PATH", num_args = 1.., required = true)]
+    pub data: Vec<PathBuf>,
+    /// The job file whose [data] says how to read them
+    #[arg(long, value_name = "JOB.toml")]
+    pub config: Option<PathBuf>,
+    /// How many times as fast as they were recorded, or max
+    #[arg(long, value_name = "FACTOR|max", default_value = "1")]
+    pub speed: Speed,
+    /// Rows a second, where the times have no unit or are not to be believed
+    #[arg(long, value_name = "HZ")]
+    pub hz: Option<f64>,
+    /// Only the series of this name
+    #[arg(long, value_name = "NAME")]
+    pub series: Option<String>,
+    /// All series begin at once, instead of each behind the one before
+    #[arg(long)]
+    pub together: bool,
+    /// Begin again at the end, until a signal comes
+    #[arg(long = "loop")]
+    pub again: bool,
+    /// Change the values from a row on: mirror, tilt:DEGREES, gain:FACTOR, noise:DEVIATIONS, half-rate,
+    /// stuck:CHANNEL or offset:CHANNEL:VALUE, each with @ROW
+    #[arg(long, value_name = "CHANGE@ROW")]
+    pub shift: Option<String>,
+    /// Also tell the rows' classes, each so long after its last row
+    #[arg(long, value_name = "TIME")]
+    pub labels: Option<Time>,
+    /// Where the lines go: stdout, http://HOST:PORT (they are posted to /rows) or `mqtt://HOST/TOPIC`
+    #[arg(long, value_name = "TARGET", default_value = "stdout")]
+    pub to: String,
+}
+
+/// How fast recordings are played; nothing is as fast as they are taken.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Speed(pub Option<f64>);
+
+impl FromStr for Speed {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.parse::<f64>() {
+            _ if text == "max" => Ok(Self(None)),
+            Ok(speed) if (1e-3..=1e6).contains(&speed) => Ok(Self(Some(speed))),
+            _ => Err("give a factor from 0.001 to a million, or max".to_owned()),
+        }
+    }
 }

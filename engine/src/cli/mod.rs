@@ -27,7 +27,7 @@ pub use bench::{
 pub use fleet::{
     CenterArgs, EncodingArg, KeysCommand, NodeArgs, PresignArgs, Span, StoreArgs, StoreCommand,
 };
-pub use live::RunArgs;
+pub use live::{ReplayArgs, RunArgs, Speed};
 pub use models::{PromoteArgs, RollbackArgs, StatusArgs};
 pub use precision::PrecisionArg;
 pub use preprocess::{
@@ -90,6 +90,8 @@ pub enum Command {
     Predict(PredictArgs),
     /// Answer while rows come: one line for every window, within a deadline
     Run(Box<RunArgs>),
+    /// Play recordings at their pace, as if their sensors were there
+    Replay(Box<ReplayArgs>),
     /// Run nodes, center and rounds in one process
     Simulate(SimulateArgs),
     /// Write data as a model sees it, fit across nodes how it is scaled, or say what data is

@@ -27,6 +27,7 @@ mod presign;
 mod promote;
 #[cfg(feature = "store")]
 mod region;
+mod replay;
 mod rollback;
 mod round_bar;
 mod run;
@@ -72,6 +73,7 @@ pub fn run(cli: Cli) -> anyhow::Result<Outcome> {
             Command::Eval(args) => eval::run(&args, threads, output),
             Command::Predict(args) => predict::run(&args, threads, output),
             Command::Run(args) => run::run_live(&args, output),
+            Command::Replay(args) => replay::run(&args, output),
             Command::Preprocess(args) => preprocess::run(&args, output),
             Command::Inspect(args) => inspect::run(&args, output),
             #[cfg(feature = "store")]

@@ -2,7 +2,7 @@
 
 #[cfg(feature = "http")]
 use std::ffi::OsStr;
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -12,9 +12,15 @@ use serde::Serialize;
 use crate::cli::RunArgs;
 use crate::interrupt::Stop;
 use crate::job::{Gap, Keep, Late, Priority, RunSettings, Settings, Time};
+#[cfg(feature = "video")]
+use crate::live::Camera;
 #[cfg(feature = "http")]
 use crate::live::Token;
-use crate::live::{EventFile, GAP, Lines, Options, Source, Summary, Terms, Web, run};
+#[cfg(feature = "mqtt")]
+use crate::live::{AnswersTo, Mqtt};
+use crate::live::{
+    EventFile, Folder, GAP, Lines, Options, SILENCE, Source, Summary, Terms, Web, run,
+};
 use crate::models::Models;
 use crate::output::{Output, table};
 
@@ -63,8 +69,9 @@ pub(super) fn run_live(args: &RunArgs, output: Output) -> anyhow::Result<()> {
     let options = options(args, &settings, terms);
     let model = model.map(PathBuf::as_path);
     let web = web(args, &settings, model, state.map(PathBuf::as_path))?;
-    let sources: Vec<Box<dyn Source>> = vec![Box::new(Lines::new("stdin", io::stdin()))];
-    let summary = run((model, models), options, web, (sources, Output::answers()), tell, stop)?;
+    let sources = sources(args, &settings, options.keep)?;
+    let summary =
+        run((model, models), options, web, (sources, answers(args, &settings)?), tell, stop)?;
     drop(held);
     let lines = summary.lines().into_iter().map(|(name, value)| vec![name.to_owned(), value]);
     let text = table(&["what", "value"], &lines.collect::<Vec<_>>());
@@ -113,6 +120,60 @@ fn terms(args: &RunArgs, settings: &RunSettings, has_state: bool) -> anyhow::Res
     Ok(Terms { windows: windows.unwrap_or(if has_state { SHADOW } else { 0 }), agreement })
 }
 
+/// Where answers go: stdout, and perhaps also a broker.
+fn answers(args: &RunArgs, settings: &RunSettings) -> anyhow::Result<Box<dyn Write + Send>> {
+    #[cfg(feature = "mqtt")]
+    if let Some(url) = args.mqtt_answers.as_ref().or(settings.mqtt_answers.as_ref()) {
+        let ca = args.ca.as_deref().or(settings.ca.as_deref());
+        return Ok(Box::new(AnswersTo::new(Output::answers(), url, ca)?));
+    }
+    let _ = (args, settings);
+    Ok(Box::new(Output::answers()))
+}
+
+/// Where rows come from: stdin, if nothing else is named.
+fn sources(
+    args: &RunArgs,
+    settings: &RunSettings,
+    keep: Keep,
+) -> anyhow::Result<Vec<Box<dyn Source>>> {
+    let folders = if args.folder.is_empty() { &settings.folder } else { &args.folder };
+    let cameras = if args.camera.is_empty() { &settings.camera } else { &args.camera };
+    let mut sources: Vec<Box<dyn Source>> = Vec::new();
+    for folder in folders {
+        sources.push(Box::new(Folder::new(folder)?));
+    }
+    let ca = args.ca.as_deref().or(settings.ca.as_deref());
+    let topics = if args.mqtt.is_empty() { &settings.mqtt } else { &args.mqtt };
+    #[cfg(feature = "mqtt")]
+    for url in topics {
+        sources.push(Box::new(Mqtt::new(url, ca)?));
+    }
+    #[cfg(not(feature = "mqtt"))]
+    {
+        let _ = ca;
+        let answers = args.mqtt_answers.as_ref().or(settings.mqtt_answers.as_ref());
+        ensure!(
+            topics.is_empty() && answers.is_none(),
+            "--mqtt: this edgectl was built without the feature mqtt"
+        );
+    }
+    #[cfg(feature = "video")]
+    for (i, url) in cameras.iter().enumerate() {
+        let name = if i == 0 { "camera".to_owned() } else { format!("camera-{}", i + 1) };
+        sources.push(Box::new(Camera::new(name, url, keep)?));
+    }
+    #[cfg(not(feature = "video"))]
+    {
+        let _ = keep;
+        ensure!(cameras.is_empty(), "--camera: this edgectl was built without the feature video");
+    }
+    if sources.is_empty() || args.stdin || settings.stdin == Some(true) {
+        sources.push(Box::new(Lines::new("stdin", io::stdin())));
+    }
+    Ok(sources)
+}
+
 /// What flags say, else the file, else as it is by default.
 fn options(args: &RunArgs, settings: &RunSettings, terms: Terms) -> Options {
     let keep = args.queue.or(settings.queue).unwrap_or(Keep::Newest);
@@ -128,6 +189,8 @@ fn options(args: &RunArgs, settings: &RunSettings, terms: Terms) -> Options {
         watch: args.watch.or(settings.watch).map_or(Duration::from_secs(1), |Time(time)| time),
         terms,
         gap,
+        stale: args.stale.or(settings.stale).map(|Time(time)| time),
+        silence: args.silence.or(settings.silence).unwrap_or(Gap(Some(SILENCE))).0,
         probs: args.probs || settings.probs.unwrap_or(false),
         slow: args.slow,
     }

@@ -104,7 +104,7 @@ pub use notes::{SplitCell, TextFound};
 pub use rate::is_same as is_same_rate;
 #[cfg(test)]
 use read::read_inline;
-pub use reading::{FileRead, Layout, Reading, Roles, Selection, TimeUnit};
+pub use reading::{FileRead, Layout, Reading, Roles, Selection, TimeUnit, seconds_of};
 pub use recordings::{Annotations, Colour, Frames, LabelTable};
 pub use scaled::Scaled;
 pub use select::{Accepted, SeriesBy};
@@ -113,3 +113,5 @@ pub use split_by::{Moment, ShareOf, SplitBy};
 pub use stream::{Cell, StreamColumns, StreamRow};
 pub use tally::{Counted, Excerpt};
 pub use understood::{ChannelFound, ClassFound, FilesRead, SplitFound, TimesFound, Understood};
+#[cfg(feature = "video")]
+pub use video::{FrameSource, Killer, LiveFrames};

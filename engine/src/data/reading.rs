@@ -214,6 +214,11 @@ impl TimeUnit {
     }
 }
 
+/// Seconds of a unit of a time column's values, by its name: `t_ms` has 0.001; 1 where it says none.
+pub fn seconds_of(name: &str) -> f64 {
+    TimeUnit::of_name(name).map_or(1.0, TimeUnit::seconds)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -47,6 +47,24 @@ pub struct RunSettings {
     /// A longer step, in usual ones, is a gap; or `"off"`.
     #[serde(deserialize_with = "parsed")]
     pub gap: Option<Gap>,
+    /// Nothing for so many usual steps is no signal; or `"off"`.
+    #[serde(deserialize_with = "parsed")]
+    pub silence: Option<Gap>,
+    /// Whether stdin is read where other sources are named.
+    pub stdin: Option<bool>,
+    /// Folders whose files are read; relative to the file's folder.
+    pub folder: Vec<PathBuf>,
+    /// Cameras and videos, through ffmpeg.
+    pub camera: Vec<String>,
+    /// Messages of brokers.
+    pub mqtt: Vec<String>,
+    /// A broker and a topic to which answers also go.
+    pub mqtt_answers: Option<String>,
+    /// A file with the authority of brokers' certificates; relative to the file's folder.
+    pub ca: Option<PathBuf>,
+    /// Rows whose time is longer ago are old.
+    #[serde(deserialize_with = "parsed")]
+    pub stale: Option<Time>,
     /// Whether answers tell every class's probability.
     pub probs: Option<bool>,
     /// Where the run is seen over HTTP.
@@ -195,8 +213,8 @@ impl Settings {
             anyhow!("{}{at}: {}", path.display(), error.message().trim_end())
         })?;
         let folder = path.parent().unwrap_or(Path::new(""));
-        let RunSettings { model, state, token_file, .. } = &mut settings.run;
-        for path in [model, state, token_file].into_iter().flatten() {
+        let RunSettings { model, state, token_file, ca, folder: folders, .. } = &mut settings.run;
+        for path in [model, state, token_file, ca].into_iter().flatten().chain(folders) {
             *path = folder.join(&path);
         }
         Ok(settings)

@@ -17,10 +17,10 @@ use super::queue::{Pushed, Queue};
 use super::reply::Reply;
 use super::tap::Truths;
 use super::track::Cut;
-use super::tracks::{Placed, Tracks};
+use super::tracks::{Placed, Silent, Tracks};
 use super::truth::Truth;
 use crate::checkpoint::Meta;
-use crate::data::{Cell, DataConfig, StreamColumns, StreamRow};
+use crate::data::{Cell, DataConfig, Split, StreamColumns, StreamRow};
 
 /// Signs between the cells of a table.
 const DELIMITERS: [u8; 3] = [b',', b';', b'\t'];
@@ -64,6 +64,7 @@ pub struct Intake<'a> {
     row: StreamRow,
     key: Vec<u8>,
     line: u64,
+    is_old: bool,
     /// Set once nobody answers any more.
     ended: bool,
     /// Rows of the source.
@@ -87,6 +88,7 @@ impl<'a> Intake<'a> {
             row: StreamRow::default(),
             key: Vec::new(),
             line: 0,
+            is_old: false,
             ended: false,
             rows: ways.counters.rows_of(source),
             reply: None,
@@ -236,9 +238,14 @@ impl<'a> Intake<'a> {
         }
         self.key.extend_from_slice(&self.row.key);
         let mut tracks = self.tracks();
-        let Self { ways, source, series, key, row, line, ended, rows, reply, .. } = self;
+        let Self { ways, source, series, key, row, line, ended, rows, reply, is_old, .. } = self;
         let name = if row.series.is_empty() { series } else { &row.series };
-        let taken = tracks.push(&Placed { source, key, name, row }, &mut |number, series, cut| {
+        let placed = Placed { source, key, name, row, arrived };
+        let is_old = *is_old || tracks.is_old(row.time);
+        let taken = tracks.push(&placed, &mut |number, series, cut| {
+            if is_old {
+                return ways.stale(series, &cut, arrived);
+            }
             *ended |= !ways.due(number, series, &cut, arrived, reply.as_ref());
         });
         drop(tracks);
@@ -265,6 +272,35 @@ impl<'a> Intake<'a> {
         }
     }
 
+    /// Whether the rows that follow were old when they came: windows that end with one are not answered.
+    pub fn old(&mut self, is_so: bool) {
+        self.is_old = is_so;
+    }
+
+    /// Takes a row that is no line: a value for each channel of the model. Says whether more are wanted.
+    pub fn row(
+        &mut self,
+        t: Option<f64>,
+        values: impl Iterator<Item = f64>,
+        arrived: Instant,
+    ) -> bool {
+        self.line += 1;
+        self.row.key.clear();
+        self.row.series.clear();
+        (self.row.split, self.row.time, self.row.in_seconds) = (Split::Unmarked, t, false);
+        self.row.values.clear();
+        self.row.values.extend(values);
+        self.take_row(arrived);
+        !self.ended
+    }
+
+    /// The source was lost: each of its series has an answer that says so, and begins again.
+    pub fn lost(&mut self) {
+        let now = Instant::now();
+        self.tracks().lost(&self.source, &mut |silent| self.ways.silent(&silent, now));
+        self.end();
+    }
+
     /// All series of the source end: windows that steps held back are due.
     pub fn end(&mut self) {
         let arrived = Instant::now();
@@ -277,6 +313,47 @@ impl<'a> Intake<'a> {
 }
 
 impl Ways<'_> {
+    /// A place for an answer that is due; if there is none, it is counted as dropped.
+    fn reserve(&self) -> Reserved {
+        let reserved = self.outbox.reserve();
+        if reserved != Reserved::Closed {
+            add(&self.counters.due, 1);
+        }
+        if let Reserved::Lost(_) = reserved {
+            let n = self.counters.lost();
+            if n.is_power_of_two() {
+                self.events.tell(json!({ "event": "output-blocked", "dropped": n }));
+            }
+        }
+        reserved
+    }
+
+    /// A window is due whose last row was old when it came.
+    fn stale(&self, series: &Arc<str>, cut: &Cut<'_>, arrived: Instant) {
+        let Reserved::Place(id) = self.reserve() else { return };
+        let answer = Answer {
+            t: cut.t,
+            quality: cut.quality,
+            age_us: u64::try_from(arrived.elapsed().as_micros()).unwrap_or(u64::MAX),
+            ..Answer::without_model(id, series, Status::Stale)
+        };
+        self.counters.answered(&answer);
+        self.outbox.put(answer);
+    }
+
+    /// Nothing comes of a series: it has an answer that says so.
+    pub(super) fn silent(&self, silent: &Silent<'_>, now: Instant) {
+        let Reserved::Place(id) = self.reserve() else { return };
+        let age = now.saturating_duration_since(silent.since);
+        let answer = Answer {
+            t: silent.t,
+            age_us: u64::try_from(age.as_micros()).unwrap_or(u64::MAX),
+            ..Answer::without_model(id, silent.series, Status::NoSignal)
+        };
+        self.counters.answered(&answer);
+        self.outbox.put(answer);
+    }
+
     /// A window is due: it gets a number, and waits for its answer, which is also put into the reply, if there is one.
     /// Says whether anybody answers.
     pub fn due(
@@ -287,23 +364,17 @@ impl Ways<'_> {
         arrived: Instant,
         reply: Option<&Arc<Reply>>,
     ) -> bool {
-        let id = match self.outbox.reserve() {
+        let id = match self.reserve() {
             Reserved::Closed => return false,
             Reserved::Place(id) => id,
             Reserved::Lost(id) => {
-                add(&self.counters.due, 1);
                 if let Some(reply) = reply {
                     reply.expect();
                     reply.put(&Answer::without_model(id, series, Status::Dropped));
                 }
-                let n = self.counters.lost();
-                if n.is_power_of_two() {
-                    self.events.tell(json!({ "event": "output-blocked", "dropped": n }));
-                }
                 return true;
             }
         };
-        add(&self.counters.due, 1);
         let mut due = self.queue.blank(series);
         (due.id, due.track, due.arrived) = (id, track, arrived);
         (due.t, due.from, due.quality) = (cut.t, cut.from, cut.quality);

@@ -14,10 +14,13 @@
 mod answer;
 mod begin;
 mod board;
+#[cfg(feature = "video")]
+mod camera;
 mod cells;
 mod compared;
 mod counters;
 mod events;
+mod folder;
 mod hand_over;
 #[cfg(feature = "http")]
 mod http;
@@ -25,16 +28,20 @@ mod incoming;
 mod intake;
 mod known;
 mod lines;
+#[cfg(feature = "mqtt")]
+mod mqtt;
 mod observe;
 mod outbox;
 mod priority;
 mod quality;
 mod queue;
 mod ready;
+mod replay;
 mod reply;
 mod run;
 mod serve;
 mod shadow;
+mod shift;
 mod source;
 mod summary;
 mod tap;
@@ -49,25 +56,32 @@ mod web;
 pub use answer::{Answer, Label, State, Status};
 pub use begin::Begun;
 pub use board::{Board, Figure, Known, SHOWN_CHANNELS, SeenAnswer, SeenEvent, SeenRow, Signal};
+#[cfg(feature = "video")]
+pub use camera::Camera;
 pub use compared::{Compared, Terms, Verdict};
 pub use counters::{CONFIDENCES, Counters, Histogram};
 pub use events::{EventFile, Events};
+pub use folder::Folder;
 pub use hand_over::HandOver;
 pub use intake::{Intake, Ways};
+#[cfg(feature = "mqtt")]
+pub use mqtt::{AnswersTo, Mqtt, Publisher};
 pub use observe::{Observer, Watching};
 pub use outbox::{Outbox, Reserved, Taken};
 pub use quality::Quality;
 pub use queue::{Due, Pushed, Queue};
 pub use ready::{ModelFile, Ready, check_fits};
+pub use replay::{Play, Played, Playing, Target, Timetable, To, play, target};
 pub use reply::{Reply, Told};
 pub use run::{Options, run};
 pub use serve::Server;
 pub use shadow::{Found, Role, Shadow, Trials};
+pub use shift::{Change, Shift, Shifter, deviations};
 pub use source::{Gate, Lines, Source};
 pub use summary::{Quantiles, Summary};
 pub use tap::{Heard, Next, Seen, Tap, Truths, Watched, tap};
 pub use token::Token;
-pub use track::{Cut, GAP, Plan, Track};
+pub use track::{Cut, GAP, Plan, SILENCE, Track};
 pub use tracks::Tracks;
 pub use truth::{Place, Truth};
 pub use watcher::{Means, Watcher};

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex};
-use std::thread;
+use std::thread::{self, JoinHandle, Thread};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
@@ -61,6 +61,10 @@ pub struct Options {
     pub terms: Terms,
     /// A longer step, in usual ones, is a gap.
     pub gap: Option<f64>,
+    /// Rows whose time is longer ago are old.
+    pub stale: Option<Duration>,
+    /// Nothing for so many usual steps is no signal.
+    pub silence: Option<f64>,
     /// Whether answers tell every class's probability.
     pub probs: bool,
     /// How many times as long the model takes, to try out what happens then.
@@ -138,7 +142,7 @@ pub fn run(
         told: AtomicBool::new(false),
         meta: meta.clone(),
         truths,
-        tracks: Mutex::new(Tracks::new(plan.clone())),
+        tracks: Mutex::new(Tracks::new(plan.clone()).with_most_age(options.stale)),
         going: Mutex::new((ending, sources.len() + usize::from(web.is_some()))),
         series: AtomicUsize::new(0),
         is_seen: web.is_some(),
@@ -155,14 +159,7 @@ pub fn run(
         start("events", move || shared.tell(&receiver, told))?
     };
     let seen = web.map(|web| shared.be_seen(web, plan)).transpose()?;
-    let sources = sources.into_iter().map(|mut source| {
-        let (shared, main) = (Arc::clone(&shared), main.clone());
-        start("source", move || {
-            let read = shared.read(&mut *source);
-            main.unpark();
-            read
-        })
-    });
+    let sources = sources.into_iter().map(|source| shared.start(source, &main));
     let sources = sources.collect::<anyhow::Result<Vec<_>>>()?;
     let server = {
         let shared = Arc::clone(&shared);
@@ -186,6 +183,7 @@ pub fn run(
     };
     while !writer.is_finished() && stop.now().is_none() {
         thread::park_timeout(LOOK);
+        shared.look_for_silence();
     }
     // At the end of all sources all is over; else one may wait for a line that never comes.
     shared.stopping.store(true, Ordering::SeqCst);
@@ -253,6 +251,29 @@ impl Shared {
             self.counters.board.event(line);
             told(line);
         });
+    }
+
+    /// Starts the thread of a source.
+    fn start(
+        self: &Arc<Self>,
+        mut source: Box<dyn Source>,
+        main: &Thread,
+    ) -> anyhow::Result<JoinHandle<anyhow::Result<()>>> {
+        let (shared, main) = (Arc::clone(self), main.clone());
+        start("source", move || {
+            let read = shared.read(&mut *source);
+            main.unpark();
+            read
+        })
+    }
+
+    /// Answers for series of which nothing comes any more.
+    fn look_for_silence(&self) {
+        // Where all windows are kept, a source may wait while it holds the series.
+        if let (Some(steps), Keep::Newest) = (self.options.silence, self.options.keep) {
+            let (now, ways) = (Instant::now(), self.gate().ways);
+            lock(&self.tracks).silent(now, steps, &mut |silent| ways.silent(&silent, now));
+        }
     }
 
     /// Where sources hand their lines in.

@@ -26,6 +26,9 @@ pub struct Plan {
 /// A longer step, in usual ones, is a gap where nothing else is said.
 pub const GAP: f64 = 5.0;
 
+/// Nothing for so many usual steps is no signal where nothing else is said.
+pub const SILENCE: f64 = 10.0;
+
 impl Plan {
     /// How a model's series are cut. With `restarts`, one begins again behind a step that is longer than `gap` usual
     /// ones, and where time runs backwards; without, as a file is read, it does not.

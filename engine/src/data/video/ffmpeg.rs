@@ -1,6 +1,6 @@
 //! Other videos, through one `ffmpeg` that decodes them to Y4M.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::{self, BufRead, BufReader, ErrorKind, Read};
 use std::path::Path;
 use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
@@ -9,7 +9,8 @@ use std::thread::{self, JoinHandle};
 use anyhow::{Context, anyhow, bail};
 
 /// What a file may be, however it is called: no play list, which could name other files.
-const FORMATS: &str = "mov,matroska,avi,mpeg,mpegts,flv,asf,ogg,gif,h264,hevc,mjpeg,m4v,dv,ivf";
+pub(super) const FORMATS: &str =
+    "mov,matroska,avi,mpeg,mpegts,flv,asf,ogg,gif,h264,hevc,mjpeg,m4v,dv,ivf";
 
 /// Most bytes that are kept of what it says.
 const MAX_SAID: u64 = 4096;
@@ -21,7 +22,8 @@ pub(super) struct Ffmpeg {
 }
 
 /// Its frames, and whether they came to their end.
-pub(super) struct Output {
+#[derive(Debug)]
+pub struct Output {
     stdout: BufReader<ChildStdout>,
     has_ended: bool,
 }
@@ -92,6 +94,43 @@ impl Ffmpeg {
         }
         frames
     }
+}
+
+/// Starts to decode what comes live, with as little delay as there can be; gives also what it says.
+///
+/// # Errors
+/// If it cannot be started.
+pub(super) fn start_live(
+    before: &[&str],
+    input: &OsStr,
+    in_colours: bool,
+) -> anyhow::Result<(Child, Output, JoinHandle<Vec<u8>>)> {
+    let child = Command::new("ffmpeg")
+        .args(["-v", "error", "-nostdin", "-fflags", "nobuffer", "-flags", "low_delay"])
+        .args(before)
+        .arg("-i")
+        .arg(input)
+        .args(["-map", "0:v:0", "-f", "yuv4mpegpipe", "-strict", "-1", "-pix_fmt"])
+        .args([if in_colours { "yuv444p" } else { "gray" }, "pipe:1"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn();
+    let mut child = child.map_err(|error| match error.kind() {
+        ErrorKind::NotFound => anyhow!(
+            "cameras and videos are read with ffmpeg, which is not on this machine; install it (Debian and Ubuntu: \
+             apt-get install ffmpeg)"
+        ),
+        _ => anyhow!(error).context("cannot start ffmpeg"),
+    })?;
+    let pipes = child.stdout.take().zip(child.stderr.take());
+    let (stdout, stderr) = pipes.context("ffmpeg has no output")?;
+    let said = thread::spawn(|| listen(stderr));
+    Ok((
+        child,
+        Output { stdout: BufReader::with_capacity(1 << 16, stdout), has_ended: false },
+        said,
+    ))
 }
 
 impl Drop for Ffmpeg {

@@ -3,6 +3,7 @@
 //! Y4M is read as it is, other files through `ffmpeg`. Values are 0 to 255.
 
 mod ffmpeg;
+mod live;
 mod y4m;
 
 use std::io::BufRead;
@@ -17,6 +18,7 @@ use super::reader::{Header, Reader, Series, Sink, has_extension};
 use super::recordings::{Colour, Frames};
 use super::source::Source;
 use ffmpeg::Ffmpeg;
+pub use live::{FrameSource, Killer, LiveFrames};
 use y4m::{MAGIC, Y4m};
 
 /// Videos by their names, and Y4M by its first bytes.

@@ -1,0 +1,134 @@
+//! A folder that is watched: each file that is renamed into it is read once, as stdin would be.
+
+use std::collections::HashSet;
+use std::fs::{self, File};
+use std::io::BufReader;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime};
+
+use anyhow::{Context, ensure};
+use serde_json::json;
+
+use super::lines::{LONGEST, Line, next_line};
+use super::source::{Gate, Source};
+
+/// How often it is looked into.
+const OFTEN: Duration = Duration::from_millis(200);
+
+/// Files that were read and could not be moved away, of which so many are remembered.
+const REMEMBERED: usize = 10_000;
+
+/// A folder whose files are read, the oldest first; each then goes to `done` in it, or `failed`.
+#[derive(Debug)]
+pub struct Folder {
+    name: String,
+    path: PathBuf,
+    /// Files that could not be moved away.
+    seen: HashSet<(SystemTime, PathBuf)>,
+}
+
+impl Folder {
+    /// Watches this folder.
+    ///
+    /// # Errors
+    /// If it is none.
+    pub fn new(path: &Path) -> anyhow::Result<Self> {
+        ensure!(path.is_dir(), "{}: it is no folder", path.display());
+        let name = format!("folder {}", path.display());
+        Ok(Self { name, path: path.to_owned(), seen: HashSet::new() })
+    }
+
+    /// The files that are new, the oldest first. What is hidden, or called as what is still being written, is not.
+    fn new_files(&self) -> std::io::Result<Vec<(SystemTime, PathBuf)>> {
+        let mut found = Vec::new();
+        for entry in fs::read_dir(&self.path)? {
+            let entry = entry?;
+            let (name, path) = (entry.file_name(), entry.path());
+            let name = name.to_string_lossy();
+            if name.starts_with('.') || [".tmp", ".part"].iter().any(|end| name.ends_with(end)) {
+                continue;
+            }
+            // One that has gone since is none.
+            let Ok(meta) = fs::metadata(&path) else { continue };
+            let of = (meta.modified().unwrap_or(SystemTime::UNIX_EPOCH), path);
+            if meta.is_file() && !self.seen.contains(&of) {
+                found.push(of);
+            }
+        }
+        found.sort();
+        Ok(found)
+    }
+
+    /// Hands a file's rows on; says whether more are wanted.
+    fn read(&self, path: &Path, gate: &Gate<'_>) -> anyhow::Result<bool> {
+        let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+        let mut intake = gate.intake(&self.name).of_series(&stem);
+        let mut input = BufReader::with_capacity(1 << 16, File::open(path)?);
+        let (mut line, mut wanted) = (Vec::new(), true);
+        let read = loop {
+            if !wanted || gate.is_stopping() {
+                break Ok(false);
+            }
+            match next_line(&mut input, &mut line) {
+                Ok(Line::End) => break Ok(true),
+                Ok(Line::TooLong) => intake.unreadable(&format!("longer than {LONGEST} bytes")),
+                Ok(Line::Whole) => match intake.line(&line, Instant::now()) {
+                    Ok(more) => wanted = more,
+                    Err(error) => break Err(error),
+                },
+                Err(error) => break Err(error.into()),
+            }
+        };
+        intake.end();
+        read
+    }
+
+    /// Takes a file out of the way.
+    fn put_away(&mut self, file: (SystemTime, PathBuf), to: &str) -> std::io::Result<()> {
+        let folder = self.path.join(to);
+        let moved = fs::create_dir_all(&folder).and_then(|()| {
+            fs::rename(&file.1, folder.join(file.1.file_name().unwrap_or_default()))
+        });
+        if moved.is_err() {
+            if self.seen.len() >= REMEMBERED {
+                // Better to stop than to read all of them again and again.
+                return moved;
+            }
+            self.seen.insert(file);
+        }
+        Ok(())
+    }
+}
+
+impl Source for Folder {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn ends(&self) -> bool {
+        false
+    }
+
+    fn run(&mut self, gate: &Gate<'_>) -> anyhow::Result<()> {
+        loop {
+            let files = self.new_files().with_context(|| format!("{}", self.path.display()))?;
+            for file in files {
+                let read = self.read(&file.1, gate);
+                let name = file.1.display().to_string();
+                let (to, reason) = match read {
+                    Ok(true) => ("done", None),
+                    // It was not read to its end, and is read again in the next run.
+                    Ok(false) => return Ok(()),
+                    Err(error) => ("failed", Some(format!("{error:#}"))),
+                };
+                gate.ways.events.tell(json!({
+                    "event": "file", "file": name, "result": to, "reason": reason,
+                }));
+                self.put_away(file, to).with_context(|| format!("{name}: cannot be moved away"))?;
+            }
+            if !gate.pause(OFTEN) {
+                return Ok(());
+            }
+        }
+    }
+}

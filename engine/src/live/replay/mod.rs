@@ -1,0 +1,226 @@
+//! Recordings that are played at their pace, as if their sensors were there: `edgectl replay`.
+//!
+//! A row is due at `start + t / speed`, whatever became of those before: a receiver that is slow does not slow the
+//! sensor down, and gets what is due at once when it reads again.
+
+mod plan;
+mod target;
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use super::shift::{Shift, Shifter, deviations};
+use crate::data::Dataset;
+use crate::interrupt::Stop;
+pub use plan::{Playing, Timetable};
+pub use target::{Target, To, target};
+
+/// How recordings are played.
+#[derive(Debug, Clone, Default)]
+pub struct Play {
+    /// How many times as fast as they were recorded; nothing is as fast as they are taken.
+    pub speed: Option<f64>,
+    /// Rows a second where the recordings do not say; else what they say.
+    pub hz: Option<f64>,
+    /// Only the series of this name.
+    pub series: Option<String>,
+    /// Whether all series begin at the same time, instead of each behind the one before.
+    pub together: bool,
+    /// Whether they begin again behind their end.
+    pub again: bool,
+    /// What changes in the values.
+    pub shift: Option<Shift>,
+    /// How long behind its last row a class is told.
+    pub labels: Option<Duration>,
+}
+
+/// What was played.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+pub struct Played {
+    /// Rows.
+    pub rows: u64,
+    /// Classes that were told.
+    pub labels: u64,
+    /// Messages that were not taken.
+    pub lost: u64,
+    /// Seconds by which the row that was handed on latest was late.
+    pub latest_s: f64,
+    /// Seconds it took.
+    pub wall_s: f64,
+}
+
+/// The longest sleep before a signal is looked for.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// Plays recordings until their end, or a signal comes.
+///
+/// # Errors
+/// If there is no such series, nothing says how fast rows come, the shift does not fit the channels, or the target
+/// fails for good.
+pub fn play(
+    data: &Dataset,
+    how: &Play,
+    to: &mut dyn Target,
+    stop: &Stop,
+) -> anyhow::Result<Played> {
+    let mut timetable = Timetable::new(data, how)?;
+    let mut shifters = shifters(data, how)?;
+    let began = Instant::now();
+    let (mut played, mut line, mut values) = (Played::default(), Vec::new(), Vec::new());
+    while let Some(playing) = timetable.next() {
+        if let Some(speed) = how.speed
+            && !wait(began + Duration::from_secs_f64(playing.due_s() / speed), to, stop)?
+        {
+            break;
+        }
+        if stop.now().is_some() {
+            break;
+        }
+        if let Some(speed) = how.speed {
+            let late = began.elapsed().as_secs_f64() - playing.due_s() / speed;
+            played.latest_s = played.latest_s.max(late);
+        }
+        line.clear();
+        match playing {
+            Playing::Row { segment, row, t, .. } => {
+                let n = data.channels.len();
+                values.clear();
+                values.extend_from_slice(&data.segments[segment].values[row * n..(row + 1) * n]);
+                if let Some(shifter) = shifters.get_mut(segment) {
+                    shifter.row(&mut values);
+                }
+                timetable.write_row(segment, t, &values, &mut line);
+                played.rows += 1;
+            }
+            Playing::Label { segment, class, from, to, .. } => {
+                timetable.write_label(segment, class, (from, to), &mut line);
+                played.labels += 1;
+            }
+        }
+        to.line(timetable.series(playing.segment()), &line)?;
+    }
+    played.lost = to.finish()?;
+    played.wall_s = began.elapsed().as_secs_f64();
+    Ok(played)
+}
+
+/// Sleeps until then; what waits to be sent is sent before. Says whether to go on.
+fn wait(due: Instant, to: &mut dyn Target, stop: &Stop) -> anyhow::Result<bool> {
+    if due > Instant::now() {
+        to.flush()?;
+    }
+    loop {
+        if stop.now().is_some() {
+            return Ok(false);
+        }
+        let left = due.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Ok(true);
+        }
+        thread::sleep(left.min(LOOK));
+    }
+}
+
+/// One for each segment; none where nothing changes.
+fn shifters(data: &Dataset, how: &Play) -> anyhow::Result<Vec<Shifter>> {
+    let Some(shift) = &how.shift else { return Ok(Vec::new()) };
+    let n = data.channels.len();
+    let rows = data.segments.iter().flat_map(|segment| segment.values.chunks_exact(n.max(1)));
+    let deviations = deviations(n, rows)?;
+    // The change begins at a row of the whole: so many rows were played before each segment.
+    let mut before = 0;
+    let of = |segment: &crate::data::Segment| {
+        let at = if how.series.is_none() && !how.together {
+            shift.at.saturating_sub(before)
+        } else {
+            shift.at
+        };
+        before += segment.n_rows(n) as u64;
+        Shifter::new(
+            &Shift { change: shift.change.clone(), at },
+            &data.channels,
+            &deviations,
+            before,
+        )
+    };
+    data.segments.iter().map(of).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::DataConfig;
+
+    /// Keeps the lines.
+    #[derive(Default)]
+    struct Kept(Vec<String>);
+
+    impl Target for Kept {
+        fn line(&mut self, series: &str, line: &[u8]) -> anyhow::Result<()> {
+            self.0.push(format!("{series} {}", String::from_utf8_lossy(line)));
+            Ok(())
+        }
+
+        fn flush(&mut self) -> anyhow::Result<()> {
+            Ok(())
+        }
+
+        fn finish(&mut self) -> anyhow::Result<u64> {
+            Ok(0)
+        }
+    }
+
+    fn played(how: &Play) -> anyhow::Result<Vec<String>> {
+        let folder = tempfile::tempdir()?;
+        let text = "series,t_s,x,label\na,0,1.5,u\na,0.5,?,u\na,1,-0,v\nb,0,7,v\nb,2,8,v\n";
+        std::fs::write(folder.path().join("d.csv"), text)?;
+        let data = Dataset::read(&[folder.path().join("d.csv")], &DataConfig::default(), None)?;
+        let mut kept = Kept::default();
+        let played = play(&data, how, &mut kept, &Stop::never())?;
+        assert_eq!(played.rows + played.labels, kept.0.len() as u64);
+        Ok(kept.0)
+    }
+
+    #[test]
+    fn rows_come_in_their_order_with_all_their_digits() {
+        let lines = played(&Play::default()).expect("played");
+        let expected = [
+            r#"a {"series":"a","t_s":0,"x":1.5}"#,
+            r#"a {"series":"a","t_s":0.5,"x":null}"#,
+            r#"a {"series":"a","t_s":1,"x":-0}"#,
+            r#"b {"series":"b","t_s":0,"x":7}"#,
+            r#"b {"series":"b","t_s":2,"x":8}"#,
+        ];
+        assert_eq!(lines, expected);
+        let of_b = played(&Play { series: Some("b".to_owned()), ..Play::default() });
+        assert_eq!(of_b.expect("played"), expected[3..]);
+        let none = played(&Play { series: Some("c".to_owned()), ..Play::default() });
+        assert!(none.expect_err("there is none").to_string().contains("\"c\""));
+        let both = played(&Play { together: true, ..Play::default() }).expect("played");
+        let order: Vec<&str> = both.iter().map(|line| &line[..1]).collect();
+        assert_eq!(order, ["a", "b", "a", "a", "b"]);
+    }
+
+    #[test]
+    fn classes_are_told_later() {
+        let how = Play { labels: Some(Duration::from_millis(600)), ..Play::default() };
+        let lines = played(&how).expect("played");
+        let at = |line: &str| lines.iter().position(|other| other == line).expect("it is there");
+        let first = at(r#"a {"label":"u","series":"a","from":0,"to":0.5}"#);
+        // Due 0.6 s behind 0.5 s: the row of 1 s comes before.
+        assert_eq!(first, at(r#"a {"series":"a","t_s":1,"x":-0}"#) + 1);
+        assert_eq!(lines.last().expect("some"), r#"b {"label":"v","series":"b","from":0,"to":2}"#);
+        assert_eq!(lines.len(), 5 + 3);
+    }
+
+    #[test]
+    fn a_change_begins_at_its_row_of_all() {
+        let shift = Some("gain:2@2".parse().expect("a shift"));
+        let lines = played(&Play { shift, ..Play::default() }).expect("played");
+        assert!(
+            lines[0].contains(":1.5}") && lines[3].contains(":14}") && lines[4].contains(":16}")
+        );
+    }
+}
