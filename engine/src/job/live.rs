@@ -44,6 +44,10 @@ pub struct RunSettings {
     pub gap: Option<Gap>,
     /// Whether answers tell every class's probability.
     pub probs: Option<bool>,
+    /// An answer that is less probable is kept back.
+    pub abstain: Option<f64>,
+    /// Windows after which what is usual is taken from those of this place; 0 for never.
+    pub refit: Option<usize>,
 }
 
 /// What becomes of windows that come faster than the model answers.
