@@ -8,6 +8,8 @@ mod faults;
 mod reload;
 /// The same windows and digits as `predict`.
 mod same;
+/// Models that are calibrated, and what is found when what comes in changes.
+mod watched;
 
 use std::collections::BTreeMap;
 use std::fs;

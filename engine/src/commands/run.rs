@@ -1,6 +1,7 @@
 //! `edgectl run`: answers while rows come.
 
 use std::io;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
@@ -23,6 +24,9 @@ struct Report<'a> {
 
 /// How long an answer may take where nothing is said.
 const DEADLINE: Duration = Duration::from_millis(50);
+
+/// Windows after which what is usual is taken from those of the place, where nothing else is said.
+const REFIT: usize = 200;
 
 pub(super) fn run_live(args: &RunArgs, output: Output) -> anyhow::Result<()> {
     let stop = Stop::new(None);
@@ -51,7 +55,13 @@ pub(super) fn run_live(args: &RunArgs, output: Output) -> anyhow::Result<()> {
     };
     let options = options(args, &settings);
     let sources: Vec<Box<dyn Source>> = vec![Box::new(Lines::new("stdin", io::stdin()))];
-    let summary = run(model, options, (sources, Output::answers()), tell, stop)?;
+    let summary = run(
+        (model, state.map(PathBuf::as_path)),
+        options,
+        (sources, Output::answers()),
+        tell,
+        stop,
+    )?;
     drop(held);
     let lines = summary.lines().into_iter().map(|(name, value)| vec![name.to_owned(), value]);
     let text = table(&["what", "value"], &lines.collect::<Vec<_>>());
@@ -73,6 +83,8 @@ fn options(args: &RunArgs, settings: &RunSettings) -> Options {
         watch: args.watch.or(settings.watch).map_or(Duration::from_secs(1), |Time(time)| time),
         gap,
         probs: args.probs || settings.probs.unwrap_or(false),
+        abstain: args.abstain.or(settings.abstain),
+        refit: args.refit.or(settings.refit).unwrap_or(REFIT),
         slow: args.slow,
     }
 }

@@ -4,6 +4,7 @@ use std::io::Write;
 use std::sync::Arc;
 
 use super::quality::Quality;
+use crate::signals::Profile;
 
 /// What became of a window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,7 +53,7 @@ impl Status {
 }
 
 /// What an answer says of the model that gave it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Label {
     /// BLAKE3 of its file.
     pub hash: String,
@@ -62,6 +63,8 @@ pub struct Label {
     pub state: &'static str,
     /// The classes' names.
     pub classes: Vec<String>,
+    /// What is usual of its answers, if it is calibrated.
+    pub profile: Option<Arc<Profile>>,
 }
 
 /// An answer.
@@ -197,7 +200,7 @@ mod tests {
 
     fn label() -> Arc<Label> {
         let classes = vec!["a\"b".to_owned(), "c".to_owned()];
-        Arc::new(Label { hash: "9f".to_owned(), round: 20, state: "live", classes })
+        Arc::new(Label { hash: "9f".to_owned(), round: 20, state: "live", classes, profile: None })
     }
 
     #[test]

@@ -11,9 +11,11 @@ use anyhow::{Context, anyhow};
 use serde_json::json;
 
 use super::counters::{Counters, add};
+use super::drift::{Drift, Told};
 use super::events::{Events, write_all};
 use super::hand_over::HandOver;
 use super::intake::Ways;
+use super::level::Level;
 use super::observe::{Observer, Watching};
 use super::outbox::Outbox;
 use super::priority::apply;
@@ -48,6 +50,10 @@ pub struct Options {
     pub gap: Option<f64>,
     /// Whether answers tell every class's probability.
     pub probs: bool,
+    /// An answer that is less probable is kept back.
+    pub abstain: Option<f64>,
+    /// Windows after which what is usual is taken from those of this place; 0 for never.
+    pub refit: usize,
     /// How many times as long the model takes, to try out what happens then.
     pub slow: f64,
 }
@@ -72,6 +78,7 @@ struct Shared {
     models: HandOver<Ready>,
     counters: Counters,
     events: Events,
+    level: Level,
     options: Options,
     stopping: AtomicBool,
     /// Whether it was said that threads cannot be urgent.
@@ -89,7 +96,7 @@ struct Shared {
 /// If the model cannot be read or cannot answer on a stream, its channels are not in the input, or a source or the
 /// output fails. That nobody reads the answers to the end is no error.
 pub fn run(
-    model: &Path,
+    (model, state): (&Path, Option<&Path>),
     options: Options,
     (sources, output): (Vec<Box<dyn Source>>, impl Write + Send + 'static),
     mut told: impl FnMut(&str) + Send + 'static,
@@ -105,14 +112,14 @@ pub fn run(
     ready.warm_up(width, None).with_context(|| format!("{}", model.display()))?;
     let label = Arc::clone(&ready.label);
     let (events, receiver) = Events::new();
-    let n_probs = if options.probs { meta.classes.len() } else { 0 };
     let (tap, truths, watched) = tap(width, meta.classes.len(), options.keep == Keep::All);
     let shared = Arc::new(Shared {
         queue: Queue::new(options.keep),
-        outbox: Outbox::new(n_probs, options.keep == Keep::All),
+        outbox: Outbox::new(meta.classes.len(), options.keep == Keep::All),
         models: HandOver::default(),
         counters: Counters::of_classes(meta.classes.len()),
         events,
+        level: Level::default(),
         options,
         stopping: AtomicBool::new(false),
         told: AtomicBool::new(false),
@@ -121,10 +128,14 @@ pub fn run(
         tracks: Mutex::new(Tracks::new(plan)),
         going: Mutex::new((sources.iter().filter(|source| source.ends()).count(), sources.len())),
     });
-    shared.events.tell(json!({ "event": "start", "model": label.hash, "round": label.round }));
-    let observers: Vec<Box<dyn Observer>> = Vec::new();
-    // Where nobody watches nothing is handed on.
-    let tap = (!observers.is_empty()).then_some(tap);
+    let is_watched = label.profile.is_some();
+    let mut begun = json!({
+        "event": "start", "model": label.hash, "round": label.round, "watched": is_watched,
+    });
+    if !is_watched {
+        begun["hint"] = "nothing is watched: `edgectl calibrate` finds out what is usual".into();
+    }
+    shared.events.tell(begun);
     let watcher = Watcher::new(model, (&file, Arc::clone(&label)), width, options.deadline);
     let main = thread::current();
     let teller = {
@@ -148,11 +159,11 @@ pub fn run(
     let sources = sources.collect::<anyhow::Result<Vec<_>>>()?;
     let server = {
         let shared = Arc::clone(&shared);
-        start("serve", move || shared.serve(ready, tap.as_ref()))?
+        start("serve", move || shared.serve(ready, &tap))?
     };
     let observing = {
-        let shared = Arc::clone(&shared);
-        start("monitor", move || shared.observe(observers, &watched))?
+        let (shared, state) = (Arc::clone(&shared), state.map(Path::to_owned));
+        start("monitor", move || shared.observe(state.as_deref(), &watched))?
     };
     let writer = {
         let (shared, main) = (Arc::clone(&shared), main.clone());
@@ -260,17 +271,36 @@ impl Shared {
     }
 
     /// Answers all windows.
-    fn serve(&self, ready: Box<Ready>, tap: Option<&Tap>) {
+    fn serve(&self, ready: Box<Ready>, tap: &Tap) {
         self.hurry();
-        let Options { deadline, late, probs, slow, .. } = self.options;
-        let Self { queue, outbox, models, counters, .. } = self;
-        Server { queue, outbox, models, counters, deadline, late, probs, slow, tap }.run(ready);
+        let Options { deadline, late, probs, slow, abstain, .. } = self.options;
+        let Self { queue, outbox, models, counters, level, .. } = self;
+        let tap = Some(tap);
+        Server {
+            queue,
+            outbox,
+            models,
+            counters,
+            deadline,
+            late,
+            probs,
+            slow,
+            abstain,
+            level,
+            tap,
+        }
+        .run(ready);
         outbox.close();
     }
 
     /// Shows them all windows.
-    fn observe(&self, observers: Vec<Box<dyn Observer>>, watched: &Watched) {
-        Watching::new(observers, &self.events, &self.counters).run(watched);
+    fn observe(&self, state: Option<&Path>, watched: &Watched) {
+        let Self { events, counters, level, .. } = self;
+        let path = state.map(|folder| folder.join("monitor.json"));
+        let told = Told { events, counters, level };
+        let drift = Drift::new(told, self.options.refit, path, Instant::now());
+        let observers: Vec<Box<dyn Observer + '_>> = vec![Box::new(drift)];
+        Watching::new(observers, events, counters).run(watched);
     }
 
     /// Writes all answers.
