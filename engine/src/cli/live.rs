@@ -76,10 +76,14 @@ several series may lie between each other. Every window that is due has one line
    \"age_us\":640,\"infer_us\":102,\"model\":\"9f3a1c…\",\"round\":20,\"state\":\"live\"}
 
 status is ok, late (after the deadline), dropped (a newer window of its series took its place, or
-nobody reads the answers) or bad-input (a value is missing that no step fills in). quality names
-what is wrong with the rows: missing, stuck, gap, backwards, rate. age_us counts from the arrival
-of the window's last row. What else happens is told as lines of JSON on stderr, or in events.jsonl
-of --state.
+nobody reads the answers), bad-input (a value is missing that no step fills in) or abstain (less
+probable than --abstain). quality names what is wrong with the rows: missing, stuck, gap, backwards,
+rate, range. age_us counts from the arrival of the window's last row. What else happens is told as
+lines of JSON on stderr, or in events.jsonl of --state.
+
+A model that `edgectl calibrate` wrote is watched: events \"drift\" name the signal, as a notice for
+the input and an alarm for confidence and error; answers have a set of classes. Labels come back
+between rows: {\"label\":\"ABD\",\"id\":17} or {\"label\":\"ABD\",\"series\":\"s1\",\"from\":10.0,\"to\":14.0}.
 
 The end of the input, SIGINT and SIGTERM end it with a summary on stderr and exit code 0.")]
 pub struct RunArgs {

@@ -54,8 +54,6 @@ struct Detector {
     signal: &'static str,
     rule: &'static str,
     threshold: f64,
-    /// Windows from one false alarm of it alone to the next.
-    arl0: f64,
 }
 
 pub(super) fn run(args: &CalibrateArgs, output: Output) -> anyhow::Result<()> {
@@ -171,7 +169,9 @@ impl Answered {
             // Of one person: series in turn.
             groups.clone_from(&of_series);
             dense(&mut groups);
-            groups.iter_mut().for_each(|group| *group %= 5);
+            for group in &mut groups {
+                *group %= 5;
+            }
         }
         let is_last = |&i: &usize| of_series.get(i) != Some(&of_series[i - 1]);
         Ok(Self {
@@ -230,7 +230,7 @@ impl Answered {
         let watches = watches(args.window, all_labelled);
         let options =
             CalibrateOptions { arl0: args.arl0, longest_block: LONGEST_BLOCK, seed: args.seed };
-        let Calibration { watches, arl0, arl0_lower, alone } =
+        let Calibration { watches, arl0, arl0_lower } =
             calibrate(&watches, n_signals, &series, &options)?;
         let score = |(&i, &label): (&usize, &u32)| (1.0 - p(i, label as usize)).clamp(0.0, 1.0);
         let scores: Vec<f64> = labelled.iter().zip(&targets).map(score).collect();
@@ -238,9 +238,9 @@ impl Answered {
             if scores.is_empty() { None } else { Some(Conformal::new(&thinned(scores))?) };
         let right = labelled.iter().zip(&targets).filter(|(i, t)| answers[**i] as u32 == **t);
         let accuracy = (!labelled.is_empty()).then(|| right.count() as f64 / labelled.len() as f64);
-        let detectors = watches.iter().zip(alone).map(|(watch, arl0)| {
+        let detectors = watches.iter().map(|watch| {
             let (rule, threshold) = rule(watch);
-            Detector { signal: NAMES[watch.signal], rule, threshold, arl0 }
+            Detector { signal: NAMES[watch.signal], rule, threshold }
         });
         let of = |logits: &[f32]| (!targets.is_empty()).then(|| ece(n_classes, logits, &targets));
         let report = Report {

@@ -80,7 +80,7 @@ struct State {
     detectors: Vec<At>,
     /// Input and confidence of the first windows, while they are collected.
     first: Option<Vec<(f64, f64)>>,
-    adwin: Adwin,
+    adwin: Option<Adwin>,
     level: Option<AdaptiveLevel>,
     labels: u64,
     right: u64,
@@ -110,7 +110,7 @@ impl State {
             windows: 0,
             detectors: profile.watches.iter().map(of).collect(),
             first: is_learning.then(Vec::new),
-            adwin: Adwin::new(AdwinConfig::default()).expect("options that are in range"),
+            adwin: Adwin::new(AdwinConfig::default()).ok(),
             level: level.filter(|_| profile.conformal.is_some()),
             labels: 0,
             right: 0,
@@ -161,7 +161,7 @@ impl<'a> Drift<'a> {
             windows: 0,
             detectors: Vec::new(),
             first: None,
-            adwin: Adwin::new(AdwinConfig::default()).expect("options that are in range"),
+            adwin: Adwin::new(AdwinConfig::default()).ok(),
             level: None,
             labels: 0,
             right: 0,
@@ -348,8 +348,10 @@ impl Observer for Drift<'_> {
         if seen.is_fresh {
             let error = f64::from(u8::from(answer != class));
             self.value(ERROR, error, seen.id);
-            if self.state.adwin.update(error).is_alarm() {
-                let mean = self.state.adwin.mean();
+            if let Some(adwin) = &mut self.state.adwin
+                && adwin.update(error).is_alarm()
+            {
+                let mean = adwin.mean();
                 self.told.events.tell(json!({
                     "event": "drift", "signal": NAMES[ERROR], "rule": "adwin", "level": "alarm",
                     "statistic": mean, "window": seen.id,

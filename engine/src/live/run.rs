@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, anyhow};
 use serde_json::json;
 
+use super::answer::Label;
 use super::counters::{Counters, add};
 use super::drift::{Drift, Told};
 use super::events::{Events, write_all};
@@ -128,14 +129,7 @@ pub fn run(
         tracks: Mutex::new(Tracks::new(plan)),
         going: Mutex::new((sources.iter().filter(|source| source.ends()).count(), sources.len())),
     });
-    let is_watched = label.profile.is_some();
-    let mut begun = json!({
-        "event": "start", "model": label.hash, "round": label.round, "watched": is_watched,
-    });
-    if !is_watched {
-        begun["hint"] = "nothing is watched: `edgectl calibrate` finds out what is usual".into();
-    }
-    shared.events.tell(begun);
+    shared.events.tell(begun(&label));
     let watcher = Watcher::new(model, (&file, Arc::clone(&label)), width, options.deadline);
     let main = thread::current();
     let teller = {
@@ -213,6 +207,18 @@ pub fn run(
         }
     }
     Ok(summary)
+}
+
+/// The event that a run begins.
+fn begun(label: &Label) -> serde_json::Value {
+    let is_watched = label.profile.is_some();
+    let mut begun = json!({
+        "event": "start", "model": label.hash, "round": label.round, "watched": is_watched,
+    });
+    if !is_watched {
+        begun["hint"] = "nothing is watched: `edgectl calibrate` finds out what is usual".into();
+    }
+    begun
 }
 
 fn start<T: Send + 'static>(

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Instant;
 
 use super::quality::Follows;
 use super::track::{Cut, Plan, Track};

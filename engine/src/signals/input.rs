@@ -126,7 +126,9 @@ impl InputReference {
             sum.iter_mut().zip(features).for_each(|(sum, x)| *sum += x);
         }
         for (n, sum) in &mut sums {
-            sum.iter_mut().for_each(|sum| *sum /= (*n).max(1) as f64);
+            for sum in sum {
+                *sum /= (*n).max(1) as f64;
+            }
         }
         let is_full = width <= MOST_FULL;
         let mut covariance = vec![0.0; if is_full { width * (width + 1) / 2 } else { width }];
@@ -169,10 +171,11 @@ impl InputReference {
     /// The nearest centre and the logarithm of the distance from it.
     fn nearest(&self, window: &Statistics) -> (usize, f64) {
         let x = self.whiten(features(window, &self.floors));
-        let of = |centre: &Vec<f64>| centre.iter().zip(&x).map(|(m, x)| (x - m) * (x - m)).sum();
+        let of = |centre: &Vec<f64>| -> f64 {
+            centre.iter().zip(&x).map(|(m, x)| (x - m) * (x - m)).sum()
+        };
         let distances = self.centres.iter().map(of).enumerate();
-        let (centre, square): (usize, f64) =
-            distances.min_by(|a, b| a.1.total_cmp(&b.1)).unwrap_or((0, 0.0));
+        let (centre, square) = distances.min_by(|a, b| a.1.total_cmp(&b.1)).unwrap_or((0, 0.0));
         (centre, 0.5 * (square + 1e-12).ln())
     }
 
