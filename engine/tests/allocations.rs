@@ -40,7 +40,7 @@ fn model() -> ModelFile {
     let params = encoder.init(1);
     ModelFile {
         hash: "0".repeat(64),
-        len: 0,
+        bytes: [].into(),
         checkpoint: Checkpoint { meta, encoder, params, control: None },
     }
 }

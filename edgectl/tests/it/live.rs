@@ -2,21 +2,30 @@
 
 /// Every due window has exactly one line, whatever reader, model and input do.
 mod accounting;
+/// Runs that are killed.
+mod crash;
 /// Lines, values and times that are not as they should be.
 mod faults;
+/// A run that is seen and fed over HTTP.
+mod http;
 /// Models that are put in the place of the one that answers.
 mod reload;
 /// The same windows and digits as `predict`.
 mod same;
+/// The folder of state: what a run begins with, and what people do with it.
+mod state;
+/// Models in the shadow and on trial.
+mod trial;
 /// Models that are calibrated, and what is found when what comes in changes.
 mod watched;
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -65,10 +74,21 @@ struct Running {
     child: Child,
     input: Option<ChildStdin>,
     stderr: BufReader<std::process::ChildStderr>,
+    /// Where events are with `--state`.
+    log: Option<BufReader<File>>,
     events: Vec<Value>,
 }
 
 fn start(folder: &Path, args: &[&str]) -> Running {
+    let state = args.iter().position(|arg| *arg == "--state");
+    let log = state.map(|at| {
+        fs::create_dir_all(folder.join(args[at + 1])).expect("a folder");
+        let path = folder.join(args[at + 1]).join("events.jsonl");
+        let mut log =
+            File::options().create(true).append(true).read(true).open(path).expect("a file");
+        log.seek(SeekFrom::End(0)).expect("the end");
+        BufReader::new(log)
+    });
     let mut child = Command::new(assert_cmd::cargo::cargo_bin("edgectl"))
         .current_dir(folder)
         .args(["run", "--json"])
@@ -79,7 +99,7 @@ fn start(folder: &Path, args: &[&str]) -> Running {
         .spawn()
         .expect("it starts");
     let stderr = BufReader::new(child.stderr.take().expect("piped"));
-    Running { input: child.stdin.take(), child, stderr, events: Vec::new() }
+    Running { input: child.stdin.take(), child, stderr, log, events: Vec::new() }
 }
 
 impl Running {
@@ -92,14 +112,49 @@ impl Running {
     #[track_caller]
     fn event(&mut self, kind: &str) -> Value {
         loop {
-            let mut line = String::new();
-            assert!(self.stderr.read_line(&mut line).expect("text") > 0, "no event {kind}");
+            let line = self.event_line().unwrap_or_else(|| panic!("no event {kind}"));
             let event: Value = serde_json::from_str(&line).expect("JSON");
             self.events.push(event.clone());
             if event["event"] == kind {
                 return event;
             }
         }
+    }
+
+    /// The next event; nothing if there is none, at the end or within long.
+    fn event_line(&mut self) -> Option<String> {
+        let mut line = String::new();
+        let Some(log) = &mut self.log else {
+            return (self.stderr.read_line(&mut line).expect("text") > 0).then_some(line);
+        };
+        for _ in 0..100_000 {
+            log.read_line(&mut line).expect("text");
+            if line.ends_with('\n') {
+                return Some(line);
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
+        None
+    }
+
+    /// Feeds rows, ever more of them, until there is an event of a kind; only with `--state`.
+    #[track_caller]
+    fn feed_until(&mut self, kind: &str, mut rows: impl FnMut(u32) -> String) {
+        for i in 0..1000 {
+            self.feed(&rows(i));
+            thread::sleep(Duration::from_millis(5));
+            let mut line = String::new();
+            let log = self.log.as_mut().expect("a folder of state");
+            while log.read_line(&mut line).expect("text") > 0 {
+                let event: Value = serde_json::from_str(&line).expect("JSON");
+                self.events.push(event.clone());
+                if event["event"] == kind {
+                    return;
+                }
+                line.clear();
+            }
+        }
+        panic!("no event {kind}");
     }
 
     /// Closes the input, and reads all that comes.
@@ -112,12 +167,17 @@ impl Running {
     fn read(mut self) -> Ended {
         let stdout = self.child.stdout.take().expect("piped");
         let reader = reader(stdout);
-        for line in self.stderr.by_ref().lines() {
-            let line = line.expect("text");
-            self.events.push(serde_json::from_str(&line).unwrap_or_else(|_| panic!("{line}")));
-        }
+        let mut lines: Vec<String> =
+            self.stderr.by_ref().lines().map(|line| line.expect("text")).collect();
         let answers = reader.join().expect("read");
         let status = self.child.wait().expect("it ends");
+        if let Some(log) = &mut self.log {
+            let logged = log.lines().map(|line| line.expect("text"));
+            lines.splice(..0, logged);
+        }
+        for line in lines {
+            self.events.push(serde_json::from_str(&line).unwrap_or_else(|_| panic!("{line}")));
+        }
         Ended { status, answers, events: std::mem::take(&mut self.events) }
     }
 }

@@ -21,12 +21,21 @@ const NOT_RUN: &[(&str, &str)] = &[
     ("edgectl node", "waits for a center; the tests of the fleet run it"),
     ("edgectl presign", "needs a bucket; bench/fleet.py --presign runs it"),
     ("edgectl status", "needs a job; the tests of the fleet run it"),
+    ("edgectl promote", "needs a run's state; the tests of live answers run it"),
     ("edgectl rollback", "needs a node's models; the tests of the fleet run it"),
+    (
+        "edgectl run --model global.safetensors --http",
+        "goes on until a signal; live/http.rs runs it",
+    ),
+    ("curl", "asks a run; live/http.rs does so"),
 ];
 
 /// Flags in the README that are not edgectl's own.
-const OTHER_FLAGS: &[(&str, &str)] =
-    &[("--cv", "of the example `accuracy`"), ("--no-default-features", "of cargo")];
+const OTHER_FLAGS: &[(&str, &str)] = &[
+    ("--cv", "of the example `accuracy`"),
+    ("--data-binary", "of curl"),
+    ("--no-default-features", "of cargo"),
+];
 
 fn repository(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)

@@ -1,5 +1,7 @@
 //! Arguments of the commands that answer while rows come.
 
+#[cfg(feature = "http")]
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -67,6 +69,7 @@ Examples:
   edgectl run --model global.safetensors --queue all < recording.csv
   edgectl run --model global.safetensors --state state --deadline 20ms --probs < sensor.jsonl
   edgectl run --config live.toml < sensor.jsonl
+  edgectl run --model global.safetensors --http 127.0.0.1:8080 --token-file token
 
 Rows come on stdin, a line each: a table with the header of the files the model was trained on, or
 objects that name their cells, {\"t\":12.34,\"series\":\"s1\",\"ax\":0.1,…} or {\"x\":[0.1,…]}. Rows of
@@ -85,16 +88,25 @@ A model that `edgectl calibrate` wrote is watched: events \"drift\" name the sig
 the input and an alarm for confidence and error; answers have a set of classes. Labels come back
 between rows: {\"label\":\"ABD\",\"id\":17} or {\"label\":\"ABD\",\"series\":\"s1\",\"from\":10.0,\"to\":14.0}.
 
+--http serves a page, /metrics (Prometheus), /events, POST /rows (lines as on stdin, answers back) and
+/v2/models/NAME/infer (Open Inference Protocol). On another address than this machine's own, rows and
+events need the token; promote, rollback and labels always do.
+
+With --state a model that is put in the place of --model first answers unheard beside the live one
+(shadow), then with the live one beside it (state canary), then is live. One that is worse, by labels
+or by how often the two agree, is refused for good.
+
 The end of the input, SIGINT and SIGTERM end it with a summary on stderr and exit code 0.")]
 pub struct RunArgs {
-    /// The model: a file, or a node's folder of models; another that is put in its place is checked and
-    /// becomes live [default: that of --config]
-    #[arg(long, value_name = "FILE|DIR", required_unless_present = "config")]
+    /// The model: a file, or a node's folder of models; another that is put in its place is a candidate
+    /// [default: that of --config; the run begins with the live model of --state if it has one]
+    #[arg(long, value_name = "FILE|DIR", required_unless_present_any = ["config", "state"])]
     pub model: Option<PathBuf>,
     /// A file with a table [run] of what is not said by flags
     #[arg(long, value_name = "LIVE.toml")]
     pub config: Option<PathBuf>,
-    /// Folder for what the run notes, for its owner alone [default: events go to stderr]
+    /// Folder of the run's models and events, for its owner alone; edgectl status, promote and rollback
+    /// work on it [default: events go to stderr, and a candidate that is sound is live at once]
     #[arg(long, value_name = "DIR")]
     pub state: Option<PathBuf>,
     /// 1: a newer window takes the place of one of its series that waits, and a series begins again behind
@@ -115,6 +127,14 @@ pub struct RunArgs {
     /// How often to look for another model [default: 1s]
     #[arg(long, value_name = "TIME")]
     pub watch: Option<Time>,
+    /// Windows that a candidate answers unheard beside the live model, and as many as the canary with the
+    /// live one beside it; 0: it is live at once [default: 100 with --state]
+    #[arg(long, value_name = "WINDOWS")]
+    pub shadow: Option<u32>,
+    /// The share of these windows for which both have to give the same class, where their classes are not
+    /// told [default: 0.9]
+    #[arg(long, value_name = "SHARE")]
+    pub agreement: Option<f64>,
     /// A step of the times that is longer than so many usual ones is a gap, or off [default: 5]
     #[arg(long, value_name = "STEPS|off")]
     pub gap: Option<Gap>,
@@ -128,6 +148,16 @@ pub struct RunArgs {
     /// Answers also tell the probability of every class, as probs
     #[arg(long)]
     pub probs: bool,
+    /// Serve a page, /metrics, /rows and the Open Inference Protocol at this address; without rows on stdin the
+    /// run then goes on until a signal
+    #[cfg(feature = "http")]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub http: Option<SocketAddr>,
+    /// Who says the token in this file, as Authorization: Bearer, may promote, roll back and send labels over
+    /// HTTP, and from other machines rows [default: nobody may]
+    #[cfg(feature = "http")]
+    #[arg(long, value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
     /// Let every answer take so many times as long, to try out slow devices
     #[arg(long, hide = true, value_name = "FACTOR", default_value_t = 1.0)]
     pub slow: f64,

@@ -28,7 +28,7 @@ pub use fleet::{
     CenterArgs, EncodingArg, KeysCommand, NodeArgs, PresignArgs, Span, StoreArgs, StoreCommand,
 };
 pub use live::{CalibrateArgs, RunArgs};
-pub use models::{RollbackArgs, StatusArgs};
+pub use models::{PromoteArgs, RollbackArgs, StatusArgs};
 pub use precision::PrecisionArg;
 pub use preprocess::{
     ApplyArgs, DescribeArgs, FitArgs, PreprocessArgs, PreprocessCommand, WindowsArgs,
@@ -115,9 +115,11 @@ pub enum Command {
     #[cfg(feature = "store")]
     #[command(subcommand)]
     Store(StoreCommand),
-    /// Show the rounds of a store, or the models of a node
+    /// Show the rounds of a store, or the models of a node or a run
     Status(StatusArgs),
-    /// Go back to the model that a node had before, and refuse the one it has
+    /// Make the candidate of a run its live model
+    Promote(PromoteArgs),
+    /// Go back to the model that a node or a run had before, and refuse the one it has
     Rollback(RollbackArgs),
     /// Show what a weight file holds
     Inspect(InspectArgs),

@@ -9,9 +9,10 @@ use clap::Args;
 #[command(after_help = "\
 Examples:
   edgectl status --store /srv/fed --center center.pub
-  edgectl status models/01")]
+  edgectl status models/01
+  edgectl status state")]
 pub struct StatusArgs {
-    /// A node's folder of models
+    /// A node's folder of models, or the state of a run
     #[arg(value_name = "DIR", required_unless_present = "store", conflicts_with = "store")]
     pub models: Option<PathBuf>,
     #[cfg(feature = "store")]
@@ -36,13 +37,28 @@ pub struct StatusArgs {
     pub watch: bool,
 }
 
-/// `edgectl rollback`
+/// `edgectl promote`
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Example:
-  edgectl rollback models/01")]
+  edgectl promote state
+
+A run on this folder sees it within its --watch. The model before answers beside the new one for a
+while, and takes its place again if the new one is worse.")]
+pub struct PromoteArgs {
+    /// The state of a run
+    #[arg(value_name = "DIR")]
+    pub models: PathBuf,
+}
+
+/// `edgectl rollback`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  edgectl rollback models/01
+  edgectl rollback state")]
 pub struct RollbackArgs {
-    /// The node's folder of models
+    /// The node's folder of models, or the state of a run, which sees it within its --watch
     #[arg(value_name = "DIR")]
     pub models: PathBuf,
 }

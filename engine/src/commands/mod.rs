@@ -25,6 +25,7 @@ mod predict;
 mod preprocess;
 #[cfg(feature = "store")]
 mod presign;
+mod promote;
 #[cfg(feature = "store")]
 mod region;
 mod rollback;
@@ -89,6 +90,7 @@ pub fn run(cli: Cli) -> anyhow::Result<Outcome> {
             #[cfg(feature = "store")]
             Command::Store(command) => stores::run(&command, output),
             Command::Status(args) => status::run(&args, output),
+            Command::Promote(args) => promote::run(&args.models, output),
             Command::Rollback(args) => rollback::run(&args.models, output),
             Command::Bench(args) => crate::bench::run(args, threads, output),
         }?;

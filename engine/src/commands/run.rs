@@ -1,7 +1,9 @@
 //! `edgectl run`: answers while rows come.
 
+#[cfg(feature = "http")]
+use std::ffi::OsStr;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
@@ -10,7 +12,9 @@ use serde::Serialize;
 use crate::cli::RunArgs;
 use crate::interrupt::Stop;
 use crate::job::{Gap, Keep, Late, Priority, RunSettings, Settings, Time};
-use crate::live::{EventFile, GAP, Lines, Options, Source, Summary, run};
+#[cfg(feature = "http")]
+use crate::live::Token;
+use crate::live::{EventFile, GAP, Lines, Options, Source, Summary, Terms, Web, run};
 use crate::models::Models;
 use crate::output::{Output, table};
 
@@ -27,6 +31,9 @@ const DEADLINE: Duration = Duration::from_millis(50);
 
 /// Windows after which what is usual is taken from those of the place, where nothing else is said.
 const REFIT: usize = 200;
+/// Windows that a new model answers beside the live one, and how often the two have to agree, where nothing is said.
+const SHADOW: u32 = 100;
+const AGREEMENT: f64 = 0.9;
 
 pub(super) fn run_live(args: &RunArgs, output: Output) -> anyhow::Result<()> {
     let stop = Stop::new(None);
@@ -38,9 +45,11 @@ pub(super) fn run_live(args: &RunArgs, output: Output) -> anyhow::Result<()> {
     let config = args.config.as_deref();
     let settings = config.map(Settings::read).transpose()?.unwrap_or_default().run;
     let model = args.model.as_ref().or(settings.model.as_ref());
-    let model = model.context("name the model, as --model or in [run] of --config")?;
     let state = args.state.as_ref().or(settings.state.as_ref());
+    let terms = terms(args, &settings, state.is_some())?;
+    let _model = model.or(state).context("name the model, as --model or in [run] of --config")?;
     let held = state.map(|folder| Models::hold_as(folder, "run.lock")).transpose()?;
+    let models = state.map(|folder| Models::open_or_make(folder)).transpose()?;
     let mut file = state.map(|folder| EventFile::open(folder)).transpose()?;
     let mut told = false;
     let tell = move |line: &str| {
@@ -53,23 +62,61 @@ pub(super) fn run_live(args: &RunArgs, output: Output) -> anyhow::Result<()> {
             output.event(line);
         }
     };
-    let options = options(args, &settings);
+    let options = options(args, &settings, terms);
+    let model = model.map(PathBuf::as_path);
+    let web = web(args, &settings, model, state.map(PathBuf::as_path))?;
     let sources: Vec<Box<dyn Source>> = vec![Box::new(Lines::new("stdin", io::stdin()))];
-    let summary = run(
-        (model, state.map(PathBuf::as_path)),
-        options,
-        (sources, Output::answers()),
-        tell,
-        stop,
-    )?;
+    let summary = run((model, models), options, web, (sources, Output::answers()), tell, stop)?;
     drop(held);
     let lines = summary.lines().into_iter().map(|(name, value)| vec![name.to_owned(), value]);
     let text = table(&["what", "value"], &lines.collect::<Vec<_>>());
     output.summary(&Report { event: "summary", summary: &summary }, &text)
 }
 
+/// Where it is seen, if it is.
+fn web(
+    args: &RunArgs,
+    settings: &RunSettings,
+    model: Option<&Path>,
+    state: Option<&Path>,
+) -> anyhow::Result<Option<Web>> {
+    #[cfg(feature = "http")]
+    if let Some(at) = args.http.or(settings.http) {
+        let token = args.token_file.as_ref().or(settings.token_file.as_ref());
+        let token = token.map(|path| Token::read(path)).transpose()?;
+        let name =
+            model.and_then(Path::file_stem).map_or_else(|| "model".into(), OsStr::to_string_lossy);
+        let state = state.map(Path::to_owned);
+        return Ok(Some(Web { at, token, name: name.into_owned(), state }));
+    }
+    #[cfg(not(feature = "http"))]
+    {
+        let _ = (args, model, state);
+        ensure!(
+            settings.http.is_none(),
+            "[run] http: this edgectl was built without the feature http"
+        );
+    }
+    Ok(None)
+}
+
+/// What is asked of another model before it is live: where no state is kept, only that it is sound.
+fn terms(args: &RunArgs, settings: &RunSettings, has_state: bool) -> anyhow::Result<Terms> {
+    let windows = args.shadow.or(settings.shadow);
+    ensure!(
+        has_state || windows.unwrap_or(0) == 0,
+        "--shadow: models that are on trial are kept in a folder: give --state DIR"
+    );
+    let agreement = args.agreement.or(settings.agreement).unwrap_or(AGREEMENT);
+    ensure!(
+        (0.0..=1.0).contains(&agreement),
+        "--agreement {agreement}: give a share from 0 to 1, such as {AGREEMENT}"
+    );
+    Ok(Terms { windows: windows.unwrap_or(if has_state { SHADOW } else { 0 }), agreement })
+}
+
 /// What flags say, else the file, else as it is by default.
-fn options(args: &RunArgs, settings: &RunSettings) -> Options {
+fn options(args: &RunArgs, settings: &RunSettings, terms: Terms) -> Options {
     let keep = args.queue.or(settings.queue).unwrap_or(Keep::Newest);
     let live = keep == Keep::Newest;
     let deadline = args.deadline.or(settings.deadline).map(|Time(time)| time);
@@ -81,6 +128,7 @@ fn options(args: &RunArgs, settings: &RunSettings) -> Options {
         late: args.late.or(settings.late).unwrap_or(Late::Drop),
         priority: priority.unwrap_or(if live { Priority::Fifo(50) } else { Priority::Normal }),
         watch: args.watch.or(settings.watch).map_or(Duration::from_secs(1), |Time(time)| time),
+        terms,
         gap,
         probs: args.probs || settings.probs.unwrap_or(false),
         abstain: args.abstain.or(settings.abstain),

@@ -1,6 +1,7 @@
 //! How a model answers while rows come: the `[run]` section of a file of settings, and what flags say.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
@@ -22,7 +23,7 @@ pub struct Settings {
 pub struct RunSettings {
     /// The model, or a folder of models; relative to the file's folder.
     pub model: Option<PathBuf>,
-    /// The folder for events; relative to the file's folder.
+    /// The folder for events and models; relative to the file's folder.
     pub state: Option<PathBuf>,
     /// From the arrival of a window's last row to its answer.
     #[serde(deserialize_with = "parsed")]
@@ -39,6 +40,10 @@ pub struct RunSettings {
     /// How often to look for another model.
     #[serde(deserialize_with = "parsed")]
     pub watch: Option<Time>,
+    /// Windows that a new model answers beside the live one; with 0 it is live at once.
+    pub shadow: Option<u32>,
+    /// The share of them for which both have to give the same class, where no classes are told.
+    pub agreement: Option<f64>,
     /// A longer step, in usual ones, is a gap; or `"off"`.
     #[serde(deserialize_with = "parsed")]
     pub gap: Option<Gap>,
@@ -48,6 +53,10 @@ pub struct RunSettings {
     pub abstain: Option<f64>,
     /// Windows after which what is usual is taken from those of this place; 0 for never.
     pub refit: Option<usize>,
+    /// Where the run is seen over HTTP.
+    pub http: Option<SocketAddr>,
+    /// Who says the token in this file may change what runs; relative to the file's folder.
+    pub token_file: Option<PathBuf>,
 }
 
 /// What becomes of windows that come faster than the model answers.
@@ -190,7 +199,8 @@ impl Settings {
             anyhow!("{}{at}: {}", path.display(), error.message().trim_end())
         })?;
         let folder = path.parent().unwrap_or(Path::new(""));
-        for path in [&mut settings.run.model, &mut settings.run.state].into_iter().flatten() {
+        let RunSettings { model, state, token_file, .. } = &mut settings.run;
+        for path in [model, state, token_file].into_iter().flatten() {
             *path = folder.join(&path);
         }
         Ok(settings)

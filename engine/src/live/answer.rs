@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::quality::Quality;
 use crate::signals::Profile;
@@ -52,15 +53,36 @@ impl Status {
     }
 }
 
+/// Whether a model is live, or on trial as the canary; changes while it answers.
+#[derive(Debug, Default)]
+pub struct State(AtomicBool);
+
+impl State {
+    /// Begins the trial, or ends it.
+    pub fn set_canary(&self, canary: bool) {
+        self.0.store(canary, Ordering::Relaxed);
+    }
+
+    /// Whether it is on trial.
+    pub fn is_canary(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// The word for it.
+    pub fn name(&self) -> &'static str {
+        if self.is_canary() { "canary" } else { "live" }
+    }
+}
+
 /// What an answer says of the model that gave it.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug)]
 pub struct Label {
     /// BLAKE3 of its file.
     pub hash: String,
     /// The round that it came of; 0 for a model of no round.
     pub round: u32,
-    /// What it is: `live`.
-    pub state: &'static str,
+    /// What it is: `live`, or `canary`.
+    pub state: State,
     /// The classes' names.
     pub classes: Vec<String>,
     /// What is usual of its answers, if it is calibrated.
@@ -167,7 +189,9 @@ impl Answer {
             Some(model) => write!(
                 line,
                 ",\"model\":\"{}\",\"round\":{},\"state\":\"{}\"",
-                model.hash, model.round, model.state
+                model.hash,
+                model.round,
+                model.state.name()
             )?,
             None => line.extend_from_slice(b",\"model\":null,\"round\":null,\"state\":null"),
         }
@@ -200,7 +224,8 @@ mod tests {
 
     fn label() -> Arc<Label> {
         let classes = vec!["a\"b".to_owned(), "c".to_owned()];
-        Arc::new(Label { hash: "9f".to_owned(), round: 20, state: "live", classes, profile: None })
+        let state = State::default();
+        Arc::new(Label { hash: "9f".to_owned(), round: 20, state, classes, profile: None })
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! What is counted while a model runs, in constant memory and without locks.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::answer::{Answer, Status};
 use super::board::Board;
@@ -107,6 +109,8 @@ fn most(place: usize) -> u64 {
 pub struct Counters {
     /// Rows that were taken.
     pub rows: AtomicU64,
+    /// The same of each source.
+    sources: Mutex<BTreeMap<String, Arc<AtomicU64>>>,
     /// Lines that were no row.
     pub bad_lines: AtomicU64,
     /// Rows that the model's job does not read.
@@ -133,6 +137,8 @@ pub struct Counters {
     pub reloads: AtomicU64,
     /// Models that were refused.
     pub refused: AtomicU64,
+    /// Models that were live, and taken back.
+    pub rollbacks: AtomicU64,
     /// Answers of each class.
     predictions: Box<[AtomicU64]>,
     /// Answers whose probability is at most each of [`CONFIDENCES`], and above the one before.
@@ -168,6 +174,18 @@ impl Counters {
             add(&self.confidence_sum, (f64::from(p) * 1e6).round() as u64);
         }
         self.board.answer(answer);
+    }
+
+    /// Rows that were taken of a source, to be counted.
+    pub fn rows_of(&self, source: &str) -> Arc<AtomicU64> {
+        let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(sources.entry(source.to_owned()).or_default())
+    }
+
+    /// Rows that were taken of each source.
+    pub fn sources(&self) -> Vec<(String, u64)> {
+        let sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        sources.iter().map(|(source, rows)| (source.clone(), get(rows))).collect()
     }
 
     /// Answers of each class.

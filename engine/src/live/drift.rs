@@ -43,7 +43,7 @@ const MOST_SERIES: usize = 2048;
 
 /// Where events go, what is counted, and the level of sets.
 #[derive(Debug, Clone, Copy)]
-pub struct Told<'a> {
+pub struct Tells<'a> {
     /// What is told.
     pub events: &'a Events,
     /// What is counted.
@@ -55,7 +55,7 @@ pub struct Told<'a> {
 /// Watches.
 #[derive(Debug)]
 pub struct Drift<'a> {
-    told: Told<'a>,
+    told: Tells<'a>,
     /// Windows after which what is usual is taken from them; 0 for never.
     refit: usize,
     /// Where the state is kept.
@@ -155,7 +155,7 @@ fn refitted(watch: &Watch, first: &[(f64, f64)]) -> Watch {
 
 impl<'a> Drift<'a> {
     /// Watches whatever model answers, if it is calibrated. Takes up what is kept at `path`, if it is of that model.
-    pub fn new(told: Told<'a>, refit: usize, path: Option<PathBuf>, started: Instant) -> Self {
+    pub fn new(told: Tells<'a>, refit: usize, path: Option<PathBuf>, started: Instant) -> Self {
         let nothing = State {
             model: String::new(),
             windows: 0,

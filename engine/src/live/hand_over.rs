@@ -30,6 +30,11 @@ impl<T> HandOver<T> {
         places.next.replace(new)
     }
 
+    /// Takes the offer back, if it was not taken.
+    pub fn withdraw(&self) -> Option<Box<T>> {
+        self.places.lock().unwrap_or_else(PoisonError::into_inner).next.take()
+    }
+
     /// Puts the new one, if there is one, in the place of the old one; says whether it did. Does not wait: while
     /// another has the lock, or has not taken the old one back, it is for the next time.
     pub fn take(&self, current: &mut Box<T>) -> bool {
@@ -72,6 +77,9 @@ mod tests {
         assert!(!place.take(&mut current), "the old one is still there");
         assert_eq!(place.old().as_deref(), Some(&0));
         assert!(place.take(&mut current) && *current == 3);
+        place.offer(Box::new(4));
+        assert_eq!(place.withdraw().as_deref(), Some(&4));
+        assert!(place.old().is_some() && !place.take(&mut current));
     }
 
     #[test]

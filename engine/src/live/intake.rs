@@ -1,7 +1,7 @@
 //! From lines to windows: reads a row, adds it to its series, and lets windows that are due wait for their answers.
 
 use std::path::Path;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -14,6 +14,7 @@ use super::events::Events;
 use super::outbox::{Outbox, Reserved};
 use super::quality::Follows;
 use super::queue::{Pushed, Queue};
+use super::reply::Reply;
 use super::tap::Truths;
 use super::track::Cut;
 use super::tracks::{Placed, Tracks};
@@ -65,6 +66,10 @@ pub struct Intake<'a> {
     line: u64,
     /// Set once nobody answers any more.
     ended: bool,
+    /// Rows of the source.
+    rows: Arc<AtomicU64>,
+    /// Who waits for what becomes of the lines, beside those who read all answers.
+    reply: Option<Arc<Reply>>,
 }
 
 impl<'a> Intake<'a> {
@@ -83,7 +88,15 @@ impl<'a> Intake<'a> {
             key: Vec::new(),
             line: 0,
             ended: false,
+            rows: ways.counters.rows_of(source),
+            reply: None,
         }
+    }
+
+    /// Also puts what becomes of the lines there.
+    #[must_use]
+    pub fn reply_to(self, reply: Arc<Reply>) -> Self {
+        Self { reply: Some(reply), ..self }
     }
 
     /// Names the series of rows that do not say theirs; of others they are told apart by it.
@@ -145,6 +158,9 @@ impl<'a> Intake<'a> {
     pub fn bad(&mut self, reason: &str) {
         let n = 1 + self.ways.counters.bad_lines.fetch_add(1, Ordering::Relaxed);
         self.ways.events.bad_line(self.line, n, reason);
+        if let Some(reply) = &self.reply {
+            reply.bad(reason);
+        }
     }
 
     /// Counts a line that cannot be read.
@@ -216,15 +232,19 @@ impl<'a> Intake<'a> {
         }
         self.key.extend_from_slice(&self.row.key);
         let mut tracks = self.tracks();
-        let Self { ways, source, series, key, row, line, ended, .. } = self;
+        let Self { ways, source, series, key, row, line, ended, rows, reply, .. } = self;
         let name = if row.series.is_empty() { series } else { &row.series };
         let taken = tracks.push(&Placed { source, key, name, row }, &mut |number, series, cut| {
-            *ended |= !ways.due(number, series, &cut, arrived);
+            *ended |= !ways.due(number, series, &cut, arrived, reply.as_ref());
         });
         drop(tracks);
         match taken {
             Ok((follows, name)) => {
                 add(&ways.counters.rows, 1);
+                add(rows, 1);
+                if let Some(reply) = reply {
+                    reply.row();
+                }
                 ways.counters.board.row(&name, row.time, &row.values);
                 if follows != Follows::Well {
                     let n = 1 + ways.counters.time_faults.fetch_add(1, Ordering::Relaxed);
@@ -244,22 +264,34 @@ impl<'a> Intake<'a> {
     /// All series of the source end: windows that steps held back are due.
     pub fn end(&mut self) {
         let arrived = Instant::now();
-        let Self { ways, ended, .. } = self;
+        let Self { ways, ended, reply, .. } = self;
         let mut tracks = self.tracks.lock().unwrap_or_else(PoisonError::into_inner);
         tracks.end(&self.source, &mut |number, series, cut| {
-            *ended |= !ways.due(number, series, &cut, arrived);
+            *ended |= !ways.due(number, series, &cut, arrived, reply.as_ref());
         });
     }
 }
 
 impl Ways<'_> {
-    /// A window is due: it gets a number, and waits for its answer. Says whether anybody answers.
-    fn due(&self, track: usize, series: &Arc<str>, cut: &Cut<'_>, arrived: Instant) -> bool {
+    /// A window is due: it gets a number, and waits for its answer, which is also put into the reply, if there is one.
+    /// Says whether anybody answers.
+    pub fn due(
+        &self,
+        track: usize,
+        series: &Arc<str>,
+        cut: &Cut<'_>,
+        arrived: Instant,
+        reply: Option<&Arc<Reply>>,
+    ) -> bool {
         let id = match self.outbox.reserve() {
             Reserved::Closed => return false,
             Reserved::Place(id) => id,
-            Reserved::Lost(_) => {
+            Reserved::Lost(id) => {
                 add(&self.counters.due, 1);
+                if let Some(reply) = reply {
+                    reply.expect();
+                    reply.put(&Answer::without_model(id, series, Status::Dropped));
+                }
                 let n = self.counters.lost();
                 if n.is_power_of_two() {
                     self.events.tell(json!({ "event": "output-blocked", "dropped": n }));
@@ -273,6 +305,10 @@ impl Ways<'_> {
         (due.t, due.from, due.quality) = (cut.t, cut.from, cut.quality);
         due.is_fresh = cut.is_fresh;
         due.is_whole = cut.fill(&mut due.values);
+        due.reply = reply.cloned();
+        if let Some(reply) = reply {
+            reply.expect();
+        }
         let (dropped, answered) = match self.queue.push(due) {
             Pushed::Waits => return true,
             Pushed::Instead(older) => (older, true),
@@ -280,6 +316,9 @@ impl Ways<'_> {
         };
         let answer = Answer::of(&dropped, Status::Dropped, Instant::now());
         self.counters.answered(&answer);
+        if let Some(reply) = &dropped.reply {
+            reply.put(&answer);
+        }
         self.outbox.put(answer);
         self.queue.give_back(dropped);
         answered

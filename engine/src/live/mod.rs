@@ -4,6 +4,7 @@
 //! sources ─ lines, rows, windows ─► queue ─► serve ─► outbox ─► writer
 //!                                            ▲   │
 //! watcher ─ a new model, checked ─► hand-over    └─► tap ─► observers     events ─► stderr or a file
+//!                                                      └─ a model in the shadow
 //! ```
 //!
 //! A window that is due reserves the place of its answer in the outbox, whatever happens to it then: that is why
@@ -11,13 +12,19 @@
 //! another model.
 
 mod answer;
+mod begin;
 mod board;
 mod cells;
+mod compared;
 mod counters;
 mod drift;
 mod events;
 mod hand_over;
+#[cfg(feature = "http")]
+mod http;
+mod incoming;
 mod intake;
+mod known;
 mod level;
 mod lines;
 mod observe;
@@ -26,21 +33,27 @@ mod priority;
 mod quality;
 mod queue;
 mod ready;
+mod reply;
 mod run;
 mod serve;
+mod shadow;
 mod shift;
 mod source;
 mod summary;
 mod tap;
+mod token;
 mod track;
 mod tracks;
 mod truth;
 mod watcher;
+mod web;
 
-pub use answer::{Answer, Label, Status};
+pub use answer::{Answer, Label, State, Status};
+pub use begin::Begun;
 pub use board::{Board, Figure, Known, SHOWN_CHANNELS, SeenAnswer, SeenEvent, SeenRow, Signal};
+pub use compared::{Compared, Terms, Verdict};
 pub use counters::{CONFIDENCES, Counters, Histogram};
-pub use drift::{Drift, Told};
+pub use drift::{Drift, Tells};
 pub use events::{EventFile, Events};
 pub use hand_over::HandOver;
 pub use intake::{Intake, Ways};
@@ -50,13 +63,17 @@ pub use outbox::{Outbox, Reserved, Taken};
 pub use quality::Quality;
 pub use queue::{Due, Pushed, Queue};
 pub use ready::{ModelFile, Ready, check_fits};
+pub use reply::{Reply, Told};
 pub use run::{Options, run};
 pub use serve::Server;
+pub use shadow::{Found, Role, Shadow, Trials};
 pub use shift::{Change, Shift, Shifter, deviations};
 pub use source::{Gate, Lines, Source};
 pub use summary::{Quantiles, Summary};
 pub use tap::{Heard, Next, Seen, Tap, Truths, Watched, tap};
+pub use token::Token;
 pub use track::{Cut, GAP, Plan, Track};
 pub use tracks::Tracks;
 pub use truth::{Place, Truth};
-pub use watcher::Watcher;
+pub use watcher::{Means, Watcher};
+pub use web::Web;

@@ -5,6 +5,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use super::quality::Quality;
+use super::reply::Reply;
 use crate::job::Keep;
 
 /// Windows that wait where all are kept.
@@ -33,6 +34,8 @@ pub struct Due {
     pub is_whole: bool,
     /// `[len, channels]`, as the model takes them.
     pub values: Vec<f32>,
+    /// Who waits for its answer, beside those who read all of them.
+    pub reply: Option<Arc<Reply>>,
 }
 
 /// What became of a window that was to wait.
@@ -92,6 +95,7 @@ impl Queue {
             quality: Quality::GOOD,
             is_whole: true,
             values: Vec::new(),
+            reply: None,
         })
     }
 
@@ -146,7 +150,8 @@ impl Queue {
     }
 
     /// Gives a window back to be used again.
-    pub fn give_back(&self, due: Box<Due>) {
+    pub fn give_back(&self, mut due: Box<Due>) {
+        due.reply = None;
         self.state().free.push_back(due);
     }
 

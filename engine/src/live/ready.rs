@@ -9,8 +9,7 @@ use aggregate::WeightFile;
 use anyhow::{Context, bail, ensure};
 use attn_core::{Precision, Predictor};
 
-use super::answer::Label;
-use super::queue::Due;
+use super::answer::{Label, State};
 use crate::checkpoint::{Checkpoint, Meta};
 use crate::models::Models;
 use monitor::temperature::divide;
@@ -36,8 +35,8 @@ pub struct Ready {
 pub struct ModelFile {
     /// BLAKE3 of its bytes.
     pub hash: String,
-    /// How many they are.
-    pub len: u64,
+    /// Its bytes.
+    pub bytes: Arc<[u8]>,
     /// What it holds.
     pub checkpoint: Checkpoint,
 }
@@ -70,9 +69,9 @@ impl ModelFile {
                 bail!("{}: it was refused before: {}", file.display(), denied.reason);
             }
         }
-        let len = bytes.len() as u64;
-        let checkpoint = Checkpoint::of(&WeightFile::of_bytes(file, bytes)?)?;
-        Ok(Self { hash, len, checkpoint })
+        let bytes: Arc<[u8]> = bytes.into();
+        let checkpoint = Checkpoint::of(&WeightFile::of_bytes(file, Arc::clone(&bytes))?)?;
+        Ok(Self { hash, bytes, checkpoint })
     }
 
     /// The file of a model: in a folder of models the one that other programs read.
@@ -89,7 +88,7 @@ impl Ready {
         let label = Label {
             hash: hash.clone(),
             round: meta.provenance.round,
-            state: "live",
+            state: State::default(),
             classes: meta.classes.clone(),
             profile: meta.monitor.as_deref().cloned().map(Arc::new),
         };
@@ -104,8 +103,8 @@ impl Ready {
 
     /// The class of a window, its probability and those of all classes, in the bits that `predict` prints; nothing
     /// where they are not finite. Nothing is allocated.
-    pub fn answer(&mut self, due: &Due) -> Option<(u32, f32, &[f32])> {
-        let logits = self.predictor.predict(&due.values).ok()?;
+    pub fn answer(&mut self, values: &[f32]) -> Option<(u32, f32, &[f32])> {
+        let logits = self.predictor.predict(values).ok()?;
         self.logits.copy_from_slice(logits);
         self.probs.copy_from_slice(logits);
         divide(&mut self.probs, self.temperature);
@@ -183,15 +182,15 @@ pub fn check_fits(new: &Meta, live: &Meta, newest_round: u32) -> anyhow::Result<
     ensure!(
         new.run.window().len == live.run.window().len
             && new.run.window().stride == live.run.window().stride,
-        "it takes other windows than the live model; start `edgectl run` again for it"
+        "it takes other windows than the live model; start `edgectl run` again for it, with another --state"
     );
     ensure!(
         new.preprocess == live.preprocess,
-        "it scales its rows in another way than the live model; start `edgectl run` again for it"
+        "it scales its rows in another way than the live model; start `edgectl run` again for it, with another --state"
     );
     ensure!(
         new.run.data() == live.run.data(),
-        "it reads other columns than the live model; start `edgectl run` again for it"
+        "it reads other columns than the live model; start `edgectl run` again for it, with another --state"
     );
     let round = new.provenance.round;
     ensure!(

@@ -1,8 +1,9 @@
 //! The threads of a run, from the first line to the summary.
 
+use std::any::Any;
 use std::io::{ErrorKind, Write};
-use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -11,27 +12,36 @@ use anyhow::{Context, anyhow};
 use serde_json::json;
 
 use super::answer::Label;
-use super::counters::{Counters, add};
-use super::drift::{Drift, Told};
+use super::begin::Begun;
+use super::compared::Terms;
+use super::counters::{Counters, add, get};
+use super::drift::{Drift, Tells};
 use super::events::{Events, write_all};
 use super::hand_over::HandOver;
+#[cfg(feature = "http")]
+use super::http::{Desk, Listener, Site};
 use super::intake::Ways;
 use super::level::Level;
 use super::observe::{Observer, Watching};
 use super::outbox::Outbox;
 use super::priority::apply;
 use super::queue::Queue;
-use super::ready::{ModelFile, Ready};
+use super::ready::Ready;
+#[cfg(feature = "http")]
+use super::reply::Reply;
 use super::serve::Server;
+use super::shadow::{Shadow, Trials};
 use super::source::{Gate, Source};
 use super::summary::Summary;
 use super::tap::{Tap, Truths, Watched, tap};
 use super::track::Plan;
 use super::tracks::Tracks;
-use super::watcher::Watcher;
+use super::watcher::{Means, Watcher};
+use super::web::Web;
 use crate::checkpoint::Meta;
 use crate::interrupt::Stop;
 use crate::job::{Keep, Late, Priority};
+use crate::models::Models;
 use crate::system::cpu_s;
 
 /// How windows are answered.
@@ -47,6 +57,8 @@ pub struct Options {
     pub priority: Priority,
     /// How often to look for another model.
     pub watch: Duration,
+    /// What is asked of it before it is live.
+    pub terms: Terms,
     /// A longer step, in usual ones, is a gap.
     pub gap: Option<f64>,
     /// Whether answers tell every class's probability.
@@ -58,9 +70,6 @@ pub struct Options {
     /// How many times as long the model takes, to try out what happens then.
     pub slow: f64,
 }
-
-/// Most bytes of a model's file, which is read whole.
-const MOST_BYTES: u64 = 1 << 34;
 
 /// Bytes of lines that are written at once.
 const AT_ONCE: usize = 1 << 16;
@@ -77,6 +86,7 @@ struct Shared {
     queue: Queue,
     outbox: Outbox,
     models: HandOver<Ready>,
+    shadow: Arc<Shadow>,
     counters: Counters,
     events: Events,
     level: Level,
@@ -89,35 +99,42 @@ struct Shared {
     tracks: Mutex<Tracks>,
     /// Sources that go on: those that end by themselves, and all.
     going: Mutex<(usize, usize)>,
+    /// Series that there were when this was last looked at.
+    series: AtomicUsize,
+    /// Whether rows may also come over HTTP.
+    is_seen: bool,
 }
 
-/// Answers the rows of sources until they end, or a signal comes.
+/// Answers the rows of sources until they end, or a signal comes: by the live model of a folder of state, or else by
+/// the named one. Other models come from the name, too. With `web` it is
+/// seen over HTTP; then an input without rows is not its end.
 ///
 /// # Errors
 /// If the model cannot be read or cannot answer on a stream, its channels are not in the input, or a source or the
-/// output fails. That nobody reads the answers to the end is no error.
+/// output fails, or nobody can listen at the address of `web`. That nobody reads the answers to the end is no error.
 pub fn run(
-    (model, state): (&Path, Option<&Path>),
+    (model, mut state): (Option<&Path>, Option<Models>),
     options: Options,
+    web: Option<Web>,
     (sources, output): (Vec<Box<dyn Source>>, impl Write + Send + 'static),
     mut told: impl FnMut(&str) + Send + 'static,
     stop: Stop,
 ) -> anyhow::Result<Summary> {
     let (began, cpu_before) = (Instant::now(), cpu_s());
-    let file = ModelFile::read(model, MOST_BYTES)?;
+    let Begun { file, from, ready, plan } = Begun::of(model, state.as_mut(), |file| {
+        Plan::of(&file.checkpoint.meta, options.gap, options.keep == Keep::Newest)
+    })?;
     let meta = &file.checkpoint.meta;
-    let plan = Plan::of(meta, options.gap, options.keep == Keep::Newest)
-        .with_context(|| format!("{}", model.display()))?;
-    let mut ready = Box::new(Ready::new(&file));
     let width = plan.width();
-    ready.warm_up(width, None).with_context(|| format!("{}", model.display()))?;
     let label = Arc::clone(&ready.label);
     let (events, receiver) = Events::new();
     let (tap, truths, watched) = tap(width, meta.classes.len(), options.keep == Keep::All);
+    let ending = sources.iter().filter(|source| source.ends()).count();
     let shared = Arc::new(Shared {
         queue: Queue::new(options.keep),
         outbox: Outbox::new(meta.classes.len(), options.keep == Keep::All),
         models: HandOver::default(),
+        shadow: Arc::new(Shadow::new(options.terms)),
         counters: Counters::of_classes(meta.classes.len()),
         events,
         level: Level::default(),
@@ -126,11 +143,15 @@ pub fn run(
         told: AtomicBool::new(false),
         meta: meta.clone(),
         truths,
-        tracks: Mutex::new(Tracks::new(plan)),
-        going: Mutex::new((sources.iter().filter(|source| source.ends()).count(), sources.len())),
+        tracks: Mutex::new(Tracks::new(plan.clone())),
+        going: Mutex::new((ending, sources.len() + usize::from(web.is_some()))),
+        series: AtomicUsize::new(0),
+        is_seen: web.is_some(),
     });
-    shared.events.tell(begun(&label));
-    let watcher = Watcher::new(model, (&file, Arc::clone(&label)), width, options.deadline);
+    shared.events.tell(begun(&label, from));
+    let kept = state.as_ref().map(|state| state.path("monitor.json"));
+    let answers = (&file, Arc::clone(&label));
+    let watcher = Watcher::new(model, state, answers, width, options.deadline);
     let main = thread::current();
     let teller = {
         let shared = Arc::clone(&shared);
@@ -141,7 +162,8 @@ pub fn run(
             });
         })?
     };
-    shared.counters.board.model(&label.hash, label.round, label.state, None);
+    shared.counters.board.model(&label.hash, label.round, label.state.name(), None);
+    let seen = web.map(|web| shared.be_seen(web, plan)).transpose()?;
     let sources = sources.into_iter().map(|mut source| {
         let (shared, main) = (Arc::clone(&shared), main.clone());
         start("source", move || {
@@ -156,8 +178,8 @@ pub fn run(
         start("serve", move || shared.serve(ready, &tap))?
     };
     let observing = {
-        let (shared, state) = (Arc::clone(&shared), state.map(Path::to_owned));
-        start("monitor", move || shared.observe(state.as_deref(), &watched))?
+        let shared = Arc::clone(&shared);
+        start("monitor", move || shared.observe(kept, &watched))?
     };
     let writer = {
         let (shared, main) = (Arc::clone(&shared), main.clone());
@@ -191,6 +213,7 @@ pub fn run(
             source.join().map_err(|_| anyhow!("a source failed"))??;
         }
     }
+    drop(seen);
     watching.thread().unpark();
     let live = if ends(&watching, until) { watching.join().ok() } else { None };
     let mut summary = Summary::of(&shared.counters, cpu_s().zip(cpu_before).map(|(a, b)| a - b));
@@ -210,10 +233,11 @@ pub fn run(
 }
 
 /// The event that a run begins.
-fn begun(label: &Label) -> serde_json::Value {
+fn begun(label: &Label, from: &str) -> serde_json::Value {
     let is_watched = label.profile.is_some();
     let mut begun = json!({
-        "event": "start", "model": label.hash, "round": label.round, "watched": is_watched,
+        "event": "start", "model": label.hash, "round": label.round, "from": from,
+        "state": label.state.name(), "watched": is_watched,
     });
     if !is_watched {
         begun["hint"] = "nothing is watched: `edgectl calibrate` finds out what is usual".into();
@@ -265,6 +289,10 @@ impl Shared {
             self.hurry();
         }
         let read = source.run(&self.gate());
+        // Where rows may come in another way, an input without any is not the end.
+        if self.is_seen && read.is_ok() && get(&self.counters.rows_of(source.name())) == 0 {
+            return read;
+        }
         let mut going = lock(&self.going);
         going.0 -= usize::from(source.ends());
         going.1 -= 1;
@@ -274,6 +302,22 @@ impl Shared {
             self.queue.close();
         }
         read
+    }
+
+    /// Is seen over HTTP, until what this gives is dropped.
+    #[cfg(feature = "http")]
+    fn be_seen(self: &Arc<Self>, web: Web, plan: Plan) -> anyhow::Result<Box<dyn Any>> {
+        let listener = Listener::bind(web.at)?;
+        let at = listener.at();
+        self.events.tell(json!({ "event": "http", "address": at.to_string() }));
+        let desk: Arc<dyn Desk> = self.clone();
+        let site = Site::new(desk, &self.meta, plan, self.options.deadline, (web, at));
+        Ok(Box::new(listener.serve(site)?))
+    }
+
+    #[cfg(not(feature = "http"))]
+    fn be_seen(&self, _: Web, _: Plan) -> anyhow::Result<Box<dyn Any>> {
+        anyhow::bail!("this edgectl was built without the feature http")
     }
 
     /// Answers all windows.
@@ -300,12 +344,14 @@ impl Shared {
     }
 
     /// Shows them all windows.
-    fn observe(&self, state: Option<&Path>, watched: &Watched) {
+    fn observe(&self, kept: Option<PathBuf>, watched: &Watched) {
         let Self { events, counters, level, .. } = self;
-        let path = state.map(|folder| folder.join("monitor.json"));
-        let told = Told { events, counters, level };
-        let drift = Drift::new(told, self.options.refit, path, Instant::now());
-        let observers: Vec<Box<dyn Observer + '_>> = vec![Box::new(drift)];
+        let tells = Tells { events, counters, level };
+        let drift = Drift::new(tells, self.options.refit, kept, Instant::now());
+        let mut observers: Vec<Box<dyn Observer + '_>> = vec![Box::new(drift)];
+        if self.options.terms.windows > 0 {
+            observers.push(Box::new(Trials(Arc::clone(&self.shadow))));
+        }
         Watching::new(observers, events, counters).run(watched);
     }
 
@@ -330,12 +376,44 @@ impl Shared {
 
     /// Looks for other models until the run ends; gives the one that was live then, and its round.
     fn watch(&self, mut watcher: Watcher) -> (String, u32) {
+        let Self { models: place, shadow, events, counters, .. } = self;
+        let with = Means { place, shadow, events, counters };
+        shadow.wake_me();
         loop {
-            watcher.look(&self.models, &self.events, &self.counters);
+            watcher.look(&with);
             if self.stopping.load(Ordering::SeqCst) {
                 return watcher.live();
             }
-            thread::park_timeout(self.options.watch);
+            thread::park_timeout(watcher.pause(self.options.watch));
         }
+    }
+}
+
+#[cfg(feature = "http")]
+impl Desk for Shared {
+    fn ways(&self) -> Ways<'_> {
+        self.gate().ways
+    }
+
+    fn lines(&self, lines: &[u8], ends: bool, reply: &Arc<Reply>) -> anyhow::Result<()> {
+        let mut intake = self.gate().intake("http").reply_to(Arc::clone(reply));
+        for line in lines.split(|&byte| byte == b'\n') {
+            let line = line.strip_suffix(b"\r").unwrap_or(line);
+            if !intake.line(line, Instant::now())? {
+                break;
+            }
+        }
+        if ends {
+            intake.end();
+        }
+        Ok(())
+    }
+
+    fn series(&self) -> usize {
+        // While a source waits for the model, it has the lock.
+        if let Ok(tracks) = self.tracks.try_lock() {
+            self.series.store(tracks.len(), Ordering::Relaxed);
+        }
+        self.series.load(Ordering::Relaxed)
     }
 }

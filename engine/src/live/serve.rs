@@ -54,6 +54,9 @@ impl Server<'_> {
         let answer = self.answer(&due, ready);
         self.counters.answered(&answer);
         let (status, class) = (answer.status, answer.class);
+        if let Some(reply) = &due.reply {
+            reply.put(&answer);
+        }
         self.outbox.put(answer);
         // Who waits for the answer has it by now.
         if let Some(tap) = self.tap {
@@ -85,7 +88,7 @@ impl Server<'_> {
             answer.status = Status::Late;
             return answer;
         }
-        let found = ready.answer(due).map(|(class, p, _)| (class, p));
+        let found = ready.answer(&due.values).map(|(class, p, _)| (class, p));
         if self.slow > 1.0 {
             std::thread::sleep(began.elapsed().mul_f64(self.slow - 1.0));
         }
@@ -98,8 +101,9 @@ impl Server<'_> {
             Some(_) if is_late(now) && self.late == Late::Drop => answer.status = Status::Late,
             Some((class, p)) => {
                 answer.class = Some((class, p));
-                answer.tells_probs = self.probs;
-                if self.probs || ready.label.profile.is_some() {
+                let asked = due.reply.as_ref().is_some_and(|reply| reply.wants_probs);
+                answer.tells_probs = self.probs || asked;
+                if answer.tells_probs || ready.label.profile.is_some() {
                     answer.probs = self.outbox.probs();
                     answer.probs.clear();
                     answer.probs.extend_from_slice(ready.last().1);

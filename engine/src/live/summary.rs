@@ -40,6 +40,8 @@ pub struct Summary {
     pub reloads: u64,
     /// Models that were refused.
     pub refused: u64,
+    /// Models that were live, and taken back.
+    pub rollbacks: u64,
     /// Events that were lost, as too many came at once.
     pub lost_events: u64,
     /// The model that was live at the end, and its round.
@@ -100,6 +102,7 @@ impl Summary {
             labels_lost: get(&counters.labels_lost),
             reloads: get(&counters.reloads),
             refused: get(&counters.refused),
+            rollbacks: get(&counters.rollbacks),
             lost_events: 0,
             model: String::new(),
             round: 0,
@@ -130,6 +133,7 @@ impl Summary {
             ("labels of no known window", self.labels_lost),
             ("models that became live", self.reloads),
             ("models refused", self.refused),
+            ("models taken back", self.rollbacks),
             ("events lost", self.lost_events),
         ];
         lines.extend(

@@ -64,7 +64,7 @@ impl Plan {
     }
 
     /// Rows of a window, as they come in.
-    fn span(&self) -> usize {
+    pub fn rows(&self) -> usize {
         match (self.rate_hz, self.pipeline.output().rate_hz) {
             (Some(before), Some(after)) => (self.len as f64 * before / after).round() as usize,
             _ => self.len,
@@ -134,7 +134,7 @@ impl Track {
     pub fn new(plan: &Plan, name: &str) -> Self {
         let channels = plan.pipeline.input().channels();
         let gap = plan.gap.unwrap_or(f64::INFINITY);
-        let mut inspector = Inspector::new(channels, plan.span(), gap);
+        let mut inspector = Inspector::new(channels, plan.rows(), gap);
         inspector.know_ranges(&plan.ranges);
         Self {
             name: name.into(),

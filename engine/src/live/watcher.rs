@@ -1,84 +1,89 @@
-//! Sees when another model is put in place, and hands it over once it is found to be sound.
+//! Which model answers: another that is put in place is checked, answers beside the live one, then as the canary with
+//! the one before beside it, and is live in the end; one that is worse is taken back.
+//!
+//! ```text
+//! --model ─► checked ─► shadow ─► canary ─► live ─► before
+//!               └► refused ◄┘        └► taken back, and refused
+//! ```
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
+use monitor::Paired;
 use serde_json::json;
 
 use super::answer::Label;
+use super::board::Figure;
+use super::compared::Verdict;
 use super::counters::{Counters, add};
 use super::events::Events;
 use super::hand_over::HandOver;
-use super::ready::{ModelFile, Ready, check_fits};
-use crate::checkpoint::Meta;
+use super::incoming::{Checks, Incoming, Stamp};
+use super::known::known;
+use super::ready::{ModelFile, Ready};
+use super::shadow::{Found, Role, Shadow};
+use crate::models::{BY_HAND, Candidate, Denied, Models, Step};
 
-/// What tells one file from another that takes its place: device, number, time and length.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Stamp {
-    file: (u64, u64),
-    changed: Option<SystemTime>,
-    len: u64,
+/// How often to look whether a model was taken that was handed over.
+const SOON: Duration = Duration::from_millis(10);
+
+/// What it works with.
+#[derive(Debug, Clone, Copy)]
+pub struct Means<'a> {
+    /// The way to the thread that answers.
+    pub place: &'a HandOver<Ready>,
+    /// The model beside.
+    pub shadow: &'a Shadow,
+    /// What is told.
+    pub events: &'a Events,
+    /// What is counted.
+    pub counters: &'a Counters,
 }
 
-impl Stamp {
-    /// Of the file that a path leads to now, also by a link.
-    fn of(path: &Path) -> Option<Self> {
-        let meta = fs::metadata(path).ok()?;
-        #[cfg(unix)]
-        let file = {
-            use std::os::unix::fs::MetadataExt;
-            (meta.dev(), meta.ino())
-        };
-        #[cfg(not(unix))]
-        let file = (0, 0);
-        Some(Self { file, changed: meta.modified().ok(), len: meta.len() })
-    }
-}
-
-/// Looks whether there is another model.
+/// Looks whether another model is to answer.
 #[derive(Debug)]
 pub struct Watcher {
-    /// A file, or a folder of models.
-    path: PathBuf,
-    stamp: Option<Stamp>,
-    /// What the model that answers, or is to answer, says of itself.
-    live: Meta,
-    hash: String,
-    newest_round: u32,
-    most_bytes: u64,
-    /// Values of a window, to try models.
-    width: usize,
-    deadline: Option<Duration>,
+    incoming: Option<Incoming>,
+    checks: Checks,
+    /// The folder of state, and how its truth was when it was last looked at.
+    models: Option<Models>,
+    truth: Option<Stamp>,
     /// What answers.
     answers: Arc<Label>,
     /// What is handed over and not yet taken.
     offered: Option<Arc<Label>>,
+    /// A candidate, until it can answer beside the live one.
+    waiting: Option<Box<Ready>>,
+    /// The last candidate of all, and how often it and the live model were right where it was made.
+    candidate: Option<String>,
+    tried: Option<Paired>,
+    /// How often the model was right that was live before the canary.
+    accuracy: Option<f64>,
+    has_begun: bool,
 }
 
 impl Watcher {
-    /// For the model that was read from there.
+    /// For a run that began with this model. Other models come from the path.
     pub fn new(
-        path: &Path,
-        (model, label): (&ModelFile, Arc<Label>),
+        path: Option<&Path>,
+        models: Option<Models>,
+        (model, answers): (&ModelFile, Arc<Label>),
         width: usize,
         deadline: Option<Duration>,
     ) -> Self {
-        let live = model.checkpoint.meta.clone();
         Self {
-            path: path.to_owned(),
-            // What came between the reading and now is seen at the first look.
-            stamp: None,
-            newest_round: live.provenance.round,
-            live,
-            hash: model.hash.clone(),
-            // The same tensors, and more said about them.
-            most_bytes: 2 * model.len + (1 << 20),
-            width,
-            deadline,
-            answers: label,
+            incoming: path.map(|path| Incoming::of(path, &answers)),
+            checks: Checks::of(model, width, deadline),
+            models,
+            truth: None,
+            answers,
             offered: None,
+            waiting: None,
+            candidate: None,
+            tried: None,
+            accuracy: None,
+            has_begun: false,
         }
     }
 
@@ -88,57 +93,305 @@ impl Watcher {
         (hash.clone(), *round)
     }
 
+    /// When to look again, if every so often.
+    pub fn pause(&self, watch: Duration) -> Duration {
+        if self.offered.is_some() { watch.min(SOON) } else { watch }
+    }
+
     /// Looks once. What is wrong with a model is told in an event; whatever is there, nothing ends.
-    pub fn look(&mut self, place: &HandOver<Ready>, events: &Events, counters: &Counters) {
-        // The old one ends here, where nobody waits for an answer.
-        if place.old().is_some()
-            && let Some(label) = self.offered.take()
-        {
-            add(&counters.reloads, 1);
-            events.tell(json!({
-                "event": "reload", "result": "live", "model": label.hash, "round": label.round,
-            }));
-            counters.board.model(&label.hash, label.round, "live", None);
-            self.answers = label;
+    pub fn look(&mut self, with: &Means<'_>) {
+        if !std::mem::replace(&mut self.has_begun, true) && self.answers.state.is_canary() {
+            // The run before ended while it was on trial.
+            self.try_out(None, with);
+            self.tell_live(with);
         }
-        let stamp = Stamp::of(&ModelFile::place(&self.path));
-        if stamp == self.stamp || stamp.is_none() {
+        self.taken(with);
+        if let Some(found) = with.shadow.found() {
+            self.act(found, with);
+        }
+        if let Some(compared) = with.shadow.world() {
+            let (new, before) = compared.accuracies();
+            with.events.tell(json!({
+                "event": "drift", "signal": "both-models", "labelled": compared.labelled(),
+                "accuracy": new, "accuracy_before": before,
+            }));
+        }
+        self.follow(with);
+        self.see(with);
+        self.begin_shadow(with);
+        with.counters.board.set_models(known(&self.answers, self.models.as_ref()));
+    }
+
+    /// The old model comes back once a new one answers; it ends here, where nobody waits for an answer, or goes on
+    /// beside it.
+    fn taken(&mut self, with: &Means<'_>) {
+        let Some(old) = with.place.old() else { return };
+        let Some(label) = self.offered.take() else { return };
+        add(&with.counters.reloads, 1);
+        self.answers = label;
+        if let Some(candidate) = with.shadow.clear(Role::Candidate) {
+            // It begins again beside the one that answers now.
+            self.waiting.get_or_insert(candidate);
+        }
+        if self.answers.state.is_canary() {
+            self.try_out(Some(old), with);
+        } else {
+            drop(with.shadow.clear(Role::Before));
+        }
+        self.tell_live(with);
+    }
+
+    /// Tells which model answers, and as what.
+    fn tell_live(&self, with: &Means<'_>) {
+        let Label { hash, round, state, .. } = &*self.answers;
+        with.events.tell(json!({
+            "event": "reload", "result": state.name(), "model": hash, "round": round,
+        }));
+    }
+
+    /// Lets the model before answer beside the canary: the one that just answered, if it is that one.
+    fn try_out(&mut self, old: Option<Box<Ready>>, with: &Means<'_>) {
+        let previous = self.models.as_ref().and_then(|models| models.deployment().previous.clone());
+        let Some(previous) = previous else { return self.answers.state.set_canary(false) };
+        let warm = old.filter(|old| old.label.hash == previous.hash);
+        let before = warm.or_else(|| with.shadow.take(&previous.hash));
+        match before.map_or_else(|| self.checks.of_state(self.models.as_ref(), &previous.hash), Ok)
+        {
+            Ok(before) => {
+                let answers = Arc::clone(&self.answers);
+                let accuracy = self.accuracy.take();
+                with.shadow.put((before, Role::Before), answers, self.tried.take(), accuracy);
+            }
+            // There is nothing to go back to.
+            Err(error) => {
+                self.settle(with);
+                with.events.tell(json!({ "event": "state", "reason": format!("{error:#}") }));
+            }
+        }
+    }
+
+    /// The trial is over, and passed.
+    fn settle(&mut self, with: &Means<'_>) {
+        self.answers.state.set_canary(false);
+        let hash = self.answers.hash.clone();
+        self.note(with, |models| models.try_out(&hash, false));
+    }
+
+    /// What follows of what two models said of the same windows.
+    fn act(&mut self, found: Found, with: &Means<'_>) {
+        let Found { ready, role, compared, verdict } = found;
+        let Label { hash, round, .. } = &*Arc::clone(&ready.label);
+        match (role, verdict) {
+            (_, Verdict::Open) => {}
+            (Role::Candidate, Verdict::Bad(reason)) => self.refuse(hash, &reason, with),
+            (Role::Candidate, Verdict::Good) => {
+                let is_told = compared.labelled() > 0;
+                let accuracies = is_told.then(|| compared.accuracies());
+                self.accuracy = compared.accuracy_before();
+                if self.note(with, |models| models.promote(Some(hash), true).map(drop)) {
+                    with.events.tell(json!({
+                        "event": "promote", "model": hash, "round": round, "by": "shadow",
+                        "windows": compared.windows(), "agreement": compared.agreement(),
+                        "labelled": compared.labelled(), "accuracy": accuracies.map(|(new, _)| new),
+                        "accuracy_before": accuracies.map(|(_, old)| old),
+                    }));
+                    ready.label.state.set_canary(true);
+                    self.offer(ready, with);
+                }
+            }
+            (Role::Before, Verdict::Good) => {
+                self.settle(with);
+                self.tell_live(with);
+            }
+            (Role::Before, Verdict::Bad(reason)) => {
+                let bad = Arc::clone(&self.answers);
+                ready.label.state.set_canary(false);
+                // The pointer first, the file after it: a killed run begins with the trial again.
+                self.offer(ready, with);
+                self.note(with, |models| models.roll_back(Some(&bad.hash), &reason).map(drop));
+                self.taken_back(&bad, &reason, with);
+            }
+        }
+    }
+
+    fn taken_back(&self, bad: &Label, reason: &str, with: &Means<'_>) {
+        add(&with.counters.rollbacks, 1);
+        let by = if reason == BY_HAND { "hand" } else { "trial" };
+        with.counters.board.add(Figure::Rollbacks, by, 1.0);
+        let to = self.offered.as_ref().unwrap_or(&self.answers);
+        with.events.tell(json!({
+            "event": "rollback", "model": bad.hash, "round": bad.round, "to": to.hash, "reason": reason,
+        }));
+    }
+
+    /// Does as the folder of state says, in which somebody may have changed what is live.
+    fn follow(&mut self, with: &Means<'_>) {
+        let Some(models) = &mut self.models else { return };
+        let stamp = Stamp::of(&models.truth());
+        if stamp == self.truth || stamp.is_none() {
             return;
         }
-        self.stamp = stamp;
-        match self.prepare() {
-            Ok(None) => {}
-            Ok(Some(ready)) => {
-                let label = Arc::clone(&ready.label);
-                // It is in its place before anybody hears of it.
-                drop(place.offer(ready));
-                counters.board.model(&label.hash, label.round, "checked", None);
-                events.tell(json!({
-                    "event": "reload", "result": "checked", "model": label.hash, "round": label.round,
-                }));
-                self.offered = Some(label);
+        self.truth = stamp;
+        if let Err(error) = models.reload() {
+            with.events.tell(json!({ "event": "state", "reason": format!("{error:#}") }));
+            return;
+        }
+        self.follow_live(with);
+        let Some(models) = &self.models else { return };
+        let candidate = models.deployment().candidate.clone();
+        let is_known = |found: &Candidate| self.candidate.as_ref() == Some(&found.hash);
+        if let Some(Candidate { hash, tried, .. }) = candidate.filter(|found| !is_known(found)) {
+            // Somebody has put it there, or the run before has left it.
+            match self.checks.of_state(self.models.as_ref(), &hash) {
+                Ok(ready) => {
+                    self.tried = tried;
+                    self.candidate_is(ready, with);
+                }
+                Err(error) => self.refuse(&hash, &format!("{error:#}"), with),
+            }
+        }
+    }
+
+    /// Lets the model answer that somebody made live.
+    fn follow_live(&mut self, with: &Means<'_>) {
+        let Some(models) = &self.models else { return };
+        let Some(live) = models.deployment().live.clone() else { return };
+        let target = Arc::clone(self.offered.as_ref().unwrap_or(&self.answers));
+        if live.hash == target.hash {
+            return;
+        }
+        let refusal = models.deployment().refusal(&target.hash).map(str::to_owned);
+        let has_before = models.deployment().previous.is_some();
+        let canary = refusal.is_none() && has_before && with.shadow.terms().windows > 0;
+        if models.deployment().canary != canary {
+            self.note(with, |models| models.try_out(&live.hash, canary));
+        }
+        if refusal.is_none() {
+            with.events.tell(json!({
+                "event": "promote", "model": live.hash, "round": live.round, "by": "hand",
+            }));
+        }
+        self.go_to(&live.hash, canary, with);
+        if let Some(reason) = refusal {
+            self.taken_back(&target, &reason, with);
+        }
+    }
+
+    /// Lets a model of the folder answer.
+    fn go_to(&mut self, hash: &str, canary: bool, with: &Means<'_>) {
+        if self.offered.is_some() {
+            if with.place.withdraw().is_some() {
+                self.offered = None;
+            } else {
+                self.taken(with);
+            }
+        }
+        if self.answers.hash == hash {
+            return;
+        }
+        let waits = self.waiting.take_if(|waiting| waiting.label.hash == hash);
+        let warm = waits.or_else(|| with.shadow.take(hash));
+        match warm.map_or_else(|| self.checks.of_state(self.models.as_ref(), hash), Ok) {
+            Ok(ready) => {
+                ready.label.state.set_canary(canary);
+                self.offer(ready, with);
             }
             Err(error) => {
-                add(&counters.refused, 1);
-                events.tell(json!({
+                let reason = format!("{error:#}");
+                add(&with.counters.refused, 1);
+                self.note(with, |models| models.roll_back(Some(hash), &reason).map(drop));
+                with.events.tell(json!({
+                    "event": "reload", "result": "refused", "model": hash, "reason": reason,
+                }));
+            }
+        }
+    }
+
+    /// Sees whether another model was put in place.
+    fn see(&mut self, with: &Means<'_>) {
+        let Some(incoming) = &mut self.incoming else { return };
+        match incoming.see(&self.checks, self.models.as_ref()) {
+            Ok(None) => {}
+            Ok(Some((ready, file))) => self.take(ready, &file, with),
+            Err(error) => {
+                add(&with.counters.refused, 1);
+                with.events.tell(json!({
                     "event": "reload", "result": "refused", "reason": format!("{error:#}"),
                 }));
             }
         }
     }
 
-    /// The model that is there, ready to answer; nothing if it is the one that does.
-    fn prepare(&mut self) -> anyhow::Result<Option<Box<Ready>>> {
-        let model = ModelFile::read(&self.path, self.most_bytes)?;
-        if model.hash == self.hash {
-            return Ok(None);
+    /// Keeps a model that was checked as the candidate.
+    fn take(&mut self, ready: Box<Ready>, file: &ModelFile, with: &Means<'_>) {
+        let (hash, round) = (ready.label.hash.clone(), ready.label.round);
+        let candidate = Candidate { hash, round, state: Step::Checked, tried: None };
+        if self.note(with, |models| models.keep(&file.bytes, candidate)) {
+            self.tried = None;
+            self.candidate_is(ready, with);
         }
-        let meta = &model.checkpoint.meta;
-        check_fits(meta, &self.live, self.newest_round)?;
-        let mut ready = Box::new(Ready::new(&model));
-        ready.warm_up(self.width, self.deadline)?;
-        self.newest_round = meta.provenance.round;
-        self.hash = model.hash;
-        Ok(Some(ready))
+    }
+
+    /// Lets a candidate wait for its trial, or answer at once.
+    fn candidate_is(&mut self, ready: Box<Ready>, with: &Means<'_>) {
+        let label = Arc::clone(&ready.label);
+        self.candidate = Some(label.hash.clone());
+        if with.shadow.terms().windows > 0 {
+            drop(with.shadow.clear(Role::Candidate));
+            self.waiting = Some(ready);
+        } else if self.note(with, |models| models.promote(Some(&label.hash), false).map(drop)) {
+            // It is in its place before anybody hears of it.
+            self.offer(ready, with);
+        } else {
+            return;
+        }
+        with.events.tell(json!({
+            "event": "reload", "result": "checked", "model": label.hash, "round": label.round,
+        }));
+    }
+
+    /// Lets the candidate answer beside the live model, once that is no canary.
+    fn begin_shadow(&mut self, with: &Means<'_>) {
+        let is_busy = self.offered.is_some() || self.answers.state.is_canary();
+        if is_busy || with.shadow.holds().is_some() {
+            return;
+        }
+        if let Some(ready) = self.waiting.take() {
+            let hash = ready.label.hash.clone();
+            let answers = Arc::clone(&self.answers);
+            with.shadow.put((ready, Role::Candidate), answers, self.tried, None);
+            self.note(with, |models| models.step(&hash, Step::Shadow));
+        }
+    }
+
+    fn refuse(&mut self, hash: &str, reason: &str, with: &Means<'_>) {
+        add(&with.counters.refused, 1);
+        let round = self.models.as_ref().and_then(|models| models.deployment().candidate.clone());
+        let round = round.map_or(0, |candidate| candidate.round);
+        let denied = Denied { hash: hash.to_owned(), round, reason: reason.to_owned() };
+        self.note(with, |models| models.refuse(denied));
+        with.events.tell(json!({
+            "event": "reload", "result": "refused", "model": hash, "round": round, "reason": reason,
+        }));
+    }
+
+    /// Hands a model over.
+    fn offer(&mut self, ready: Box<Ready>, with: &Means<'_>) {
+        self.offered = Some(Arc::clone(&ready.label));
+        drop(with.place.offer(ready));
+    }
+
+    /// Writes to the folder of state, if there is one; what goes wrong is told. Says whether it went well.
+    fn note(
+        &mut self,
+        with: &Means<'_>,
+        write: impl FnOnce(&mut Models) -> anyhow::Result<()>,
+    ) -> bool {
+        let Some(models) = &mut self.models else { return true };
+        let written = write(models);
+        if let Err(error) = &written {
+            with.events.tell(json!({ "event": "state", "reason": format!("{error:#}") }));
+        }
+        written.is_ok()
     }
 }

@@ -11,18 +11,23 @@ use crate::exclusions::edit;
 use crate::support::{JOB, bytes, ok};
 
 /// Ten rows: with the ten before them they are a window.
-fn rows(from: u32) -> String {
+pub(super) fn rows(from: u32) -> String {
     let row = |t: u32| format!("{{\"t\":{t},\"x\":{},\"y\":0.5}}\n", f64::from(t * 7919 % 101));
     (from..from + 10).map(row).collect()
 }
 
-fn hash(folder: &Path, file: &str) -> String {
+pub(super) fn hash(folder: &Path, file: &str) -> String {
     blake3::hash(&bytes(folder, file)).to_hex().to_string()
 }
 
 /// A folder with models of rounds 1 and 2, and a live one.
-fn models() -> tempfile::TempDir {
-    let folder = with_model(JOB);
+pub(super) fn models() -> tempfile::TempDir {
+    models_of(JOB)
+}
+
+/// The same by another job.
+pub(super) fn models_of(job: &str) -> tempfile::TempDir {
+    let folder = with_model(job);
     let at = folder.path();
     ok(
         at,
@@ -38,20 +43,24 @@ fn models() -> tempfile::TempDir {
     folder
 }
 
-fn put(at: &Path, file: &str) {
+pub(super) fn put(at: &Path, file: &str) {
     fs::copy(at.join(file), at.join("new")).expect("copied");
     fs::rename(at.join("new"), at.join("live.safetensors")).expect("renamed");
 }
 
-fn running(at: &Path, model: &str) -> Running {
-    let mut running = start(at, &["--model", model, "--queue", "all", "--watch", "1ms"]);
-    // From here on another model is another one.
+/// A run that has begun: from here on another model is another one.
+pub(super) fn begun(at: &Path, args: &[&str]) -> Running {
+    let mut running = start(at, args);
     running.event("start");
     running
 }
 
+fn running(at: &Path, model: &str) -> Running {
+    begun(at, &["--model", model, "--queue", "all", "--watch", "1ms"])
+}
+
 /// The next result of putting a model in place: the reason if it is refused.
-fn result(running: &mut Running) -> (String, Value) {
+pub(super) fn result(running: &mut Running) -> (String, Value) {
     let event = running.event("reload");
     (event["result"].as_str().expect("text").to_owned(), event["reason"].clone())
 }
@@ -115,8 +124,19 @@ fn no_model_that_is_not_sound_becomes_live() {
         value.copy_from_slice(&3e38_f32.to_le_bytes());
     }
     write("large", &large);
+    refuses_all(at, &[]);
+    fs::copy(at.join("r1.safetensors"), at.join("live.safetensors")).expect("copied");
+    let state = ["--state", "state"];
+    refuses_all(at, &state);
+    let models = edgectl::models::Models::open(&at.join("state")).expect("there");
+    assert!(models.deployment().candidate.is_none() && models.deployment().previous.is_none());
+}
 
-    let mut running = running(at, "live.safetensors");
+/// Puts every unsound model in place of the live one.
+#[track_caller]
+fn refuses_all(at: &Path, state: &[&str]) {
+    let args = ["--model", "live.safetensors", "--queue", "all", "--watch", "1ms"];
+    let mut running = begun(at, &[&args[..], state].concat());
     for (file, part) in [
         ("half", ""),
         ("empty", ""),
@@ -189,6 +209,44 @@ fn a_folder_of_models_is_followed_and_what_it_refuses_is_not_taken() {
     let (found, reason) = result(&mut running);
     assert!(found == "refused" && reason.as_str().is_some_and(|why| why.contains("it was bad")));
     running.feed(&rows(20));
+    // Whoever keeps the folder goes back.
+    models.roll_back(None, "by hand").expect("back");
+    assert_eq!(result(&mut running).0, "checked");
+    running.feed(&rows(30));
+    assert_eq!(result(&mut running).0, "live");
+    running.feed(&rows(40));
     let ended = running.end();
-    assert!(ended.answers.iter().all(|answer| answer["round"] == 2), "{:?}", ended.answers);
+    let rounds: Vec<_> = ended.answers.iter().filter_map(|a| a["round"].as_u64()).collect();
+    assert!(rounds[0] == 2 && rounds.last() == Some(&1), "{rounds:?}");
+}
+
+#[test]
+fn many_models_after_each_other_lose_no_answer() {
+    for state in [&[][..], &["--state", "state", "--shadow", "0"]] {
+        let folder = models();
+        let at = folder.path();
+        let args = ["--model", "live.safetensors", "--queue", "all", "--watch", "1ms"];
+        let mut running = begun(at, &[&args[..], state].concat());
+        running.feed(&rows(0));
+        let mut last = String::new();
+        for swap in 0..50_u32 {
+            edit(at, ["r1.safetensors", "r2.safetensors"][swap as usize % 2], "next", |meta| {
+                meta["provenance"]["round"] = (10 + swap).into();
+            });
+            last = hash(at, "next");
+            put(at, "next");
+            assert_eq!(result(&mut running).0, "checked");
+            running.feed(&(rows(10 + 20 * swap) + &rows(20 + 20 * swap)));
+            let event = running.event("reload");
+            assert_eq!((&event["result"], &event["model"]), (&"live".into(), &last.clone().into()));
+        }
+        let ended = running.end();
+        assert_eq!(ended.counts(), [("ok".to_owned(), 100)].into());
+        assert_eq!(ended.summary()["reloads"], 50);
+        assert_eq!(ended.answers.last().expect("some")["model"], last);
+        let mut rounds: Vec<_> = ended.answers.iter().filter_map(|a| a["round"].as_u64()).collect();
+        assert!(rounds.is_sorted(), "{rounds:?}");
+        rounds.dedup();
+        assert!(rounds.len() >= 50, "{rounds:?}");
+    }
 }

@@ -10,9 +10,9 @@ use super::{answered, rows, with_model};
 use crate::support::{JOB, edgectl, fails, federation, ok, table};
 
 /// For each series, the class and the printed probabilities of its windows in order.
-type Found = BTreeMap<String, Vec<Vec<String>>>;
+pub(super) type Found = BTreeMap<String, Vec<Vec<String>>>;
 
-fn predicted(folder: &Path, file: &str) -> Found {
+pub(super) fn predicted(folder: &Path, file: &str) -> Found {
     ok(folder, &["predict", "--model", "m.safetensors", "--data", file, "--out", "p.csv"]);
     let mut found = Found::new();
     for line in rows(folder, "p.csv").lines().skip(1) {
@@ -24,7 +24,7 @@ fn predicted(folder: &Path, file: &str) -> Found {
     found
 }
 
-fn of_answers(answers: &[Value]) -> Found {
+pub(super) fn of_answers(answers: &[Value]) -> Found {
     let mut found = Found::new();
     for answer in answers {
         assert_eq!(answer["status"], "ok", "{answer}");

@@ -41,9 +41,14 @@ fn models_text(folder: &Path, deployment: &Deployment) -> String {
         let accuracy = model.accuracy.map_or("-".to_owned(), |accuracy| format!("{accuracy:.4}"));
         vec![what.to_owned(), model.round.to_string(), accuracy, model.hash.clone()]
     };
-    let live = deployment.live.iter().map(|model| row("live", model));
+    let live_as = if deployment.canary { "live (canary)" } else { "live" };
+    let live = deployment.live.iter().map(|model| row(live_as, model));
     let previous = deployment.previous.iter().map(|model| row("before", model));
-    let rows: Vec<Vec<String>> = live.chain(previous).collect();
+    let candidate = deployment.candidate.iter().map(|model| {
+        let what = format!("candidate ({})", model.state.name());
+        vec![what, model.round.to_string(), "-".to_owned(), model.hash.clone()]
+    });
+    let rows: Vec<Vec<String>> = live.chain(previous).chain(candidate).collect();
     let mut text = shown(&folder.display().to_string()).into_owned();
     if rows.is_empty() {
         return text + ": no model is live yet";

@@ -1,59 +1,28 @@
-//! The models of a node in a folder: which one is live, which one was before, which ones it does not take again.
+//! The models of a node or a run in a folder: which one is live, which one was before, which one may become live,
+//! which ones are not taken again.
 //!
 //! ```text
 //! deploy.json             which model is live: the only truth, switched by renaming
-//! <blake3>.safetensors    the live model and the one before
+//! <blake3>.safetensors    the live model, the one before and the candidate
 //! current.safetensors     a copy of the live one, for programs that read one file
 //! ```
 
+mod deployment;
+
 use std::fs::{self, File, TryLockError};
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use aggregate::{atomic_write, hash_file};
 use anyhow::{Context, bail, ensure};
-use serde::{Deserialize, Serialize};
 
-const DEPLOY: &str = "deploy.json";
+pub use deployment::{Candidate, Denied, Deployed, Deployment, Step};
+use deployment::{DEPLOY, is_hash};
+
 const CURRENT: &str = "current.safetensors";
+/// Why a model is refused that somebody went back from.
+pub const BY_HAND: &str = "rolled back by hand";
 /// What a node remembers of its job, beside its models.
 pub const MEMORY: &str = "memory.json";
-
-/// A model of the folder.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Deployed {
-    /// BLAKE3 of its file.
-    pub hash: String,
-    /// The round that it came of; 0 for the first model.
-    pub round: u32,
-    /// The share of right answers on what the node holds out of its training rows, if it does.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub accuracy: Option<f64>,
-}
-
-/// A model that the node does not take.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Denied {
-    /// BLAKE3 of its file.
-    pub hash: String,
-    /// The round that it came of.
-    pub round: u32,
-    /// Why.
-    pub reason: String,
-}
-
-/// What `deploy.json` says.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Deployment {
-    /// The model that answers.
-    pub live: Option<Deployed>,
-    /// The one before, to go back to.
-    pub previous: Option<Deployed>,
-    /// Models that are not taken (again).
-    #[serde(default)]
-    pub refused: Vec<Denied>,
-}
 
 /// A folder of models.
 #[derive(Debug)]
@@ -71,8 +40,10 @@ impl Models {
     pub fn open_or_make(folder: &Path) -> anyhow::Result<Self> {
         make_folder(folder)?;
         refuse_others(folder)?;
-        let mut models =
-            Self { folder: folder.to_owned(), deployment: read(folder)?.unwrap_or_default() };
+        let mut models = Self {
+            folder: folder.to_owned(),
+            deployment: Deployment::read(folder)?.unwrap_or_default(),
+        };
         models.mend()?;
         Ok(models)
     }
@@ -105,16 +76,19 @@ impl Models {
 
     /// Goes back to the model before if the live one is damaged, and to none if both are.
     fn mend(&mut self) -> anyhow::Result<()> {
-        let is_sound =
-            |model: &Deployed| hash_file(self.file(model)).is_ok_and(|hash| hash == model.hash);
-        let Deployment { live, previous, .. } = &self.deployment;
-        if live.as_ref().is_none_or(is_sound) {
+        let is_sound = |hash: &str| hash_file(self.file_of(hash)).is_ok_and(|found| found == hash);
+        let Deployment { live, previous, candidate, .. } = &self.deployment;
+        let lost = candidate.as_ref().is_some_and(|candidate| !is_sound(&candidate.hash));
+        if live.as_ref().is_none_or(|live| is_sound(&live.hash)) && !lost {
             return self.put_current();
         }
-        let previous = previous.clone().filter(is_sound);
+        let live = live.clone().filter(|live| is_sound(&live.hash));
+        let previous = previous.clone().filter(|previous| is_sound(&previous.hash));
         self.change(|next| {
-            next.live = previous;
-            next.previous = None;
+            next.candidate.take_if(|_| lost);
+            if live.is_none() {
+                (next.live, next.previous, next.canary) = (previous, None, false);
+            }
             Ok(())
         })
     }
@@ -124,7 +98,7 @@ impl Models {
     /// # Errors
     /// If there is no `deploy.json` in it, or it is damaged.
     pub fn open(folder: &Path) -> anyhow::Result<Self> {
-        let deployment = read(folder)?.with_context(|| {
+        let deployment = Deployment::read(folder)?.with_context(|| {
             format!("{}: no folder of models: there is no {DEPLOY} in it", folder.display())
         })?;
         Ok(Self { folder: folder.to_owned(), deployment })
@@ -140,15 +114,33 @@ impl Models {
         self.folder.join(name)
     }
 
+    /// The file that says what is live, for those who watch it.
+    pub fn truth(&self) -> PathBuf {
+        self.path(DEPLOY)
+    }
+
     /// The file of a model.
     pub fn file(&self, model: &Deployed) -> PathBuf {
-        self.path(&format!("{}.safetensors", model.hash))
+        self.file_of(&model.hash)
+    }
+
+    /// The file of a model by its hash.
+    pub fn file_of(&self, hash: &str) -> PathBuf {
+        self.path(&format!("{hash}.safetensors"))
+    }
+
+    /// Reads what another process may have changed.
+    ///
+    /// # Errors
+    /// If it cannot be read or is damaged; what was known before stays.
+    pub fn reload(&mut self) -> anyhow::Result<()> {
+        self.deployment = Deployment::read(&self.folder)?.unwrap_or_default();
+        Ok(())
     }
 
     /// Whether a model may become live: it is not, and was not refused.
     pub fn takes(&self, hash: &str) -> bool {
-        let live = self.deployment.live.as_ref().is_some_and(|live| live.hash == hash);
-        !live && !self.deployment.refused.iter().any(|refused| refused.hash == hash)
+        !self.deployment.is_live(hash) && self.deployment.refusal(hash).is_none()
     }
 
     /// Makes a model live. The one that was is kept to go back to; older ones are removed.
@@ -156,9 +148,73 @@ impl Models {
     /// # Errors
     /// If a file cannot be written; what was live still is.
     pub fn install(&mut self, bytes: &[u8], model: Deployed) -> anyhow::Result<()> {
-        atomic_write(self.file(&model), bytes)?;
+        let file = self.file(&model);
         self.change(|next| {
-            next.previous = next.live.replace(model);
+            // Not before, or another process would remove what nothing refers to.
+            atomic_write(file, bytes)?;
+            next.switch(model, false);
+            Ok(())
+        })
+    }
+
+    /// Keeps a model that may become live, in the place of another candidate.
+    ///
+    /// # Errors
+    /// If a file cannot be written; the candidate before is still there.
+    pub fn keep(&mut self, bytes: &[u8], candidate: Candidate) -> anyhow::Result<()> {
+        let file = self.file_of(&candidate.hash);
+        self.change(|next| {
+            atomic_write(file, bytes)?;
+            next.candidate = Some(candidate);
+            Ok(())
+        })
+    }
+
+    /// Notes how far a candidate has come, if it still is the candidate.
+    ///
+    /// # Errors
+    /// If the note cannot be written.
+    pub fn step(&mut self, hash: &str, step: Step) -> anyhow::Result<()> {
+        self.change(|next| {
+            let candidate = next.candidate.as_mut().filter(|candidate| candidate.hash == hash);
+            candidate.into_iter().for_each(|candidate| candidate.state = step);
+            Ok(())
+        })
+    }
+
+    /// Makes the candidate live, if wished on trial where there is a model to go back to; gives it.
+    ///
+    /// # Errors
+    /// If there is none, or it is not the one of this hash, its file is damaged, or a file cannot be written; what
+    /// was live still is.
+    pub fn promote(&mut self, hash: Option<&str>, canary: bool) -> anyhow::Result<Deployed> {
+        let folder = self.folder.clone();
+        let mut promoted = None;
+        self.change(|next| {
+            let place = folder.display();
+            let candidate = next.candidate.take();
+            let candidate = candidate.filter(|found| hash.is_none_or(|hash| hash == found.hash));
+            let Some(Candidate { hash, round, .. }) = candidate else {
+                bail!("{place}: there is no candidate that could become live");
+            };
+            check_whole(&folder, &hash)?;
+            let model = Deployed { hash, round, accuracy: None };
+            promoted = Some(model.clone());
+            next.switch(model, canary);
+            Ok(())
+        })?;
+        promoted.context(DEPLOY)
+    }
+
+    /// Puts the live model on trial, or ends its trial, if it is this one.
+    ///
+    /// # Errors
+    /// If that cannot be written.
+    pub fn try_out(&mut self, hash: &str, canary: bool) -> anyhow::Result<()> {
+        self.change(|next| {
+            if next.is_live(hash) {
+                next.canary = canary && next.previous.is_some();
+            }
             Ok(())
         })
     }
@@ -169,37 +225,34 @@ impl Models {
     /// If the note cannot be written.
     pub fn refuse(&mut self, denied: Denied) -> anyhow::Result<()> {
         self.change(|next| {
-            next.refused.retain(|known| known.hash != denied.hash);
-            next.refused.push(denied);
-            // A list that grows for ever is read at every start.
-            let too_many = next.refused.len().saturating_sub(MOST_REFUSED);
-            next.refused.drain(..too_many);
+            next.deny(denied);
             Ok(())
         })
     }
 
-    /// Makes the model before live again, and refuses the one that is.
+    /// Makes the model before live again, and refuses the one that is, for this reason; gives the one that was. With
+    /// a hash, only if that is the live one: another process may have gone back meanwhile.
     ///
     /// # Errors
     /// If there is none before, its file is damaged, or a file cannot be written; what was live still is.
-    pub fn roll_back(&mut self) -> anyhow::Result<()> {
+    pub fn roll_back(&mut self, hash: Option<&str>, reason: &str) -> anyhow::Result<Deployed> {
         let folder = self.folder.clone();
+        let mut left = None;
         self.change(|next| {
-            let (Some(live), Some(previous)) = (next.live.take(), next.previous.take()) else {
-                bail!("{}: there is no model before the live one to go back to", folder.display());
+            let place = folder.display();
+            if let Some(hash) = hash {
+                ensure!(next.is_live(hash), "{place}: {hash} is not live any more");
+            }
+            let Some(live) = next.go_back() else {
+                bail!("{place}: there is no model before the live one to go back to");
             };
-            let file = folder.join(format!("{}.safetensors", previous.hash));
-            ensure!(
-                hash_file(&file)? == previous.hash,
-                "{}: damaged: its bytes are not those of its name",
-                file.display()
-            );
-            next.refused.retain(|known| known.hash != live.hash);
-            let reason = "rolled back by hand".to_owned();
-            next.refused.push(Denied { hash: live.hash, round: live.round, reason });
-            next.live = Some(previous);
+            check_whole(&folder, next.live.as_ref().map_or("", |live| &live.hash))?;
+            let reason = reason.to_owned();
+            next.deny(Denied { hash: live.hash.clone(), round: live.round, reason });
+            left = Some(live);
             Ok(())
-        })
+        })?;
+        left.context(DEPLOY)
     }
 
     /// Changes what is live: from what is written now, which another process may have changed, in the one moment of
@@ -211,7 +264,7 @@ impl Models {
         let path = self.path("deploy.lock");
         let lock = lock_file(&path)?;
         lock.lock().with_context(|| format!("{}", path.display()))?;
-        let mut next = read(&self.folder)?.unwrap_or_default();
+        let mut next = Deployment::read(&self.folder)?.unwrap_or_default();
         change(&mut next)?;
         let text = serde_json::to_string_pretty(&next).context(DEPLOY)?;
         atomic_write(self.path(DEPLOY), format!("{text}\n").as_bytes())?;
@@ -236,8 +289,6 @@ impl Models {
 
     /// Removes models that nothing refers to. Only files named by a hash are ours.
     fn remove_others(&self) -> anyhow::Result<()> {
-        let kept =
-            [&self.deployment.live, &self.deployment.previous].map(|m| m.as_ref().map(|m| &m.hash));
         for entry in
             fs::read_dir(&self.folder).with_context(|| format!("{}", self.folder.display()))?
         {
@@ -246,7 +297,7 @@ impl Models {
             else {
                 continue;
             };
-            if is_hash(hash) && !kept.iter().flatten().any(|kept| *kept == hash) {
+            if is_hash(hash) && !self.deployment.kept().any(|kept| kept == hash) {
                 let path = self.folder.join(&name);
                 fs::remove_file(&path).with_context(|| format!("{}", path.display()))?;
             }
@@ -293,8 +344,15 @@ fn refuse_others(folder: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn is_hash(text: &str) -> bool {
-    text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit())
+/// Fails if the file of a model is not the one that its name says.
+fn check_whole(folder: &Path, hash: &str) -> anyhow::Result<()> {
+    let file = folder.join(format!("{hash}.safetensors"));
+    ensure!(
+        hash_file(&file)? == hash,
+        "{}: damaged: its bytes are not those of its name",
+        file.display()
+    );
+    Ok(())
 }
 
 /// One of them is in every folder of models that was worked in.
@@ -302,31 +360,6 @@ const OWN: [&str; 2] = [DEPLOY, MEMORY];
 
 /// Weight files that are replaced.
 const TAKEN: [&str; 3] = ["current", "update", "update-new"];
-
-/// So many refused models are remembered.
-const MOST_REFUSED: usize = 1000;
-
-fn read(folder: &Path) -> anyhow::Result<Option<Deployment>> {
-    let path = folder.join(DEPLOY);
-    match fs::read_to_string(&path) {
-        Ok(text) => {
-            let deployment: Deployment = serde_json::from_str(&text)
-                .with_context(|| format!("{}: damaged", path.display()))?;
-            let models = deployment.live.iter().chain(&deployment.previous);
-            for model in models {
-                ensure!(
-                    is_hash(&model.hash),
-                    "{}: {:?} is no hash of a model",
-                    path.display(),
-                    model.hash
-                );
-            }
-            Ok(Some(deployment))
-        }
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error).with_context(|| format!("{}", path.display())),
-    }
-}
 
 #[cfg(test)]
 mod tests {
@@ -345,7 +378,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("models/01");
         let mut models = Models::open_or_make(&path).expect("made");
-        assert!(models.roll_back().is_err());
+        assert!(models.roll_back(None, "by hand").is_err());
         for (round, bytes) in [b"one", b"two", b"six"].iter().enumerate() {
             models.install(*bytes, model(*bytes, round as u32)).expect("installed");
             assert_eq!(current(&models), *bytes);
@@ -353,10 +386,10 @@ mod tests {
         assert!(
             !models.file(&model(b"one", 0)).exists() && models.file(&model(b"two", 1)).exists()
         );
-        models.roll_back().expect("back");
+        models.roll_back(None, "by hand").expect("back");
         assert_eq!(current(&models), b"two");
         assert!(!models.takes(&model(b"six", 2).hash) && models.takes(&model(b"one", 0).hash));
-        assert!(models.roll_back().is_err());
+        assert!(models.roll_back(None, "by hand").is_err());
         assert_eq!(Models::open(&path).expect("there").deployment(), models.deployment());
     }
 
@@ -393,9 +426,9 @@ mod tests {
         drop(held);
         // Another process goes back meanwhile, and this one goes on from there.
         let mut other = Models::open(folder.path()).expect("opened");
-        other.roll_back().expect("back");
+        other.roll_back(None, "by hand").expect("back");
         models.install(b"six", model(b"six", 3)).expect("installed");
-        let Deployment { live, previous, refused } = models.deployment().clone();
+        let Deployment { live, previous, refused, .. } = models.deployment().clone();
         assert_eq!((live, previous), (Some(model(b"six", 3)), Some(model(b"one", 1))));
         assert_eq!(refused[0].hash, model(b"two", 2).hash);
         // A live model that is damaged is not handed on.
@@ -405,7 +438,7 @@ mod tests {
         assert_eq!(current(&models), b"one");
         models.install(b"two", model(b"two", 4)).expect("installed");
         fs::write(models.file(&model(b"one", 1)), b"xxx").expect("written");
-        let error = models.roll_back().expect_err("damaged").to_string();
+        let error = models.roll_back(None, "by hand").expect_err("damaged").to_string();
         assert!(error.contains("damaged"), "{error}");
         assert_eq!(current(&models), b"two");
         fs::write(

@@ -1,0 +1,138 @@
+//! The folder of state: what a run begins with, and what people do with it.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use edgectl::models::{Deployment, Models};
+
+use super::Running;
+use super::reload::{begun, hash, models, put, result, rows};
+use crate::support::{fails, json, ok};
+
+/// A run in which what is sound is live at once.
+fn at_once(at: &Path, args: &[&str]) -> Running {
+    let all = ["--state", "state", "--queue", "all", "--watch", "1ms", "--shadow", "0"];
+    begun(at, &[&all[..], args].concat())
+}
+
+fn deployed(at: &Path) -> Deployment {
+    Models::open(&at.join("state")).expect("a folder of models").deployment().clone()
+}
+
+/// The hashes of the live model, the one before and the candidate.
+fn hashes(at: &Path) -> [Option<String>; 3] {
+    let Deployment { live, previous, candidate, .. } = deployed(at);
+    [live.map(|m| m.hash), previous.map(|m| m.hash), candidate.map(|m| m.hash)]
+}
+
+#[test]
+fn a_run_begins_with_the_model_that_was_live() {
+    let folder = models();
+    let at = folder.path();
+    let [r1, r2, r3] = [1, 2, 3].map(|round| hash(at, &format!("r{round}.safetensors")));
+    fails(at, &["run", "--state", "none", "--shadow", "1"], &["--model", "--state has none"]);
+    fs::remove_dir_all(at.join("none")).expect("there is only a lock");
+
+    let mut running = at_once(at, &["--model", "live.safetensors"]);
+    let event = running.events[0].clone();
+    assert_eq!((&event["model"], &event["from"]), (&r1.clone().into(), &"model".into()));
+    put(at, "r2.safetensors");
+    assert_eq!(result(&mut running).0, "checked");
+    running.feed(&(rows(0) + &rows(10)));
+    assert_eq!(result(&mut running).0, "live");
+    put(at, "r3.safetensors");
+    assert_eq!(result(&mut running).0, "checked");
+    running.feed(&rows(20));
+    assert_eq!(result(&mut running).0, "live");
+    assert!(running.end().status.success());
+    assert_eq!(hashes(at), [Some(r3.clone()), Some(r2.clone()), None]);
+    assert_eq!((deployed(at).newest_round, deployed(at).canary), (3, false));
+    assert_eq!(hash(at, "state/current.safetensors"), r3);
+    let mode = fs::metadata(at.join("state")).expect("there").permissions().mode();
+    assert_eq!(mode & 0o777, 0o700);
+
+    // Now that of the folder, and one of an older round is none to take.
+    put(at, "r1.safetensors");
+    let mut running = at_once(at, &["--model", "live.safetensors"]);
+    let event = running.events[0].clone();
+    assert_eq!((&event["model"], &event["from"]), (&r3.clone().into(), &"state".into()));
+    let (found, reason) = result(&mut running);
+    assert!(found == "refused" && reason.as_str().is_some_and(|why| why.contains("round 1")));
+    // Two runs in one folder would take each other's files.
+    fails(at, &["run", "--state", "state"], &["another process"]);
+    assert!(running.end().status.success());
+    // It needs no other.
+    let mut running = at_once(at, &[]);
+    running.feed(&(rows(0) + &rows(10)));
+    let ended = running.end();
+    assert_eq!(ended.answers[0]["model"], r3);
+    // One that is damaged does not answer.
+    fs::write(at.join(format!("state/{r3}.safetensors")), b"xxx").expect("written");
+    let mut running = at_once(at, &[]);
+    assert_eq!(running.events[0]["model"], r2);
+    assert!(running.end().status.success());
+}
+
+#[test]
+fn a_run_follows_people_who_go_back() {
+    let folder = models();
+    let at = folder.path();
+    let [r1, r2, r3] = [1, 2, 3].map(|round| hash(at, &format!("r{round}.safetensors")));
+    let mut running = at_once(at, &["--model", "live.safetensors"]);
+    running.feed(&(rows(0) + &rows(10)));
+    fails(at, &["rollback", "state"], &["no model before"]);
+    fails(at, &["promote", "state"], &["no candidate"]);
+    put(at, "r2.safetensors");
+    assert_eq!(result(&mut running).0, "checked");
+    running.feed(&rows(20));
+    assert_eq!(result(&mut running).0, "live");
+    let said = json(at, &["rollback", "state"]);
+    assert_eq!(
+        (&said["live"]["hash"], &said["refused"][0]["hash"]),
+        (&r1.clone().into(), &r2.clone().into())
+    );
+    let event = running.event("rollback");
+    assert_eq!((&event["model"], &event["to"]), (&r2.clone().into(), &r1.clone().into()));
+    assert_eq!(event["reason"], "rolled back by hand");
+    running.feed(&rows(30));
+    assert_eq!(result(&mut running).0, "live");
+    // It is put there again, and after a restart.
+    put(at, "r3.safetensors");
+    assert_eq!(result(&mut running).0, "checked");
+    put(at, "r2.safetensors");
+    let refused = |(found, reason): (String, serde_json::Value)| {
+        let reason = reason.as_str().unwrap_or_default().to_owned();
+        assert!(
+            found == "refused" && reason.contains("refused before: rolled back by hand"),
+            "{reason}"
+        );
+    };
+    let mut next = result(&mut running);
+    if next.0 == "live" {
+        next = result(&mut running);
+    }
+    refused(next);
+    running.feed(&rows(40));
+    let ended = running.end();
+    let by: Vec<&str> = ended.answers.iter().filter_map(|a| a["model"].as_str()).collect();
+    assert_eq!(by, [&r1, &r2, &r1, &r3]);
+    assert_eq!(ended.summary()["rollbacks"], 1);
+    let mut running = at_once(at, &["--model", "live.safetensors"]);
+    refused(result(&mut running));
+    assert!(running.end().status.success());
+    let text = ok(at, &["status", "state"]);
+    for part in ["live ", "before ", "refused: ", "rolled back by hand", &r3] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    // A folder of state that has none live begins with no refused model either.
+    let mut state = deployed(at);
+    state.live = None;
+    state.previous = None;
+    let text = serde_json::to_string(&state).expect("JSON");
+    fs::write(at.join("state/deploy.json"), text).expect("written");
+    let run = ["run", "--model", "r2.safetensors", "--state", "state"];
+    let output = crate::support::edgectl(at, &run).output().expect("it runs");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && stderr.contains("refused before"), "{stderr}");
+}
