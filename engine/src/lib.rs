@@ -26,6 +26,7 @@ pub mod output;
 pub mod padding;
 mod plot;
 pub mod run;
+pub mod signals;
 pub mod system;
 pub mod training;
 pub mod tuning;

@@ -10,8 +10,8 @@ use attn_core::{Encoder, EncoderConfig, Task};
 use engine::checkpoint::{Checkpoint, Meta};
 use engine::job::{Job, Keep, Late, WindowConfig};
 use engine::live::{
-    Counters, Events, HandOver, Heard, Intake, ModelFile, Next, Outbox, Plan, Queue, Ready, Server,
-    Tracks, Ways, tap,
+    Counters, Events, HandOver, Heard, Intake, Level, ModelFile, Next, Outbox, Plan, Queue, Ready,
+    Server, Tracks, Ways, tap,
 };
 use engine::run::Run;
 use preprocess::{MovingAverage, Pipeline, Rows, Stage, ZScore};
@@ -71,6 +71,7 @@ fn a_line_becomes_an_answer_without_allocating() {
         let (counters, models) = (Counters::default(), HandOver::default());
         let (events, _receiver) = Events::new();
         let plan = Plan::of(meta, Some(5.0), true).expect("it can answer on a stream");
+        let level = Level::default();
         let (tap, truths, watched) = tap(plan.width(), 3, false);
         let ways = Ways {
             queue: &queue,
@@ -90,6 +91,8 @@ fn a_line_becomes_an_answer_without_allocating() {
             late: Late::Drop,
             probs: true,
             slow: 1.0,
+            abstain: None,
+            level: &level,
             tap: Some(&tap),
         };
         let mut ready = Box::new(Ready::new(&model));

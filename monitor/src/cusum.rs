@@ -96,6 +96,11 @@ impl Cusum {
         self.side
     }
 
+    /// Half the change that matters, in deviations.
+    pub fn allowance(&self) -> f64 {
+        self.allowance
+    }
+
     /// The sums of the sides: up and down; 0 on a side that does not count.
     pub fn sums(&self) -> (f64, f64) {
         (self.up, self.down)

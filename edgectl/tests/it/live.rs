@@ -21,6 +21,8 @@ mod sources;
 mod state;
 /// Models in the shadow and on trial.
 mod trial;
+/// Models that are calibrated, and what is found when what comes in changes.
+mod watched;
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};

@@ -18,6 +18,7 @@ use super::unknown::{Unknown, add, known};
 use crate::data::{DataConfig, Dataset, Expected, MAX_CLASSES, is_same_rate};
 use crate::job::{FederationConfig, Job, ModelConfig, TrainConfig, WindowConfig};
 use crate::run::{FromCenter, Run};
+use crate::signals::Profile;
 use monitor::temperature::{BOUNDS, is_valid};
 
 /// The metadata key of a checkpoint.
@@ -58,6 +59,8 @@ struct Keys {
     federation: FederationConfig,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     temperature: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    monitor: Option<Box<Profile>>,
     provenance: Provenance,
 }
 
@@ -86,6 +89,8 @@ pub struct Meta {
     /// What logits are divided by before they become probabilities, as it was fitted for these weights; other
     /// weights have none. See [`monitor::temperature`].
     pub temperature: Option<f64>,
+    /// What is usual of these weights at work, as `calibrate` found it; other weights have none.
+    pub monitor: Option<Box<Profile>>,
     /// Where these weights come from.
     pub provenance: Provenance,
     /// What other programs, and later versions of this one, have written into the file: it is
@@ -102,7 +107,23 @@ impl Meta {
         run: Run,
     ) -> Self {
         let (provenance, unknown) = (Provenance::default(), Unknown::default());
-        Self { model, classes, channels, preprocess, run, temperature: None, provenance, unknown }
+        Self {
+            model,
+            classes,
+            channels,
+            preprocess,
+            run,
+            temperature: None,
+            monitor: None,
+            provenance,
+            unknown,
+        }
+    }
+
+    /// Forgets what was fitted for the weights as they were: these are others.
+    pub fn forget_fitted(&mut self) {
+        self.temperature = None;
+        self.monitor = None;
     }
 
     /// Whether a file has metadata of a checkpoint.
@@ -159,6 +180,7 @@ impl Meta {
             preprocess: read.preprocess,
             run: Run::check(job, None)?,
             temperature: read.temperature,
+            monitor: read.monitor,
             provenance: read.provenance,
             unknown: Unknown { metadata: BTreeMap::new(), keys },
         })
@@ -190,6 +212,7 @@ impl Meta {
             train: job.train.clone(),
             federation: job.federation.clone(),
             temperature: self.temperature,
+            monitor: self.monitor.clone(),
             provenance: self.provenance.clone(),
         };
         let text = serde_json::to_string(&keys).with_context(failed)?;
@@ -238,6 +261,10 @@ impl Meta {
             BOUNDS.0,
             BOUNDS.1
         );
+        if let Some(profile) = &self.monitor {
+            let channels = self.preprocess.output().channels();
+            profile.check(n_channels, channels).context("the monitor")?;
+        }
         Ok(())
     }
 

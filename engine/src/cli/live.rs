@@ -9,6 +9,59 @@ use clap::Args;
 
 use crate::job::{Gap, Keep, Late, Priority, Time};
 
+/// `edgectl calibrate`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  edgectl calibrate --model global.safetensors --data held-out.csv --out global.safetensors
+
+It writes the same weights with what `edgectl run` needs to watch them:
+  - a temperature, so that probabilities are as large as answers are right;
+  - references and thresholds of detectors on three signals: how unusual the input is, the confidence
+    of the answer, and, with labels, its error. Together they give one false alarm in --arl0 windows;
+  - sets of classes that hold the true one for --coverage of the windows;
+  - the range of each channel.
+All is for these weights alone: training or merging forgets it. Take series, better people, that the
+model was not trained on; of several files, each is taken to be another person.")]
+pub struct CalibrateArgs {
+    /// The model
+    #[arg(long, value_name = "FILE")]
+    pub model: PathBuf,
+    /// Files or folders that the model was not trained on; rows marked for training are left out
+    #[arg(long, value_name = "PATH", num_args = 1.., required = true)]
+    pub data: Vec<PathBuf>,
+    /// All rows count, whatever their mark: of people that the model was not trained on
+    #[arg(long)]
+    pub all: bool,
+    /// Statistics of the node's training rows, which `preprocess fit --model` wrote, for steps with
+    /// fit = "node" that have no values in the model
+    #[arg(long, value_name = "FILE")]
+    pub stats: Option<PathBuf>,
+    /// Where to write the model; may be the same file
+    #[arg(long, value_name = "FILE")]
+    pub out: PathBuf,
+    /// Windows from one false alarm to the next, of all detectors together
+    #[arg(long, value_name = "N", default_value_t = 1000.0)]
+    pub arl0: f64,
+    /// Windows that are compared with the reference at a time
+    #[arg(long, value_name = "N", default_value_t = 30)]
+    pub window: usize,
+    /// The share of windows whose set of classes is to hold the true one
+    #[arg(long, value_name = "SHARE", default_value_t = 0.9, value_parser = share)]
+    pub coverage: f64,
+    /// Seed of the series that are drawn
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+}
+
+/// A number between 0 and 1.
+fn share(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(share) if share > 0.0 && share < 1.0 => Ok(share),
+        _ => Err("give a number above 0 and below 1".to_owned()),
+    }
+}
+
 /// `edgectl run`
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -28,12 +81,15 @@ several series may lie between each other. Every window that is due has one line
    \"age_us\":640,\"infer_us\":102,\"model\":\"9f3a1c…\",\"round\":20,\"state\":\"live\"}
 
 status is ok, late (after the deadline), dropped (a newer window of its series took its place, or
-nobody reads the answers), bad-input (a value is missing that no step fills in), stale
-(its rows were old when they came) or no-signal (nothing
-comes of the series any more; told once, until it comes back). quality names
-what is wrong with the rows: missing, stuck, gap, backwards, rate. age_us counts from the arrival
-of the window's last row. What else happens is told as lines of JSON on stderr, or in events.jsonl
-of --state.
+nobody reads the answers), bad-input (a value is missing that no step fills in), stale (its rows were
+old when they came), no-signal (nothing comes of the series any more; told once, until it comes back)
+or abstain (less probable than --abstain). quality names what is wrong with the rows: missing, stuck,
+gap, backwards, rate, range. age_us counts from the arrival of the window's last row. What else happens
+is told as lines of JSON on stderr, or in events.jsonl of --state.
+
+A model that `edgectl calibrate` wrote is watched: events \"drift\" name the signal, as a notice for
+the input and an alarm for confidence and error; answers have a set of classes. Labels come back
+between rows: {\"label\":\"ABD\",\"id\":17} or {\"label\":\"ABD\",\"series\":\"s1\",\"from\":10.0,\"to\":14.0}.
 
 --http serves a page, /metrics (Prometheus), /events, POST /rows (lines as on stdin, answers back) and
 /v2/models/NAME/infer (Open Inference Protocol). On another address than this machine's own, rows and
@@ -115,6 +171,13 @@ pub struct RunArgs {
     /// Windows whose last row's time, in seconds since 1970 or as a date, is longer ago are answered stale
     #[arg(long, value_name = "TIME")]
     pub stale: Option<Time>,
+    /// An answer that is less probable is kept back, with the status abstain [default: none is]
+    #[arg(long, value_name = "P", value_parser = share)]
+    pub abstain: Option<f64>,
+    /// Windows of this place after which what is usual is taken from them, of a calibrated model; 0 to
+    /// keep to what it was calibrated on [default: 200]
+    #[arg(long, value_name = "N")]
+    pub refit: Option<usize>,
     /// Answers also tell the probability of every class, as probs
     #[arg(long)]
     pub probs: bool,

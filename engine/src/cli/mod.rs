@@ -27,7 +27,7 @@ pub use bench::{
 pub use fleet::{
     CenterArgs, EncodingArg, KeysCommand, NodeArgs, PresignArgs, Span, StoreArgs, StoreCommand,
 };
-pub use live::{ReplayArgs, RunArgs, Speed};
+pub use live::{CalibrateArgs, ReplayArgs, RunArgs, Speed};
 pub use models::{PromoteArgs, RollbackArgs, StatusArgs};
 pub use precision::PrecisionArg;
 pub use preprocess::{
@@ -88,6 +88,8 @@ pub enum Command {
     Eval(EvalArgs),
     /// Write a model's answers for files
     Predict(PredictArgs),
+    /// Find out on held-out data what is usual of a model's answers, so that `run` can watch them
+    Calibrate(CalibrateArgs),
     /// Answer while rows come: one line for every window, within a deadline
     Run(Box<RunArgs>),
     /// Play recordings at their pace, as if their sensors were there

@@ -151,6 +151,17 @@ fn text(report: &Report) -> anyhow::Result<String> {
             if let Some(temperature) = meta.temperature {
                 text += &format!("temperature: {temperature}\n");
             }
+            if let Some(profile) = &meta.monitor {
+                text += &format!(
+                    "{:>11}: calibrated on {} windows of {} series, one false alarm in {:.0} windows (95 %: at \
+                     least {:.0})\n",
+                    "monitor",
+                    profile.windows,
+                    profile.series,
+                    profile.arl0_reached,
+                    profile.arl0_lower
+                );
+            }
             let by_node = NodeStep::all(&meta.preprocess);
             if !by_node.is_empty() {
                 let has =

@@ -2,6 +2,7 @@
 
 mod aggregate;
 mod attacks;
+mod calibrate;
 #[cfg(feature = "store")]
 mod center;
 #[cfg(feature = "store")]
@@ -72,6 +73,7 @@ pub fn run(cli: Cli) -> anyhow::Result<Outcome> {
             Command::Aggregate(args) => aggregate::run(&args, output),
             Command::Eval(args) => eval::run(&args, threads, output),
             Command::Predict(args) => predict::run(&args, threads, output),
+            Command::Calibrate(args) => calibrate::run(&args, output),
             Command::Run(args) => run::run_live(&args, output),
             Command::Replay(args) => replay::run(&args, output),
             Command::Preprocess(args) => preprocess::run(&args, output),

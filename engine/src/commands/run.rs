@@ -35,6 +35,8 @@ struct Report<'a> {
 /// How long an answer may take where nothing is said.
 const DEADLINE: Duration = Duration::from_millis(50);
 
+/// Windows after which what is usual is taken from those of the place, where nothing else is said.
+const REFIT: usize = 200;
 /// Windows that a new model answers beside the live one, and how often the two have to agree, where nothing is said.
 const SHADOW: u32 = 100;
 const AGREEMENT: f64 = 0.9;
@@ -192,6 +194,8 @@ fn options(args: &RunArgs, settings: &RunSettings, terms: Terms) -> Options {
         stale: args.stale.or(settings.stale).map(|Time(time)| time),
         silence: args.silence.or(settings.silence).unwrap_or(Gap(Some(SILENCE))).0,
         probs: args.probs || settings.probs.unwrap_or(false),
+        abstain: args.abstain.or(settings.abstain),
+        refit: args.refit.or(settings.refit).unwrap_or(REFIT),
         slow: args.slow,
     }
 }

@@ -82,7 +82,7 @@ impl<'a> MergedMeta<'a> {
         // A base may be a node's own model.
         meta.preprocess = meta.preprocess.shared();
         // It was fitted for other weights.
-        meta.temperature = None;
+        meta.forget_fitted();
         meta.set_provenance(provenance);
         meta.provenance.merged.sort();
         meta.to_metadata()

@@ -56,7 +56,7 @@ impl Recipes {
     pub(super) fn split(&self, mut meta: Meta) -> anyhow::Result<(Arc<Recipe>, Provenance)> {
         let provenance = std::mem::take(&mut meta.provenance);
         meta.preprocess = meta.preprocess.shared();
-        meta.temperature = None;
+        meta.forget_fitted();
         meta.set_provenance(Provenance { round: provenance.round, ..Provenance::default() });
         let text = serde_json::to_string(&meta.to_metadata()?).context("the metadata")?;
         // The map only ever grows by whole entries.

@@ -67,6 +67,10 @@ pub struct RunSettings {
     pub stale: Option<Time>,
     /// Whether answers tell every class's probability.
     pub probs: Option<bool>,
+    /// An answer that is less probable is kept back.
+    pub abstain: Option<f64>,
+    /// Windows after which what is usual is taken from those of this place; 0 for never.
+    pub refit: Option<usize>,
     /// Where the run is seen over HTTP.
     pub http: Option<SocketAddr>,
     /// Who says the token in this file may change what runs; relative to the file's folder.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::quality::Quality;
+use crate::signals::Profile;
 
 /// What became of a window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,6 +85,8 @@ pub struct Label {
     pub state: State,
     /// The classes' names.
     pub classes: Vec<String>,
+    /// What is usual of its answers, if it is calibrated.
+    pub profile: Option<Arc<Profile>>,
 }
 
 /// An answer.
@@ -107,8 +110,12 @@ pub struct Answer {
     pub infer_us: Option<u64>,
     /// The model, if one saw the window.
     pub model: Option<Arc<Label>>,
-    /// Every class's probability; empty where they are not asked for.
+    /// Every class's probability; empty where neither they nor a set are told.
     pub probs: Vec<f32>,
+    /// Whether these are told.
+    pub tells_probs: bool,
+    /// `1 − p` of the least probable class in the set that is told, see [`monitor::Conformal`].
+    pub set: Option<f64>,
 }
 
 impl Answer {
@@ -125,6 +132,8 @@ impl Answer {
             infer_us: None,
             model: None,
             probs: Vec::new(),
+            tells_probs: false,
+            set: None,
         }
     }
 
@@ -147,12 +156,25 @@ impl Answer {
             None => line.extend_from_slice(b"null"),
         }
         match (self.class, &self.model) {
+            // It is kept back, and how probable it is tells why.
+            (Some((_, p)), _) if self.status == Status::Abstain => {
+                write!(line, ",\"answer\":null,\"p\":{p:.6}")?;
+            }
             (Some((class, p)), Some(model)) => {
                 line.extend_from_slice(b",\"answer\":");
                 text(line, &model.classes[class as usize])?;
                 write!(line, ",\"p\":{p:.6}")?;
             }
             _ => line.extend_from_slice(b",\"answer\":null,\"p\":null"),
+        }
+        if let (Some(most), Some((best, _)), Some(model)) = (self.set, self.class, &self.model) {
+            line.extend_from_slice(b",\"set\":[");
+            let is_in = |&(class, &p): &(usize, &f32)| is_in_set(class, p, best as usize, most);
+            for (i, (class, _)) in self.probs.iter().enumerate().filter(is_in).enumerate() {
+                line.extend_from_slice(if i > 0 { b"," } else { b"" });
+                text(line, &model.classes[class])?;
+            }
+            line.push(b']');
         }
         write!(line, ",\"status\":\"{}\",\"quality\":[", self.status.name())?;
         for (i, name) in self.quality.names().enumerate() {
@@ -173,7 +195,7 @@ impl Answer {
             )?,
             None => line.extend_from_slice(b",\"model\":null,\"round\":null,\"state\":null"),
         }
-        if let (false, Some(model)) = (self.probs.is_empty(), &self.model) {
+        if let (true, false, Some(model)) = (self.tells_probs, self.probs.is_empty(), &self.model) {
             for (i, (class, p)) in model.classes.iter().zip(&self.probs).enumerate() {
                 line.extend_from_slice(if i == 0 { b",\"probs\":{" } else { b"," });
                 text(line, class)?;
@@ -184,6 +206,11 @@ impl Answer {
         line.extend_from_slice(b"}\n");
         Ok(())
     }
+}
+
+/// Whether a class is in the set of those with `1 − p` of at most `most`, as [`monitor::Conformal::set`] has it.
+pub(super) fn is_in_set(class: usize, p: f32, best: usize, most: f64) -> bool {
+    most >= 1.0 || most >= 0.0 && (class == best || 1.0 - f64::from(p) <= most)
 }
 
 /// A text as JSON, which shows on one line what would steer a terminal.
@@ -197,7 +224,8 @@ mod tests {
 
     fn label() -> Arc<Label> {
         let classes = vec!["a\"b".to_owned(), "c".to_owned()];
-        Arc::new(Label { hash: "9f".to_owned(), round: 20, state: State::default(), classes })
+        let state = State::default();
+        Arc::new(Label { hash: "9f".to_owned(), round: 20, state, classes, profile: None })
     }
 
     #[test]
@@ -213,12 +241,14 @@ mod tests {
             infer_us: Some(102),
             model: Some(label()),
             probs: vec![0.97, 0.03],
+            tells_probs: true,
+            set: Some(0.5),
         };
         let mut line = Vec::new();
         answer.write(&mut line);
         assert_eq!(
             String::from_utf8(line).expect("text"),
-            "{\"id\":17,\"series\":\"s\\n1\",\"t\":12.34,\"answer\":\"a\\\"b\",\"p\":0.970000,\"status\":\"ok\",\
+            "{\"id\":17,\"series\":\"s\\n1\",\"t\":12.34,\"answer\":\"a\\\"b\",\"p\":0.970000,\"set\":[\"a\\\"b\"],\"status\":\"ok\",\
              \"quality\":[\"missing\",\"gap\"],\"age_us\":640,\"infer_us\":102,\"model\":\"9f\",\"round\":20,\
              \"state\":\"live\",\"probs\":{\"a\\\"b\":0.970000,\"c\":0.030000}}\n"
         );

@@ -19,6 +19,7 @@ mod camera;
 mod cells;
 mod compared;
 mod counters;
+mod drift;
 mod events;
 mod folder;
 mod hand_over;
@@ -27,6 +28,7 @@ mod http;
 mod incoming;
 mod intake;
 mod known;
+mod level;
 mod lines;
 #[cfg(feature = "mqtt")]
 mod mqtt;
@@ -60,10 +62,12 @@ pub use board::{Board, Figure, Known, SHOWN_CHANNELS, SeenAnswer, SeenEvent, See
 pub use camera::Camera;
 pub use compared::{Compared, Terms, Verdict};
 pub use counters::{CONFIDENCES, Counters, Histogram};
+pub use drift::{Drift, Tells};
 pub use events::{EventFile, Events};
 pub use folder::Folder;
 pub use hand_over::HandOver;
 pub use intake::{Intake, Ways};
+pub use level::Level;
 #[cfg(feature = "mqtt")]
 pub use mqtt::{AnswersTo, Mqtt, Publisher};
 pub use observe::{Observer, Watching};

@@ -245,7 +245,8 @@ mod tests {
     fn seen(id: u64) -> Seen {
         let mut seen = Seen::empty(0, 2);
         let classes = ["a", "b"].map(str::to_owned).to_vec();
-        let label = Label { hash: String::new(), round: 0, state: State::default(), classes };
+        let state = State::default();
+        let label = Label { hash: String::new(), round: 0, state, classes, profile: None };
         (seen.id, seen.class, seen.model) = (id, Some((0, 0.5)), Some(Arc::new(label)));
         (seen.from, seen.t) = (Some(10.0 * id as f64), Some(10.0 * id as f64 + 9.0));
         seen

@@ -1,5 +1,7 @@
 //! What is wrong with the rows of a window, found before a model sees them.
 
+use std::sync::Arc;
+
 use crate::data::is_same_rate;
 
 /// What is wrong with a window's rows.
@@ -7,7 +9,7 @@ use crate::data::is_same_rate;
 pub struct Quality(u8);
 
 /// Names of the flags, in the order of their bits.
-const NAMES: [&str; 5] = ["missing", "stuck", "gap", "backwards", "rate"];
+const NAMES: [&str; 6] = ["missing", "stuck", "gap", "backwards", "rate", "range"];
 
 impl Quality {
     /// Nothing is wrong.
@@ -22,6 +24,9 @@ impl Quality {
     pub const BACKWARDS: Self = Self(8);
     /// Rows come more than a fifth too fast or too slowly.
     pub const RATE: Self = Self(16);
+
+    /// A value is far outside of those that the model was calibrated on.
+    pub const RANGE: Self = Self(32);
 
     /// This, and something else if that is so.
     #[must_use]
@@ -49,8 +54,10 @@ pub(super) struct Inspector {
     /// Rows of each channel since its value last changed, at least 1.
     same: Vec<u64>,
     last: Vec<f64>,
-    /// Rows since the last missing value, gap and step backwards; the last row is 0.
-    since: [u64; 3],
+    /// Rows since the last missing value, gap, step backwards and value out of range; the last row is 0.
+    since: [u64; 4],
+    /// The least and the largest value of each channel; none where they are not known.
+    ranges: Arc<[(f64, f64)]>,
     /// The times of the last rows, a ring of `span` of them.
     times: Vec<f64>,
     n_rows: u64,
@@ -82,7 +89,8 @@ impl Inspector {
             span: span.max(1),
             same: vec![0; channels],
             last: vec![f64::NAN; channels],
-            since: [LONG_AGO; 3],
+            since: [LONG_AGO; 4],
+            ranges: [].into(),
             times: Vec::with_capacity(span.max(1)),
             n_rows: 0,
             step: None,
@@ -94,6 +102,11 @@ impl Inspector {
     /// Says what the usual step is; else it is learned.
     pub(super) fn know_step(&mut self, step: f64) {
         self.step = Some(step);
+    }
+
+    /// Says between which values each channel usually is.
+    pub(super) fn know_ranges(&mut self, ranges: &Arc<[(f64, f64)]>) {
+        self.ranges = Arc::clone(ranges);
     }
 
     /// How a time follows that of the row before.
@@ -140,6 +153,10 @@ impl Inspector {
                 *same = 0;
             }
         }
+        let outside = |(&value, &(least, most)): (&f64, &(f64, f64))| value < least || value > most;
+        if values.iter().zip(&*self.ranges).any(outside) {
+            self.since[3] = 0;
+        }
         let time = time.unwrap_or(f64::NAN);
         if self.times.len() < self.span {
             self.times.push(time);
@@ -164,7 +181,7 @@ impl Inspector {
     /// What is wrong with the rows of a window that ends with the last row.
     pub(super) fn quality(&self) -> Quality {
         let span = self.span as u64;
-        let [missing, gap, backwards] = self.since.map(|since| since < span);
+        let [missing, gap, backwards, range] = self.since.map(|since| since < span);
         let stuck = span > 1 && self.same.iter().any(|&same| same >= span);
         let rate = !gap && !backwards && self.rate_is_off();
         Quality::GOOD
@@ -173,6 +190,7 @@ impl Inspector {
             .with(Quality::GAP, gap)
             .with(Quality::BACKWARDS, backwards)
             .with(Quality::RATE, rate)
+            .with(Quality::RANGE, range)
     }
 
     fn rate_is_off(&self) -> bool {
@@ -190,7 +208,7 @@ impl Inspector {
     pub(super) fn reset(&mut self) {
         self.same.fill(0);
         self.last.fill(f64::NAN);
-        self.since = [LONG_AGO; 3];
+        self.since = [LONG_AGO; 4];
         self.times.clear();
         self.n_rows = 0;
     }

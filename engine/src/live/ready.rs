@@ -90,6 +90,7 @@ impl Ready {
             round: meta.provenance.round,
             state: State::default(),
             classes: meta.classes.clone(),
+            profile: meta.monitor.as_deref().cloned().map(Arc::new),
         };
         Self {
             predictor: Predictor::new(&checkpoint.encoder, &checkpoint.params, Precision::F32, 1),
@@ -113,6 +114,14 @@ impl Ready {
         }
         softmax_in_place(&mut self.probs);
         Some((class as u32, self.probs[class], &self.probs))
+    }
+
+    /// `1 − p` of the least probable class in the sets that are told with answers, at a level or the calibrated one;
+    /// nothing for a model that is not calibrated.
+    pub fn set(&self, level: Option<f64>) -> Option<f64> {
+        let profile = self.label.profile.as_ref()?;
+        let sets = profile.conformal.as_ref()?;
+        Some(sets.quantile(level.unwrap_or(1.0 - profile.coverage)))
     }
 
     /// The logits of the last window, as they left the model, and its probabilities.

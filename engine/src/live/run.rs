@@ -2,7 +2,7 @@
 
 use std::any::Any;
 use std::io::{ErrorKind, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex};
@@ -16,11 +16,13 @@ use super::answer::Label;
 use super::begin::Begun;
 use super::compared::Terms;
 use super::counters::{Counters, add, get};
+use super::drift::{Drift, Tells};
 use super::events::{Events, write_all};
 use super::hand_over::HandOver;
 #[cfg(feature = "http")]
 use super::http::{Desk, Listener, Site};
 use super::intake::Ways;
+use super::level::Level;
 use super::observe::{Observer, Watching};
 use super::outbox::Outbox;
 use super::priority::apply;
@@ -67,6 +69,10 @@ pub struct Options {
     pub silence: Option<f64>,
     /// Whether answers tell every class's probability.
     pub probs: bool,
+    /// An answer that is less probable is kept back.
+    pub abstain: Option<f64>,
+    /// Windows after which what is usual is taken from those of this place; 0 for never.
+    pub refit: usize,
     /// How many times as long the model takes, to try out what happens then.
     pub slow: f64,
 }
@@ -89,6 +95,7 @@ struct Shared {
     shadow: Arc<Shadow>,
     counters: Counters,
     events: Events,
+    level: Level,
     options: Options,
     stopping: AtomicBool,
     /// Whether it was said that threads cannot be urgent.
@@ -127,16 +134,16 @@ pub fn run(
     let width = plan.width();
     let label = Arc::clone(&ready.label);
     let (events, receiver) = Events::new();
-    let n_probs = if options.probs { meta.classes.len() } else { 0 };
     let (tap, truths, watched) = tap(width, meta.classes.len(), options.keep == Keep::All);
     let ending = sources.iter().filter(|source| source.ends()).count();
     let shared = Arc::new(Shared {
         queue: Queue::new(options.keep),
-        outbox: Outbox::new(n_probs, options.keep == Keep::All),
+        outbox: Outbox::new(meta.classes.len(), options.keep == Keep::All),
         models: HandOver::default(),
         shadow: Arc::new(Shadow::new(options.terms)),
         counters: Counters::of_classes(meta.classes.len()),
         events,
+        level: Level::default(),
         options,
         stopping: AtomicBool::new(false),
         told: AtomicBool::new(false),
@@ -148,9 +155,7 @@ pub fn run(
         is_seen: web.is_some(),
     });
     shared.begins(&label, from);
-    let observers = shared.observers();
-    // Where nobody watches nothing is handed on.
-    let tap = (!observers.is_empty()).then_some(tap);
+    let kept = state.as_ref().map(|state| state.path("monitor.json"));
     let answers = (&file, Arc::clone(&label));
     let watcher = Watcher::new(model, state, answers, width, options.deadline);
     let main = thread::current();
@@ -163,11 +168,11 @@ pub fn run(
     let sources = sources.collect::<anyhow::Result<Vec<_>>>()?;
     let server = {
         let shared = Arc::clone(&shared);
-        start("serve", move || shared.serve(ready, tap.as_ref()))?
+        start("serve", move || shared.serve(ready, &tap))?
     };
     let observing = {
         let shared = Arc::clone(&shared);
-        start("monitor", move || shared.observe(observers, &watched))?
+        start("monitor", move || shared.observe(kept, &watched))?
     };
     let writer = {
         let (shared, main) = (Arc::clone(&shared), main.clone());
@@ -218,19 +223,17 @@ impl Shared {
     /// Tells which model it begins with, and where that came from.
     fn begins(&self, label: &Label, from: &str) {
         let Label { hash, round, state, .. } = label;
-        self.events.tell(json!({
+        let is_watched = label.profile.is_some();
+        let mut begun = json!({
             "event": "start", "model": hash, "round": round, "from": from, "state": state.name(),
-        }));
-        self.counters.board.model(hash, *round, state.name(), None);
-    }
-
-    /// Who looks at answered windows.
-    fn observers(&self) -> Vec<Box<dyn Observer>> {
-        let mut observers: Vec<Box<dyn Observer>> = Vec::new();
-        if self.options.terms.windows > 0 {
-            observers.push(Box::new(Trials(Arc::clone(&self.shadow))));
+            "watched": is_watched,
+        });
+        if !is_watched {
+            begun["hint"] =
+                "nothing is watched: `edgectl calibrate` finds out what is usual".into();
         }
-        observers
+        self.events.tell(begun);
+        self.counters.board.model(hash, *round, state.name(), None);
     }
 
     /// Makes the calling thread urgent; says once if that is not allowed.
@@ -320,17 +323,38 @@ impl Shared {
     }
 
     /// Answers all windows.
-    fn serve(&self, ready: Box<Ready>, tap: Option<&Tap>) {
+    fn serve(&self, ready: Box<Ready>, tap: &Tap) {
         self.hurry();
-        let Options { deadline, late, probs, slow, .. } = self.options;
-        let Self { queue, outbox, models, counters, .. } = self;
-        Server { queue, outbox, models, counters, deadline, late, probs, slow, tap }.run(ready);
+        let Options { deadline, late, probs, slow, abstain, .. } = self.options;
+        let Self { queue, outbox, models, counters, level, .. } = self;
+        let tap = Some(tap);
+        Server {
+            queue,
+            outbox,
+            models,
+            counters,
+            deadline,
+            late,
+            probs,
+            slow,
+            abstain,
+            level,
+            tap,
+        }
+        .run(ready);
         outbox.close();
     }
 
     /// Shows them all windows.
-    fn observe(&self, observers: Vec<Box<dyn Observer>>, watched: &Watched) {
-        Watching::new(observers, &self.events, &self.counters).run(watched);
+    fn observe(&self, kept: Option<PathBuf>, watched: &Watched) {
+        let Self { events, counters, level, .. } = self;
+        let tells = Tells { events, counters, level };
+        let drift = Drift::new(tells, self.options.refit, kept, Instant::now());
+        let mut observers: Vec<Box<dyn Observer + '_>> = vec![Box::new(drift)];
+        if self.options.terms.windows > 0 {
+            observers.push(Box::new(Trials(Arc::clone(&self.shadow))));
+        }
+        Watching::new(observers, events, counters).run(watched);
     }
 
     /// Writes all answers.

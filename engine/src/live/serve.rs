@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use super::answer::{Answer, Status};
 use super::counters::Counters;
 use super::hand_over::HandOver;
+use super::level::Level;
 use super::outbox::Outbox;
 use super::queue::{Due, Queue};
 use super::ready::Ready;
@@ -31,6 +32,10 @@ pub struct Server<'a> {
     pub probs: bool,
     /// How many times as long the model takes, to try out what happens then.
     pub slow: f64,
+    /// An answer that is less probable is kept back.
+    pub abstain: Option<f64>,
+    /// How often sets of classes may miss the true one.
+    pub level: &'a Level,
     /// To those who watch, if any do.
     pub tap: Option<&'a Tap>,
 }
@@ -83,7 +88,7 @@ impl Server<'_> {
             answer.status = Status::Late;
             return answer;
         }
-        let found = ready.answer(&due.values);
+        let found = ready.answer(&due.values).map(|(class, p, _)| (class, p));
         if self.slow > 1.0 {
             std::thread::sleep(began.elapsed().mul_f64(self.slow - 1.0));
         }
@@ -94,12 +99,18 @@ impl Server<'_> {
             // Values that are finite, and too large for the model.
             None => answer.status = Status::BadInput,
             Some(_) if is_late(now) && self.late == Late::Drop => answer.status = Status::Late,
-            Some((class, p, probs)) => {
+            Some((class, p)) => {
                 answer.class = Some((class, p));
-                if self.probs || due.reply.as_ref().is_some_and(|reply| reply.wants_probs) {
+                let asked = due.reply.as_ref().is_some_and(|reply| reply.wants_probs);
+                answer.tells_probs = self.probs || asked;
+                if answer.tells_probs || ready.label.profile.is_some() {
                     answer.probs = self.outbox.probs();
                     answer.probs.clear();
-                    answer.probs.extend_from_slice(probs);
+                    answer.probs.extend_from_slice(ready.last().1);
+                    answer.set = ready.set(self.level.get());
+                }
+                if self.abstain.is_some_and(|least| f64::from(p) < least) {
+                    answer.status = Status::Abstain;
                 }
                 if is_late(now) {
                     answer.status = Status::Late;

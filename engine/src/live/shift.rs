@@ -164,7 +164,9 @@ impl Shifter {
             Change::Mirror => {
                 for Triple { at: [x, y, z], turns } in &self.triples {
                     let turned = if *turns { vec![*x, *z] } else { vec![*y] };
-                    turned.into_iter().for_each(|channel| values[channel] = -values[channel]);
+                    for channel in turned {
+                        values[channel] = -values[channel];
+                    }
                 }
             }
             Change::Tilt(degrees) => {

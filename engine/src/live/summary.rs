@@ -32,6 +32,10 @@ pub struct Summary {
     pub inference_us: Quantiles,
     /// Seconds of processors for a thousand answers of a model, with all that is around them.
     pub cpu_s_per_1000: Option<f64>,
+    /// Windows whose class was told afterwards.
+    pub labels: u64,
+    /// Labels of no window that was known.
+    pub labels_lost: u64,
     /// Models that became live after the first.
     pub reloads: u64,
     /// Models that were refused.
@@ -94,6 +98,8 @@ impl Summary {
             latency_us: Quantiles::of(&counters.latency),
             inference_us: Quantiles::of(&counters.inference),
             cpu_s_per_1000: cpu_s.filter(|_| inferred > 0).map(|s| 1000.0 * s / inferred as f64),
+            labels: get(&counters.labels),
+            labels_lost: get(&counters.labels_lost),
             reloads: get(&counters.reloads),
             refused: get(&counters.refused),
             rollbacks: get(&counters.rollbacks),
@@ -123,6 +129,8 @@ impl Summary {
             ("rows not read by the job", self.not_wanted),
             ("dropped as nobody read answers", self.lost_output),
             ("lines not written", self.unwritten),
+            ("windows with a label", self.labels),
+            ("labels of no known window", self.labels_lost),
             ("models that became live", self.reloads),
             ("models refused", self.refused),
             ("models taken back", self.rollbacks),

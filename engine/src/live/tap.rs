@@ -250,6 +250,7 @@ mod tests {
     use crate::job::Keep;
     use crate::live::{Place, Queue};
 
+    #[expect(clippy::unnecessary_box_returns, reason = "a queue has them so")]
     fn due(queue: &Queue, id: u64) -> Box<Due> {
         let mut due = queue.blank(&"s".into());
         due.id = id;
@@ -322,7 +323,7 @@ mod tests {
             });
             let mut next = 0;
             loop {
-                match watched.next(Duration::from_secs(60)) {
+                match watched.next(Duration::from_mins(1)) {
                     Next::Heard(Heard::Window(seen)) => {
                         assert_eq!(seen.id, next);
                         next += 1;

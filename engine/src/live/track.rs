@@ -21,6 +21,8 @@ pub struct Plan {
     /// Steps of the usual length that are no gap, and whether a series begins again behind a gap.
     gap: Option<f64>,
     restarts: bool,
+    /// Between which values each channel usually is, where that is known.
+    ranges: Arc<[(f64, f64)]>,
 }
 
 /// A longer step, in usual ones, is a gap where nothing else is said.
@@ -54,7 +56,9 @@ impl Plan {
         let stride = window.stride.unwrap_or(len);
         ensure!(len > 0 && stride > 0, "windows of {len} steps, one every {stride}");
         let rate_hz = pipeline.input().rate_hz;
-        Ok(Self { pipeline: Arc::new(pipeline.clone()), len, stride, rate_hz, gap, restarts })
+        let ranges = meta.monitor.iter().flat_map(|profile| &profile.ranges).map(widened).collect();
+        let pipeline = Arc::new(pipeline.clone());
+        Ok(Self { pipeline, len, stride, rate_hz, gap, restarts, ranges })
     }
 
     /// Values of a window.
@@ -69,6 +73,11 @@ impl Plan {
             _ => self.len,
         }
     }
+}
+
+/// A range and as much as it is long on both sides: what is beyond is no person.
+fn widened(&(least, most): &(f64, f64)) -> (f64, f64) {
+    (least - (most - least), most + (most - least))
 }
 
 /// A window as it is cut.
@@ -128,11 +137,13 @@ impl Track {
     pub fn new(plan: &Plan, name: &str) -> Self {
         let channels = plan.pipeline.input().channels();
         let gap = plan.gap.unwrap_or(f64::INFINITY);
+        let mut inspector = Inspector::new(channels, plan.rows(), gap);
+        inspector.know_ranges(&plan.ranges);
         Self {
             name: name.into(),
             split: Split::Unmarked,
             streamer: Streamer::over_series(&plan.pipeline),
-            inspector: Inspector::new(channels, plan.rows(), gap),
+            inspector,
             cutter: Cutter {
                 rows: vec![0.0; plan.width()],
                 n_out: 0,

@@ -56,6 +56,7 @@ pub fn train_together(
     checkpoint.params = params;
     checkpoint.control = control;
     // One of 1 is as good as none; what the start had was fitted for other weights.
+    checkpoint.meta.monitor = None;
     checkpoint.meta.temperature =
         report.calibration.filter(|found| found.kept.is_none()).map(|found| found.temperature);
     // An update says how it was trained. The next global model takes its options from the base: with a rate

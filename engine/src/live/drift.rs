@@ -1,0 +1,377 @@
+//! Watches the signals of a calibrated model: how unusual inputs are, how sure answers, and with labels how wrong.
+//!
+//! All series of a run are watched together, each by windows that share no row. For the first windows a place is
+//! measured by what was calibrated, and only large changes count; then by what these windows were like, as every
+//! person and every sensor is a little different. Thresholds stay those of the calibration.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use aggregate::atomic_write;
+use monitor::{
+    AdaptiveLevel, Adwin, AdwinConfig, AnyDetector, Cusum, Detector, DetectorConfig, Reference,
+    Watch, WatchConfig,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::board::{Figure, Signal};
+use super::counters::{Counters, get};
+use super::events::Events;
+use super::level::Level;
+use super::observe::Observer;
+use super::quality::Quality;
+use super::tap::Seen;
+use crate::signals::{CONFIDENCE, ERROR, INPUT, NAMES, Profile, Statistics};
+
+/// What is added to allowances while it is not known what a place is like: half a change of two deviations more.
+const CAUTION: f64 = 1.0;
+
+/// How fast the level of sets follows labels.
+const GAMMA: f64 = 0.005;
+
+/// How often the state is written.
+const WRITE: Duration = Duration::from_secs(10);
+
+/// Alarms of one detector that follow each other within so many windows are one story, told ever more rarely.
+const ONE_STORY: u64 = 300;
+
+/// Series whose faults are remembered.
+const MOST_SERIES: usize = 2048;
+
+/// Where events go, what is counted, and the level of sets.
+#[derive(Debug, Clone, Copy)]
+pub struct Tells<'a> {
+    /// What is told.
+    pub events: &'a Events,
+    /// What is counted.
+    pub counters: &'a Counters,
+    /// The level that answers go by.
+    pub level: &'a Level,
+}
+
+/// Watches.
+#[derive(Debug)]
+pub struct Drift<'a> {
+    told: Tells<'a>,
+    /// Windows after which what is usual is taken from them; 0 for never.
+    refit: usize,
+    /// Where the state is kept.
+    path: Option<PathBuf>,
+    written: Instant,
+    profile: Option<Arc<Profile>>,
+    state: State,
+    statistics: Statistics,
+    /// What was wrong with the last window of each series, and how often something was.
+    faults: HashMap<usize, Quality>,
+    n_faults: u64,
+}
+
+/// What goes on behind a restart.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct State {
+    /// The model's hash.
+    model: String,
+    /// Windows that were watched.
+    windows: u64,
+    detectors: Vec<At>,
+    /// Input and confidence of the first windows, while they are collected.
+    first: Option<Vec<(f64, f64)>>,
+    adwin: Option<Adwin>,
+    level: Option<AdaptiveLevel>,
+    labels: u64,
+    right: u64,
+}
+
+/// A detector with what it has said.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct At {
+    watch: Watch,
+    alarms: u64,
+    /// How many of these are one story, and the window of the last.
+    story: (u64, u64),
+}
+
+impl State {
+    /// Before the first window of a model.
+    fn new(model: &str, profile: &Profile, refit: usize) -> Self {
+        let is_learning = refit > 0;
+        let of = |watch: &Watch| {
+            let watch = if is_learning { cautious(watch) } else { watch.clone() };
+            At { watch, alarms: 0, story: (0, 0) }
+        };
+        let level = AdaptiveLevel::new(1.0 - profile.coverage, GAMMA).ok();
+        Self {
+            model: model.to_owned(),
+            windows: 0,
+            detectors: profile.watches.iter().map(of).collect(),
+            first: is_learning.then(Vec::new),
+            adwin: Adwin::new(AdwinConfig::default()).ok(),
+            level: level.filter(|_| profile.conformal.is_some()),
+            labels: 0,
+            right: 0,
+        }
+    }
+}
+
+/// The same detector, for large changes alone.
+fn cautious(watch: &Watch) -> Watch {
+    let detector = match &watch.detector {
+        AnyDetector::Cusum(cusum) if watch.signal != ERROR => {
+            let (mean, deviation) = cusum.reference();
+            let allowance = cusum.allowance() + CAUTION;
+            Cusum::new(mean, deviation, cusum.side(), allowance, cusum.threshold())
+                .map_or_else(|_| watch.detector.clone(), AnyDetector::Cusum)
+        }
+        other => other.clone(),
+    };
+    Watch { signal: watch.signal, detector }
+}
+
+/// The calibrated detector with other values as what is usual; as it was where they do not go.
+fn refitted(watch: &Watch, first: &[(f64, f64)]) -> Watch {
+    if watch.signal == ERROR {
+        return watch.clone();
+    }
+    let of = |&(input, confidence): &(f64, f64)| {
+        if watch.signal == INPUT { input } else { confidence }
+    };
+    let values: Vec<f64> = first.iter().map(of).collect();
+    let detector = match &watch.detector {
+        AnyDetector::Cusum(cusum) => DetectorConfig::Cusum {
+            side: cusum.side(),
+            allowance: cusum.allowance(),
+            reference: Reference::Values,
+        },
+        AnyDetector::Ks(ks) => DetectorConfig::Ks { window: ks.window() },
+    };
+    let config = WatchConfig { signal: watch.signal, detector };
+    config.fit(&values, watch.detector.threshold()).unwrap_or_else(|_| watch.clone())
+}
+
+impl<'a> Drift<'a> {
+    /// Watches whatever model answers, if it is calibrated. Takes up what is kept at `path`, if it is of that model.
+    pub fn new(told: Tells<'a>, refit: usize, path: Option<PathBuf>, started: Instant) -> Self {
+        let nothing = State {
+            model: String::new(),
+            windows: 0,
+            detectors: Vec::new(),
+            first: None,
+            adwin: Adwin::new(AdwinConfig::default()).ok(),
+            level: None,
+            labels: 0,
+            right: 0,
+        };
+        Self {
+            told,
+            refit,
+            path,
+            written: started,
+            profile: None,
+            state: nothing,
+            statistics: Statistics::default(),
+            faults: HashMap::new(),
+            n_faults: 0,
+        }
+    }
+
+    /// Another model answers.
+    fn begin(&mut self, seen: &Seen) {
+        let Some(label) = &seen.model else { return };
+        self.profile.clone_from(&label.profile);
+        label.hash.clone_into(&mut self.state.model);
+        let Some(profile) = &self.profile else {
+            self.told.level.set(None);
+            return;
+        };
+        let kept = self.path.as_ref().and_then(|path| std::fs::read(path).ok());
+        let kept = kept.and_then(|text| serde_json::from_slice::<State>(&text).ok());
+        let fits = |state: &State| {
+            state.model == label.hash && state.detectors.len() == profile.watches.len()
+        };
+        let fresh = || State::new(&label.hash, profile, self.refit);
+        self.state = kept.filter(fits).unwrap_or_else(fresh);
+        self.told.level.set(self.state.level.as_ref().map(AdaptiveLevel::level));
+    }
+
+    /// Takes a value of a signal.
+    fn value(&mut self, signal: usize, x: f64, window: u64) {
+        let is_learning = self.state.first.is_some();
+        let mut rang = false;
+        for at in &mut self.state.detectors {
+            let is_ks = matches!(at.watch.detector, AnyDetector::Ks(_));
+            // A window of values says nothing before it is known what is usual here.
+            if at.watch.signal != signal || is_learning && is_ks {
+                continue;
+            }
+            if at.watch.detector.update(x).is_alarm() {
+                rang = true;
+                at.alarms += 1;
+                let is_one = self.state.windows.saturating_sub(at.story.1) <= ONE_STORY;
+                at.story = (if is_one { at.story.0 + 1 } else { 1 }, self.state.windows);
+                let (rule, notice) = (rule(&at.watch.detector), signal == INPUT);
+                self.told.events.tell_some(at.story.0, || {
+                    json!({
+                        "event": "drift", "signal": NAMES[signal], "rule": rule,
+                        "level": if notice { "notice" } else { "alarm" },
+                        "statistic": at.watch.detector.statistic(),
+                        "threshold": at.watch.detector.threshold(),
+                        "window": window, "count": at.alarms,
+                    })
+                });
+            }
+        }
+        if rang && let Some(first) = &mut self.state.first {
+            // What is unusual is not learned as usual.
+            first.clear();
+        }
+    }
+
+    /// Learns what is usual here.
+    fn learn(&mut self, input: f64, confidence: f64) {
+        let (Some(first), Some(profile)) = (&mut self.state.first, &self.profile) else { return };
+        first.push((input, confidence));
+        if first.len() < self.refit {
+            return;
+        }
+        for (at, watch) in self.state.detectors.iter_mut().zip(&profile.watches) {
+            at.watch = refitted(watch, first);
+        }
+        let windows = first.len();
+        self.state.first = None;
+        self.told
+            .events
+            .tell(json!({ "event": "monitor", "result": "refitted", "windows": windows }));
+    }
+
+    /// Tells of faults that a series did not have before.
+    fn fault(&mut self, seen: &Seen) {
+        if self.faults.len() >= MOST_SERIES && !self.faults.contains_key(&seen.track) {
+            self.faults.clear();
+        }
+        let before = self.faults.insert(seen.track, seen.quality).unwrap_or(Quality::GOOD);
+        let old: Vec<&str> = before.names().collect();
+        let new: Vec<&str> = seen.quality.names().filter(|name| !old.contains(name)).collect();
+        if new.is_empty() {
+            return;
+        }
+        self.n_faults += 1;
+        self.told.events.tell_some(self.n_faults, || {
+            json!({
+                "event": "quality", "what": new, "series": &*seen.series, "window": seen.id,
+                "count": self.n_faults,
+            })
+        });
+    }
+
+    /// Shows where detectors stand.
+    fn show(&self) {
+        let board = &self.told.counters.board;
+        let signal = |at: &At| Signal {
+            signal: word(at.watch.signal, &at.watch.detector),
+            statistic: at.watch.detector.statistic(),
+            threshold: at.watch.detector.threshold(),
+            alarms: at.alarms,
+            notice: at.watch.signal == INPUT,
+        };
+        board.set_signals(&self.state.detectors.iter().map(signal).collect::<Vec<_>>());
+    }
+
+    /// Keeps the state for the next start.
+    fn write(&mut self) {
+        let Some(path) = self.path.as_ref().filter(|_| self.profile.is_some()) else { return };
+        let text = serde_json::to_vec(&self.state).map_err(|error| error.to_string());
+        let written =
+            text.and_then(|text| atomic_write(path, &text).map_err(|error| error.to_string()));
+        if let Err(reason) = written {
+            self.told.events.tell(json!({
+                "event": "monitor", "result": "not-kept", "reason": reason,
+            }));
+        }
+        self.written = Instant::now();
+    }
+}
+
+fn rule(detector: &AnyDetector) -> &'static str {
+    match detector {
+        AnyDetector::Cusum(_) => "cusum",
+        AnyDetector::Ks(_) => "ks",
+    }
+}
+
+/// Signal and rule in a word.
+fn word(signal: usize, detector: &AnyDetector) -> &'static str {
+    match (signal, detector) {
+        (INPUT, AnyDetector::Cusum(_)) => "input",
+        (INPUT, AnyDetector::Ks(_)) => "input-ks",
+        (CONFIDENCE, AnyDetector::Cusum(_)) => "confidence",
+        (CONFIDENCE, AnyDetector::Ks(_)) => "confidence-ks",
+        (_, AnyDetector::Cusum(_)) => "error",
+        (_, AnyDetector::Ks(_)) => "error-ks",
+    }
+}
+
+impl Observer for Drift<'_> {
+    fn answered(&mut self, seen: &Seen) {
+        if seen.model.as_ref().is_some_and(|label| label.hash != self.state.model) {
+            self.begin(seen);
+        }
+        let Some(profile) = self.profile.clone() else { return };
+        self.fault(seen);
+        let Some((_, p)) = seen.class.filter(|_| seen.is_fresh) else { return };
+        self.state.windows += 1;
+        self.statistics.take(&seen.values, profile.input.channels());
+        let (input, confidence) = (profile.input.signal(&self.statistics), f64::from(p));
+        self.value(INPUT, input, seen.id);
+        self.value(CONFIDENCE, confidence, seen.id);
+        self.learn(input, confidence);
+        self.show();
+    }
+
+    fn labelled(&mut self, seen: &Seen, class: u32) {
+        let Some((answer, _)) = seen.class else { return };
+        self.state.labels += 1;
+        self.state.right += u64::from(answer == class);
+        let board = &self.told.counters.board;
+        board.set(Figure::Accuracy, "", self.state.right as f64 / self.state.labels as f64);
+        let of_now = seen.model.as_ref().is_some_and(|label| label.hash == self.state.model);
+        let Some(profile) = self.profile.clone().filter(|_| of_now) else { return };
+        if let (Some(level), Some(sets)) = (&mut self.state.level, &profile.conformal) {
+            let missed = !sets.set(&seen.probs, level.level()).any(|known| known == class as usize);
+            level.update(missed);
+            self.told.level.set(Some(level.level()));
+        }
+        if seen.is_fresh {
+            let error = f64::from(u8::from(answer != class));
+            self.value(ERROR, error, seen.id);
+            if let Some(adwin) = &mut self.state.adwin
+                && adwin.update(error).is_alarm()
+            {
+                let mean = adwin.mean();
+                self.told.events.tell(json!({
+                    "event": "drift", "signal": NAMES[ERROR], "rule": "adwin", "level": "alarm",
+                    "statistic": mean, "window": seen.id,
+                }));
+            }
+            self.show();
+        }
+    }
+
+    fn tick(&mut self) {
+        let counters = self.told.counters;
+        for (word, n) in [("matched", &counters.labels), ("unmatched", &counters.labels_lost)] {
+            counters.board.set(Figure::Labels, word, get(n) as f64);
+        }
+        if self.written.elapsed() >= WRITE {
+            self.write();
+        }
+    }
+
+    fn end(&mut self) {
+        self.write();
+    }
+}

@@ -1,0 +1,7 @@
+//! What is watched of a model at work: signals of each window, and what is usual of them.
+
+mod input;
+mod profile;
+
+pub use input::{InputReference, Statistics};
+pub use profile::{CONFIDENCE, ERROR, INPUT, NAMES, Profile};
