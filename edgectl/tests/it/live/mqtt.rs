@@ -52,7 +52,8 @@ fn play(folder: &Path, file: &str, to: &str) {
 
 #[test]
 fn a_broker_that_goes_and_comes_back_loses_nothing_but_what_it_missed() {
-    let port = TcpListener::bind("127.0.0.1:0").and_then(|at| at.local_addr()).expect("a port").port();
+    let port =
+        TcpListener::bind("127.0.0.1:0").and_then(|at| at.local_addr()).expect("a port").port();
     let Some(broker) = Broker::start(port) else { return };
     let folder = with_model(JOB);
     let at = folder.path();
@@ -120,7 +121,8 @@ fn what_is_no_address_or_cannot_be_reached_is_an_error() {
     fails(at, &[&model[..], &["mqtt://host"]].concat(), &["name a topic"]);
     fails(at, &[&model[..], &["tcp://host/a"]].concat(), &["mqtt://HOST/TOPIC"]);
     fails(at, &[&model[..], &["mqtts://host/a", "--ca", "none.pem"]].concat(), &["none.pem"]);
-    let port = TcpListener::bind("127.0.0.1:0").and_then(|at| at.local_addr()).expect("a port").port();
+    let port =
+        TcpListener::bind("127.0.0.1:0").and_then(|at| at.local_addr()).expect("a port").port();
     let to = format!("mqtt://127.0.0.1:{port}/a");
     let replay = ["replay", "--data", "data/node_1.csv", "--speed", "max", "--to", &to];
     fails(at, &replay, &["127.0.0.1", "refused"]);

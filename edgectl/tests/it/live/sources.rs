@@ -39,7 +39,9 @@ fn files_in_a_folder_are_read_once_beside_stdin() {
         fs::write(at.join("in").join(name), text).expect("written");
     }
     let mut running = start(at, &[&ALL[..], &["--folder", "in", "--stdin"]].concat());
-    until("it is read", || at.join("in/done/b.csv").exists() && at.join("in/failed/bad.csv").exists());
+    until("it is read", || {
+        at.join("in/done/b.csv").exists() && at.join("in/failed/bad.csv").exists()
+    });
     assert!(at.join("in/c.csv.part").exists(), "it is still being written");
     fs::rename(at.join("in/c.csv.part"), at.join("in/c.csv")).expect("renamed");
     until("it is read", || at.join("in/done/c.csv").exists());
@@ -62,12 +64,12 @@ fn files_in_a_folder_are_read_once_beside_stdin() {
 #[test]
 fn a_series_of_which_nothing_comes_has_one_answer_that_says_so() {
     let folder = with_model(JOB);
-    let live = ["--model", "m.safetensors", "--priority", "normal", "--deadline", "1h", "--silence", "2"];
+    let live =
+        ["--model", "m.safetensors", "--priority", "normal", "--deadline", "1h", "--silence", "2"];
     let mut running = start(folder.path(), &live);
     for pause in [900, 900, 0] {
-        for t in 0..25 {
-            running.feed(&format!("{{\"t\":{t},\"x\":0.{t},\"y\":1}}\n"));
-        }
+        let row = |t| format!("{{\"t\":{t},\"x\":0.{t},\"y\":1}}\n");
+        running.feed(&(0..25).map(row).collect::<String>());
         thread::sleep(Duration::from_millis(pause));
     }
     let ended = running.end();
@@ -137,19 +139,32 @@ fn a_video_is_answered_as_predict_answers_its_file() {
     ok(at, &["train", "--config", "job.toml", "--out", "m.safetensors", "--node", "n"]);
     let file = "data/a/0.mkv";
     ok(at, &["predict", "--model", "m.safetensors", "--data", file, "--out", "p.csv"]);
-    let expected: Vec<String> =
-        rows(at, "p.csv").lines().skip(1).map(|line| line.split(',').skip(7).take(2).collect::<Vec<_>>().join(",")).collect();
+    let expected: Vec<String> = rows(at, "p.csv")
+        .lines()
+        .skip(1)
+        .map(|line| line.split(',').skip(7).take(2).collect::<Vec<_>>().join(","))
+        .collect();
     assert!(expected.len() > 5);
     let ended = answered(at, &[&ALL[..], &["--camera", file]].concat(), "");
     let found: Vec<String> = ended
         .answers
         .iter()
-        .map(|a| format!("{},{:.6}", a["answer"].as_str().expect("a class"), a["p"].as_f64().expect("a number")))
+        .map(|a| {
+            format!(
+                "{},{:.6}",
+                a["answer"].as_str().expect("a class"),
+                a["p"].as_f64().expect("a number")
+            )
+        })
         .collect();
     assert_eq!(found, expected);
     assert_eq!(ended.answers[0]["series"], "camera");
     fails(at, &["run", "--model", "m.safetensors", "--camera", "file:///x"], &["file://"]);
-    fails(at, &["run", "--model", "m.safetensors", "--camera", "none.mkv"], &["camera", "none.mkv"]);
+    fails(
+        at,
+        &["run", "--model", "m.safetensors", "--camera", "none.mkv"],
+        &["camera", "none.mkv"],
+    );
 }
 
 #[test]
@@ -176,8 +191,18 @@ fn what_is_replayed_is_answered_as_predict_answers_it() {
 fn rows_are_due_at_their_times() {
     let folder = with_model(JOB);
     let began = Instant::now();
-    let replay =
-        ["replay", "--data", "data/node_1.csv", "--hz", "100", "--speed", "2", "--series", "0", "--json"];
+    let replay = [
+        "replay",
+        "--data",
+        "data/node_1.csv",
+        "--hz",
+        "100",
+        "--speed",
+        "2",
+        "--series",
+        "0",
+        "--json",
+    ];
     let output = edgectl(folder.path(), &replay).output().expect("it runs");
     let n = output.stdout.iter().filter(|&&byte| byte == b'\n').count();
     assert!(n > 20, "{n}");
@@ -194,25 +219,34 @@ fn an_ffmpeg_that_is_killed_is_started_again() {
     fs::write(at.join("job.toml"), VIDEOS).expect("written");
     ok(at, &["train", "--config", "job.toml", "--out", "m.safetensors", "--node", "n"]);
     // A source that goes on, which a file would not.
-    let graph = format!("lavfi:testsrc=size=64x48:rate=10:duration=60,metadata=add:key=k:value={}", at.file_name().and_then(|name| name.to_str()).expect("text").trim_start_matches('.'));
-    let mut running = start(at, &["--model", "m.safetensors", "--priority", "normal", "--camera", &graph, "--json"][..6]);
+    let graph = format!(
+        "lavfi:testsrc=size=64x48:rate=10:duration=60,metadata=add:key=k:value={}",
+        at.file_name().and_then(|name| name.to_str()).expect("text").trim_start_matches('.')
+    );
+    let model = ["--model", "m.safetensors", "--priority", "normal", "--silence", "off"];
+    let mut running = start(at, &[&model[..], &["--camera", &graph]].concat());
     let mark = graph.clone();
     let child = || child_of(running.child.id(), &mark);
     until("it runs", || child().is_some());
     let _ = running.event("source");
     thread::sleep(Duration::from_millis(1500));
     let first = child_of(running.child.id(), &mark).expect("it runs");
-    assert!(Command::new("kill").args(["-9", &first.to_string()]).status().expect("kill").success());
+    kill("-9", first);
     let lost = running.event("source");
     assert_eq!(lost["result"], "lost");
     let back = running.event("source");
     assert_eq!(back["result"], "connected");
     thread::sleep(Duration::from_millis(1500));
-    assert!(Command::new("kill").args(["-TERM", &running.child.id().to_string()]).status().expect("kill").success());
+    kill("-TERM", running.child.id());
     let ended = running.read();
     let counts = ended.counts();
     assert_eq!(counts["no-signal"], 1, "{counts:?}");
     assert!(ended.status.success());
+}
+
+fn kill(signal: &str, id: u32) {
+    let killed = Command::new("kill").args([signal, &id.to_string()]).status();
+    assert!(killed.expect("it runs").success());
 }
 
 /// The process that another one started with a text in its arguments.
