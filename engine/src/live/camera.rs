@@ -62,9 +62,8 @@ impl Camera {
         };
         watch(watched, Some((killer.clone(), Instant::now() + BEGINNING)));
         let mut any = false;
-        let read: anyhow::Result<()> = (|| {
-            let mut frames =
-                LiveFrames::open((killer.clone(), output), config, &gate.meta.channels)?;
+        let read: anyhow::Result<bool> = (|| {
+            let mut frames = LiveFrames::open(output, config, &gate.meta.channels)?;
             // One that is slower than that is not started again and again.
             let most = frames
                 .rate_hz()
@@ -79,19 +78,21 @@ impl Camera {
                     );
                 }
                 if !intake.row(time, row, now) || gate.is_stopping() {
-                    break;
+                    return Ok(true);
                 }
             }
-            Ok(())
+            Ok(killer.ended_well())
         })();
         watch(watched, None);
         let said = self.without_secret(killer.kill());
-        match read {
-            // It ended within a frame, which says less than it does.
-            Err(_) if !said.is_empty() => (any, Err(anyhow!("ffmpeg says: {said}"))),
-            Ok(()) if !said.is_empty() && !any => (any, Err(anyhow!("ffmpeg says: {said}"))),
-            read => (any, read),
-        }
+        let read = match read {
+            Ok(true) => Ok(()),
+            // It ended within a frame, or before the first, which says less than it does.
+            Ok(false) | Err(_) if !said.is_empty() => Err(anyhow!("ffmpeg says: {said}")),
+            Ok(false) => Err(anyhow!("ffmpeg ended")),
+            Err(error) => Err(error),
+        };
+        (any, read)
     }
 
     fn without_secret(&self, said: String) -> String {

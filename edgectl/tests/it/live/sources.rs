@@ -68,9 +68,8 @@ fn a_series_of_which_nothing_comes_has_one_answer_that_says_so() {
         ["--model", "m.safetensors", "--priority", "normal", "--deadline", "1h", "--silence", "2"];
     let mut running = start(folder.path(), &live);
     for pause in [900, 900, 0] {
-        for t in 0..25 {
-            running.feed(&format!("{{\"t\":{t},\"x\":0.{t},\"y\":1}}\n"));
-        }
+        let row = |t| format!("{{\"t\":{t},\"x\":0.{t},\"y\":1}}\n");
+        running.feed(&(0..25).map(row).collect::<String>());
         thread::sleep(Duration::from_millis(pause));
     }
     let ended = running.end();
@@ -224,35 +223,30 @@ fn an_ffmpeg_that_is_killed_is_started_again() {
         "lavfi:testsrc=size=64x48:rate=10:duration=60,metadata=add:key=k:value={}",
         at.file_name().and_then(|name| name.to_str()).expect("text").trim_start_matches('.')
     );
-    let mut running = start(
-        at,
-        &["--model", "m.safetensors", "--priority", "normal", "--camera", &graph, "--json"][..6],
-    );
+    let model = ["--model", "m.safetensors", "--priority", "normal", "--silence", "off"];
+    let mut running = start(at, &[&model[..], &["--camera", &graph]].concat());
     let mark = graph.clone();
     let child = || child_of(running.child.id(), &mark);
     until("it runs", || child().is_some());
     let _ = running.event("source");
     thread::sleep(Duration::from_millis(1500));
     let first = child_of(running.child.id(), &mark).expect("it runs");
-    assert!(
-        Command::new("kill").args(["-9", &first.to_string()]).status().expect("kill").success()
-    );
+    kill("-9", first);
     let lost = running.event("source");
     assert_eq!(lost["result"], "lost");
     let back = running.event("source");
     assert_eq!(back["result"], "connected");
     thread::sleep(Duration::from_millis(1500));
-    assert!(
-        Command::new("kill")
-            .args(["-TERM", &running.child.id().to_string()])
-            .status()
-            .expect("kill")
-            .success()
-    );
+    kill("-TERM", running.child.id());
     let ended = running.read();
     let counts = ended.counts();
     assert_eq!(counts["no-signal"], 1, "{counts:?}");
     assert!(ended.status.success());
+}
+
+fn kill(signal: &str, id: u32) {
+    let killed = Command::new("kill").args([signal, &id.to_string()]).status();
+    assert!(killed.expect("it runs").success());
 }
 
 /// The process that another one started with a text in its arguments.

@@ -3,7 +3,8 @@
 use std::ffi::OsString;
 use std::process::Child;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 use anyhow::{anyhow, bail, ensure};
 
@@ -94,6 +95,9 @@ pub struct Killer {
 /// A process, and what it says.
 type Decoder = (Child, Option<JoinHandle<Vec<u8>>>);
 
+/// How long it may take to end by itself behind its last frame.
+const PATIENCE: Duration = Duration::from_secs(2);
+
 impl Killer {
     /// Ends it, if it has not ended; gives what it said first.
     pub fn kill(&self) -> String {
@@ -105,12 +109,27 @@ impl Killer {
         let said = String::from_utf8_lossy(&said);
         said.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default().to_owned()
     }
+
+    /// Behind its last frame: whether it ended by itself, as it should.
+    pub fn ended_well(&self) -> bool {
+        let until = Instant::now() + PATIENCE;
+        while Instant::now() < until {
+            let mut child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
+            match child.0.try_wait() {
+                Ok(None) => {}
+                Ok(Some(status)) => return status.success(),
+                Err(_) => return false,
+            }
+            drop(child);
+            thread::sleep(Duration::from_millis(5));
+        }
+        false
+    }
 }
 
-/// A running decoder of frames; it is ended when this is dropped.
+/// Frames of a running decoder, which is ended by its [`Killer`].
 #[derive(Debug)]
 pub struct LiveFrames {
-    killer: Killer,
     video: Y4m<Output>,
     framing: Framing,
     thinned: Thinned,
@@ -136,11 +155,7 @@ impl LiveFrames {
     ///
     /// # Errors
     /// If it ends before, or the frames have other pixels.
-    pub fn open(
-        (killer, output): (Killer, Output),
-        config: &DataConfig,
-        channels: &[String],
-    ) -> anyhow::Result<Self> {
+    pub fn open(output: Output, config: &DataConfig, channels: &[String]) -> anyhow::Result<Self> {
         let frames = config.frames.clone().unwrap_or_default();
         let wrong = |why: String| anyhow!(why);
         let video = Y4m::open(output).map_err(wrong)?;
@@ -157,7 +172,7 @@ impl LiveFrames {
         };
         let places = channels.iter().map(place).collect::<anyhow::Result<_>>()?;
         let in_colours = frames.colour == Colour::Rgb;
-        Ok(Self { killer, video, framing, thinned, in_colours, places, number: 0, row: Vec::new() })
+        Ok(Self { video, framing, thinned, in_colours, places, number: 0, row: Vec::new() })
     }
 
     /// Reads up to the next frame that is kept; gives its time in seconds from the first, where the rate is known.
@@ -184,12 +199,6 @@ impl LiveFrames {
     /// Frames a second that are kept, where it is known.
     pub fn rate_hz(&self) -> Option<f64> {
         self.thinned.rate_hz
-    }
-}
-
-impl Drop for LiveFrames {
-    fn drop(&mut self) {
-        let _said = self.killer.kill();
     }
 }
 
