@@ -18,7 +18,7 @@ const ALL: [&str; 4] = ["--model", "m.safetensors", "--queue", "all"];
 fn until(what: &str, is_so: impl Fn() -> bool) {
     let began = Instant::now();
     while !is_so() {
-        assert!(began.elapsed() < Duration::from_secs(60), "{what}");
+        assert!(began.elapsed() < Duration::from_mins(1), "{what}");
         thread::sleep(Duration::from_millis(10));
     }
 }
@@ -204,7 +204,7 @@ fn rows_are_due_at_their_times() {
         "--json",
     ];
     let output = edgectl(folder.path(), &replay).output().expect("it runs");
-    let n = output.stdout.iter().filter(|&&byte| byte == b'\n').count();
+    let n = String::from_utf8_lossy(&output.stdout).lines().count();
     assert!(n > 20, "{n}");
     // Not before they are due; how much later depends on the machine.
     assert!(began.elapsed() >= Duration::from_secs_f64((n - 1) as f64 / 200.0));
