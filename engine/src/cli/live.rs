@@ -13,12 +13,13 @@ use crate::job::{Gap, Keep, Late, Priority, Time};
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Example:
-  edgectl calibrate --model global.safetensors --data held-out.csv --out global.safetensors
+  edgectl calibrate --model global.safetensors --data mine.csv --out watched.safetensors
 
 It writes the same weights with what `edgectl run` needs to watch them:
   - a temperature, so that probabilities are as large as answers are right;
-  - references and thresholds of detectors on three signals: how unusual the input is, the confidence
-    of the answer, and, with labels, its error. Together they give one false alarm in --arl0 windows;
+  - references and thresholds of detectors on three signals: how unusual the input is, the
+    confidence of the answer, and, with labels, its error. Together they give one false alarm in
+    --arl0 windows;
   - sets of classes that hold the true one for --coverage of the windows;
   - the range of each channel.
 All is for these weights alone: training or merging forgets it. Take series, better people, that the

@@ -7,7 +7,7 @@ use anyhow::{Context, ensure};
 use attn_core::Precision;
 use monitor::temperature::{Fitted, divide, fit};
 use monitor::{
-    CalibrateOptions, Calibration, Conformal, DetectorConfig, Reference, Side, WatchConfig, argmax,
+    CalibrateOptions, Conformal, DetectorConfig, Reference, Side, Watch, WatchConfig, argmax,
     calibrate, ece, softmax_in_place,
 };
 use serde::Serialize;
@@ -28,6 +28,12 @@ const LONGEST_BLOCK: usize = 100;
 /// Half the change that matters, in deviations.
 const ALLOWANCE: f64 = 0.5;
 
+/// The share of false alarms that are alarms, on which something is done; the others are notices.
+const ALARMS: f64 = 0.1;
+
+/// The longest time between false alarms that is looked for.
+const LONGEST_ARL0: f64 = 100_000.0;
+
 /// Windows that references and sets are made of at most.
 const MOST_WINDOWS: usize = 4096;
 
@@ -44,6 +50,8 @@ struct Report {
     accuracy: Option<f64>,
     arl0: f64,
     arl0_lower: f64,
+    /// The same of confidence and error alone.
+    alarms_arl0: f64,
     detectors: Vec<Detector>,
     /// `1 − p` of the least likely class in a set.
     conformal: Option<f64>,
@@ -227,11 +235,20 @@ impl Answered {
             .zip(&self.ends)
             .map(|(from, &to)| &values[from * n_signals..to * n_signals])
             .collect();
-        let watches = watches(args.window, all_labelled);
-        let options =
-            CalibrateOptions { arl0: args.arl0, longest_block: LONGEST_BLOCK, seed: args.seed };
-        let Calibration { watches, arl0, arl0_lower } =
-            calibrate(&watches, n_signals, &series, &options)?;
+        let (notices, alarms): (Vec<WatchConfig>, Vec<WatchConfig>) =
+            watches(args.window, all_labelled).iter().partition(|watch| watch.signal == INPUT);
+        let of = |watches: &[WatchConfig], share: f64| {
+            let arl0 = (args.arl0 / share).min(LONGEST_ARL0);
+            let options = CalibrateOptions { arl0, longest_block: LONGEST_BLOCK, seed: args.seed };
+            calibrate(watches, n_signals, &series, &options)
+        };
+        let notices = of(&notices, 1.0 - ALARMS)?;
+        let alarms = of(&alarms, ALARMS)?;
+        let both = |a: f64, b: f64| 1.0 / (1.0 / a + 1.0 / b);
+        let arl0 = both(notices.arl0, alarms.arl0);
+        let arl0_lower = both(notices.arl0_lower, alarms.arl0_lower);
+        let alarms_arl0 = alarms.arl0;
+        let watches: Vec<Watch> = notices.watches.into_iter().chain(alarms.watches).collect();
         let score = |(&i, &label): (&usize, &u32)| (1.0 - p(i, label as usize)).clamp(0.0, 1.0);
         let scores: Vec<f64> = labelled.iter().zip(&targets).map(score).collect();
         let conformal =
@@ -254,6 +271,7 @@ impl Answered {
             accuracy,
             arl0,
             arl0_lower,
+            alarms_arl0,
             detectors: detectors.collect(),
             conformal: conformal.as_ref().map(|sets| sets.quantile(1.0 - args.coverage)),
         };
@@ -320,7 +338,7 @@ fn watches(window: usize, labelled: bool) -> Vec<WatchConfig> {
     watches
 }
 
-fn rule(watch: &monitor::Watch) -> (&'static str, f64) {
+fn rule(watch: &Watch) -> (&'static str, f64) {
     use monitor::{AnyDetector, Detector};
     let rule = match watch.detector {
         AnyDetector::Cusum(_) => "cusum",

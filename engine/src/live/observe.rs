@@ -49,6 +49,9 @@ const FEWEST_KEPT: usize = 16;
 /// A label waits for so many windows: as many may be on their way when it comes.
 const PATIENCE: u64 = 256;
 
+/// Why a label is of no use.
+const UNKNOWN: &str = "the model has no such class";
+
 /// Labels that wait; one more takes the place of the oldest.
 const MOST_WAITING: usize = 1024;
 
@@ -113,12 +116,19 @@ impl<'a> Watching<'a> {
         if seen.class.is_none() {
             return;
         }
-        let mut class = None;
+        let (mut class, mut unknown) = (None, None);
         for (truth, _, found) in &mut self.waiting {
             if truth.is_of(seen) {
+                let of_truth = seen.class_of(&truth.label);
+                if of_truth.is_none() && !*found {
+                    unknown = Some(truth.clone());
+                }
                 *found = true;
-                class = class.or_else(|| seen.class_of(&truth.label));
+                class = class.or(of_truth);
             }
+        }
+        if let Some(truth) = unknown {
+            self.unmatched(&truth, UNKNOWN);
         }
         if let Some(class) = class {
             self.tell(seen, class);
@@ -149,7 +159,7 @@ impl<'a> Watching<'a> {
         }
         self.kept = kept;
         if unknown {
-            self.unmatched(&truth, "the model has no such class");
+            self.unmatched(&truth, UNKNOWN);
             return;
         }
         if self.waiting.len() >= MOST_WAITING {
@@ -273,6 +283,7 @@ mod tests {
         watching.truth(of("b", span("", 10.0, 29.0)));
         watching.truth(of("b", span("other", 0.0, 9.0)));
         watching.truth(of("c", Place::Window(0)));
+        watching.truth(of("c", Place::Window(7)));
         for id in 5..8 {
             watching.window(&seen(id));
         }
@@ -280,7 +291,7 @@ mod tests {
         assert_eq!(*found.lock().expect("free"), expected);
         watching.end();
         let lost = counters.labels_lost.load(std::sync::atomic::Ordering::Relaxed);
-        assert_eq!(lost, 2, "an unknown class, and an unknown series");
+        assert_eq!(lost, 3, "an unknown class twice, and an unknown series");
     }
 
     #[test]

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 /// With more features their covariance is taken to be diagonal.
 const MOST_FULL: usize = 64;
 
-/// A class with fewer windows has no centre.
+/// A class with fewer windows has no centre; if all have, they are one.
 const FEWEST: usize = 5;
 
 /// Windows by which a centre's mean and deviation are drawn to those of all.
@@ -119,9 +119,14 @@ impl InputReference {
             .collect::<Vec<_>>();
         let features: Vec<Vec<f64>> = of.iter().map(|&i| features(&windows[i], &floors)).collect();
         let n_classes = of.iter().map(|&i| classes[i] as usize + 1).max().unwrap_or(0);
+        let mut counts = vec![0; n_classes];
+        of.iter().for_each(|&i| counts[classes[i] as usize] += 1);
+        // Where all classes have few windows they are one.
+        let is_one = counts.iter().all(|&n| n < FEWEST);
+        let class_of = |i: usize| if is_one { 0 } else { classes[i] as usize };
         let mut sums = vec![(0_usize, vec![0.0; width]); n_classes];
         for (&i, features) in of.iter().zip(&features) {
-            let (n, sum) = &mut sums[classes[i] as usize];
+            let (n, sum) = &mut sums[class_of(i)];
             *n += 1;
             sum.iter_mut().zip(features).for_each(|(sum, x)| *sum += x);
         }
@@ -133,7 +138,7 @@ impl InputReference {
         let is_full = width <= MOST_FULL;
         let mut covariance = vec![0.0; if is_full { width * (width + 1) / 2 } else { width }];
         for (&i, features) in of.iter().zip(&features) {
-            let mean = &sums[classes[i] as usize].1;
+            let mean = &sums[class_of(i)].1;
             let off: Vec<f64> = features.iter().zip(mean).map(|(x, mean)| x - mean).collect();
             let mut at = 0;
             for row in 0..width {
@@ -147,7 +152,6 @@ impl InputReference {
         let mut reference = Self { floors, factor, centres: Vec::new(), usual: Vec::new() };
         let mut centres = sums.into_iter().filter(|(n, _)| *n >= FEWEST);
         reference.centres = centres.by_ref().map(|(_, mean)| reference.whiten(mean)).collect();
-        ensure!(!reference.centres.is_empty(), "no class has {FEWEST} windows");
         Ok(reference)
     }
 
