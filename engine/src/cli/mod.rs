@@ -88,7 +88,7 @@ pub enum Command {
     Eval(EvalArgs),
     /// Write a model's answers for files
     Predict(PredictArgs),
-    /// Find out on held-out data what is usual of a model's answers, so that `run` can watch them
+    /// Find out on held-out data what is usual of a model's answers
     Calibrate(CalibrateArgs),
     /// Answer while rows come: one line for every window, within a deadline
     Run(Box<RunArgs>),

@@ -120,7 +120,9 @@ impl InputReference {
         let features: Vec<Vec<f64>> = of.iter().map(|&i| features(&windows[i], &floors)).collect();
         let n_classes = of.iter().map(|&i| classes[i] as usize + 1).max().unwrap_or(0);
         let mut counts = vec![0; n_classes];
-        of.iter().for_each(|&i| counts[classes[i] as usize] += 1);
+        for &i in of {
+            counts[classes[i] as usize] += 1;
+        }
         // Where all classes have few windows they are one.
         let is_one = counts.iter().all(|&n| n < FEWEST);
         let class_of = |i: usize| if is_one { 0 } else { classes[i] as usize };

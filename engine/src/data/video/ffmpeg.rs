@@ -106,7 +106,7 @@ pub(super) fn start_live(
     in_colours: bool,
 ) -> anyhow::Result<(Child, Output, JoinHandle<Vec<u8>>)> {
     let child = Command::new("ffmpeg")
-        .args(["-v", "error", "-nostdin", "-fflags", "nobuffer", "-flags", "low_delay"])
+        .args(["-v", "error", "-nostdin", "-flags", "low_delay"])
         .args(before)
         .arg("-i")
         .arg(input)

@@ -64,7 +64,8 @@ impl FrameSource {
                     "--camera: {scheme}:// is not read; give one of {known}, a file, a device or lavfi:…"
                 );
             };
-            let mut before = vec!["-protocol_whitelist", *protocols];
+            // What is found out of a stream first is not kept, which of a file loses frames.
+            let mut before = vec!["-fflags", "nobuffer", "-protocol_whitelist", *protocols];
             if scheme.starts_with("rtsp") {
                 // By UDP, frames are torn where a packet is lost.
                 before.extend(["-rtsp_transport", "tcp"]);
@@ -72,7 +73,7 @@ impl FrameSource {
             return Ok(Self { before, input: text.into(), is_file: false });
         }
         if text.starts_with("/dev/video") {
-            return Ok(Self { before: vec!["-f", "v4l2"], input: text.into(), is_file: false });
+            return Ok(Self { before: vec!["-fflags", "nobuffer", "-f", "v4l2"], input: text.into(), is_file: false });
         }
         // With `file:` no name is an option, or a protocol that reaches elsewhere.
         let only = ["-protocol_whitelist", "file", "-format_whitelist", FORMATS];

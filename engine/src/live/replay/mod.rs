@@ -4,6 +4,7 @@
 //! sensor down, and gets what is due at once when it reads again.
 
 mod plan;
+mod takes;
 mod target;
 
 use std::thread;
@@ -15,7 +16,8 @@ use super::shift::{Shift, Shifter, deviations};
 use crate::data::Dataset;
 use crate::interrupt::Stop;
 pub use plan::{Playing, Timetable};
-pub use target::{Target, To, target};
+pub use takes::Target;
+pub use target::{To, target};
 
 /// How recordings are played.
 #[derive(Debug, Clone, Default)]
