@@ -5,6 +5,7 @@
 
 mod plan;
 mod target;
+mod to;
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -15,7 +16,8 @@ use super::shift::{Shift, Shifter, deviations};
 use crate::data::Dataset;
 use crate::interrupt::Stop;
 pub use plan::{Playing, Timetable};
-pub use target::{Target, To, target};
+pub use target::Target;
+pub use to::{To, target};
 
 /// How recordings are played.
 #[derive(Debug, Clone, Default)]
