@@ -18,8 +18,13 @@ struct Broker(Child);
 
 impl Broker {
     fn start(port: u16) -> Option<Self> {
+        Self::with(&["-p", &port.to_string()], port)
+    }
+
+    /// With arguments, by which it listens at this port.
+    fn with(args: &[&str], port: u16) -> Option<Self> {
         let mut command = Command::new("mosquitto");
-        command.args(["-p", &port.to_string()]).stdout(Stdio::null()).stderr(Stdio::null());
+        command.args(args).stdout(Stdio::null()).stderr(Stdio::null());
         let Ok(child) = command.spawn() else {
             use std::io::Write as _;
             let _ = writeln!(std::io::stderr(), "skipped: there is no mosquitto");
@@ -42,6 +47,10 @@ impl Drop for Broker {
     }
 }
 
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").and_then(|at| at.local_addr()).expect("a port").port()
+}
+
 fn of(answer: &Value) -> Value {
     json!([answer["series"], answer["answer"], answer["p"], answer["t"]])
 }
@@ -52,8 +61,7 @@ fn play(folder: &Path, file: &str, to: &str) {
 
 #[test]
 fn a_broker_that_goes_and_comes_back_loses_nothing_but_what_it_missed() {
-    let port =
-        TcpListener::bind("127.0.0.1:0").and_then(|at| at.local_addr()).expect("a port").port();
+    let port = free_port();
     let Some(broker) = Broker::start(port) else { return };
     let folder = with_model(JOB);
     let at = folder.path();
@@ -113,6 +121,55 @@ fn a_broker_that_goes_and_comes_back_loses_nothing_but_what_it_missed() {
     assert_eq!(found[first.len()..], second);
 }
 
+/// Runs openssl in a folder; says whether there is one.
+fn openssl(folder: &Path, args: &[&str]) -> bool {
+    let mut command = Command::new("openssl");
+    command.current_dir(folder).args(args).stdout(Stdio::null()).stderr(Stdio::null());
+    command.status().is_ok_and(|status| status.success())
+}
+
+#[test]
+fn with_tls_the_brokers_certificate_is_that_of_the_named_authority() {
+    let folder = with_model(JOB);
+    let at = folder.path();
+    std::fs::write(at.join("of"), "subjectAltName=DNS:localhost\n").expect("written");
+    let key = ["-newkey", "rsa:2048", "-nodes", "-keyout"];
+    let authority =
+        [&["req", "-x509"], &key[..], &["a.key", "-out", "a.pem", "-subj", "/CN=a"]].concat();
+    let request =
+        [&["req", "-new"], &key[..], &["b.key", "-out", "b.csr", "-subj", "/CN=b"]].concat();
+    let sign = "x509 -req -in b.csr -CA a.pem -CAkey a.key -CAcreateserial -out b.pem -extfile of";
+    let sign: Vec<&str> = sign.split(' ').collect();
+    if ![&authority, &request, &sign].into_iter().all(|args| openssl(at, args)) {
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stderr(), "skipped: there is no openssl");
+        return;
+    }
+    let [plain, tls] = [0; 2].map(|_| free_port());
+    let here = at.display();
+    let conf = format!(
+        "allow_anonymous true\nlistener {plain} 127.0.0.1\nlistener {tls} 127.0.0.1\n\
+         certfile {here}/b.pem\nkeyfile {here}/b.key\nuser root\n"
+    );
+    std::fs::write(at.join("conf"), conf).expect("written");
+    let conf = at.join("conf");
+    let Some(_broker) = Broker::with(&["-c", conf.to_str().expect("text")], plain) else { return };
+    let url = format!("mqtts://localhost:{tls}/a/+");
+    let args = ["--model", "m.safetensors", "--mqtt", &url];
+    let mut stranger = start(at, &args);
+    let lost = stranger.event("source");
+    let reason = lost["reason"].as_str().expect("a reason");
+    assert!(lost["result"] == "lost" && reason.to_lowercase().contains("certificate"), "{lost}");
+    drop(stranger);
+    let mut running = start(at, &[&args[..], &["--ca", "a.pem"]].concat());
+    assert_eq!(running.event("source")["result"], "connected");
+    play(at, "data/node_1.csv", &format!("mqtt://127.0.0.1:{plain}/a"));
+    let mut line = String::new();
+    let mut answers = BufReader::new(running.child.stdout.take().expect("piped"));
+    assert!(answers.read_line(&mut line).expect("text") > 0);
+    assert!(line.contains("\"id\":0,"), "{line}");
+}
+
 #[test]
 fn what_is_no_address_or_cannot_be_reached_is_an_error() {
     let folder = with_model(JOB);
@@ -121,8 +178,7 @@ fn what_is_no_address_or_cannot_be_reached_is_an_error() {
     fails(at, &[&model[..], &["mqtt://host"]].concat(), &["name a topic"]);
     fails(at, &[&model[..], &["tcp://host/a"]].concat(), &["mqtt://HOST/TOPIC"]);
     fails(at, &[&model[..], &["mqtts://host/a", "--ca", "none.pem"]].concat(), &["none.pem"]);
-    let port =
-        TcpListener::bind("127.0.0.1:0").and_then(|at| at.local_addr()).expect("a port").port();
+    let port = free_port();
     let to = format!("mqtt://127.0.0.1:{port}/a");
     let replay = ["replay", "--data", "data/node_1.csv", "--speed", "max", "--to", &to];
     fails(at, &replay, &["127.0.0.1", "refused"]);

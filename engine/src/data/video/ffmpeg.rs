@@ -96,7 +96,7 @@ impl Ffmpeg {
     }
 }
 
-/// Starts to decode what comes live, with as little delay as there can be; gives also what it says.
+/// Starts to decode what comes live; gives also what it says.
 ///
 /// # Errors
 /// If it cannot be started.
@@ -106,7 +106,7 @@ pub(super) fn start_live(
     in_colours: bool,
 ) -> anyhow::Result<(Child, Output, JoinHandle<Vec<u8>>)> {
     let child = Command::new("ffmpeg")
-        .args(["-v", "error", "-nostdin", "-flags", "low_delay"])
+        .args(["-v", "error", "-nostdin"])
         .args(before)
         .arg("-i")
         .arg(input)

@@ -26,6 +26,9 @@ pub struct FrameSource {
     is_file: bool,
 }
 
+/// As little delay as there can be; of a file it would leave out the first frames.
+const AT_ONCE: [&str; 4] = ["-fflags", "nobuffer", "-flags", "low_delay"];
+
 /// Protocols of each scheme, and no others: a play list of one cannot lead elsewhere.
 const PROTOCOLS: [(&str, &str); 10] = [
     ("rtsp", "rtsp,rtp,udp,tcp"),
@@ -64,8 +67,7 @@ impl FrameSource {
                     "--camera: {scheme}:// is not read; give one of {known}, a file, a device or lavfi:…"
                 );
             };
-            // What is found out of a stream first is not kept, which of a file loses frames.
-            let mut before = vec!["-fflags", "nobuffer", "-protocol_whitelist", *protocols];
+            let mut before = [&AT_ONCE[..], &["-protocol_whitelist", *protocols][..]].concat();
             if scheme.starts_with("rtsp") {
                 // By UDP, frames are torn where a packet is lost.
                 before.extend(["-rtsp_transport", "tcp"]);
@@ -73,7 +75,8 @@ impl FrameSource {
             return Ok(Self { before, input: text.into(), is_file: false });
         }
         if text.starts_with("/dev/video") {
-            return Ok(Self { before: vec!["-fflags", "nobuffer", "-f", "v4l2"], input: text.into(), is_file: false });
+            let before = [&AT_ONCE[..], &["-f", "v4l2"][..]].concat();
+            return Ok(Self { before, input: text.into(), is_file: false });
         }
         // With `file:` no name is an option, or a protocol that reaches elsewhere.
         let only = ["-protocol_whitelist", "file", "-format_whitelist", FORMATS];
@@ -216,7 +219,7 @@ mod tests {
         let camera = of("rtsp://user:word@camera/1").expect("a camera");
         assert!(camera.before.contains(&"rtsp,rtp,udp,tcp") && !camera.ends());
         assert_eq!(of("lavfi:testsrc").expect("a graph").input, "testsrc");
-        assert_eq!(of("/dev/video0").expect("a device").before, ["-f", "v4l2"]);
+        assert_eq!(of("/dev/video0").expect("a device").before[4..], ["-f", "v4l2"]);
         for text in ["", "file:///etc/passwd", "concat://a|b", "pipe://0", "data://x"] {
             assert!(of(text).is_err(), "{text}");
         }

@@ -4,8 +4,8 @@
 //! sensor down, and gets what is due at once when it reads again.
 
 mod plan;
-mod takes;
 mod target;
+mod to;
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -16,8 +16,8 @@ use super::shift::{Shift, Shifter, deviations};
 use crate::data::Dataset;
 use crate::interrupt::Stop;
 pub use plan::{Playing, Timetable};
-pub use takes::Target;
-pub use target::{To, target};
+pub use target::Target;
+pub use to::{To, target};
 
 /// How recordings are played.
 #[derive(Debug, Clone, Default)]
