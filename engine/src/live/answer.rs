@@ -70,7 +70,11 @@ impl State {
 
     /// The word for it.
     pub fn name(&self) -> &'static str {
-        if self.is_canary() { "canary" } else { "live" }
+        Self::word(self.is_canary())
+    }
+
+    fn word(canary: bool) -> &'static str {
+        if canary { "canary" } else { "live" }
     }
 }
 
@@ -110,6 +114,8 @@ pub struct Answer {
     pub infer_us: Option<u64>,
     /// The model, if one saw the window.
     pub model: Option<Arc<Label>>,
+    /// Whether that was on trial then.
+    pub canary: bool,
     /// Every class's probability; empty where neither they nor a set are told.
     pub probs: Vec<f32>,
     /// Whether these are told.
@@ -131,6 +137,7 @@ impl Answer {
             age_us: 0,
             infer_us: None,
             model: None,
+            canary: false,
             probs: Vec::new(),
             tells_probs: false,
             set: None,
@@ -191,7 +198,7 @@ impl Answer {
                 ",\"model\":\"{}\",\"round\":{},\"state\":\"{}\"",
                 model.hash,
                 model.round,
-                model.state.name()
+                State::word(self.canary)
             )?,
             None => line.extend_from_slice(b",\"model\":null,\"round\":null,\"state\":null"),
         }
@@ -240,6 +247,7 @@ mod tests {
             age_us: 640,
             infer_us: Some(102),
             model: Some(label()),
+            canary: false,
             probs: vec![0.97, 0.03],
             tells_probs: true,
             set: Some(0.5),

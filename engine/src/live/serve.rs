@@ -80,6 +80,7 @@ impl Server<'_> {
         let began = Instant::now();
         let mut answer = Answer::of(due, Status::Ok, began);
         answer.model = Some(Arc::clone(&ready.label));
+        answer.canary = ready.label.state.is_canary();
         if !due.is_whole {
             answer.status = Status::BadInput;
             return answer;
