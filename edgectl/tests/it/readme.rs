@@ -33,11 +33,8 @@ const NOT_RUN: &[(&str, &str)] = &[
 ];
 
 /// Flags in the README that are not edgectl's own.
-const OTHER_FLAGS: &[(&str, &str)] = &[
-    ("--cv", "of the example `accuracy`"),
-    ("--data-binary", "of curl"),
-    ("--no-default-features", "of cargo"),
-];
+const OTHER_FLAGS: &[(&str, &str)] =
+    &[("--cv", "of the example `accuracy`"), ("--no-default-features", "of cargo")];
 
 fn repository(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)

@@ -141,11 +141,16 @@ fn of_rows(rows: Vec<SeenRow>) -> Value {
     for SeenRow { series, t, values, n } in rows {
         let at = seen.entry(Arc::clone(&series)).or_default();
         if at.is_multiple_of(every) {
-            kept.push(json!([&*series, t, &values[..n]]));
+            kept.push(json!([&*series, t, values[..n].iter().map(shown).collect::<Vec<_>>()]));
         }
         *at += 1;
     }
     kept.into()
+}
+
+/// A value in the digits that it has.
+fn shown(value: &f32) -> Option<f64> {
+    value.to_string().parse().ok().filter(|value: &f64| value.is_finite())
 }
 
 /// The newest answer of each series.

@@ -68,13 +68,15 @@
   const show = () => {
     const { rows, answers } = of(chosen), last = answers.at(-1);
     if (last) {
-      put('class', last.answer ?? '–');
-      put('p', last.p === null ? '' : `${(100 * last.p).toFixed(0)} %`);
-      at('meter').value = last.p ?? 0;
+      // A window that was dropped is no answer to show in the place of one.
+      const sure = last.status === 'dropped' ? answers.findLast((a) => a.status !== 'dropped') ?? last : last;
+      put('class', sure.answer ?? '–');
+      put('p', sure.p === null ? '' : `${(100 * sure.p).toFixed(0)} %`);
+      at('meter').value = sure.p ?? 0;
       put('status', `${last.status}, ${number(last.age_us / 1000)} ms after the last row`);
       at('status').className = last.status === 'ok' ? 'good' : 'warn';
       // A screen reader hears a change, and not more often than every three seconds.
-      const words = last.answer ?? last.status;
+      const words = sure.answer ?? sure.status;
       if (words !== said && clock() - saidAt > 3) { said = words; saidAt = clock(); put('said', words); }
     }
     if (document.hidden) return;
