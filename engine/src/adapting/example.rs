@@ -1,8 +1,5 @@
 //! Windows with their classes, as a model sees them.
 
-use std::ops::Range;
-use std::sync::Arc;
-
 use crate::checkpoint::Checkpoint;
 use crate::data::Dataset;
 use crate::windows::{Cut, WindowBuffer, WindowSet};
@@ -20,8 +17,18 @@ pub struct Example {
     pub id: u64,
 }
 
-/// The labelled windows of some segments, cut with the stride of the test, as they would come live; and of each the
-/// segment and the rows that it takes there.
+/// A window of a series.
+#[derive(Debug)]
+pub struct OfSeries {
+    /// The series.
+    pub series: u64,
+    /// Whether it shares no row with the last window of its series of which this was so.
+    pub is_apart: bool,
+    /// The window.
+    pub example: Example,
+}
+
+/// The labelled windows of some segments, cut with the stride of the test, as they would come live.
 ///
 /// # Errors
 /// If no window can be cut.
@@ -29,18 +36,23 @@ pub fn labelled_examples(
     checkpoint: &Checkpoint,
     dataset: &Dataset,
     segments: &[usize],
-) -> anyhow::Result<Vec<(Arc<Example>, usize, Range<usize>)>> {
+) -> anyhow::Result<Vec<OfSeries>> {
     let meta = &checkpoint.meta;
     let cut = Cut { window: meta.run.window(), seq_len: meta.model.seq_len, train: false };
     let mut set = WindowSet::new(dataset, &meta.preprocess, segments, cut)?;
     set.drop_unlabeled();
     let mut buffer = WindowBuffer::default();
-    let mut found = Vec::new();
+    let (mut found, mut last) = (Vec::new(), None);
     for (number, window) in set.windows().iter().enumerate() {
         set.fill([number], None, &mut buffer);
         let (values, class) = (buffer.values.clone(), buffer.targets[0]);
         let example = Example { values, class, group: 0, id: number as u64 };
-        found.push((Arc::new(example), window.segment, window.start..window.start + window.len));
+        let is_apart =
+            last.is_none_or(|(segment, end)| segment != window.segment || window.start >= end);
+        if is_apart {
+            last = Some((window.segment, window.start + window.len));
+        }
+        found.push(OfSeries { series: window.segment as u64, is_apart, example });
     }
     Ok(found)
 }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use attn_core::{Batch, Encoder, Workspace};
-use monitor::argmax;
+use monitor::{argmax, log_softmax};
 use serde::Serialize;
 
 use super::example::Example;
@@ -13,12 +13,14 @@ use super::example::Example;
 const AT_ONCE: usize = 8;
 
 /// How many windows a model answers rightly.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 pub struct Score {
     /// So many.
     pub right: usize,
     /// Of so many.
     pub of: usize,
+    /// Their mean cross-entropy; 0 of none.
+    pub loss: f64,
 }
 
 /// What two models say of the same windows.
@@ -39,8 +41,11 @@ pub struct Gate {
 /// The share of windows of what was before that may be lost.
 const MAY_LOSE: f64 = 0.01;
 
+/// A loss that is smaller by this factor is less by more than chance.
+const LESS: f64 = 0.9;
+
 impl Score {
-    /// Of these weights, on these windows; nothing if `pause` says that it is to end.
+    /// Of these weights, on these windows, and for which they are right; nothing if `pause` says that it is to end.
     ///
     /// # Errors
     /// If a window does not fit the model.
@@ -49,10 +54,11 @@ impl Score {
         params: &[f32],
         examples: &[Arc<Example>],
         pause: &mut dyn FnMut() -> bool,
-    ) -> anyhow::Result<Option<Self>> {
+    ) -> anyhow::Result<Option<(Self, Vec<bool>)>> {
         let n_outputs = encoder.config().task.n_outputs();
         let (mut workspace, mut logits) = (Workspace::new(1), Vec::new());
-        let mut score = Self { right: 0, of: examples.len() };
+        let mut score = Self { right: 0, of: examples.len(), loss: 0.0 };
+        let mut rights = Vec::with_capacity(examples.len());
         for some in examples.chunks(AT_ONCE) {
             if !pause() {
                 return Ok(None);
@@ -64,13 +70,14 @@ impl Score {
             logits.resize(some.len() * n_outputs, 0.0);
             let batch = Batch::new(encoder.config(), &values, &lengths)?;
             encoder.forward(params, &batch, &mut workspace, &mut logits);
-            let answers = logits.chunks_exact(n_outputs).map(argmax);
-            let is_right = |(example, answer): (&Arc<Example>, usize)| {
-                usize::from(answer == example.class as usize)
-            };
-            score.right += some.iter().zip(answers).map(is_right).sum::<usize>();
+            for (example, logits) in some.iter().zip(logits.chunks_exact(n_outputs)) {
+                let class = example.class as usize;
+                rights.push(argmax(logits) == class);
+                score.loss -= f64::from(log_softmax(logits)[class]) / examples.len() as f64;
+            }
         }
-        Ok(Some(score))
+        score.right = rights.iter().filter(|right| **right).count();
+        Ok(Some((score, rights)))
     }
 
     /// The share, where there are windows.
@@ -80,8 +87,8 @@ impl Score {
 }
 
 impl Gate {
-    /// Why the new model is not taken, if it is not: it must be better on what is now, and lose at most one in a
-    /// hundred windows of what was before, or a single one.
+    /// Why the new model is not taken, if it is not: it must be better on what is now, by right answers or, with as many, by
+    /// a tenth of the loss; and lose at most one in a hundred windows of what was before, or a single one.
     pub fn refusal(&self) -> Option<String> {
         let Self { clean_before, clean, fresh_before, fresh, .. } = self;
         let lost = clean_before.right.saturating_sub(clean.right);
@@ -91,14 +98,15 @@ impl Gate {
                 clean.of, clean.right, clean_before.right
             ));
         }
-        if fresh.right > fresh_before.right {
+        let is_surer = fresh.right == fresh_before.right && fresh.loss < LESS * fresh_before.loss;
+        if fresh.right > fresh_before.right || is_surer {
             return None;
         }
         Some(match fresh.of {
             0 => "there is no labelled window of now to test it on".to_owned(),
             of => format!(
-                "of {of} windows of now {} are answered rightly, and {} before",
-                fresh.right, fresh_before.right
+                "of {of} windows of now {} are answered rightly, and {} before, with the loss {:.4} and {:.4}",
+                fresh.right, fresh_before.right, fresh.loss, fresh_before.loss
             ),
         })
     }
@@ -109,7 +117,7 @@ mod tests {
     use super::*;
 
     fn refusal(clean: (usize, usize, usize), fresh: (usize, usize, usize)) -> Option<String> {
-        let score = |right, of| Score { right, of };
+        let score = |right, of| Score { right, of, loss: 1.0 };
         Gate {
             clean_before: score(clean.0, clean.2),
             clean: score(clean.1, clean.2),
@@ -118,6 +126,19 @@ mod tests {
             fresh_was_trained_on: false,
         }
         .refusal()
+    }
+
+    #[test]
+    fn of_models_that_are_right_alike_the_surer_is_better() {
+        let gate = |loss| {
+            let [before, fresh] = [0.5, loss].map(|loss| Score { right: 9, of: 9, loss });
+            let (clean_before, clean, fresh_before) = (before, before, before);
+            Gate { clean_before, clean, fresh_before, fresh, fresh_was_trained_on: false }
+        };
+        assert_eq!(gate(0.44).refusal(), None);
+        for loss in [0.46, 0.5, 3.0, f64::NAN] {
+            assert!(gate(loss).refusal().is_some(), "{loss}");
+        }
     }
 
     #[test]

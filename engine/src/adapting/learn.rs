@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use anyhow::ensure;
 use attn_core::{Batch, CrossEntropy, Workspace};
+use monitor::Paired;
 use optim::{Accumulator, AdamWConfig, OptimizerConfig, clip_by_global_norm};
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
@@ -66,6 +67,8 @@ pub struct Learned {
     pub examples: usize,
     /// What it and the one before say of the probe set.
     pub gate: Gate,
+    /// For how many windows that neither was trained on each was right.
+    pub tried: Paired,
 }
 
 /// Adapts a model, of whose file `base` is the hash, and measures it. Between two pieces `pause` is called; nothing
@@ -83,8 +86,7 @@ pub fn adapt(
     let Some(params) = trained(start, lesson, teaching, pause)? else { return Ok(None) };
     let fresh_was_trained_on = lesson.fresh_probe.is_empty();
     let fresh = if fresh_was_trained_on { &lesson.fresh } else { &lesson.fresh_probe };
-    let mut score =
-        |params: &[f32], on: &[_]| Score::of(&start.encoder, params, on, &mut *pause);
+    let mut score = |params: &[f32], on: &[_]| Score::of(&start.encoder, params, on, &mut *pause);
     let scores = [
         score(&start.params, &lesson.replay_probe)?,
         score(&params, &lesson.replay_probe)?,
@@ -94,6 +96,16 @@ pub fn adapt(
     let [Some(clean_before), Some(clean), Some(fresh_before), Some(fresh)] = scores else {
         return Ok(None);
     };
+    let mut tried = Paired::default();
+    let mut pair = |new: &[bool], old: &[bool]| {
+        new.iter().zip(old).for_each(|(new, old)| tried.observe(*new, *old));
+    };
+    pair(&clean.1, &clean_before.1);
+    if !fresh_was_trained_on {
+        pair(&fresh.1, &fresh_before.1);
+    }
+    let [clean_before, clean, fresh_before, fresh] =
+        [clean_before, clean, fresh_before, fresh].map(|(score, _)| score);
     let gate = Gate { clean_before, clean, fresh_before, fresh, fresh_was_trained_on };
     let mut checkpoint = start.clone();
     checkpoint.params = params;
@@ -115,7 +127,7 @@ pub fn adapt(
         merge: None,
     });
     let (steps, examples) = (teaching.steps, lesson.fresh.len());
-    Ok(Some(Learned { checkpoint, steps, examples, gate }))
+    Ok(Some(Learned { checkpoint, steps, examples, gate, tried }))
 }
 
 /// The weights after all steps.

@@ -10,7 +10,7 @@ mod learn;
 mod records;
 mod replay;
 
-pub use example::{Example, labelled_examples};
+pub use example::{Example, OfSeries, labelled_examples};
 pub use gate::{Gate, Score};
 pub use learn::{Learned, Lesson, Teaching, adapt};
 pub use records::{Place, Records};

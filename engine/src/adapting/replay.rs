@@ -68,6 +68,16 @@ pub struct Replay {
     n_fresh: u64,
 }
 
+/// Classes, values of a window, and what tells the job from another.
+type Sizes = (usize, usize, [u8; 16]);
+
+fn sizes(meta: &Meta) -> anyhow::Result<Sizes> {
+    let job = serde_json::to_vec(&(&meta.classes, &meta.channels, &meta.preprocess))?;
+    let mut fingerprint = [0; 16];
+    fingerprint.copy_from_slice(&blake3::hash(&job).as_bytes()[..16]);
+    Ok((meta.classes.len(), meta.model.seq_len * meta.model.channels, fingerprint))
+}
+
 /// What is trained on and what is not are slots of one row of places: the first part has these, the second the rest.
 fn place_of(place: monitor::Place, per_class: usize, probe: usize) -> Place {
     let offset = match place.part {
@@ -83,7 +93,10 @@ impl Replay {
     /// # Errors
     /// If there is not room for two windows of each class.
     pub fn new(meta: &Meta, options: ReplayOptions) -> anyhow::Result<Self> {
-        let (classes, width) = (meta.classes.len(), meta.model.seq_len * meta.model.channels);
+        Self::new_for(sizes(meta)?, options)
+    }
+
+    fn new_for((classes, width, _): Sizes, options: ReplayOptions) -> anyhow::Result<Self> {
         let room = options.bytes / Records::bytes_of(width);
         let capacity = options.windows.min(room * 4 / 5);
         let per_class = capacity / classes;
@@ -115,15 +128,20 @@ impl Replay {
         options: ReplayOptions,
         folder: &Path,
     ) -> anyhow::Result<(Self, usize)> {
-        let mut replay = Self::new(meta, options)?;
+        Self::open_for(sizes(meta)?, options, folder)
+    }
+
+    fn open_for(
+        sizes: Sizes,
+        options: ReplayOptions,
+        folder: &Path,
+    ) -> anyhow::Result<(Self, usize)> {
+        let (n_classes, width, fingerprint) = sizes;
+        let mut replay = Self::new_for(sizes, options)?;
         private_folder(folder)?;
-        let width = meta.model.seq_len * meta.model.channels;
-        let job = serde_json::to_vec(&(&meta.classes, &meta.channels, &meta.preprocess))?;
-        let mut fingerprint = [0; 16];
-        fingerprint.copy_from_slice(&blake3::hash(&job).as_bytes()[..16]);
         let mut found = [Vec::new(), Vec::new()];
         let [kept, fresh] = &mut found;
-        let (places, n_classes) = (replay.kept.config().capacity, meta.classes.len());
+        let places = replay.kept.config().capacity;
         let is_good = |example: &Example| (example.class as usize) < n_classes;
         let (before, damaged) =
             Records::open(&folder.join("before.bin"), fingerprint, (width, places), |_, e| {
@@ -136,18 +154,18 @@ impl Replay {
             })?;
         let [kept, mut fresh] = found;
         let groups = kept.iter().chain(&fresh).map(|example| example.group);
-        replay.n_groups = groups.max().map_or(0, |group| group.saturating_add(1));
+        replay.n_groups = groups.max().map_or(0, |group| group.wrapping_add(1));
         // Written anew, so that each is in the place that is its own now.
         let (n_kept, n_damaged) = (kept.len(), damaged + more);
         replay.files = Some([before, now]);
         if n_kept + fresh.len() + n_damaged > 0 {
             replay.files.iter_mut().flatten().try_for_each(Records::clear)?;
         }
-        kept.into_iter().try_for_each(|example| replay.keep(Arc::new(example)))?;
+        kept.into_iter().try_for_each(|example| replay.keep(&Arc::new(example)))?;
         fresh.sort_by_key(|example| example.id);
         for example in fresh {
             let part = replay.kept.part_of(example.group);
-            replay.push(Arc::new(example), part)?;
+            replay.push(&Arc::new(example), part)?;
         }
         Ok((replay, n_damaged))
     }
@@ -167,7 +185,7 @@ impl Replay {
             return Ok(());
         };
         example.group = block.group;
-        self.push(Arc::new(example), block.part)
+        self.push(&Arc::new(example), block.part)
     }
 
     /// Takes a window as one of what was before.
@@ -184,7 +202,7 @@ impl Replay {
             return Ok(());
         };
         example.group = block.group;
-        self.keep(Arc::new(example))
+        self.keep(&Arc::new(example))
     }
 
     /// The group of the next window of a series; nothing if it may share rows with one that is for something else.
@@ -199,9 +217,9 @@ impl Replay {
         // What a group is for follows from its number.
         let mut group = self.n_groups;
         while self.kept.part_of(group) != part {
-            group += 1;
+            group = group.wrapping_add(1);
         }
-        self.n_groups = group + 1;
+        self.n_groups = group.wrapping_add(1);
         let block = Block { group, part, next };
         if self.blocks.len() >= MOST_SERIES && last.is_none() {
             self.blocks.clear();
@@ -218,29 +236,29 @@ impl Replay {
     }
 
     /// One more of now; the oldest becomes one of before.
-    fn push(&mut self, example: Arc<Example>, part: Part) -> std::io::Result<()> {
+    fn push(&mut self, example: &Arc<Example>, part: Part) -> std::io::Result<()> {
         if self.fresh.len() >= self.most_fresh
             && let Some((oldest, _)) = self.fresh.pop_front()
         {
-            self.keep(oldest)?;
+            self.keep(&oldest)?;
         }
         let place = Place((self.n_fresh % self.most_fresh as u64) as usize);
         self.n_fresh += 1;
-        self.fresh.push_back((Arc::clone(&example), part));
+        self.fresh.push_back((Arc::clone(example), part));
         match &mut self.files {
-            Some([_, now]) => now.put(place, Some(&example)),
+            Some([_, now]) => now.put(place, Some(example)),
             None => Ok(()),
         }
     }
 
     /// One more of before, if it is kept.
-    fn keep(&mut self, example: Arc<Example>) -> std::io::Result<()> {
+    fn keep(&mut self, example: &Arc<Example>) -> std::io::Result<()> {
         let (class, group) = (example.class as usize, example.group);
-        let put = self.kept.offer(class, group, Arc::clone(&example));
+        let put = self.kept.offer(class, group, Arc::clone(example));
         let probe = ((self.per_class as f64 * PROBE).round() as usize).clamp(1, self.per_class - 1);
         match (put, &mut self.files) {
             (Some(place), Some([before, _])) => {
-                before.put(place_of(place, self.per_class, probe), Some(&example))
+                before.put(place_of(place, self.per_class, probe), Some(example))
             }
             _ => Ok(()),
         }
@@ -257,8 +275,8 @@ impl Replay {
             now.clear()?;
         }
         self.n_fresh = 0;
-        old.into_iter().try_for_each(|(example, _)| self.keep(example))?;
-        new.into_iter().try_for_each(|(example, part)| self.push(example, part))
+        old.into_iter().try_for_each(|(example, _)| self.keep(&example))?;
+        new.into_iter().try_for_each(|(example, part)| self.push(&example, part))
     }
 
     /// What can be learned now.
@@ -284,5 +302,101 @@ impl Replay {
     /// Windows of before.
     pub fn n_kept(&self) -> usize {
         self.kept.len(Part::Train) + self.kept.len(Part::Probe)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    const WIDTH: usize = 3;
+
+    /// A replay for windows of three values and two classes.
+    fn replay(windows: usize, folder: Option<&Path>) -> (Replay, usize) {
+        let options = ReplayOptions { windows, bytes: 1 << 20, seed: 0 };
+        let of = (2, WIDTH, [7; 16]);
+        match folder {
+            Some(folder) => Replay::open_for(of, options, folder).expect("opened"),
+            None => (Replay::new_for(of, options).expect("room"), 0),
+        }
+    }
+
+    fn example(id: u64, class: u32) -> Example {
+        Example { values: vec![id as f32; WIDTH], class, group: 0, id }
+    }
+
+    fn ids(examples: &[Arc<Example>]) -> BTreeSet<u64> {
+        examples.iter().map(|example| example.id).collect()
+    }
+
+    #[test]
+    fn no_row_is_both_trained_on_and_tested_on() {
+        let (mut replay, _) = replay(100, None);
+        // Every window shares rows with the one before and the one behind it.
+        for id in 0..200 {
+            replay.add(id / 50, id % 2 == 0, example(id, (id / 50) as u32 % 2)).expect("memory");
+        }
+        let Lesson { fresh, fresh_probe, .. } = replay.lesson();
+        let (fresh, probe) = (ids(&fresh), ids(&fresh_probe));
+        assert!(probe.len() >= 15 && fresh.len() > 100, "{} {}", probe.len(), fresh.len());
+        for id in &probe {
+            let series = |id: u64| id / 50;
+            let is_near = |other: u64| fresh.contains(&other) && series(other) == series(*id);
+            assert!(
+                !fresh.contains(id) && !is_near(id + 1) && !is_near(id.wrapping_sub(1)),
+                "{id}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_never_trained_on_stays_so_when_it_becomes_one_of_before() {
+        let (mut replay, _) = replay(100, None);
+        (0..40).for_each(|id| replay.add(id, true, example(id, 0)).expect("memory"));
+        let now = replay.lesson();
+        assert!(now.replay.is_empty() && !now.fresh_probe.is_empty());
+        replay.settle(Some(30)).expect("memory");
+        let later = replay.lesson();
+        assert!(ids(&later.replay_probe).is_subset(&ids(&now.fresh_probe)));
+        assert!(ids(&later.replay).is_subset(&ids(&now.fresh)));
+        assert_eq!((replay.n_fresh(), replay.n_kept()), (10, 30));
+    }
+
+    #[test]
+    fn few_windows_are_all_trained_on() {
+        let (mut replay, _) = replay(100, None);
+        (0..4).for_each(|id| replay.add(id, true, example(id, id as u32 % 2)).expect("memory"));
+        assert_eq!(replay.lesson().fresh.len(), 4);
+    }
+
+    #[test]
+    fn a_restart_goes_on_and_damage_is_passed_over() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (mut before, _) = replay(20, Some(folder.path()));
+        (0..60).for_each(|id| {
+            before.add_before(id, true, example(id, id as u32 % 2)).expect("written")
+        });
+        (0..7).for_each(|id| before.add(100 + id, true, example(100 + id, 1)).expect("written"));
+        let (kept, now) = (before.n_kept(), before.lesson());
+        assert_eq!(kept, 20);
+        drop(before);
+        let (again, damaged) = replay(20, Some(folder.path()));
+        assert_eq!((again.n_kept(), again.n_fresh(), damaged), (kept, 7, 0));
+        let lesson = again.lesson();
+        assert_eq!(ids(&lesson.replay), ids(&now.replay));
+        assert_eq!(ids(&lesson.replay_probe), ids(&now.replay_probe));
+        assert_eq!(ids(&lesson.fresh), ids(&now.fresh));
+        drop(again);
+        let path = folder.path().join("before.bin");
+        let mut bytes = std::fs::read(&path).expect("there");
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        std::fs::write(&path, bytes).expect("written");
+        let (again, damaged) = replay(20, Some(folder.path()));
+        assert_eq!((again.n_kept(), again.n_fresh(), damaged), (kept - 1, 7, 1));
+        drop(again);
+        assert_eq!(replay(20, Some(folder.path())).1, 0, "what is damaged is gone");
     }
 }

@@ -1,8 +1,6 @@
 //! `edgectl adapt`: a model is adjusted to rows as they are now, without forgetting how they were.
 
-use std::ops::Range;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Instant;
 
 use aggregate::Targets;
@@ -11,7 +9,9 @@ use serde::Serialize;
 
 use super::targets::protect_data;
 use super::train::node_name;
-use crate::adapting::{Example, Gate, Replay, ReplayOptions, Score, Teaching, adapt, labelled_examples};
+use crate::adapting::{
+    Gate, OfSeries, Replay, ReplayOptions, Score, Teaching, adapt, labelled_examples,
+};
 use crate::checkpoint::Checkpoint;
 use crate::cli::AdaptArgs;
 use crate::data::train_segments;
@@ -53,16 +53,16 @@ pub(super) fn run(args: &AdaptArgs, threads: usize, output: Output) -> anyhow::R
     }
     let options = ReplayOptions { windows: MOST, bytes: MOST_BYTES, seed: args.seed };
     let mut replay = Replay::new(&model.meta, options)?;
-    if !args.replay.is_empty() {
-        for (series, is_apart, example) in examples(&model, &args.replay)?.0 {
+    if args.replay.is_empty() {
+        output.warn("without --replay the model may forget what it knew");
+    } else {
+        for OfSeries { series, is_apart, example } in examples(&model, &args.replay)?.0 {
             replay.add_before(series, is_apart, example)?;
         }
-    } else {
-        output.warn("without --replay the model may forget what it knew");
     }
     let (fresh, node) = examples(&model, &args.data)?;
     let node = args.node.clone().unwrap_or(node);
-    for (series, is_apart, example) in fresh {
+    for OfSeries { series, is_apart, example } in fresh {
         // The same series may be on both sides, with other rows.
         replay.add(!series, is_apart, example)?;
     }
@@ -107,31 +107,17 @@ fn check_shareable(model: &Checkpoint) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The labelled windows of the training rows of some files: the series, whether the window shares no row with the last
-/// of it of which this was so, and the window; with the node's name by the data.
-#[expect(clippy::type_complexity, reason = "what goes into a replay, as it takes it")]
-fn examples(
-    model: &Checkpoint,
-    paths: &[PathBuf],
-) -> anyhow::Result<(Vec<(u64, bool, Example)>, String)> {
+/// The labelled windows of the training rows of some files, and the node's name by them.
+fn examples(model: &Checkpoint, paths: &[PathBuf]) -> anyhow::Result<(Vec<OfSeries>, String)> {
     let dataset = model.meta.read_data(paths, false)?;
     let all: Vec<usize> = (0..dataset.segments.len()).collect();
     let segments = train_segments(&dataset, &all)?;
-    let found = labelled_examples(model, &dataset, &segments)?;
-    let mut last: Option<(usize, Range<usize>)> = None;
-    let found = found.into_iter().map(|(example, segment, rows)| {
-        let is_apart = last.as_ref().is_none_or(|(of, last)| *of != segment || rows.start >= last.end);
-        if is_apart {
-            last = Some((segment, rows));
-        }
-        (segment as u64, is_apart, Arc::unwrap_or_clone(example))
-    });
-    Ok((found.collect(), node_name(&dataset, paths)))
+    Ok((labelled_examples(model, &dataset, &segments)?, node_name(&dataset, paths)))
 }
 
 fn text(report: &Report<'_>) -> String {
     let Gate { clean_before, clean, fresh_before, fresh, fresh_was_trained_on } = report.gate;
-    let of = |Score { right, of }: Score| format!("{right} of {of}");
+    let of = |Score { right, of, .. }: Score| format!("{right} of {of}");
     let mut text = format!(
         "{}: node {}, {} windows beside {} of before, {} steps\nof windows of now {} are answered rightly, and {} before",
         shown(&report.out),
