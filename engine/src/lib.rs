@@ -3,6 +3,7 @@
 //! Everything a subcommand does is here as a function that returns values; [`output`] alone prints.
 #![doc = include_str!("../README.md")]
 
+pub mod adapting;
 pub mod bench;
 pub mod checkpoint;
 pub mod cli;

@@ -17,6 +17,17 @@ pub fn cpu_s() -> Option<f64> {
     None
 }
 
+/// Seconds that processors have worked for the calling thread; `None` where the system does not tell.
+pub fn thread_cpu_s() -> Option<f64> {
+    #[cfg(unix)]
+    {
+        let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+        Some(time.tv_sec as f64 + time.tv_nsec as f64 / 1e9)
+    }
+    #[cfg(not(unix))]
+    None
+}
+
 /// Whether the process was started so that it outlives its terminal, as by `nohup`; also where the
 /// system does not tell.
 pub fn hangup_is_ignored() -> bool {

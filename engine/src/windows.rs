@@ -323,7 +323,12 @@ fn moved(window: &Window, shift: usize, rng: &mut impl Rng) -> usize {
 
 /// Time that runs unevenly, a stretch of the window, channels that fail; noise on every value and a
 /// random factor for every channel.
-fn disturb(values: &mut [f32], channels: usize, config: AugmentConfig, rng: &mut impl Rng) {
+pub(crate) fn disturb(
+    values: &mut [f32],
+    channels: usize,
+    config: AugmentConfig,
+    rng: &mut impl Rng,
+) {
     let mut uniform = || rng.random::<f64>();
     if config.time_warp > 0.0 {
         augment::time_warp(values, channels, config.time_warp.into(), &mut uniform);

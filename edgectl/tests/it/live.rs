@@ -2,6 +2,8 @@
 
 /// Every due window has exactly one line, whatever reader, model and input do.
 mod accounting;
+/// A model that is adjusted to what comes back with labels.
+mod adapt;
 /// Runs that are killed.
 mod crash;
 /// Lines, values and times that are not as they should be.

@@ -69,7 +69,7 @@ const ORDER: [(&str, &str); 10] = [
         "engine",
         "system interrupt outcome lines nearest typed diverged metrics plot models
          data job cli run windows
-         signals checkpoint padding evaluate explain training tuning federation fleet live
+         signals checkpoint padding evaluate explain training tuning adapting federation fleet live
          output bench commands",
     ),
     ("edgectl", ""),

@@ -1,5 +1,6 @@
 //! The command line; the doc comments are the manual.
 
+mod adapt;
 mod aggregate;
 mod bench;
 #[cfg(feature = "store")]
@@ -18,6 +19,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::job::LearningRate;
 
+pub use adapt::AdaptArgs;
 pub use aggregate::AggregateArgs;
 pub use bench::{
     AttentionShape, BenchCommand, GemmShape, InferShape, ModelShape, OptimizerShape, ReadShape,
@@ -94,6 +96,8 @@ pub enum Command {
     Run(Box<RunArgs>),
     /// Play recordings at their pace, as if their sensors were there
     Replay(Box<ReplayArgs>),
+    /// Adjust a model to labelled rows as they are now, without forgetting how they were
+    Adapt(AdaptArgs),
     /// Run nodes, center and rounds in one process
     Simulate(SimulateArgs),
     /// Write data as a model sees it, fit across nodes how it is scaled, or say what data is

@@ -1,5 +1,6 @@
 //! The subcommands, one a file: arguments in, result out.
 
+mod adapt;
 mod aggregate;
 mod attacks;
 mod calibrate;
@@ -76,6 +77,7 @@ pub fn run(cli: Cli) -> anyhow::Result<Outcome> {
             Command::Calibrate(args) => calibrate::run(&args, output),
             Command::Run(args) => run::run_live(&args, output),
             Command::Replay(args) => replay::run(&args, output),
+            Command::Adapt(args) => adapt::run(&args, threads, output),
             Command::Preprocess(args) => preprocess::run(&args, output),
             Command::Inspect(args) => inspect::run(&args, output),
             #[cfg(feature = "store")]

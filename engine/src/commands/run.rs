@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::cli::RunArgs;
 use crate::interrupt::Stop;
-use crate::job::{Gap, Keep, Late, Priority, RunSettings, Settings, Time};
+use crate::job::{AdaptSettings, Gap, Keep, Late, Priority, RunSettings, Settings, Time, When};
 #[cfg(feature = "video")]
 use crate::live::Camera;
 #[cfg(feature = "http")]
@@ -49,7 +49,8 @@ pub(super) fn run_live(args: &RunArgs, output: Output) -> anyhow::Result<()> {
         args.slow
     );
     let config = args.config.as_deref();
-    let settings = config.map(Settings::read).transpose()?.unwrap_or_default().run;
+    let Settings { run: settings, adapt } =
+        config.map(Settings::read).transpose()?.unwrap_or_default();
     let model = args.model.as_ref().or(settings.model.as_ref());
     let state = args.state.as_ref().or(settings.state.as_ref());
     let terms = terms(args, &settings, state.is_some())?;
@@ -69,11 +70,12 @@ pub(super) fn run_live(args: &RunArgs, output: Output) -> anyhow::Result<()> {
         }
     };
     let options = options(args, &settings, terms);
+    let adapting = adapting(adapt, state)?;
     let model = model.map(PathBuf::as_path);
     let web = web(args, &settings, model, state.map(PathBuf::as_path))?;
     let sources = sources(args, &settings, options.keep)?;
-    let summary =
-        run((model, models), options, web, (sources, answers(args, &settings)?), tell, stop)?;
+    let ways = (sources, answers(args, &settings)?);
+    let summary = run((model, models), options, web, adapting, ways, tell, stop)?;
     drop(held);
     let lines = summary.lines().into_iter().map(|(name, value)| vec![name.to_owned(), value]);
     let text = table(&["what", "value"], &lines.collect::<Vec<_>>());
@@ -105,6 +107,19 @@ fn web(
         );
     }
     Ok(None)
+}
+
+/// How the model is adjusted, if it is, and where that is kept.
+fn adapting(
+    settings: AdaptSettings,
+    state: Option<&PathBuf>,
+) -> anyhow::Result<Option<(AdaptSettings, PathBuf)>> {
+    settings.check()?;
+    if settings.when == When::Never {
+        return Ok(None);
+    }
+    let state = state.context("[adapt] keeps windows and models in a folder: give --state DIR")?;
+    Ok(Some((settings, state.clone())))
 }
 
 /// What is asked of another model before it is live: where no state is kept, only that it is sound.

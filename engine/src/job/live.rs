@@ -9,12 +9,16 @@ use std::time::Duration;
 use anyhow::{Context, anyhow};
 use serde::{Deserialize, Deserializer, de};
 
+use super::adapt::AdaptSettings;
+
 /// A file of settings.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
     /// How windows are answered.
     pub run: RunSettings,
+    /// How the model is adjusted.
+    pub adapt: AdaptSettings,
 }
 
 /// How windows are answered. What is left out is as the command line says, else as it is by default.
@@ -219,6 +223,10 @@ impl Settings {
         let folder = path.parent().unwrap_or(Path::new(""));
         let RunSettings { model, state, token_file, ca, folder: folders, .. } = &mut settings.run;
         for path in [model, state, token_file, ca].into_iter().flatten().chain(folders) {
+            *path = folder.join(&path);
+        }
+        let AdaptSettings { clean, update, .. } = &mut settings.adapt;
+        for path in clean.iter_mut().chain(update) {
             *path = folder.join(&path);
         }
         Ok(settings)

@@ -1,5 +1,6 @@
 //! A job as it was written, and settings of a run beside it: one file a section.
 
+mod adapt;
 mod augment;
 mod epochs;
 mod federation;
@@ -13,6 +14,7 @@ mod train;
 mod validation;
 mod window;
 
+pub use adapt::{AdaptSettings, When};
 pub use augment::AugmentConfig;
 pub use epochs::Epochs;
 pub use federation::{FederationConfig, FitOn};

@@ -23,17 +23,22 @@ pub struct Events {
     sender: SyncSender<Value>,
     /// Events that were lost, as too many waited.
     lost: AtomicU64,
+    /// Events of drift that are no mere notice.
+    alarms: AtomicU64,
 }
 
 impl Events {
     /// Tells events, and where they come out.
     pub fn new() -> (Self, Receiver<Value>) {
         let (sender, receiver) = sync_channel(MOST_WAITING);
-        (Self { sender, lost: AtomicU64::new(0) }, receiver)
+        (Self { sender, lost: AtomicU64::new(0), alarms: AtomicU64::new(0) }, receiver)
     }
 
     /// Tells an event: an object with a key `event`.
     pub fn tell(&self, event: Value) {
+        if event["event"] == "drift" && event["level"] != "notice" {
+            add(&self.alarms, 1);
+        }
         if let Err(TrySendError::Full(_)) = self.sender.try_send(event) {
             add(&self.lost, 1);
         }
@@ -57,6 +62,11 @@ impl Events {
     pub fn end(&self) {
         // If too many wait, they are not being written.
         let _ = self.sender.try_send(Value::Null);
+    }
+
+    /// Events of drift that are no mere notice: something is to be done.
+    pub fn alarms(&self) -> u64 {
+        get(&self.alarms)
     }
 
     /// Events that were lost.

@@ -11,6 +11,7 @@
 //! every window has exactly one line. None of the threads on the way of an answer waits for a reader, a file or
 //! another model.
 
+mod adapt;
 mod answer;
 mod begin;
 mod board;
@@ -44,6 +45,7 @@ mod run;
 mod serve;
 mod shadow;
 mod shift;
+mod slack;
 mod source;
 mod summary;
 mod tap;

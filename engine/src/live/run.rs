@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, anyhow};
 use serde_json::json;
 
+use super::adapt::{Adapter, Told};
 use super::answer::Label;
 use super::begin::Begun;
 use super::compared::Terms;
@@ -42,7 +43,7 @@ use super::watcher::{Means, Watcher};
 use super::web::Web;
 use crate::checkpoint::Meta;
 use crate::interrupt::Stop;
-use crate::job::{Keep, Late, Priority};
+use crate::job::{AdaptSettings, Keep, Late, Priority};
 use crate::models::Models;
 use crate::system::cpu_s;
 
@@ -122,6 +123,7 @@ pub fn run(
     (model, mut state): (Option<&Path>, Option<Models>),
     options: Options,
     web: Option<Web>,
+    adapting: Option<(AdaptSettings, PathBuf)>,
     (sources, output): (Vec<Box<dyn Source>>, impl Write + Send + 'static),
     told: impl FnMut(&str) + Send + 'static,
     stop: Stop,
@@ -156,6 +158,9 @@ pub fn run(
     });
     shared.begins(&label, from);
     let kept = state.as_ref().map(|state| state.path("monitor.json"));
+    let adapter = adapting
+        .map(|(settings, state)| Adapter::begin(settings, &file.checkpoint, &state, shared.told()));
+    let adapter = adapter.transpose()?;
     let answers = (&file, Arc::clone(&label));
     let watcher = Watcher::new(model, state, answers, width, options.deadline);
     let main = thread::current();
@@ -172,7 +177,7 @@ pub fn run(
     };
     let observing = {
         let shared = Arc::clone(&shared);
-        start("monitor", move || shared.observe(kept, &watched))?
+        start("monitor", move || shared.observe(kept, adapter, &watched))?
     };
     let writer = {
         let (shared, main) = (Arc::clone(&shared), main.clone());
@@ -234,6 +239,19 @@ impl Shared {
         }
         self.events.tell(begun);
         self.counters.board.model(hash, *round, state.name(), None);
+    }
+
+    /// What one tells who has a part of the run that is not only this one's.
+    fn told(self: &Arc<Self>) -> Told {
+        let shared = [(); 3].map(|()| Arc::clone(self));
+        let [events, figures, alarms] = shared;
+        Told {
+            event: Arc::new(move |event| events.events.tell(event)),
+            figure: Arc::new(move |figure, of, value| {
+                figures.counters.board.set(figure, of, value);
+            }),
+            alarms: Arc::new(move || alarms.events.alarms()),
+        }
     }
 
     /// Makes the calling thread urgent; says once if that is not allowed.
@@ -346,13 +364,16 @@ impl Shared {
     }
 
     /// Shows them all windows.
-    fn observe(&self, kept: Option<PathBuf>, watched: &Watched) {
+    fn observe(&self, kept: Option<PathBuf>, adapter: Option<Adapter>, watched: &Watched) {
         let Self { events, counters, level, .. } = self;
         let tells = Tells { events, counters, level };
         let drift = Drift::new(tells, self.options.refit, kept, Instant::now());
         let mut observers: Vec<Box<dyn Observer + '_>> = vec![Box::new(drift)];
         if self.options.terms.windows > 0 {
             observers.push(Box::new(Trials(Arc::clone(&self.shadow))));
+        }
+        if let Some(adapter) = adapter {
+            observers.push(Box::new(adapter));
         }
         Watching::new(observers, events, counters).run(watched);
     }

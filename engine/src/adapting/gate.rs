@@ -1,0 +1,160 @@
+//! Whether a model that was adapted may take the place of the one it comes from: by windows that neither was trained
+//! on.
+
+use std::sync::Arc;
+
+use attn_core::{Batch, Encoder, Workspace};
+use monitor::{argmax, log_softmax};
+use serde::Serialize;
+
+use super::example::Example;
+
+/// Windows that are answered at once.
+const AT_ONCE: usize = 8;
+
+/// How many windows a model answers rightly.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+pub struct Score {
+    /// So many.
+    pub right: usize,
+    /// Of so many.
+    pub of: usize,
+    /// Their mean cross-entropy; 0 of none.
+    pub loss: f64,
+}
+
+/// What two models say of the same windows.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Gate {
+    /// The model before, on windows of what was before.
+    pub clean_before: Score,
+    /// The new one on the same.
+    pub clean: Score,
+    /// The model before, on windows of what is now.
+    pub fresh_before: Score,
+    /// The new one on the same.
+    pub fresh: Score,
+    /// Whether the windows of what is now are those that were trained on, as there were too few to set some apart.
+    pub fresh_was_trained_on: bool,
+}
+
+/// The share of windows of what was before that may be lost.
+const MAY_LOSE: f64 = 0.01;
+
+/// A loss that is smaller by this factor is less by more than chance.
+const LESS: f64 = 0.9;
+
+impl Score {
+    /// Of these weights, on these windows, and for which they are right; nothing if `pause` says that it is to end.
+    ///
+    /// # Errors
+    /// If a window does not fit the model.
+    pub(super) fn of(
+        encoder: &Encoder,
+        params: &[f32],
+        examples: &[Arc<Example>],
+        pause: &mut dyn FnMut() -> bool,
+    ) -> anyhow::Result<Option<(Self, Vec<bool>)>> {
+        let n_outputs = encoder.config().task.n_outputs();
+        let (mut workspace, mut logits) = (Workspace::new(1), Vec::new());
+        let mut score = Self { right: 0, of: examples.len(), loss: 0.0 };
+        let mut rights = Vec::with_capacity(examples.len());
+        for some in examples.chunks(AT_ONCE) {
+            if !pause() {
+                return Ok(None);
+            }
+            let values: Vec<f32> = some.iter().flat_map(|e| &e.values).copied().collect();
+            let lengths: Vec<usize> =
+                some.iter().map(|e| e.values.len() / encoder.config().channels).collect();
+            logits.clear();
+            logits.resize(some.len() * n_outputs, 0.0);
+            let batch = Batch::new(encoder.config(), &values, &lengths)?;
+            encoder.forward(params, &batch, &mut workspace, &mut logits);
+            for (example, logits) in some.iter().zip(logits.chunks_exact(n_outputs)) {
+                let class = example.class as usize;
+                rights.push(argmax(logits) == class);
+                score.loss -= f64::from(log_softmax(logits)[class]) / examples.len() as f64;
+            }
+        }
+        score.right = rights.iter().filter(|right| **right).count();
+        Ok(Some((score, rights)))
+    }
+
+    /// The share, where there are windows.
+    pub fn share(&self) -> Option<f64> {
+        (self.of > 0).then(|| self.right as f64 / self.of as f64)
+    }
+}
+
+impl Gate {
+    /// Why the new model is not taken, if it is not: it must be better on what is now, by right answers or, with as many, by
+    /// a tenth of the loss; and lose at most one in a hundred windows of what was before, or a single one.
+    pub fn refusal(&self) -> Option<String> {
+        let Self { clean_before, clean, fresh_before, fresh, .. } = self;
+        let lost = clean_before.right.saturating_sub(clean.right);
+        if lost as f64 > (MAY_LOSE * clean.of as f64).max(1.0) {
+            return Some(format!(
+                "of {} windows from before {} are answered rightly instead of {}",
+                clean.of, clean.right, clean_before.right
+            ));
+        }
+        let is_surer = fresh.right == fresh_before.right && fresh.loss < LESS * fresh_before.loss;
+        if fresh.right > fresh_before.right || is_surer {
+            return None;
+        }
+        Some(match fresh.of {
+            0 => "there is no labelled window of now to test it on".to_owned(),
+            of => format!(
+                "of {of} windows of now {} are answered rightly, and {} before, with the loss {:.4} and {:.4}",
+                fresh.right, fresh_before.right, fresh.loss, fresh_before.loss
+            ),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(clean: (usize, usize, usize), fresh: (usize, usize, usize)) -> Option<String> {
+        let score = |right, of| Score { right, of, loss: 1.0 };
+        Gate {
+            clean_before: score(clean.0, clean.2),
+            clean: score(clean.1, clean.2),
+            fresh_before: score(fresh.0, fresh.2),
+            fresh: score(fresh.1, fresh.2),
+            fresh_was_trained_on: false,
+        }
+        .refusal()
+    }
+
+    #[test]
+    fn of_models_that_are_right_alike_the_surer_is_better() {
+        let gate = |loss| {
+            let [before, fresh] = [0.5, loss].map(|loss| Score { right: 9, of: 9, loss });
+            let (clean_before, clean, fresh_before) = (before, before, before);
+            Gate { clean_before, clean, fresh_before, fresh, fresh_was_trained_on: false }
+        };
+        assert_eq!(gate(0.44).refusal(), None);
+        for loss in [0.46, 0.5, 3.0, f64::NAN] {
+            assert!(gate(loss).refusal().is_some(), "{loss}");
+        }
+    }
+
+    #[test]
+    fn a_model_must_gain_and_may_hardly_lose() {
+        assert_eq!(refusal((90, 90, 100), (3, 9, 10)), None);
+        assert_eq!(refusal((90, 89, 100), (3, 4, 10)), None, "one window");
+        assert_eq!(refusal((900, 890, 1000), (3, 4, 10)), None, "a point");
+        for (clean, fresh, part) in [
+            ((90, 88, 100), (3, 9, 10), "before"),
+            ((900, 889, 1000), (3, 9, 10), "before"),
+            ((90, 95, 100), (3, 3, 10), "of now"),
+            ((90, 95, 100), (3, 2, 10), "of now"),
+            ((90, 95, 100), (0, 0, 0), "no labelled window"),
+        ] {
+            let reason = refusal(clean, fresh).expect("refused");
+            assert!(reason.contains(part), "{reason}");
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! Training on what came back, beside what was before, in small pieces between which others come first.
+
+use std::sync::Arc;
+
+use anyhow::ensure;
+use attn_core::{Batch, CrossEntropy, Workspace};
+use monitor::Paired;
+use optim::{Accumulator, AdamWConfig, OptimizerConfig, clip_by_global_norm};
+use rand::seq::SliceRandom;
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use super::example::Example;
+use super::gate::{Gate, Score};
+use crate::checkpoint::{Checkpoint, Provenance};
+use crate::diverged::Diverged;
+use crate::windows::disturb;
+
+/// Windows of a piece, after which others come first.
+const PIECE: usize = 8;
+
+/// The longest gradient of a step.
+const CLIP: f32 = 1.0;
+
+/// What is learned from.
+#[derive(Debug, Clone, Default)]
+pub struct Lesson {
+    /// Windows of now, to train on.
+    pub fresh: Vec<Arc<Example>>,
+    /// Windows of now that are never trained on. Without any, those that are trained on stand for them.
+    pub fresh_probe: Vec<Arc<Example>>,
+    /// Windows of what was before, to train on.
+    pub replay: Vec<Arc<Example>>,
+    /// Windows of what was before that are never trained on.
+    pub replay_probe: Vec<Arc<Example>>,
+}
+
+/// How it is learned.
+#[derive(Debug, Clone, Copy)]
+pub struct Teaching {
+    /// The rate of every step. It is not that of the model's job: there it is 0 once the planned rounds are over.
+    pub lr: f32,
+    /// Steps of the optimizer, which is `AdamW` with its published defaults.
+    pub steps: u64,
+    /// Windows of a step, half of them of now and half of before.
+    pub batch: usize,
+    /// What is random is a function of it.
+    pub seed: u64,
+    /// Threads of the calling pool that work at a time; what is learned does not depend on it.
+    pub threads: usize,
+}
+
+impl Default for Teaching {
+    fn default() -> Self {
+        Self { lr: 1e-3, steps: 500, batch: 32, seed: 0, threads: 1 }
+    }
+}
+
+/// What was learned.
+#[derive(Debug)]
+pub struct Learned {
+    /// The model, which comes from the one before.
+    pub checkpoint: Checkpoint,
+    /// Steps that were taken.
+    pub steps: u64,
+    /// Windows of now that were trained on.
+    pub examples: usize,
+    /// What it and the one before say of the probe set.
+    pub gate: Gate,
+    /// For how many windows that neither was trained on each was right.
+    pub tried: Paired,
+}
+
+/// Adapts a model, of whose file `base` is the hash, and measures it. Between two pieces `pause` is called; nothing
+/// comes of it if that says that it is to end.
+///
+/// # Errors
+/// If there is nothing to learn from, or the training diverges.
+pub fn adapt(
+    start: &Checkpoint,
+    base: &str,
+    lesson: &Lesson,
+    teaching: Teaching,
+    pause: &mut dyn FnMut() -> bool,
+) -> anyhow::Result<Option<Learned>> {
+    let Some(params) = trained(start, lesson, teaching, pause)? else { return Ok(None) };
+    let fresh_was_trained_on = lesson.fresh_probe.is_empty();
+    let fresh = if fresh_was_trained_on { &lesson.fresh } else { &lesson.fresh_probe };
+    let mut score = |params: &[f32], on: &[_]| Score::of(&start.encoder, params, on, &mut *pause);
+    let scores = [
+        score(&start.params, &lesson.replay_probe)?,
+        score(&params, &lesson.replay_probe)?,
+        score(&start.params, fresh)?,
+        score(&params, fresh)?,
+    ];
+    let [Some(clean_before), Some(clean), Some(fresh_before), Some(fresh)] = scores else {
+        return Ok(None);
+    };
+    let mut tried = Paired::default();
+    let mut pair = |new: &[bool], old: &[bool]| {
+        new.iter().zip(old).for_each(|(new, old)| tried.observe(*new, *old));
+    };
+    pair(&clean.1, &clean_before.1);
+    if !fresh_was_trained_on {
+        pair(&fresh.1, &fresh_before.1);
+    }
+    let [clean_before, clean, fresh_before, fresh] =
+        [clean_before, clean, fresh_before, fresh].map(|(score, _)| score);
+    let gate = Gate { clean_before, clean, fresh_before, fresh, fresh_was_trained_on };
+    let mut checkpoint = start.clone();
+    checkpoint.params = params;
+    // It was fitted for other weights.
+    checkpoint.meta.temperature = None;
+    let shares = [("clean_accuracy", clean.share()), ("fresh_accuracy", fresh.share())];
+    checkpoint.meta.set_provenance(Provenance {
+        node: None,
+        round: start.meta.provenance.round,
+        base: Some(base.to_owned()),
+        examples: lesson.fresh.len() as u64,
+        local_steps: teaching.steps,
+        partial: false,
+        metrics: shares
+            .into_iter()
+            .filter_map(|(name, share)| Some((name.to_owned(), share?)))
+            .collect(),
+        merged: Vec::new(),
+        merge: None,
+    });
+    let (steps, examples) = (teaching.steps, lesson.fresh.len());
+    Ok(Some(Learned { checkpoint, steps, examples, gate, tried }))
+}
+
+/// The weights after all steps.
+fn trained(
+    start: &Checkpoint,
+    lesson: &Lesson,
+    teaching: Teaching,
+    pause: &mut dyn FnMut() -> bool,
+) -> anyhow::Result<Option<Vec<f32>>> {
+    let Teaching { lr, steps, batch, seed, threads } = teaching;
+    let Lesson { fresh, replay, .. } = lesson;
+    ensure!(!fresh.is_empty(), "no labelled window to learn from");
+    ensure!(batch >= 2 && steps > 0 && lr > 0.0 && lr.is_finite(), "no step can be taken so");
+    let encoder = &start.encoder;
+    let config = start.meta.run.train();
+    let groups = start.param_groups()?;
+    let optimizer = OptimizerConfig::AdamW(AdamWConfig::default());
+    let mut optimizer = optimizer.build_for(&groups)?;
+    optimizer.set_threads(threads);
+    let loss = CrossEntropy { class_weights: None, label_smoothing: config.label_smoothing };
+    let mut params = start.params.clone();
+    let (mut workspace, mut grads) = (Workspace::new(threads), vec![0.0; params.len()]);
+    let mut sum = Accumulator::new(params.len());
+    let mut random = ChaCha8Rng::seed_from_u64(seed);
+    let mut order: Vec<usize> = Vec::new();
+    let of_replay = if replay.is_empty() { 0 } else { batch / 2 };
+    let (mut values, mut lengths, mut targets) = (Vec::new(), Vec::new(), Vec::new());
+    let channels = encoder.config().channels;
+    let mut bad = 0;
+    for _ in 0..steps {
+        let mut chosen: Vec<&Example> = Vec::with_capacity(batch);
+        for _ in of_replay..batch {
+            if order.is_empty() {
+                order.extend(0..fresh.len());
+                order.shuffle(&mut random);
+            }
+            chosen.extend(order.pop().map(|at| &*fresh[at]));
+        }
+        chosen.extend((0..of_replay).map(|_| &*replay[random.random_range(0..replay.len())]));
+        // Every piece has windows of both.
+        chosen.shuffle(&mut random);
+        for piece in chosen.chunks(PIECE) {
+            if !pause() {
+                return Ok(None);
+            }
+            values.clear();
+            lengths.clear();
+            targets.clear();
+            for example in piece {
+                let from = values.len();
+                values.extend_from_slice(&example.values);
+                disturb(&mut values[from..], channels, config.augment, &mut random);
+                lengths.push(example.values.len() / channels);
+                targets.push(example.class);
+            }
+            let piece = Batch::new(encoder.config(), &values, &lengths)?;
+            let dropout = Some(random.random());
+            loss.gradient(encoder, &params, &piece, &targets, dropout, &mut workspace, &mut grads);
+            sum.add(&grads, targets.len() as f64);
+        }
+        grads.copy_from_slice(sum.mean());
+        sum.clear();
+        groups.mask(&mut grads);
+        if clip_by_global_norm(&mut grads, CLIP).is_finite() {
+            optimizer.step(&mut params, &grads, lr);
+            bad = 0;
+            continue;
+        }
+        bad += 1;
+        if bad == MOST_BAD {
+            let message = format!("adapting diverged with the rate {lr}; give a smaller one");
+            return Err(Diverged::new(message).into());
+        }
+    }
+    if params.iter().any(|value| !value.is_finite()) {
+        let message = format!("adapting diverged with the rate {lr}; give a smaller one");
+        return Err(Diverged::new(message).into());
+    }
+    Ok(Some(params))
+}
+
+/// Steps in a row without a gradient that is finite.
+const MOST_BAD: u32 = 10;
