@@ -141,7 +141,11 @@ fn of_rows(rows: Vec<SeenRow>) -> Value {
     for SeenRow { series, t, values, n } in rows {
         let at = seen.entry(Arc::clone(&series)).or_default();
         if at.is_multiple_of(every) {
-            kept.push(json!([&*series, t, values[..n].iter().map(shown).collect::<Vec<_>>()]));
+            kept.push(json!([
+                &*series,
+                t,
+                values[..n].iter().copied().map(shown).collect::<Vec<_>>()
+            ]));
         }
         *at += 1;
     }
@@ -149,7 +153,7 @@ fn of_rows(rows: Vec<SeenRow>) -> Value {
 }
 
 /// A value in the digits that it has.
-fn shown(value: &f32) -> Option<f64> {
+fn shown(value: f32) -> Option<f64> {
     value.to_string().parse().ok().filter(|value: &f64| value.is_finite())
 }
 
