@@ -144,7 +144,11 @@ fn answers(args: &RunArgs, settings: &RunSettings) -> anyhow::Result<Box<dyn Wri
         let ca = args.ca.as_deref().or(settings.ca.as_deref());
         return Ok(Box::new(AnswersTo::new(Output::answers(), url, ca)?));
     }
-    let _ = (args, settings);
+    #[cfg(not(feature = "mqtt"))]
+    ensure!(
+        args.mqtt_answers.is_none() && settings.mqtt_answers.is_none(),
+        "--mqtt-answers: this edgectl was built without the feature mqtt"
+    );
     Ok(Box::new(Output::answers()))
 }
 
@@ -169,11 +173,7 @@ fn sources(
     #[cfg(not(feature = "mqtt"))]
     {
         let _ = ca;
-        let answers = args.mqtt_answers.as_ref().or(settings.mqtt_answers.as_ref());
-        ensure!(
-            topics.is_empty() && answers.is_none(),
-            "--mqtt: this edgectl was built without the feature mqtt"
-        );
+        ensure!(topics.is_empty(), "--mqtt: this edgectl was built without the feature mqtt");
     }
     #[cfg(feature = "video")]
     for (i, url) in cameras.iter().enumerate() {

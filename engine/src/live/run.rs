@@ -3,7 +3,9 @@
 use std::any::Any;
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+#[cfg(feature = "http")]
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle, Thread};
@@ -107,6 +109,7 @@ struct Shared {
     /// Sources that go on: those that end by themselves, and all.
     going: Mutex<(usize, usize)>,
     /// Series that there were when this was last looked at.
+    #[cfg(feature = "http")]
     series: AtomicUsize,
     /// Whether rows may also come over HTTP.
     is_seen: bool,
@@ -153,6 +156,7 @@ pub fn run(
         truths,
         tracks: Mutex::new(Tracks::new(plan.clone()).with_most_age(options.stale)),
         going: Mutex::new((ending, sources.len() + usize::from(web.is_some()))),
+        #[cfg(feature = "http")]
         series: AtomicUsize::new(0),
         is_seen: web.is_some(),
     });
@@ -336,6 +340,7 @@ impl Shared {
     }
 
     #[cfg(not(feature = "http"))]
+    #[expect(clippy::unused_self, reason = "as with the feature")]
     fn be_seen(&self, _: Web, _: Plan) -> anyhow::Result<Box<dyn Any>> {
         anyhow::bail!("this edgectl was built without the feature http")
     }
