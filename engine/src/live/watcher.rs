@@ -189,14 +189,15 @@ impl Watcher {
                 let accuracies = is_told.then(|| compared.accuracies());
                 self.accuracy = compared.accuracy_before();
                 if self.note(with, |models| models.promote(Some(hash), true).map(drop)) {
+                    ready.label.state.set_canary(true);
+                    // It is in its place before anybody hears of it.
+                    self.offer(ready, with);
                     with.events.tell(json!({
                         "event": "promote", "model": hash, "round": round, "by": "shadow",
                         "windows": compared.windows(), "agreement": compared.agreement(),
                         "labelled": compared.labelled(), "accuracy": accuracies.map(|(new, _)| new),
                         "accuracy_before": accuracies.map(|(_, old)| old),
                     }));
-                    ready.label.state.set_canary(true);
-                    self.offer(ready, with);
                 }
             }
             (Role::Before, Verdict::Good) => {
@@ -266,12 +267,12 @@ impl Watcher {
         if models.deployment().canary != canary {
             self.note(with, |models| models.try_out(&live.hash, canary));
         }
+        self.go_to(&live.hash, canary, with);
         if refusal.is_none() {
             with.events.tell(json!({
                 "event": "promote", "model": live.hash, "round": live.round, "by": "hand",
             }));
         }
-        self.go_to(&live.hash, canary, with);
         if let Some(reason) = refusal {
             self.taken_back(&target, &reason, with);
         }
