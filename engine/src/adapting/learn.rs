@@ -109,8 +109,7 @@ pub fn adapt(
     let gate = Gate { clean_before, clean, fresh_before, fresh, fresh_was_trained_on };
     let mut checkpoint = start.clone();
     checkpoint.params = params;
-    // It was fitted for other weights.
-    checkpoint.meta.temperature = None;
+    checkpoint.meta.forget_fitted();
     let shares = [("clean_accuracy", clean.share()), ("fresh_accuracy", fresh.share())];
     checkpoint.meta.set_provenance(Provenance {
         node: None,

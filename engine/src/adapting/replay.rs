@@ -43,6 +43,8 @@ struct Block {
     part: Part,
     /// What the block behind it is for.
     next: Part,
+    /// Number of its first window.
+    first: u64,
 }
 
 /// Whether a window is of now or of before.
@@ -143,31 +145,31 @@ impl Replay {
         let [kept, fresh] = &mut found;
         let places = replay.kept.config().capacity;
         let is_good = |example: &Example| (example.class as usize) < n_classes;
-        let (before, damaged) =
+        let (mut before, damaged) =
             Records::open(&folder.join("before.bin"), fingerprint, (width, places), |_, e| {
                 kept.extend(is_good(&e).then_some(e));
             })?;
         let places = replay.most_fresh;
-        let (now, more) =
+        let (mut now, more) =
             Records::open(&folder.join("now.bin"), fingerprint, (width, places), |_, e| {
                 fresh.extend(is_good(&e).then_some(e));
             })?;
         let [kept, mut fresh] = found;
         let groups = kept.iter().chain(&fresh).map(|example| example.group);
         replay.n_groups = groups.max().map_or(0, |group| group.wrapping_add(1));
-        // Written anew, so that each is in the place that is its own now.
-        let (n_kept, n_damaged) = (kept.len(), damaged + more);
-        replay.files = Some([before, now]);
-        if n_kept + fresh.len() + n_damaged > 0 {
-            replay.files.iter_mut().flatten().try_for_each(Records::clear)?;
+        // Without damage each window is written where it is; else those behind a damaged one move up.
+        if damaged > 0 {
+            before.clear()?;
         }
+        now.clear()?;
+        replay.files = Some([before, now]);
         kept.into_iter().try_for_each(|example| replay.keep(&Arc::new(example)))?;
         fresh.sort_by_key(|example| example.id);
         for example in fresh {
             let part = replay.kept.part_of(example.group);
             replay.push(&Arc::new(example), part)?;
         }
-        Ok((replay, n_damaged))
+        Ok((replay, damaged + more))
     }
 
     /// Takes a window of a series, with its class. `is_apart` says that it shares no row with the last of its series
@@ -181,7 +183,7 @@ impl Replay {
         is_apart: bool,
         mut example: Example,
     ) -> std::io::Result<()> {
-        let Some(block) = self.block(series, is_apart, example.class, Age::Now) else {
+        let Some(block) = self.block(series, is_apart, &example, Age::Now) else {
             return Ok(());
         };
         example.group = block.group;
@@ -198,7 +200,7 @@ impl Replay {
         is_apart: bool,
         mut example: Example,
     ) -> std::io::Result<()> {
-        let Some(block) = self.block(series, is_apart, example.class, Age::Before) else {
+        let Some(block) = self.block(series, is_apart, &example, Age::Before) else {
             return Ok(());
         };
         example.group = block.group;
@@ -206,8 +208,13 @@ impl Replay {
     }
 
     /// The group of the next window of a series; nothing if it may share rows with one that is for something else.
-    fn block(&mut self, series: u64, is_apart: bool, class: u32, age: Age) -> Option<Block> {
+    fn block(&mut self, series: u64, is_apart: bool, example: &Example, age: Age) -> Option<Block> {
+        let (class, id) = (example.class, example.id);
         let last = self.blocks.get(&series).copied();
+        // A label that comes out of order: what its window shares rows with is not known any more.
+        if last.is_some_and(|block| id < block.first) {
+            return None;
+        }
         if let Some(block) = last.filter(|_| !is_apart) {
             // It may reach into the next block.
             return (block.part == block.next).then_some(block);
@@ -220,7 +227,7 @@ impl Replay {
             group = group.wrapping_add(1);
         }
         self.n_groups = group.wrapping_add(1);
-        let block = Block { group, part, next };
+        let block = Block { group, part, next, first: id };
         if self.blocks.len() >= MOST_SERIES && last.is_none() {
             self.blocks.clear();
         }
