@@ -1,6 +1,7 @@
 //! A connection to a broker, with or without TLS.
 
 use std::fmt;
+use std::fs;
 use std::io::{self, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::path::Path;
