@@ -178,6 +178,8 @@ fn what_is_no_address_or_cannot_be_reached_is_an_error() {
     fails(at, &[&model[..], &["mqtt://host"]].concat(), &["name a topic"]);
     fails(at, &[&model[..], &["tcp://host/a"]].concat(), &["mqtt://HOST/TOPIC"]);
     fails(at, &[&model[..], &["mqtts://host/a", "--ca", "none.pem"]].concat(), &["none.pem"]);
+    let no_pem = ["mqtts://host/a", "--ca", "data/node_1.csv"];
+    fails(at, &[&model[..], &no_pem].concat(), &["data/node_1.csv", "no certificate"]);
     let port = free_port();
     let to = format!("mqtt://127.0.0.1:{port}/a");
     let replay = ["replay", "--data", "data/node_1.csv", "--speed", "max", "--to", &to];

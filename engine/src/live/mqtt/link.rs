@@ -1,6 +1,7 @@
 //! A connection to a broker, with or without TLS.
 
 use std::fmt;
+use std::fs;
 use std::io::{self, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::path::Path;
@@ -78,10 +79,10 @@ impl Address {
 fn tls(ca: Option<&Path>) -> anyhow::Result<Arc<ClientConfig>> {
     let mut roots = RootCertStore::empty();
     if let Some(path) = ca {
-        let found =
-            CertificateDer::pem_file_iter(path).with_context(|| format!("{}", path.display()))?;
-        for certificate in found {
-            let certificate = certificate.with_context(|| format!("{}", path.display()))?;
+        let pem = fs::read(path).with_context(|| format!("{}", path.display()))?;
+        for certificate in CertificateDer::pem_slice_iter(&pem) {
+            let certificate =
+                certificate.map_err(|error| anyhow!("{}: {error}", path.display()))?;
             roots.add(certificate).with_context(|| format!("{}", path.display()))?;
         }
         ensure!(!roots.is_empty(), "{}: there is no certificate in it", path.display());
