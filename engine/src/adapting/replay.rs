@@ -383,7 +383,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let (mut before, _) = replay(20, Some(folder.path()));
         (0..60).for_each(|id| {
-            before.add_before(id, true, example(id, id as u32 % 2)).expect("written")
+            before.add_before(id, true, example(id, id as u32 % 2)).expect("written");
         });
         (0..7).for_each(|id| before.add(100 + id, true, example(100 + id, 1)).expect("written"));
         let (kept, now) = (before.n_kept(), before.lesson());
