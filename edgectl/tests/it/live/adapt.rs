@@ -78,14 +78,28 @@ fn what_does_not_go_is_refused_and_writes_nothing() {
 }
 
 fn running(at: &Path) -> Running {
-    start(at, &["--config", "live.toml", "--queue", "all", "--watch", "1ms", "--shadow", "1000"])
+    start(
+        at,
+        &[
+            "--config",
+            "live.toml",
+            "--state",
+            "state",
+            "--queue",
+            "all",
+            "--watch",
+            "1ms",
+            "--shadow",
+            "1000",
+        ],
+    )
 }
 
 #[test]
 fn a_run_adapts_with_labels_that_come_back() {
     let folder = folder();
     let at = folder.path();
-    let settings = "[run]\nmodel = \"m.safetensors\"\nstate = \"state\"\n[adapt]\nwhen = \"always\"\nclean = [\"data\"]\n\
+    let settings = "[run]\nmodel = \"m.safetensors\"\n[adapt]\nwhen = \"always\"\nclean = [\"data\"]\n\
                     lr = 3e-3\nsteps = 100\ncpu = 1.0\nwindows = 16\nupdate = \"u.safetensors\"\nnode = \"n\"\n";
     fs::write(at.join("live.toml"), settings).expect("written");
     let mut running = running(at);

@@ -3,6 +3,7 @@
 //! A row is due at `start + t / speed`, whatever became of those before: a receiver that is slow does not slow the
 //! sensor down, and gets what is due at once when it reads again.
 
+mod how;
 mod plan;
 mod target;
 mod to;
@@ -15,28 +16,10 @@ use serde::Serialize;
 use super::shift::{Shift, Shifter, deviations};
 use crate::data::Dataset;
 use crate::interrupt::Stop;
+pub use how::Play;
 pub use plan::{Playing, Timetable};
 pub use target::Target;
 pub use to::{To, target};
-
-/// How recordings are played.
-#[derive(Debug, Clone, Default)]
-pub struct Play {
-    /// How many times as fast as they were recorded; nothing is as fast as they are taken.
-    pub speed: Option<f64>,
-    /// Rows a second where the recordings do not say; else what they say.
-    pub hz: Option<f64>,
-    /// Only the series of this name.
-    pub series: Option<String>,
-    /// Whether all series begin at the same time, instead of each behind the one before.
-    pub together: bool,
-    /// Whether they begin again behind their end.
-    pub again: bool,
-    /// What changes in the values.
-    pub shift: Option<Shift>,
-    /// How long behind its last row a class is told.
-    pub labels: Option<Duration>,
-}
 
 /// What was played.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]

@@ -6,7 +6,7 @@ use std::io::Write;
 
 use anyhow::{Context, ensure};
 
-use super::Play;
+use super::how::Play;
 use crate::data::{Dataset, Segment, Split};
 
 /// What is due next.
