@@ -1,6 +1,5 @@
 //! `edgectl calibrate`: what is usual of a model's answers on held-out data, into its file.
 
-use std::collections::HashMap;
 use std::iter;
 
 use aggregate::Targets;
@@ -17,7 +16,7 @@ use super::node_values::{Training, complete};
 use super::targets::protect_data;
 use crate::checkpoint::Checkpoint;
 use crate::cli::CalibrateArgs;
-use crate::data::{Dataset, Segment, Split};
+use crate::data::{Dataset, Split};
 use crate::evaluate::prepared_logits;
 use crate::output::{Output, shown};
 use crate::signals::{CONFIDENCE, ERROR, INPUT, InputReference, NAMES, Profile, Statistics};
@@ -147,17 +146,6 @@ impl Answered {
                 fresh.push(i);
             }
         }
-        // Parts of one series, such as its rows for training and for the test, belong together.
-        let key = |segment: usize| {
-            let Segment { source, node, series, .. } = &dataset.segments[segment];
-            (source, node, series)
-        };
-        let mut firsts = HashMap::new();
-        for &segment in segments {
-            firsts.entry(key(segment)).or_insert(segment);
-        }
-        let series_of = |segment: usize| firsts.get(&key(segment)).copied().unwrap_or(segment);
-        fresh.sort_by_cached_key(|&i| series_of(set.windows()[i].segment));
         let n_classes = meta.classes.len();
         let all = prepared_logits(checkpoint, &set, Precision::F32);
         let logits: Vec<f32> =
@@ -181,7 +169,7 @@ impl Answered {
         let nodes = dataset.nodes();
         let node_of =
             |segment: usize| nodes.iter().position(|node| node.segments.contains(&segment));
-        let of_series: Vec<usize> = windows().map(|window| series_of(window.segment)).collect();
+        let of_series: Vec<usize> = windows().map(|window| window.segment).collect();
         let mut groups: Vec<usize> =
             of_series.iter().map(|&segment| node_of(segment).unwrap_or(0)).collect();
         dense(&mut groups);
