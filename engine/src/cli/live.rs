@@ -108,7 +108,7 @@ pub struct RunArgs {
     /// [default: that of --config; the run begins with the live model of --state if it has one]
     #[arg(long, value_name = "FILE|DIR", required_unless_present_any = ["config", "state"])]
     pub model: Option<PathBuf>,
-    /// A file with a table [run] of what is not said by flags
+    /// A file with a table `[run]` of what is not said by flags
     #[arg(long, value_name = "LIVE.toml")]
     pub config: Option<PathBuf>,
     /// Folder of the run's models and events, for its owner alone; edgectl status, promote and rollback
@@ -211,7 +211,7 @@ pub struct ReplayArgs {
     /// Files or folders
     #[arg(long, value_name = "PATH", num_args = 1.., required = true)]
     pub data: Vec<PathBuf>,
-    /// The job file whose [data] says how to read them
+    /// The job file whose `[data]` says how to read them
     #[arg(long, value_name = "JOB.toml")]
     pub config: Option<PathBuf>,
     /// How many times as fast as they were recorded, or max
