@@ -43,6 +43,7 @@ def run(edgectl: Path, mode: str, seed: int, args: argparse.Namespace) -> tuple[
     (at / "job.toml").write_text(job.replace("[train]\n", f"[train]\nseed = {seed}\n"))
     told = argparse.Namespace(**vars(args))
     told.config, told.rounds, told.slow_nodes, told.center, told.compress = at / "job.toml", args.rounds * (2 if is_late else 1), slow, center, "whole"
+    told.presign = False
     fleet = Fleet(edgectl, at, Folder(at), told)
     if mode == "without the slow ones":
         revoked = ", ".join(f'"{node}"' for node in fleet.nodes[:slow])
