@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use monitor::{
     Adwin, AdwinConfig, CalibrateOptions, Cusum, Ddm, Detector, DetectorConfig, Error, KsWindow,
-    PageHinkley, PageHinkleyConfig, Reference, Side, WatchConfig, calibrate,
+    PageHinkley, PageHinkleyConfig, Reference, Series, Side, WatchConfig, calibrate,
 };
 
 const VALUES: usize = 2_000_000;
@@ -50,23 +50,23 @@ fn best<D: Detector>(mut detector: D, values: &[f64]) -> f64 {
     (0..5).map(once).fold(0.0, f64::max)
 }
 
-/// Seconds of a calibration of six detectors on three signals.
+/// Seconds of a calibration of five detectors on three signals.
 fn calibration(values: &[f64], errors: &[f64]) -> Result<f64, Error> {
     let each = values.iter().zip(&values[5000..]).zip(errors);
     let windows: Vec<f64> = each.take(2000).flat_map(|((a, b), c)| [*a, *b, *c]).collect();
-    let series: Vec<&[f64]> = windows.chunks_exact(150).collect();
+    let of = |(i, values)| Series { values, kinds: &[], place: i / 4 };
+    let series: Vec<Series<'_>> = windows.chunks_exact(150).enumerate().map(of).collect();
     let ks = DetectorConfig::Ks { window: 30 };
     let cusum = |side, reference| DetectorConfig::Cusum { side, allowance: 0.5, reference };
     let watches = [
-        (0, cusum(Side::Up, Reference::Values)),
+        (0, cusum(Side::Up, Reference::Scores)),
         (0, ks),
-        (1, cusum(Side::Down, Reference::Values)),
+        (1, cusum(Side::Down, Reference::Scores)),
         (1, ks),
         (2, cusum(Side::Up, Reference::Errors)),
-        (2, ks),
     ]
-    .map(|(signal, detector)| WatchConfig { signal, detector });
-    let options = CalibrateOptions { arl0: 1000.0, longest_block: 50, seed: 1 };
+    .map(|(signal, detector)| WatchConfig { signal, share: 1.0, detector });
+    let options = CalibrateOptions { arl0: 1000.0, first: 200, longest_block: 50, seed: 1 };
     let start = Instant::now();
     black_box(calibrate(&watches, 3, &series, &options)?);
     Ok(start.elapsed().as_secs_f64())

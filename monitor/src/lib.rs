@@ -14,6 +14,8 @@ mod page_hinkley;
 
 mod calibrate;
 mod passages;
+mod scores;
+mod settle;
 mod watch;
 
 mod conformal;
@@ -26,7 +28,7 @@ mod reservoir;
 
 pub use adwin::{Adwin, AdwinConfig};
 pub use attribution::{Cause, Paired};
-pub use calibrate::{CalibrateOptions, Calibration, calibrate};
+pub use calibrate::{CalibrateOptions, Calibration, Series, calibrate};
 pub use conformal::{AdaptiveLevel, Conformal};
 pub use cusum::{Cusum, Side};
 pub use ddm::Ddm;
@@ -37,4 +39,6 @@ pub use ks_window::KsWindow;
 pub use page_hinkley::{PageHinkley, PageHinkleyConfig};
 pub use probabilities::{argmax, ece, log_softmax, softmax_in_place};
 pub use reservoir::{Part, Place, Reservoir, ReservoirConfig};
+pub use scores::Scores;
+pub use settle::settle;
 pub use watch::{AnyDetector, DetectorConfig, Reference, Watch, WatchConfig};

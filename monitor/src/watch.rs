@@ -12,6 +12,8 @@ use crate::ks_window::KsWindow;
 pub struct WatchConfig {
     /// The signal, from 0.
     pub signal: usize,
+    /// How many of all false alarms may be this detector's, beside the shares of the others.
+    pub share: f64,
     /// What looks at it.
     pub detector: DetectorConfig,
 }
@@ -27,23 +29,23 @@ pub enum DetectorConfig {
         side: Side,
         /// Half the change that matters, in deviations.
         allowance: f64,
-        /// What its mean and deviation are.
+        /// What it looks at.
         reference: Reference,
     },
-    /// A [`KsWindow`] of so many values.
+    /// A [`KsWindow`] of so many [`Scores`](crate::Scores).
     Ks {
         /// The length of the window.
         window: usize,
     },
 }
 
-/// What the mean and the deviation of a [`Cusum`] are taken from.
+/// What a [`Cusum`] looks at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "kebab-case"))]
 pub enum Reference {
-    /// The values: their mean, and their deviation over `n`.
-    Values,
+    /// [`Scores`](crate::Scores) of values, which are usually `0 ± 1`.
+    Scores,
     /// Errors, 0 and 1: `p = (errors + ½)/(n + 1)` and `√(p(1 − p))`, so that a model that made no error has a
     /// deviation too.
     Errors,
@@ -56,6 +58,8 @@ pub enum Reference {
 pub struct Watch {
     /// The signal, from 0.
     pub signal: usize,
+    /// Whether it looks at scores instead of values.
+    pub scored: bool,
     /// What looks at it.
     pub detector: AnyDetector,
 }
@@ -116,49 +120,42 @@ impl Detector for AnyDetector {
 }
 
 impl WatchConfig {
-    /// A detector whose reference are these values of its signal.
+    /// Whether it looks at scores of the signal instead of its values.
+    pub fn is_scored(&self) -> bool {
+        !matches!(self.detector, DetectorConfig::Cusum { reference: Reference::Errors, .. })
+    }
+
+    /// A detector whose reference are these scores of its signal, or errors.
     ///
     /// # Errors
-    /// If an option is out of range, a value is not finite, the values never change, or there are none.
+    /// If an option is out of range, a score is not finite, an error neither 0 nor 1, or there are none.
     ///
     /// ```
     /// use monitor::{Detector, DetectorConfig, Reference, Side, WatchConfig};
     ///
     /// let detector = DetectorConfig::Cusum { side: Side::Up, allowance: 0.5, reference: Reference::Errors };
-    /// let mut watch = WatchConfig { signal: 0, detector }.fit(&[0.0, 1.0, 0.0, 0.0], 4.0)?;
+    /// let config = WatchConfig { signal: 0, share: 1.0, detector };
+    /// let mut watch = config.fit(&[0.0, 1.0, 0.0, 0.0], 4.0)?;
     /// let alarm = (0..10).find(|_| watch.detector.update(1.0).is_alarm());
     /// assert_eq!(alarm, Some(3));
     /// # Ok::<(), monitor::Error>(())
     /// ```
-    pub fn fit(&self, values: &[f64], threshold: f64) -> Result<Watch, Error> {
+    pub fn fit(&self, reference: &[f64], threshold: f64) -> Result<Watch, Error> {
         let signal = self.signal;
         let detector = match self.detector {
             DetectorConfig::Ks { window } => {
-                AnyDetector::Ks(KsWindow::new(values, window, threshold)?)
+                AnyDetector::Ks(KsWindow::new(reference, window, threshold)?)
             }
-            DetectorConfig::Cusum { side, allowance, reference } => {
-                let (mean, deviation) = match reference {
-                    Reference::Values => of_values(signal, values)?,
-                    Reference::Errors => of_errors(signal, values)?,
+            DetectorConfig::Cusum { side, allowance, reference: kind } => {
+                let (mean, deviation) = match kind {
+                    Reference::Scores => (0.0, 1.0),
+                    Reference::Errors => of_errors(signal, reference)?,
                 };
                 AnyDetector::Cusum(Cusum::new(mean, deviation, side, allowance, threshold)?)
             }
         };
-        Ok(Watch { signal, detector })
+        Ok(Watch { signal, scored: self.is_scored(), detector })
     }
-}
-
-fn of_values(signal: usize, values: &[f64]) -> Result<(f64, f64), Error> {
-    let Some(&first) = values.first() else {
-        return Err(Error::Constant { signal });
-    };
-    if values.iter().all(|x| x.total_cmp(&first).is_eq()) {
-        return Err(Error::Constant { signal });
-    }
-    let n = values.len() as f64;
-    let mean = values.iter().sum::<f64>() / n;
-    let squares = values.iter().map(|x| (x - mean) * (x - mean)).sum::<f64>();
-    Ok((mean, (squares / n).sqrt()))
 }
 
 fn of_errors(signal: usize, values: &[f64]) -> Result<(f64, f64), Error> {

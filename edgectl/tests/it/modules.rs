@@ -58,7 +58,7 @@ const ORDER: [(&str, &str); 10] = [
     ),
     (
         "monitor",
-        "error random detector cusum adwin ddm ks ks_window page_hinkley watch passages calibrate
+        "error random detector cusum adwin ddm ks ks_window page_hinkley watch passages scores settle calibrate
          probabilities temperature conformal reservoir attribution",
     ),
     (

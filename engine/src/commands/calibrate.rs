@@ -7,8 +7,8 @@ use anyhow::{Context, ensure};
 use attn_core::Precision;
 use monitor::temperature::{Fitted, divide, fit};
 use monitor::{
-    CalibrateOptions, Conformal, DetectorConfig, Reference, Side, Watch, WatchConfig, argmax,
-    calibrate, ece, softmax_in_place,
+    CalibrateOptions, Conformal, DetectorConfig, Reference, Series, Side, Watch, WatchConfig,
+    argmax, calibrate, ece, softmax_in_place,
 };
 use serde::Serialize;
 
@@ -19,20 +19,20 @@ use crate::cli::CalibrateArgs;
 use crate::data::{Dataset, Split};
 use crate::evaluate::prepared_logits;
 use crate::output::{Output, shown};
-use crate::signals::{CONFIDENCE, ERROR, INPUT, InputReference, NAMES, Profile, Statistics};
+use crate::signals::{CONFIDENCE, ERROR, FIRST, INPUT, InputReference, NAMES, Profile, Statistics};
 use crate::windows::{Cut, WindowBuffer, WindowSet};
 
 /// Windows of one series that are drawn together at most.
 const LONGEST_BLOCK: usize = 100;
 
-/// Half the change that matters, in deviations.
+/// Half the change that matters, in deviations. Confidence also changes with what is harmless, by less.
+const INPUT_ALLOWANCE: f64 = 0.75;
 const ALLOWANCE: f64 = 0.5;
 
-/// The share of false alarms that are alarms, on which something is done; the others are notices.
-const ALARMS: f64 = 0.1;
-
-/// The longest time between false alarms that is looked for.
-const LONGEST_ARL0: f64 = 100_000.0;
+/// The shares of false alarms: nearly all are notices, as on alarms something is done. Labels are worth more of them.
+const NOTICES: f64 = 0.44;
+const ALARMS: f64 = 0.002;
+const ERRORS: f64 = 0.1;
 
 /// Windows that references and sets are made of at most.
 const MOST_WINDOWS: usize = 4096;
@@ -50,8 +50,6 @@ struct Report {
     accuracy: Option<f64>,
     arl0: f64,
     arl0_lower: f64,
-    /// The same of confidence and error alone.
-    alarms_arl0: f64,
     detectors: Vec<Detector>,
     /// `1 − p` of the least likely class in a set.
     conformal: Option<f64>,
@@ -122,6 +120,8 @@ struct Answered {
     labels: Vec<Option<u32>>,
     /// The person, or what else belongs together, of each.
     groups: Vec<usize>,
+    /// The person of each series.
+    people: Vec<usize>,
     /// The last window of each series, and one more.
     ends: Vec<usize>,
     ranges: Vec<(f64, f64)>,
@@ -173,6 +173,9 @@ impl Answered {
         let mut groups: Vec<usize> =
             of_series.iter().map(|&segment| node_of(segment).unwrap_or(0)).collect();
         dense(&mut groups);
+        let is_last = |&i: &usize| of_series.get(i) != Some(&of_series[i - 1]);
+        let ends: Vec<usize> = (1..=of_series.len()).filter(is_last).collect();
+        let people = ends.iter().map(|&end| groups[end - 1]).collect();
         if groups.iter().all(|&group| group == 0) {
             // Of one person: series in turn.
             groups.clone_from(&of_series);
@@ -181,13 +184,13 @@ impl Answered {
                 *group %= 5;
             }
         }
-        let is_last = |&i: &usize| of_series.get(i) != Some(&of_series[i - 1]);
         Ok(Self {
             statistics,
             logits,
             labels: windows().map(|window| window.label).collect(),
             groups,
-            ends: (1..=of_series.len()).filter(is_last).collect(),
+            people,
+            ends,
             ranges: ranges(dataset, segments),
         })
     }
@@ -231,24 +234,26 @@ impl Answered {
             }
         }
         let starts = iter::once(0).chain(self.ends.iter().copied());
-        let series: Vec<&[f64]> = starts
+        let kinds: Vec<u32> = answers.iter().map(|&answer| answer as u32).collect();
+        let series: Vec<Series<'_>> = starts
             .zip(&self.ends)
-            .map(|(from, &to)| &values[from * n_signals..to * n_signals])
+            .zip(&self.people)
+            .map(|((from, &to), &place)| Series {
+                values: &values[from * n_signals..to * n_signals],
+                kinds: &kinds[from..to],
+                place,
+            })
             .collect();
-        let (notices, alarms): (Vec<WatchConfig>, Vec<WatchConfig>) =
-            watches(args.window, all_labelled).iter().partition(|watch| watch.signal == INPUT);
-        let of = |watches: &[WatchConfig], share: f64| {
-            let arl0 = (args.arl0 / share).min(LONGEST_ARL0);
-            let options = CalibrateOptions { arl0, longest_block: LONGEST_BLOCK, seed: args.seed };
-            calibrate(watches, n_signals, &series, &options)
+        let options = CalibrateOptions {
+            arl0: args.arl0,
+            first: FIRST,
+            longest_block: LONGEST_BLOCK,
+            seed: args.seed,
         };
-        let notices = of(&notices, 1.0 - ALARMS)?;
-        let alarms = of(&alarms, ALARMS)?;
-        let both = |a: f64, b: f64| 1.0 / (1.0 / a + 1.0 / b);
-        let arl0 = both(notices.arl0, alarms.arl0);
-        let arl0_lower = both(notices.arl0_lower, alarms.arl0_lower);
-        let alarms_arl0 = alarms.arl0;
-        let watches: Vec<Watch> = notices.watches.into_iter().chain(alarms.watches).collect();
+        let watches = watches(args.window, all_labelled);
+        let found = calibrate(&watches, n_signals, &series, &options)?;
+        let (arl0, arl0_lower) = (found.arl0, found.arl0_lower);
+        let watches = found.watches;
         let score = |(&i, &label): (&usize, &u32)| (1.0 - p(i, label as usize)).clamp(0.0, 1.0);
         let scores: Vec<f64> = labelled.iter().zip(&targets).map(score).collect();
         let conformal =
@@ -271,7 +276,6 @@ impl Answered {
             accuracy,
             arl0,
             arl0_lower,
-            alarms_arl0,
             detectors: detectors.collect(),
             conformal: conformal.as_ref().map(|sets| sets.quantile(1.0 - args.coverage)),
         };
@@ -283,6 +287,7 @@ impl Answered {
             series: self.ends.len(),
             accuracy,
             input,
+            scores: found.scores,
             watches,
             coverage: args.coverage,
             conformal,
@@ -323,19 +328,19 @@ fn ranges(dataset: &Dataset, segments: &[usize]) -> Vec<(f64, f64)> {
 }
 
 fn watches(window: usize, labelled: bool) -> Vec<WatchConfig> {
-    let cusum = |side, reference| DetectorConfig::Cusum { side, allowance: ALLOWANCE, reference };
+    let cusum = |side, allowance, reference| DetectorConfig::Cusum { side, allowance, reference };
     let ks = DetectorConfig::Ks { window };
     let mut watches = vec![
-        WatchConfig { signal: INPUT, detector: cusum(Side::Up, Reference::Values) },
-        WatchConfig { signal: INPUT, detector: ks },
-        WatchConfig { signal: CONFIDENCE, detector: cusum(Side::Down, Reference::Values) },
-        WatchConfig { signal: CONFIDENCE, detector: ks },
+        (INPUT, NOTICES, cusum(Side::Up, INPUT_ALLOWANCE, Reference::Scores)),
+        (INPUT, NOTICES, ks),
+        (CONFIDENCE, ALARMS, cusum(Side::Down, ALLOWANCE, Reference::Scores)),
+        (CONFIDENCE, ALARMS, ks),
     ];
     if labelled {
-        let detector = cusum(Side::Up, Reference::Errors);
-        watches.push(WatchConfig { signal: ERROR, detector });
+        watches.push((ERROR, ERRORS, cusum(Side::Up, ALLOWANCE, Reference::Errors)));
     }
-    watches
+    let of = |(signal, share, detector)| WatchConfig { signal, share, detector };
+    watches.into_iter().map(of).collect()
 }
 
 fn rule(watch: &Watch) -> (&'static str, f64) {
@@ -358,8 +363,8 @@ fn thinned(mut scores: Vec<f64>) -> Vec<f64> {
 
 fn text(report: &Report, args: &CalibrateArgs) -> String {
     let mut text = format!(
-        "{}: calibrated on {} windows of {} series\none false alarm in {:.0} windows is expected (95 %: at least \
-         {:.0}; asked for {})",
+        "{}: calibrated on {} windows of {} series\nof people that thresholds were not found on there was one false \
+         alarm in {:.0} windows (95 %: at least {:.0}; asked for {})",
         shown(&report.out),
         report.windows,
         report.series,

@@ -23,6 +23,7 @@ use crate::live::{
 };
 use crate::models::Models;
 use crate::output::{Output, table};
+use crate::signals::FIRST;
 
 /// The last line on stderr with `--json`.
 #[derive(Serialize)]
@@ -35,8 +36,6 @@ struct Report<'a> {
 /// How long an answer may take where nothing is said.
 const DEADLINE: Duration = Duration::from_millis(50);
 
-/// Windows after which what is usual is taken from those of the place, where nothing else is said.
-const REFIT: usize = 200;
 /// Windows that a new model answers beside the live one, and how often the two have to agree, where nothing is said.
 const SHADOW: u32 = 100;
 const AGREEMENT: f64 = 0.9;
@@ -210,7 +209,7 @@ fn options(args: &RunArgs, settings: &RunSettings, terms: Terms) -> Options {
         silence: args.silence.or(settings.silence).unwrap_or(Gap(Some(SILENCE))).0,
         probs: args.probs || settings.probs.unwrap_or(false),
         abstain: args.abstain.or(settings.abstain),
-        refit: args.refit.or(settings.refit).unwrap_or(REFIT),
+        refit: args.refit.or(settings.refit).unwrap_or(FIRST),
         slow: args.slow,
     }
 }

@@ -2,7 +2,9 @@
 //!
 //! All series of a run are watched together, each by windows that share no row. For the first windows a place is
 //! measured by what was calibrated, and only large changes count; then by what these windows were like, as every
-//! person and every sensor is a little different. Thresholds stay those of the calibration.
+//! person and every sensor is a little different. Behind a notice what is usual of the input is taken anew, and until
+//! it is known only larger changes count: a place is told of a change once, and not again and again of a beginning
+//! that was not like the rest.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -11,8 +13,7 @@ use std::time::{Duration, Instant};
 
 use aggregate::atomic_write;
 use monitor::{
-    AdaptiveLevel, Adwin, AdwinConfig, AnyDetector, Cusum, Detector, DetectorConfig, Reference,
-    Watch, WatchConfig,
+    AdaptiveLevel, Adwin, AdwinConfig, AnyDetector, Cusum, Detector, Scores, Watch, settle,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -78,12 +79,28 @@ struct State {
     /// Windows that were watched.
     windows: u64,
     detectors: Vec<At>,
-    /// Input and confidence of the first windows, while they are collected.
-    first: Option<Vec<(f64, f64)>>,
+    /// What is usual here of input and confidence.
+    places: [Place; 2],
     adwin: Option<Adwin>,
     level: Option<AdaptiveLevel>,
     labels: u64,
     right: u64,
+}
+
+/// What is usual of a signal here.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Place {
+    /// As it was learned; or nothing, as long as it is as where the model was calibrated.
+    scores: Option<Scores>,
+    /// The first windows with their classes, while they are collected.
+    first: Option<Vec<(f64, u32)>>,
+}
+
+impl Place {
+    fn new(is_learning: bool) -> Self {
+        Self { scores: None, first: is_learning.then(Vec::new) }
+    }
 }
 
 /// A detector with what it has said.
@@ -109,7 +126,7 @@ impl State {
             model: model.to_owned(),
             windows: 0,
             detectors: profile.watches.iter().map(of).collect(),
-            first: is_learning.then(Vec::new),
+            places: [(); 2].map(|()| Place::new(is_learning)),
             adwin: Adwin::new(AdwinConfig::default()).ok(),
             level: level.filter(|_| profile.conformal.is_some()),
             labels: 0,
@@ -121,7 +138,7 @@ impl State {
 /// The same detector, for large changes alone.
 fn cautious(watch: &Watch) -> Watch {
     let detector = match &watch.detector {
-        AnyDetector::Cusum(cusum) if watch.signal != ERROR => {
+        AnyDetector::Cusum(cusum) if watch.scored => {
             let (mean, deviation) = cusum.reference();
             let allowance = cusum.allowance() + CAUTION;
             Cusum::new(mean, deviation, cusum.side(), allowance, cusum.threshold())
@@ -129,28 +146,7 @@ fn cautious(watch: &Watch) -> Watch {
         }
         other => other.clone(),
     };
-    Watch { signal: watch.signal, detector }
-}
-
-/// The calibrated detector with other values as what is usual; as it was where they do not go.
-fn refitted(watch: &Watch, first: &[(f64, f64)]) -> Watch {
-    if watch.signal == ERROR {
-        return watch.clone();
-    }
-    let of = |&(input, confidence): &(f64, f64)| {
-        if watch.signal == INPUT { input } else { confidence }
-    };
-    let values: Vec<f64> = first.iter().map(of).collect();
-    let detector = match &watch.detector {
-        AnyDetector::Cusum(cusum) => DetectorConfig::Cusum {
-            side: cusum.side(),
-            allowance: cusum.allowance(),
-            reference: Reference::Values,
-        },
-        AnyDetector::Ks(ks) => DetectorConfig::Ks { window: ks.window() },
-    };
-    let config = WatchConfig { signal: watch.signal, detector };
-    config.fit(&values, watch.detector.threshold()).unwrap_or_else(|_| watch.clone())
+    Watch { detector, ..watch.clone() }
 }
 
 impl<'a> Drift<'a> {
@@ -160,7 +156,7 @@ impl<'a> Drift<'a> {
             model: String::new(),
             windows: 0,
             detectors: Vec::new(),
-            first: None,
+            places: [Place::default(), Place::default()],
             adwin: Adwin::new(AdwinConfig::default()).ok(),
             level: None,
             labels: 0,
@@ -198,9 +194,14 @@ impl<'a> Drift<'a> {
         self.told.level.set(self.state.level.as_ref().map(AdaptiveLevel::level));
     }
 
-    /// Takes a value of a signal.
-    fn value(&mut self, signal: usize, x: f64, window: u64) {
-        let is_learning = self.state.first.is_some();
+    /// Takes a value of a signal of a window that was answered with this class.
+    fn value(&mut self, signal: usize, x: f64, class: u32, window: u64) {
+        let Some(profile) = self.profile.clone() else { return };
+        let place = self.state.places.get(signal);
+        let is_learning = place.is_some_and(|place| place.first.is_some());
+        let learned = place.and_then(|place| place.scores.as_ref());
+        let scores = learned.or_else(|| profile.scores.get(signal)?.as_ref());
+        let score = scores.map_or(x, |scores| scores.score(x, class));
         let mut rang = false;
         for at in &mut self.state.detectors {
             let is_ks = matches!(at.watch.detector, AnyDetector::Ks(_));
@@ -208,6 +209,7 @@ impl<'a> Drift<'a> {
             if at.watch.signal != signal || is_learning && is_ks {
                 continue;
             }
+            let x = if at.watch.scored { score } else { x };
             if at.watch.detector.update(x).is_alarm() {
                 rang = true;
                 at.alarms += 1;
@@ -225,27 +227,54 @@ impl<'a> Drift<'a> {
                 });
             }
         }
-        if rang && let Some(first) = &mut self.state.first {
-            // What is unusual is not learned as usual.
-            first.clear();
-        }
+        self.learn(signal, x, class, rang);
     }
 
-    /// Learns what is usual here.
-    fn learn(&mut self, input: f64, confidence: f64) {
-        let (Some(first), Some(profile)) = (&mut self.state.first, &self.profile) else { return };
-        first.push((input, confidence));
-        if first.len() < self.refit {
+    /// Learns what is usual of a signal here.
+    fn learn(&mut self, signal: usize, x: f64, class: u32, rang: bool) {
+        let (Some(place), Some(profile)) = (self.state.places.get_mut(signal), &self.profile)
+        else {
+            return;
+        };
+        let Some(first) = &mut place.first else {
+            if rang && signal == INPUT && self.refit > 0 {
+                place.first = Some(Vec::new());
+                let of_signal =
+                    self.state.detectors.iter_mut().filter(|at| at.watch.signal == signal);
+                for at in of_signal {
+                    let twice = 2.0 * at.watch.detector.threshold();
+                    if let Ok(detector) = at.watch.detector.with_threshold(twice) {
+                        at.watch.detector = detector;
+                    }
+                }
+            }
+            return;
+        };
+        if rang {
+            // What is unusual is not learned as usual.
+            first.clear();
             return;
         }
-        for (at, watch) in self.state.detectors.iter_mut().zip(&profile.watches) {
-            at.watch = refitted(watch, first);
-        }
+        first.push((x, class));
         let windows = first.len();
-        self.state.first = None;
-        self.told
-            .events
-            .tell(json!({ "event": "monitor", "result": "refitted", "windows": windows }));
+        if windows < self.refit {
+            return;
+        }
+        let (values, classes): (Vec<f64>, Vec<u32>) = first.drain(..).unzip();
+        place.first = None;
+        let watches: Vec<Watch> =
+            profile.watches.iter().filter(|watch| watch.signal == signal).cloned().collect();
+        // Where nothing ever varies all stays as it was calibrated.
+        let settled = settle(&watches, &values, &classes);
+        let (scores, watches) = settled.map_or((None, watches), |(scores, w)| (Some(scores), w));
+        place.scores = scores;
+        let of_signal = self.state.detectors.iter_mut().filter(|at| at.watch.signal == signal);
+        for (at, watch) in of_signal.zip(watches) {
+            at.watch = watch;
+        }
+        self.told.events.tell(json!({
+            "event": "monitor", "result": "refitted", "signal": NAMES[signal], "windows": windows,
+        }));
     }
 
     /// Tells of faults that a series did not have before.
@@ -322,13 +351,12 @@ impl Observer for Drift<'_> {
         }
         let Some(profile) = self.profile.clone() else { return };
         self.fault(seen);
-        let Some((_, p)) = seen.class.filter(|_| seen.is_fresh) else { return };
+        let Some((class, p)) = seen.class.filter(|_| seen.is_fresh) else { return };
         self.state.windows += 1;
         self.statistics.take(&seen.values, profile.input.channels());
         let (input, confidence) = (profile.input.signal(&self.statistics), f64::from(p));
-        self.value(INPUT, input, seen.id);
-        self.value(CONFIDENCE, confidence, seen.id);
-        self.learn(input, confidence);
+        self.value(INPUT, input, class, seen.id);
+        self.value(CONFIDENCE, confidence, class, seen.id);
         self.show();
     }
 
@@ -347,7 +375,7 @@ impl Observer for Drift<'_> {
         }
         if seen.is_fresh {
             let error = f64::from(u8::from(answer != class));
-            self.value(ERROR, error, seen.id);
+            self.value(ERROR, error, class, seen.id);
             if let Some(adwin) = &mut self.state.adwin
                 && adwin.update(error).is_alarm()
             {

@@ -4,4 +4,4 @@ mod input;
 mod profile;
 
 pub use input::{InputReference, Statistics};
-pub use profile::{CONFIDENCE, ERROR, INPUT, NAMES, Profile};
+pub use profile::{CONFIDENCE, ERROR, FIRST, INPUT, NAMES, Profile};

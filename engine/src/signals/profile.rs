@@ -1,7 +1,7 @@
 //! What `calibrate` found out about a model at work; a part of its file.
 
 use anyhow::ensure;
-use monitor::{Conformal, Watch};
+use monitor::{Conformal, Scores, Watch};
 use serde::{Deserialize, Serialize};
 
 use super::input::InputReference;
@@ -15,6 +15,9 @@ pub const CONFIDENCE: usize = 1;
 /// Whether the answer was wrong.
 pub const ERROR: usize = 2;
 
+/// Windows from which a place takes what is usual there.
+pub const FIRST: usize = 200;
+
 /// The signals' names.
 pub const NAMES: [&str; 3] = ["input", "confidence", "error"];
 
@@ -24,7 +27,7 @@ pub const NAMES: [&str; 3] = ["input", "confidence", "error"];
 pub struct Profile {
     /// Windows from one false alarm to the next that were asked for, of all detectors together.
     pub arl0: f64,
-    /// As it was found, on series that references were not fitted on.
+    /// As it was counted, at places that thresholds were not found on.
     pub arl0_reached: f64,
     /// The lower bound of that at 95 %.
     pub arl0_lower: f64,
@@ -37,6 +40,8 @@ pub struct Profile {
     pub accuracy: Option<f64>,
     /// What windows usually are.
     pub input: InputReference,
+    /// Of each signal, what scores are by where nothing is known of a place yet.
+    pub scores: Vec<Option<Scores>>,
     /// Detectors with references and thresholds.
     pub watches: Vec<Watch>,
     /// The share of windows whose set is to hold the true class.
@@ -57,6 +62,10 @@ impl Profile {
         ensure!(self.input.is_valid(channels_out), "the reference of inputs does not fit");
         let is_signal = |watch: &Watch| watch.signal < NAMES.len();
         ensure!(self.watches.iter().all(is_signal), "a detector watches no signal");
+        let has_scores = |watch: &Watch| {
+            !watch.scored || self.scores.get(watch.signal).is_some_and(Option::is_some)
+        };
+        ensure!(self.watches.iter().all(has_scores), "a detector has no scores to watch");
         ensure!(self.watches.len() <= 100, "{} detectors", self.watches.len());
         ensure!(
             self.ranges.len() == channels_in

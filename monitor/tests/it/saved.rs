@@ -3,7 +3,7 @@
 use monitor::{
     AdaptiveLevel, Adwin, AdwinConfig, AnyDetector, CalibrateOptions, Calibration, Conformal,
     Cusum, Ddm, Detector, DetectorConfig, KsWindow, PageHinkley, PageHinkleyConfig, Part,
-    Reference, Reservoir, ReservoirConfig, Side, WatchConfig, calibrate,
+    Reference, Reservoir, ReservoirConfig, Scores, Series, Side, WatchConfig, calibrate, settle,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -66,18 +66,23 @@ fn reservoirs_go_on_from_json_to_the_same_items() {
 #[test]
 fn calibrations_and_levels_come_back_as_they_were() {
     let mut words = Words(3);
-    let series: Vec<Vec<f64>> = (0..6).map(|_| (0..50).map(|_| words.normal()).collect()).collect();
-    let series: Vec<&[f64]> = series.iter().map(Vec::as_slice).collect();
-    let reference = Reference::Values;
+    let values: Vec<Vec<f64>> = (0..6).map(|_| (0..50).map(|_| words.normal()).collect()).collect();
+    let of = |(i, values): (usize, &'_ Vec<f64>)| (i / 2, values.clone());
+    let drawn: Vec<(usize, Vec<f64>)> = values.iter().enumerate().map(of).collect();
+    let series: Vec<Series<'_>> =
+        drawn.iter().map(|(place, values)| Series { values, kinds: &[], place: *place }).collect();
+    let reference = Reference::Scores;
     let detectors = [
         DetectorConfig::Cusum { side: Side::Both, allowance: 0.5, reference },
         DetectorConfig::Ks { window: 10 },
     ];
-    let watches = detectors.map(|detector| WatchConfig { signal: 0, detector });
+    let watches = detectors.map(|detector| WatchConfig { signal: 0, share: 1.0, detector });
     assert_eq!(through_json(&watches.to_vec()), watches);
-    let options = CalibrateOptions { arl0: 50.0, longest_block: 50, seed: 2 };
+    let options = CalibrateOptions { arl0: 50.0, first: 50, longest_block: 50, seed: 2 };
     let found: Calibration = calibrate(&watches, 1, &series, &options).unwrap();
     assert_eq!(through_json(&found), found);
+    let settled = settle(&found.watches, &values[0], &[]).unwrap();
+    assert_eq!(through_json(&settled), settled);
 
     let mut level = AdaptiveLevel::new(0.1, 0.05).unwrap();
     level.update(true);
@@ -102,6 +107,7 @@ fn states_that_nothing_has_written_are_refused() {
     let mut ks = KsWindow::new(&[1.0, 2.0], 3, 0.9).unwrap();
     let mut cusum = Cusum::new(1.0, 2.0, Side::Up, 0.5, 5.0).unwrap();
     let mut ddm = Ddm::new(2, 2.0, 3.0).unwrap();
+    let scores = Scores::fit(&[1.0, 2.0, 3.0], &[]).unwrap();
     let config = ReservoirConfig { classes: 1, capacity: 4, probe: 0.0, seed: 4 };
     let mut reservoir = Reservoir::new(config).unwrap();
     for i in 0..5 {
@@ -121,6 +127,7 @@ fn states_that_nothing_has_written_are_refused() {
         (refused(&ks, "[1,1,1]", "[1,1,5]"), "window"),
         (refused(&cusum, "\"up\":", "\"up\":-"), "below 0"),
         (refused(&cusum, "\"deviation\":2.0", "\"deviation\":0.0"), "deviation"),
+        (refused(&scores, "[-1.0,", "[3.0,"), "rising"),
         (refused(&ddm, "\"p\":1.0", "\"p\":1.5"), "share"),
         (refused(&reservoir, "\"capacity\":4", "\"capacity\":2"), "items"),
         (refused(&reservoir, "\"seen\":5", "\"seen\":3"), "items"),
