@@ -166,6 +166,9 @@ pub struct RunArgs {
     /// Also send every answer to a topic, `mqtt://HOST/TOPIC`; TOPIC/status says online or offline
     #[arg(long, value_name = "URL")]
     pub mqtt_answers: Option<String>,
+    /// Also tell Home Assistant how to read these answers, as homeassistant/sensor/ID/config of the broker
+    #[arg(long)]
+    pub mqtt_discovery: bool,
     /// For mqtts: a file with the authority of the broker's certificate [default: the system's]
     #[arg(long, value_name = "FILE.pem")]
     pub ca: Option<PathBuf>,

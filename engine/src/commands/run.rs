@@ -138,10 +138,16 @@ fn terms(args: &RunArgs, settings: &RunSettings, has_state: bool) -> anyhow::Res
 
 /// Where answers go: stdout, and perhaps also a broker.
 fn answers(args: &RunArgs, settings: &RunSettings) -> anyhow::Result<Box<dyn Write + Send>> {
+    let is_discovered = args.mqtt_discovery || settings.mqtt_discovery.unwrap_or(false);
+    ensure!(
+        !is_discovered || args.mqtt_answers.is_some() || settings.mqtt_answers.is_some(),
+        "--mqtt-discovery tells of answers that go to a broker: give --mqtt-answers URL"
+    );
     #[cfg(feature = "mqtt")]
     if let Some(url) = args.mqtt_answers.as_ref().or(settings.mqtt_answers.as_ref()) {
         let ca = args.ca.as_deref().or(settings.ca.as_deref());
-        return Ok(Box::new(AnswersTo::new(Output::answers(), url, ca)?));
+        let answers = AnswersTo::new(Output::answers(), url, ca, is_discovered)?;
+        return Ok(Box::new(answers));
     }
     #[cfg(not(feature = "mqtt"))]
     ensure!(

@@ -64,6 +64,8 @@ pub struct RunSettings {
     pub mqtt: Vec<String>,
     /// A broker and a topic to which answers also go.
     pub mqtt_answers: Option<String>,
+    /// Whether Home Assistant is told of them.
+    pub mqtt_discovery: Option<bool>,
     /// A file with the authority of brokers' certificates; relative to the file's folder.
     pub ca: Option<PathBuf>,
     /// Rows whose time is longer ago are old.

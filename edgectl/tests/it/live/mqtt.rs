@@ -1,17 +1,24 @@
 //! Rows and answers over a real broker, which goes and comes back; left out where there is no mosquitto.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::{answered, rows, start, with_model};
-use crate::support::{JOB, fails, ok};
+use super::same::{of_answers, predicted};
+use super::{Ended, Running, answered, rows, start, with_model};
+use crate::support::{JOB, edgectl, fails, ok};
+
+/// Says on the tests' output that one was left out.
+fn skipped(program: &str) {
+    let _ = writeln!(std::io::stderr(), "skipped: there is no {program}");
+}
 
 /// A broker; it is ended when this is dropped.
 struct Broker(Child);
@@ -26,8 +33,7 @@ impl Broker {
         let mut command = Command::new("mosquitto");
         command.args(args).stdout(Stdio::null()).stderr(Stdio::null());
         let Ok(child) = command.spawn() else {
-            use std::io::Write as _;
-            let _ = writeln!(std::io::stderr(), "skipped: there is no mosquitto");
+            skipped("mosquitto");
             return None;
         };
         let broker = Self(child);
@@ -121,6 +127,117 @@ fn a_broker_that_goes_and_comes_back_loses_nothing_but_what_it_missed() {
     assert_eq!(found[first.len()..], second);
 }
 
+/// Lines of an output, as they come.
+fn lines(output: impl Read + Send + 'static) -> Receiver<String> {
+    let (sender, receiver) = channel();
+    thread::spawn(move || {
+        BufReader::new(output).lines().map_while(Result::ok).try_for_each(|line| sender.send(line))
+    });
+    receiver
+}
+
+/// The next line; it may take long, but not for ever.
+#[track_caller]
+fn next(lines: &Receiver<String>) -> String {
+    lines.recv_timeout(Duration::from_mins(2)).expect("a line")
+}
+
+/// Ends a run by a signal.
+fn signal(running: &Running, name: &str) {
+    let id = running.child.id().to_string();
+    assert!(Command::new("kill").args([name, &id]).status().expect("kill").success());
+}
+
+#[test]
+fn all_recordings_get_the_answers_of_predict() {
+    let port = free_port();
+    let Some(_broker) = Broker::start(port) else { return };
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = folder.path();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let data = root.join("data/watch");
+    let (job, data) = (root.join("examples/watch.toml"), data.to_str().expect("text"));
+    let train = ["train", "--config", job.to_str().expect("text"), "--data", data];
+    ok(at, &[&train[..], &["--epochs", "1", "--out", "m.safetensors"]].concat());
+    let expected = predicted(at, data);
+    let url = |topic: &str| format!("mqtt://127.0.0.1:{port}/{topic}");
+    let from = url("watch/+");
+    let all = ["--model", "m.safetensors", "--queue", "all", "--probs", "--mqtt", &from];
+    let mut running = start(at, &all);
+    assert_eq!(running.event("source")["result"], "connected");
+    let answers = lines(running.child.stdout.take().expect("piped"));
+    let job = job.to_str().expect("text");
+    let to = url("watch");
+    let replay = ["replay", "--config", job, "--data", data, "--speed", "max", "--to", &to];
+    let played = edgectl(at, &[&replay[..], &["--json"]].concat()).output().expect("it runs");
+    assert!(played.status.success(), "{}", String::from_utf8_lossy(&played.stderr));
+    let played: Value = serde_json::from_slice(&played.stderr).expect("a summary");
+    assert_eq!(played["lost"], 0, "{played}");
+    let read = |line: String| serde_json::from_str::<Value>(&line).expect("JSON");
+    let found: Vec<Value> = (0..2026).map(|_| read(next(&answers))).collect();
+    assert!(of_answers(&found) == expected, "other answers than predict's");
+    signal(&running, "-TERM");
+    let events = std::mem::take(&mut running.events);
+    let more = running.stderr.by_ref().lines().map(|line| read(line.expect("text")));
+    let events = events.into_iter().chain(more).collect();
+    let status = running.child.wait().expect("it ends");
+    assert_eq!(answers.iter().count(), 0, "no window is answered twice");
+    let ended = Ended { status, answers: found, events };
+    assert_eq!(ended.counts(), [("ok".to_owned(), 2026)].into());
+    let summary = ended.summary();
+    assert_eq!([&summary["rows"], &summary["bad_lines"]], [&played["rows"], &json!(0)]);
+}
+
+#[test]
+fn answers_go_to_a_topic_whose_status_is_told_and_which_can_be_discovered() {
+    let port = free_port();
+    let Some(_broker) = Broker::start(port) else { return };
+    let client = |name: &str, args: &[&str]| {
+        let mut command = Command::new(name);
+        command.args(["-h", "127.0.0.1", "-p", &port.to_string()]).args(args);
+        command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn()
+    };
+    // Kept by the broker, so that it also comes to one that subscribes later.
+    let Ok(mut ready) = client("mosquitto_pub", &["-r", "-t", "ready", "-m", "yes"]) else {
+        skipped("mosquitto_pub");
+        return;
+    };
+    assert!(ready.wait().expect("it ends").success());
+    let mut reader = client("mosquitto_sub", &["-t", "#", "-v"]).map(Broker).expect("it starts");
+    let told = lines(reader.0.stdout.take().expect("piped"));
+    assert_eq!(next(&told), "ready yes");
+    let folder = with_model(JOB);
+    let at = folder.path();
+    let text = rows(at, "data/node_1.csv");
+    let to = format!("mqtt://127.0.0.1:{port}/ward/answers");
+    let args = ["--model", "m.safetensors", "--queue", "all", "--mqtt-answers", &to];
+    let mut running = start(at, &args);
+    // Nobody asked to be discovered.
+    assert_eq!(next(&told), "ward/answers/status online");
+    running.feed(&text);
+    let ended = running.end();
+    let sent = ended.answers.iter().map(|_| next(&told).replacen("ward/answers ", "", 1));
+    let sent: Vec<Value> = sent.map(|line| serde_json::from_str(&line).expect("JSON")).collect();
+    assert!(sent.len() > 10 && sent == ended.answers, "the same lines as on stdout");
+    assert_eq!(next(&told), "ward/answers/status offline");
+
+    let running = start(at, &[&args[..], &["--mqtt-discovery"]].concat());
+    assert_eq!(next(&told), "ward/answers/status online");
+    let config = next(&told);
+    let (topic, config) = config.split_once(' ').expect("a topic");
+    assert_eq!(topic, "homeassistant/sensor/edgectl_ward_answers/config");
+    let config: Value = serde_json::from_str(config).expect("JSON");
+    assert_eq!(config["availability_topic"], "ward/answers/status");
+    signal(&running, "-9");
+    assert_eq!(next(&told), "ward/answers/status offline", "its last will");
+    let args = ["-t", "homeassistant/#", "-t", "ward/answers/status", "-C", "2", "-F", "%r %t"];
+    let kept = client("mosquitto_sub", &args).expect("it starts").wait_with_output();
+    let kept = String::from_utf8(kept.expect("it ends").stdout).expect("text");
+    let mut kept: Vec<&str> = kept.lines().collect();
+    kept.sort_unstable();
+    assert_eq!(kept, [&*format!("1 {topic}"), "1 ward/answers/status"], "both are kept");
+}
+
 /// Runs openssl in a folder; says whether there is one.
 fn openssl(folder: &Path, args: &[&str]) -> bool {
     let mut command = Command::new("openssl");
@@ -141,8 +258,7 @@ fn with_tls_the_brokers_certificate_is_that_of_the_named_authority() {
     let sign = "x509 -req -in b.csr -CA a.pem -CAkey a.key -CAcreateserial -out b.pem -extfile of";
     let sign: Vec<&str> = sign.split(' ').collect();
     if ![&authority, &request, &sign].into_iter().all(|args| openssl(at, args)) {
-        use std::io::Write as _;
-        let _ = writeln!(std::io::stderr(), "skipped: there is no openssl");
+        skipped("openssl");
         return;
     }
     let [plain, tls] = [0; 2].map(|_| free_port());
@@ -171,6 +287,37 @@ fn with_tls_the_brokers_certificate_is_that_of_the_named_authority() {
 }
 
 #[test]
+fn who_is_not_known_is_refused_and_who_has_the_password_is_not() {
+    let folder = with_model(JOB);
+    let at = folder.path();
+    let mut passwd = Command::new("mosquitto_passwd");
+    passwd.current_dir(at).args(["-b", "-c", "passwords", "me", "word"]);
+    if !passwd.status().is_ok_and(|status| status.success()) {
+        skipped("mosquitto_passwd");
+        return;
+    }
+    let port = free_port();
+    let here = at.display();
+    let conf = format!(
+        "allow_anonymous false\nlistener {port} 127.0.0.1\npassword_file {here}/passwords\nuser root\n"
+    );
+    std::fs::write(at.join("conf"), conf).expect("written");
+    let conf = at.join("conf");
+    let Some(_broker) = Broker::with(&["-c", conf.to_str().expect("text")], port) else { return };
+    for login in ["", "me@", "me:other@", "you:word@"] {
+        let url = format!("mqtt://{login}127.0.0.1:{port}/a/+");
+        let lost = start(at, &["--model", "m.safetensors", "--mqtt", &url]).event("source");
+        let reason = lost["reason"].as_str().expect("a reason");
+        assert!(lost["result"] == "lost" && reason.contains("user or password"), "{lost}");
+    }
+    let url = format!("mqtt://me:word@127.0.0.1:{port}/a/+");
+    let mut running = start(at, &["--model", "m.safetensors", "--mqtt", &url]);
+    let found = running.event("source");
+    assert_eq!(found["result"], "connected");
+    assert!(!found.to_string().contains("word"), "{found}");
+}
+
+#[test]
 fn what_is_no_address_or_cannot_be_reached_is_an_error() {
     let folder = with_model(JOB);
     let at = folder.path();
@@ -180,6 +327,9 @@ fn what_is_no_address_or_cannot_be_reached_is_an_error() {
     fails(at, &[&model[..], &["mqtts://host/a", "--ca", "none.pem"]].concat(), &["none.pem"]);
     let no_pem = ["mqtts://host/a", "--ca", "data/node_1.csv"];
     fails(at, &[&model[..], &no_pem].concat(), &["data/node_1.csv", "no certificate"]);
+    fails(at, &[&model[..3], &["--mqtt-discovery"]].concat(), &["--mqtt-answers"]);
+    let filter = ["--mqtt-answers", "mqtt://host/a/+"];
+    fails(at, &[&model[..3], &filter].concat(), &["without + and #"]);
     let port = free_port();
     let to = format!("mqtt://127.0.0.1:{port}/a");
     let replay = ["replay", "--data", "data/node_1.csv", "--speed", "max", "--to", &to];

@@ -1,27 +1,31 @@
 //! Rows and answers over MQTT: a topic for each series, whatever becomes of the broker meanwhile.
 //!
-//! A client of its own, small and without other threads than those that wait anyhow: MQTT 3.1.1 with a clean session,
-//! as what a broker keeps for one that is away is old when it comes. What it keeps all the same (retained messages) is
-//! answered `stale`.
+//! MQTT 3.1.1 by a library (rumqttc-next), with a clean session, as what a broker keeps for one that is away is old when
+//! it comes. What it keeps all the same (retained messages) is answered `stale`.
 
+mod address;
+mod answers;
+mod discovery;
 mod link;
-mod packet;
-mod publish;
+mod publisher;
 
 use std::collections::HashMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use anyhow::ensure;
+use rumqttc::{Event, Packet, QoS, SubscribeReasonCode};
 use serde_json::json;
 
 use super::intake::Intake;
 use super::source::{Gate, Source};
-use link::{Address, Client, Link};
-use packet::{Packet, ack, disconnect, subscribe};
-pub use publish::{AnswersTo, Publisher};
+use address::Address;
+pub use answers::AnswersTo;
+use link::Link;
+pub use publisher::Publisher;
 
-/// The pauses before a broker is tried again.
-const PAUSES: [Duration; 2] = [Duration::from_millis(250), Duration::from_secs(5)];
+/// The pauses before a broker is tried again, the first and the longest: one that is back is found soon.
+const PAUSES: [Duration; 2] = [Duration::from_millis(250), Duration::from_secs(1)];
 
 /// Topics that are remembered at a time.
 const TOPICS: usize = 1024;
@@ -31,7 +35,6 @@ const TOPICS: usize = 1024;
 pub struct Mqtt {
     name: String,
     address: Address,
-    client: Client,
 }
 
 impl Mqtt {
@@ -42,42 +45,36 @@ impl Mqtt {
     /// If it is no such address.
     pub fn new(url: &str, ca: Option<&Path>) -> anyhow::Result<Self> {
         let address = Address::of(url, ca)?;
-        let client = Client::new("run", None);
-        Ok(Self { name: format!("mqtt {address:?}"), address, client })
+        Ok(Self { name: format!("mqtt {address:?}"), address })
     }
 
-    /// Hands messages on until the connection is lost; notes that it was made.
+    /// Hands messages on until the connection is lost, or the run stops; notes that it was made.
     fn messages(&self, gate: &Gate<'_>, was_open: &mut bool) -> anyhow::Result<()> {
-        let mut link = Link::open(&self.address, &self.client)?;
-        link.send(&subscribe(&self.address.topic))?;
+        let mut link = Link::open(&self.address, "run", None)?;
+        link.client().try_subscribe(&self.address.topic, QoS::AtLeastOnce)?;
         let mut topics = HashMap::new();
-        let mut packets = Vec::new();
-        while !gate.is_stopping() {
-            link.receive(&mut packets)?;
-            let arrived = Instant::now();
-            for packet in packets.drain(..) {
-                match packet {
-                    Packet::SubAck(true) => {
-                        *was_open = true;
-                        self.tell(gate, "connected", None);
-                    }
-                    Packet::SubAck(false) => {
-                        anyhow::bail!("the broker refuses the topic {:?}", self.address.topic)
-                    }
-                    Packet::Publish { topic, payload, retained, id } => {
-                        if let Some(id) = id {
-                            link.send(&ack(id))?;
-                        }
-                        if !self.take(gate, &mut topics, (&topic, &payload), retained, arrived) {
-                            return Ok(());
-                        }
-                    }
-                    Packet::ConnAck(_) | Packet::Other => {}
+        while let Some(event) = link.next(|| gate.is_stopping()) {
+            match event? {
+                Event::Incoming(Packet::SubAck(told)) => {
+                    ensure!(
+                        told.return_codes.iter().all(|code| *code != SubscribeReasonCode::Failure),
+                        "the broker refuses the topic {:?}",
+                        self.address.topic
+                    );
+                    *was_open = true;
+                    self.tell(gate, "connected", None);
                 }
+                Event::Incoming(Packet::Publish(message)) => {
+                    let topic = String::from_utf8_lossy(&message.topic);
+                    let of = (&*topic, &*message.payload);
+                    if !self.take(gate, &mut topics, of, message.retain) {
+                        break;
+                    }
+                }
+                _ => {}
             }
         }
-        // Whether it hears that makes no difference.
-        let _ = link.send(&disconnect());
+        link.leave();
         Ok(())
     }
 
@@ -88,8 +85,8 @@ impl Mqtt {
         topics: &mut HashMap<String, Intake<'a>>,
         (topic, payload): (&str, &[u8]),
         retained: bool,
-        arrived: Instant,
     ) -> bool {
+        let arrived = Instant::now();
         let mut lines =
             payload.split(|&byte| byte == b'\n').filter(|line| !line.trim_ascii().is_empty());
         let Some(first) = lines.clone().next() else { return true };
@@ -156,8 +153,7 @@ impl Source for Mqtt {
             if !gate.pause(pause) {
                 return Ok(());
             }
-            // Not longer than it may take until rows come again: a broker that is back is found soon.
-            pause = (2 * pause).min(PAUSES[1]).min(Duration::from_secs(1));
+            pause = (2 * pause).min(PAUSES[1]);
         }
     }
 }
@@ -191,18 +187,5 @@ mod tests {
         ] {
             assert_eq!(series(filter, topic), name);
         }
-    }
-
-    #[test]
-    fn addresses_name_a_host_and_a_topic_and_show_no_password() {
-        let address = |url: &str| Address::of(url, None);
-        let of = |url: &str| format!("{:?}", address(url).expect(url));
-        assert_eq!(of("mqtt://me:word@broker/ward/+"), "broker:1883/ward/+");
-        assert_eq!(of("mqtt://[::1]:99/a"), "::1:99/a");
-        assert_eq!(of("mqtts://broker/a"), "broker:8883/a");
-        for url in ["mqtt://", "mqtt:///a", "mqtt://broker", "mqtt://broker:x/a", "http://a/b"] {
-            assert!(address(url).is_err(), "{url}");
-        }
-        assert!(Address::of("mqtts://a/b", Some(Path::new("/nothing"))).is_err());
     }
 }
