@@ -312,9 +312,9 @@ def written(found, machine):
     b, c, f = found["broker"], found["camera"], found["ffmpeg"]
     rows = [
         ("run connected to a broker that was killed, from when it listens again", f"{b['away_s']:.0f} s away", f"{b['connected_s']} s", "2 s"),
-        ("first answer to rows of then", "", f"{b['answered_s']} s", "2 s"),
+        ("first answer to new rows", "", f"{b['answered_s']} s", "2 s"),
         ("windows of rows that waited, and how many were `stale`", "", f"{sum(b['waited'].values())}, {b['waited'].get('stale', 0)}", "all"),
-        ("newest frame when a model takes it that needs five for an answer, p99", f"{c['seconds']:.0f} s of 30 frames", f"{c['age_ms']['p99']} ms", "66 ms"),
+        (f"newest frame when the model, which takes {c['frames_an_answer_takes']} frames for an answer, takes it, p99", f"{c['seconds']:.0f} s of 30 frames", f"{c['age_ms']['p99']} ms", "66 ms"),
         ("frames before their arrival, p99", "", f"{c['lag_ms']['p99']} ms", "66 ms"),
         ("`no-signal` after ffmpeg was killed, the longest", f"{f['kills']} kills", f"{f['no_signal_s']} s", "1 s"),
         ("answers again, the longest", "", f"{f['back_s']} s", "2 s"),

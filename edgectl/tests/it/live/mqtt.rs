@@ -188,15 +188,50 @@ fn all_recordings_get_the_answers_of_predict() {
     assert_eq!([&summary["rows"], &summary["bad_lines"]], [&played["rows"], &json!(0)]);
 }
 
+/// A client of mosquitto's, whose input is at its end once this one's is closed.
+fn client(name: &str, port: u16, args: &[&str]) -> std::io::Result<Child> {
+    let mut command = Command::new(name);
+    command.args(["-h", "127.0.0.1", "-p", &port.to_string()]).args(args);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()
+}
+
+#[test]
+fn what_a_broker_kept_is_old() {
+    let port = free_port();
+    let Some(_broker) = Broker::start(port) else { return };
+    let folder = with_model(JOB);
+    let at = folder.path();
+    let text = rows(at, "data/node_1.csv");
+    let all = ["--model", "m.safetensors", "--queue", "all"];
+    let n = answered(at, &all, &text).answers.len();
+    let publish = |args: &[&str]| -> bool {
+        let args = [args, &["-q", "1", "-s"]].concat();
+        let Ok(mut publishes) = client("mosquitto_pub", port, &args) else { return false };
+        let mut input = publishes.stdin.take().expect("piped");
+        input.write_all(text.as_bytes()).expect("it reads");
+        drop(input);
+        publishes.wait().expect("it ends").success()
+    };
+    if !publish(&["-r", "-t", "a/kept"]) {
+        skipped("mosquitto_pub");
+        return;
+    }
+    let from = format!("mqtt://127.0.0.1:{port}/a/+");
+    let mut running = start(at, &[&all[..], &["--mqtt", &from]].concat());
+    let answers = lines(running.child.stdout.take().expect("piped"));
+    let status = |line: String| -> Value {
+        serde_json::from_str::<Value>(&line).expect("JSON")["status"].clone()
+    };
+    assert!(n > 10 && (0..n).all(|_| status(next(&answers)) == "stale"));
+    assert!(publish(&["-t", "a/new"]));
+    assert!((0..n).all(|_| status(next(&answers)) == "ok"));
+}
+
 #[test]
 fn answers_go_to_a_topic_whose_status_is_told_and_which_can_be_discovered() {
     let port = free_port();
     let Some(_broker) = Broker::start(port) else { return };
-    let client = |name: &str, args: &[&str]| {
-        let mut command = Command::new(name);
-        command.args(["-h", "127.0.0.1", "-p", &port.to_string()]).args(args);
-        command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn()
-    };
+    let client = |name, args: &[&str]| client(name, port, args);
     // Kept by the broker, so that it also comes to one that subscribes later.
     let Ok(mut ready) = client("mosquitto_pub", &["-r", "-t", "ready", "-m", "yes"]) else {
         skipped("mosquitto_pub");

@@ -103,7 +103,8 @@ impl Shared {
         let status = format!("{}/status", self.address.topic);
         while !self.is_over() {
             let will = LastWill::new(&*status, "offline", QoS::AtMostOnce, true);
-            if let Ok(link) = Link::open(&self.address, "answers", Some(will)) {
+            let role = ("answers", Some(will));
+            if let Ok(link) = Link::open(&self.address, role, || self.is_over()) {
                 self.keep(link, &status);
             }
             let until = Instant::now() + PAUSE;

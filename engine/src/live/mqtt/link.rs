@@ -7,7 +7,7 @@ use std::fmt;
 use std::pin::pin;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, bail};
 use rumqttc::{
     AsyncClient, ConnectReturnCode, ConnectionError, Event, EventLoop, LastWill, NetworkOptions,
     Outgoing, Packet, StateError,
@@ -44,14 +44,14 @@ impl fmt::Debug for Link {
 }
 
 impl Link {
-    /// Connects, and waits until the broker takes the client.
+    /// Connects, and waits until the broker takes the client, or it is over.
     ///
     /// # Errors
     /// If it cannot be reached, or does not.
     pub(super) fn open(
         address: &Address,
-        role: &str,
-        will: Option<LastWill>,
+        (role, will): (&str, Option<LastWill>),
+        is_over: impl Fn() -> bool,
     ) -> anyhow::Result<Self> {
         let runtime = Builder::new_current_thread().enable_all().build();
         let runtime = runtime.context("mqtt: cannot wait for a broker")?;
@@ -63,12 +63,12 @@ impl Link {
         network.set_connection_timeout(PATIENCE_S);
         events.set_network_options(network);
         let mut link = Self { client, events, runtime, place: address.place() };
-        while let Some(event) = link.next(|| false) {
+        while let Some(event) = link.next(&is_over) {
             if matches!(event?, Event::Incoming(Packet::ConnAck(_))) {
-                break;
+                return Ok(link);
             }
         }
-        Ok(link)
+        bail!("{}: nobody waits any more", link.place)
     }
 
     /// What messages are handed to.

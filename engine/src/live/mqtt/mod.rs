@@ -50,7 +50,7 @@ impl Mqtt {
 
     /// Hands messages on until the connection is lost, or the run stops; notes that it was made.
     fn messages(&self, gate: &Gate<'_>, was_open: &mut bool) -> anyhow::Result<()> {
-        let mut link = Link::open(&self.address, "run", None)?;
+        let mut link = Link::open(&self.address, ("run", None), || gate.is_stopping())?;
         link.client().try_subscribe(&self.address.topic, QoS::AtLeastOnce)?;
         let mut topics = HashMap::new();
         while let Some(event) = link.next(|| gate.is_stopping()) {

@@ -123,7 +123,7 @@ impl Target for Publisher {
 
 impl Sending {
     fn begin(address: &Address) -> anyhow::Result<Self> {
-        let mut link = Link::open(address, "replay", None)?;
+        let mut link = Link::open(address, ("replay", None), || false)?;
         let (client, way) = (link.client().clone(), Arc::new(Way::default()));
         let thread = {
             let way = Arc::clone(&way);
