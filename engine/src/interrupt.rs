@@ -66,7 +66,7 @@ pub enum Reason {
     Signal(Signal),
     /// The time that was given is over.
     TimeBudget,
-    /// The steps that were asked for are done.
+    /// What was asked for is done.
     Steps,
 }
 
@@ -156,6 +156,8 @@ pub struct Stop {
     watch_signals: bool,
     /// Optimizer steps of this process after which to stop.
     after_steps: Option<u64>,
+    /// Set once all is done that was asked for.
+    done: Option<&'static AtomicBool>,
 }
 
 impl Stop {
@@ -166,6 +168,7 @@ impl Stop {
             deadline: budget.and_then(|b| Instant::now().checked_add(b)),
             watch_signals: watch_signals(),
             after_steps: None,
+            done: None,
         }
     }
 
@@ -175,9 +178,15 @@ impl Stop {
         Self { after_steps: steps, ..self }
     }
 
+    /// Also stops once this is set.
+    #[must_use]
+    pub fn once(self, done: &'static AtomicBool) -> Self {
+        Self { done: Some(done), ..self }
+    }
+
     /// Never stops early.
     pub fn never() -> Self {
-        Self { deadline: None, watch_signals: false, after_steps: None }
+        Self { deadline: None, watch_signals: false, after_steps: None, done: None }
     }
 
     /// Whether to stop after `taken` optimizer steps of this process, and why.
@@ -195,6 +204,9 @@ impl Stop {
             if let Some(signal) = Signal::of(CAME.load(Ordering::SeqCst)) {
                 return Some(Reason::Signal(signal));
             }
+        }
+        if self.done.is_some_and(|done| done.load(Ordering::SeqCst)) {
+            return Some(Reason::Steps);
         }
         self.deadline.filter(|d| Instant::now() >= *d).map(|_| Reason::TimeBudget)
     }

@@ -21,12 +21,21 @@ use crate::training::{Epoch, Progress, RangeTest};
 pub struct Output {
     json: bool,
     quiet: bool,
+    /// Whether it is a part of what another command does.
+    aside: bool,
 }
 
 impl Output {
     /// As the command line says.
     pub fn new(common: &Common) -> Self {
-        Self { json: common.json, quiet: common.quiet }
+        Self { json: common.json, quiet: common.quiet, aside: false }
+    }
+
+    /// The same for a command that is a part of another one: with its bars and warnings, but without its notes and
+    /// its result.
+    #[must_use]
+    pub fn aside(self) -> Self {
+        Self { aside: true, ..self }
     }
 
     /// The result: one JSON object with `--json`, else the text, whose lines are kept. That nobody
@@ -35,6 +44,9 @@ impl Output {
     /// # Errors
     /// If stdout cannot be written, or a number cannot be written as JSON.
     pub fn result(self, json: &impl Serialize, text: &str) -> anyhow::Result<()> {
+        if self.aside {
+            return Ok(());
+        }
         match self.write_result(json, text) {
             Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
             written => written.context("stdout: cannot write the result"),
@@ -76,7 +88,7 @@ impl Output {
 
     /// A line about what is going on, to stderr.
     pub fn note(self, text: &str) {
-        if !self.quiet {
+        if !self.quiet && !self.aside {
             say(&shown(text));
         }
     }

@@ -3,6 +3,7 @@
 mod adapt;
 mod aggregate;
 mod bench;
+mod demo;
 #[cfg(feature = "store")]
 mod fleet;
 mod live;
@@ -25,6 +26,7 @@ pub use bench::{
     AttentionShape, BenchCommand, GemmShape, InferShape, ModelShape, OptimizerShape, ReadShape,
     TrainShape,
 };
+pub use demo::DemoArgs;
 #[cfg(feature = "store")]
 pub use fleet::{
     CenterArgs, EncodingArg, KeysCommand, NodeArgs, PresignArgs, Span, StoreArgs, StoreCommand,
@@ -42,6 +44,7 @@ pub use tune::TuneArgs;
 #[command(name = "edgectl", version, propagate_version = true, arg_required_else_help = true)]
 #[command(after_help = "\
 Examples:
+  edgectl demo                                          a model on a node that is watched and adjusted
   edgectl simulate                                      the job in examples/watch.toml, all nodes and rounds
   edgectl init --config job.toml --data D --out global.safetensors
   edgectl train --init global.safetensors --data mine.csv --out node.safetensors
@@ -98,6 +101,8 @@ pub enum Command {
     Replay(Box<ReplayArgs>),
     /// Adjust a model to labelled rows as they are now, without forgetting how they were
     Adapt(AdaptArgs),
+    /// Show in two minutes how a model answers, drift is found, it is adjusted, and a bad model is refused
+    Demo(Box<DemoArgs>),
     /// Run nodes, center and rounds in one process
     Simulate(SimulateArgs),
     /// Write data as a model sees it, fit across nodes how it is scaled, or say what data is

@@ -10,6 +10,7 @@ mod center;
 mod center_report;
 mod chosen;
 mod compared;
+mod demo;
 mod eval;
 mod explain;
 mod folds;
@@ -70,6 +71,7 @@ pub fn run(cli: Cli) -> anyhow::Result<Outcome> {
             Command::Train(args) => return train::run(&args, threads, output),
             Command::Simulate(args) => return simulate::run(&args, threads, output),
             Command::Tune(args) => return tune::run(&args, output),
+            Command::Demo(args) => return demo::run(&args, threads, output),
             Command::Init(args) => init::run(&args, output),
             Command::Aggregate(args) => aggregate::run(&args, output),
             Command::Eval(args) => eval::run(&args, threads, output),

@@ -50,7 +50,8 @@ pub(super) fn run(args: &ReplayArgs, output: Output) -> anyhow::Result<()> {
     output.summary(&played, &table(&["what", "value"], &lines))
 }
 
-fn is_broken_pipe(error: &anyhow::Error) -> bool {
+/// Whether whoever takes the lines has gone.
+pub(super) fn is_broken_pipe(error: &anyhow::Error) -> bool {
     let error = error.downcast_ref::<io::Error>();
     error.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }

@@ -40,8 +40,25 @@ const DEADLINE: Duration = Duration::from_millis(50);
 const SHADOW: u32 = 100;
 const AGREEMENT: f64 = 0.9;
 
+/// Sources, and where answers go.
+pub(super) type Ends = (Vec<Box<dyn Source>>, Box<dyn Write + Send>);
+
 pub(super) fn run_live(args: &RunArgs, output: Output) -> anyhow::Result<()> {
-    let stop = Stop::new(None);
+    let ends = |settings: &RunSettings| Ok((sources(args, settings)?, answers(args, settings)?));
+    let summary = answer(args, output, Stop::new(None), ends, |_| ())?;
+    let lines = summary.lines().into_iter().map(|(name, value)| vec![name.to_owned(), value]);
+    let text = table(&["what", "value"], &lines.collect::<Vec<_>>());
+    output.summary(&Report { event: "summary", summary: &summary }, &text)
+}
+
+/// Answers as the arguments say, from and to these ends; events are heard, too, before they are written.
+pub(super) fn answer(
+    args: &RunArgs,
+    output: Output,
+    stop: Stop,
+    ends: impl FnOnce(&RunSettings) -> anyhow::Result<Ends>,
+    mut heard: impl FnMut(&str) + Send + 'static,
+) -> anyhow::Result<Summary> {
     ensure!(
         (1.0..=1e6).contains(&args.slow),
         "--slow {}: give a factor of at least 1 and at most a million",
@@ -59,6 +76,7 @@ pub(super) fn run_live(args: &RunArgs, output: Output) -> anyhow::Result<()> {
     let mut file = state.map(|folder| EventFile::open(folder)).transpose()?;
     let mut told = false;
     let tell = move |line: &str| {
+        heard(line);
         let written = file.as_mut().map_or(Ok(()), |file| file.line(line));
         if file.is_none() || written.is_err() {
             // A disk that is full: better here than nowhere.
@@ -72,13 +90,9 @@ pub(super) fn run_live(args: &RunArgs, output: Output) -> anyhow::Result<()> {
     let adapting = adapting(adapt, state)?;
     let model = model.map(PathBuf::as_path);
     let web = web(args, &settings, model, state.map(PathBuf::as_path))?;
-    let sources = sources(args, &settings, options.keep)?;
-    let ways = (sources, answers(args, &settings)?);
-    let summary = run((model, models), options, web, adapting, ways, tell, stop)?;
+    let summary = run((model, models), options, web, adapting, ends(&settings)?, tell, stop)?;
     drop(held);
-    let lines = summary.lines().into_iter().map(|(name, value)| vec![name.to_owned(), value]);
-    let text = table(&["what", "value"], &lines.collect::<Vec<_>>());
-    output.summary(&Report { event: "summary", summary: &summary }, &text)
+    Ok(summary)
 }
 
 /// Where it is seen, if it is.
@@ -158,11 +172,7 @@ fn answers(args: &RunArgs, settings: &RunSettings) -> anyhow::Result<Box<dyn Wri
 }
 
 /// Where rows come from: stdin, if nothing else is named.
-fn sources(
-    args: &RunArgs,
-    settings: &RunSettings,
-    keep: Keep,
-) -> anyhow::Result<Vec<Box<dyn Source>>> {
+fn sources(args: &RunArgs, settings: &RunSettings) -> anyhow::Result<Vec<Box<dyn Source>>> {
     let folders = if args.folder.is_empty() { &settings.folder } else { &args.folder };
     let cameras = if args.camera.is_empty() { &settings.camera } else { &args.camera };
     let mut sources: Vec<Box<dyn Source>> = Vec::new();
@@ -183,22 +193,24 @@ fn sources(
     #[cfg(feature = "video")]
     for (i, url) in cameras.iter().enumerate() {
         let name = if i == 0 { "camera".to_owned() } else { format!("camera-{}", i + 1) };
-        sources.push(Box::new(Camera::new(name, url, keep)?));
+        sources.push(Box::new(Camera::new(name, url, keep(args, settings))?));
     }
     #[cfg(not(feature = "video"))]
-    {
-        let _ = keep;
-        ensure!(cameras.is_empty(), "--camera: this edgectl was built without the feature video");
-    }
+    ensure!(cameras.is_empty(), "--camera: this edgectl was built without the feature video");
     if sources.is_empty() || args.stdin || settings.stdin == Some(true) {
         sources.push(Box::new(Lines::new("stdin", io::stdin())));
     }
     Ok(sources)
 }
 
+/// What becomes of windows that come faster than the model answers.
+fn keep(args: &RunArgs, settings: &RunSettings) -> Keep {
+    args.queue.or(settings.queue).unwrap_or(Keep::Newest)
+}
+
 /// What flags say, else the file, else as it is by default.
 fn options(args: &RunArgs, settings: &RunSettings, terms: Terms) -> Options {
-    let keep = args.queue.or(settings.queue).unwrap_or(Keep::Newest);
+    let keep = keep(args, settings);
     let live = keep == Keep::Newest;
     let deadline = args.deadline.or(settings.deadline).map(|Time(time)| time);
     let priority = args.priority.or(settings.priority);

@@ -28,8 +28,7 @@ impl Scaled {
     /// If a value is infinite.
     pub fn of(segment: &Segment, dataset: &Dataset, pipeline: &Pipeline) -> anyhow::Result<Self> {
         if dataset.preprocessed {
-            let (values, labels) = (segment.values.clone(), segment.labels.clone());
-            return Ok(Self { values, labels, origins: None });
+            return Ok(Self::plain(segment));
         }
         let rows = segment.rows(dataset.channels.len(), pipeline.input().rate_hz);
         let scaled = pipeline.apply(rows.view()).with_context(|| segment.place())?;
@@ -39,6 +38,12 @@ impl Scaled {
             (labels, _) => labels.clone(),
         };
         Ok(Self { values: scaled.into_values(), labels, origins })
+    }
+
+    /// The segment itself.
+    pub fn plain(segment: &Segment) -> Self {
+        let (values, labels) = (segment.values.clone(), segment.labels.clone());
+        Self { values, labels, origins: None }
     }
 
     /// The row of the segment that a row stands for.

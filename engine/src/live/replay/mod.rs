@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use super::shift::{Shift, Shifter, deviations};
-use crate::data::Dataset;
+use crate::data::{Dataset, Segment};
 use crate::interrupt::Stop;
 pub use how::Play;
 pub use plan::{Playing, Timetable};
@@ -114,21 +114,23 @@ fn shifters(data: &Dataset, how: &Play) -> anyhow::Result<Vec<Shifter>> {
     let n = data.channels.len();
     let rows = data.segments.iter().flat_map(|segment| segment.values.chunks_exact(n.max(1)));
     let deviations = deviations(n, rows)?;
-    // The change begins at a row of the whole: so many rows were played before each segment.
+    let rows = |segment: &Segment| segment.n_rows(n) as u64;
+    // The change begins at a row of the whole, through all laps. Where all series run at the same time, a row is one of
+    // each; of a single series, it is one of that.
+    let lap = match (&how.series, how.together) {
+        (Some(_), _) => None,
+        (None, true) => data.segments.iter().map(rows).max(),
+        (None, false) => Some(data.segments.iter().map(rows).sum()),
+    };
+    let lap = lap.filter(|&lap| lap > 0);
     let mut before = 0;
-    let of = |segment: &crate::data::Segment| {
-        let at = if how.series.is_none() && !how.together {
-            shift.at.saturating_sub(before)
-        } else {
-            shift.at
-        };
-        before += segment.n_rows(n) as u64;
-        Shifter::new(
-            &Shift { change: shift.change.clone(), at },
-            &data.channels,
-            &deviations,
-            before,
-        )
+    let of = |segment: &Segment| {
+        let from = if how.together { shift.at } else { shift.at.saturating_sub(before) };
+        let at = lap
+            .map_or(shift.at, |lap| from / lap * rows(segment) + (from % lap).min(rows(segment)));
+        before += rows(segment);
+        let shift = Shift { change: shift.change.clone(), at };
+        Shifter::new(&shift, &data.channels, &deviations, before)
     };
     data.segments.iter().map(of).collect()
 }
@@ -198,6 +200,47 @@ mod tests {
         assert_eq!(first, at(r#"a {"series":"a","t_s":1,"x":-0}"#) + 1);
         assert_eq!(lines.last().expect("some"), r#"b {"label":"v","series":"b","from":0,"to":2}"#);
         assert_eq!(lines.len(), 5 + 3);
+    }
+
+    /// Which of so many rows are changed.
+    fn changed(how: &Play, at: u64, n: usize) -> Vec<bool> {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("d.csv");
+        let text = "series,t_s,x,label\na,0,1,u\na,1,1,u\na,2,1,v\nb,0,1,v\nb,1,1,v\n";
+        std::fs::write(&path, text).expect("written");
+        let data = Dataset::read(&[path], &DataConfig::default(), None).expect("read");
+        let shift = Some(Shift { at, .."gain:2".parse().expect("a shift") });
+        let how = Play { shift, again: true, ..how.clone() };
+        let mut timetable = Timetable::new(&data, &how).expect("planned");
+        let mut shifters = shifters(&data, &how).expect("they fit");
+        let next = |_| match timetable.next() {
+            Some(Playing::Row { segment, .. }) => {
+                let mut values = [1.0];
+                shifters[segment].row(&mut values);
+                values[0] > 1.0
+            }
+            _ => panic!("a row"),
+        };
+        (0..n).map(next).collect()
+    }
+
+    #[test]
+    fn a_change_begins_in_the_lap_that_its_row_is_of() {
+        let first = |how: &Play, at| {
+            let changed = changed(how, at, 20);
+            let first = changed.iter().position(|changed| *changed).unwrap_or(20);
+            assert!(changed[first..].iter().all(|changed| *changed), "{changed:?}");
+            first
+        };
+        let apart = Play::default();
+        for at in [0, 2, 4, 5, 8, 11] {
+            assert_eq!(first(&apart, at), at as usize, "one row after the other");
+        }
+        let together = Play { together: true, ..Play::default() };
+        // Three rows of a and two of b in a lap; a row of both counts as one.
+        for (at, rows) in [(0, 0), (1, 2), (2, 4), (3, 5), (4, 7)] {
+            assert_eq!(first(&together, at), rows, "row {at}");
+        }
     }
 
     #[test]
