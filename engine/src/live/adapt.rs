@@ -74,9 +74,12 @@ pub(super) struct Adapter {
     tried_with: usize,
     n_tried: u64,
     work: SyncSender<Work>,
-    /// Whether what was learned may become live.
-    done: Receiver<bool>,
+    /// The model that was learned, if it may become live.
+    done: Receiver<Option<String>>,
     is_busy: bool,
+    /// A model that was learned, until it answers or is refused.
+    made: Option<String>,
+    state: PathBuf,
     stop: Arc<AtomicBool>,
     cannot_write: bool,
 }
@@ -104,7 +107,7 @@ impl Adapter {
             preload(&mut replay, model, &settings.clean).context("[adapt] clean")?;
         }
         let (work, to_do) = sync_channel(1);
-        let (is_good, done) = sync_channel(1);
+        let (made, done) = sync_channel(1);
         let stop = Arc::new(AtomicBool::new(false));
         let learner = Learner {
             settings: settings.clone(),
@@ -113,7 +116,7 @@ impl Adapter {
             stop: Arc::clone(&stop),
         };
         let started = thread::Builder::new().name("adapt".to_owned());
-        started.spawn(move || learner.run(to_do, is_good)).context("cannot start a thread")?;
+        started.spawn(move || learner.run(to_do, made)).context("cannot start a thread")?;
         Ok(Self {
             settings,
             replay,
@@ -127,6 +130,8 @@ impl Adapter {
             work,
             done,
             is_busy: false,
+            made: None,
+            state: state.to_owned(),
             stop,
             cannot_write: false,
         })
@@ -143,10 +148,11 @@ impl Adapter {
     /// Sees whether something was learned, and whether something is to be.
     fn look(&mut self) {
         match self.done.try_recv() {
-            Ok(is_good) => {
+            Ok(made) => {
                 self.is_busy = false;
-                self.wanted &= !is_good;
-                if is_good {
+                self.wanted &= made.is_none();
+                if made.is_some() {
+                    self.made = made;
                     // From now on it is known.
                     let settled = self.replay.settle(None);
                     self.written(settled);
@@ -156,7 +162,8 @@ impl Adapter {
             Err(TryRecvError::Empty | TryRecvError::Disconnected) => {}
         }
         let alarms = (self.told.alarms)();
-        if alarms > self.alarms && self.settings.when == When::Drift && !self.is_busy {
+        let rings = alarms > self.alarms && self.settings.when == When::Drift;
+        if rings && !self.is_busy && !self.is_answered() {
             if !self.wanted {
                 let settled = self.replay.settle(Some(self.newest.saturating_sub(BEFORE_ALARM)));
                 self.written(settled);
@@ -171,6 +178,24 @@ impl Adapter {
         if is_time && !self.is_busy && self.replay.n_fresh() >= enough {
             self.begin_work();
         }
+    }
+
+    /// Whether alarms are answered already: a model that was learned is on trial, and they are of the one before.
+    fn is_answered(&mut self) -> bool {
+        let live = self.live.as_ref();
+        let is_on_trial = self.made.as_ref().is_some_and(|made| {
+            let models = Models::open(&self.state);
+            let is_there = models.is_ok_and(|models| {
+                let deployment = models.deployment();
+                let candidate = deployment.candidate.as_ref();
+                deployment.is_live(made) || candidate.is_some_and(|found| found.hash == *made)
+            });
+            is_there && live.is_some_and(|live| live.hash != *made)
+        });
+        if !is_on_trial {
+            self.made = None;
+        }
+        is_on_trial
     }
 
     fn begin_work(&mut self) {
@@ -273,7 +298,7 @@ struct Learner {
 }
 
 impl Learner {
-    fn run(self, to_do: Receiver<Work>, done: SyncSender<bool>) {
+    fn run(self, to_do: Receiver<Work>, done: SyncSender<Option<String>>) {
         let group = Group::own();
         // What trains does so on threads of its own, or it would be done on those of others.
         let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build();
@@ -293,24 +318,24 @@ impl Learner {
                 );
             }
             while let Ok(work) = to_do.recv() {
-                let is_good = match self.learn(&work, &group) {
-                    Ok(is_good) => is_good,
+                let made = match self.learn(&work, &group) {
+                    Ok(made) => made,
                     Err(error) => {
                         (self.told.event)(json!({
                             "event": "adapt", "result": "failed", "reason": format!("{error:#}"),
                         }));
-                        false
+                        None
                     }
                 };
-                if self.stop.load(Ordering::Relaxed) || done.send(is_good).is_err() {
+                if self.stop.load(Ordering::Relaxed) || done.send(made).is_err() {
                     return;
                 }
             }
         });
     }
 
-    /// Learns, and keeps what comes of it as a candidate if it is better.
-    fn learn(&self, work: &Work, group: &Group) -> anyhow::Result<bool> {
+    /// Learns, and keeps what comes of it as a candidate if it is better; gives its hash then.
+    fn learn(&self, work: &Work, group: &Group) -> anyhow::Result<Option<String>> {
         let file = Models::open(&self.state)?.file_of(&work.base);
         let (model, hash) = Checkpoint::read_base(&file)?;
         ensure!(
@@ -333,17 +358,16 @@ impl Learner {
         };
         let learned = adapt(&model, &work.base, &work.lesson, teaching, &mut pause)?;
         self.tell_use(group, began);
-        let Some(learned) = learned else { return Ok(false) };
+        let Some(learned) = learned else { return Ok(None) };
         (self.told.figure)(Figure::AdaptSteps, "", learned.steps as f64);
         let refusal = learned.gate.refusal();
         if let Some(reason) = &refusal {
             (self.told.event)(json!({
                 "event": "adapt", "result": "refused", "reason": reason, "gate": learned.gate,
             }));
-            return Ok(false);
+            return Ok(None);
         }
-        self.keep(learned)?;
-        Ok(true)
+        self.keep(learned).map(Some)
     }
 
     /// Tells what it costs.
@@ -356,8 +380,8 @@ impl Learner {
         }
     }
 
-    /// Makes it a candidate, and the node's next update if that is wished.
-    fn keep(&self, learned: Learned) -> anyhow::Result<()> {
+    /// Makes it a candidate, and the node's next update if that is wished; gives its hash.
+    fn keep(&self, learned: Learned) -> anyhow::Result<String> {
         let Learned { mut checkpoint, steps, examples, gate, tried } = learned;
         let file = checkpoint.to_file("adapted")?;
         let bytes = file.bytes_in_memory().context("it is not in memory")?.to_vec();
@@ -370,12 +394,14 @@ impl Learner {
             "event": "adapted", "model": hash, "round": round, "steps": steps, "windows": examples,
             "gate": gate,
         }));
-        models.keep(&bytes, Candidate { hash, round, state: Step::Checked, tried: Some(tried) })?;
+        let candidate =
+            Candidate { hash: hash.clone(), round, state: Step::Checked, tried: Some(tried) };
+        models.keep(&bytes, candidate)?;
         if let Some(update) = &self.settings.update {
             let node = self.settings.node.clone().unwrap_or_else(|| "live".to_owned());
             checkpoint.meta.provenance.node = Some(node);
             checkpoint.write(update)?;
         }
-        Ok(())
+        Ok(hash)
     }
 }

@@ -108,6 +108,11 @@ impl Compared {
         self.paired.n()
     }
 
+    /// How often which of the two was right.
+    pub fn paired(&self) -> Paired {
+        self.paired
+    }
+
     /// The share for which they gave the same class.
     pub fn agreement(&self) -> f64 {
         self.agreed as f64 / self.n as f64
@@ -135,7 +140,9 @@ impl Compared {
             return Verdict::Open;
         }
         if self.labelled() < LABELLED {
-            return self.agrees(terms);
+            // Where classes are told, they are waited for: one that was adjusted to what has changed does not agree.
+            let is_told = self.labelled() > 0 && self.n < MOST_TIMES * windows;
+            return if is_told { Verdict::Open } else { self.agrees(terms) };
         }
         match self.loss() {
             Some(_) if self.paired.p_worse() > LEVEL && self.n < MOST_TIMES * windows => {
@@ -274,6 +281,19 @@ mod tests {
         let mut compared = after(1000, 1000, false);
         (0..100).for_each(|i| compared.right(i > 2, i != 2));
         assert!(bad(compared));
+    }
+
+    #[test]
+    fn classes_that_are_told_slowly_are_waited_for() {
+        let mut compared = after(100, 2, false);
+        (0..3).for_each(|_| compared.right(true, false));
+        assert_eq!(compared.may_answer(TERMS), Verdict::Open);
+        (0..17).for_each(|_| compared.right(true, false));
+        assert_eq!(compared.may_answer(TERMS), Verdict::Good);
+        // Not for ever.
+        let mut compared = after(1000, 2, false);
+        compared.right(true, false);
+        assert!(matches!(compared.may_answer(TERMS), Verdict::Bad(_)));
     }
 
     #[test]

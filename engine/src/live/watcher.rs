@@ -58,6 +58,8 @@ pub struct Watcher {
     /// The last candidate of all, and how often it and the live model were right where it was made.
     candidate: Option<String>,
     tried: Option<Paired>,
+    /// The same of the canary, before it answered.
+    shown: Option<Paired>,
     /// How often the model was right that was live before the canary.
     accuracy: Option<f64>,
     has_begun: bool,
@@ -82,6 +84,7 @@ impl Watcher {
             waiting: None,
             candidate: None,
             tried: None,
+            shown: None,
             accuracy: None,
             has_begun: false,
         }
@@ -160,7 +163,8 @@ impl Watcher {
             Ok(before) => {
                 let answers = Arc::clone(&self.answers);
                 let accuracy = self.accuracy.take();
-                with.shadow.put((before, Role::Before), answers, self.tried.take(), accuracy);
+                let shown = self.shown.take().or_else(|| self.tried.take());
+                with.shadow.put((before, Role::Before), answers, shown, accuracy);
             }
             // There is nothing to go back to.
             Err(error) => {
@@ -188,6 +192,7 @@ impl Watcher {
                 let is_told = compared.labelled() > 0;
                 let accuracies = is_told.then(|| compared.accuracies());
                 self.accuracy = compared.accuracy_before();
+                self.shown = Some(compared.paired());
                 if self.note(with, |models| models.promote(Some(hash), true).map(drop)) {
                     ready.label.state.set_canary(true);
                     // It is in its place before anybody hears of it.

@@ -66,7 +66,7 @@ pub(super) fn run(args: &DemoArgs, threads: usize, output: Output) -> anyhow::Re
     }
     let folder = Folder::of(args)?;
     let ready = prepare(args, &people, &folder, (threads, stop), output)?;
-    let (story, summary) = live(args, &ready, &folder, (people.len, stop), output)?;
+    let (story, summary) = live(args, &ready, &folder, (people.len, stop, began), output)?;
     if let Some(reason @ Reason::Signal(_)) = stop.now() {
         return Ok(Outcome::Stopped(reason));
     }
@@ -85,7 +85,7 @@ fn live(
     args: &DemoArgs,
     ready: &Ready,
     folder: &Folder,
-    (len, stop): (usize, Stop),
+    (len, stop, began): (usize, Stop, Instant),
     output: Output,
 ) -> anyhow::Result<(Story, Summary)> {
     let Ready { recording, run, .. } = ready;
@@ -127,6 +127,7 @@ fn live(
         });
         let delay = Duration::from_secs_f64(LATER_S / args.speed);
         let mut show = Show {
+            began,
             recording,
             len,
             delay,
@@ -180,6 +181,7 @@ struct Labelled {
 
 /// Shows what is heard, and does what somebody at the node would do.
 struct Show<'a> {
+    began: Instant,
     recording: &'a Recording,
     len: usize,
     delay: Duration,
@@ -211,9 +213,8 @@ impl Show<'_> {
             self.tell_due()?;
             if self.story.wants_bad() {
                 let bad = put_bad_model(self.folder)?;
-                self.output
-                    .note(&format!("a model with a permuted head is put in place: {}", &bad[..8]));
-                self.story.put(bad);
+                let line = self.story.put(bad);
+                self.say(Some(line));
             }
             if self.story.is_over() {
                 return Ok(());
@@ -227,9 +228,7 @@ impl Show<'_> {
         let class = answer.series.as_deref().zip(rows);
         let class = class.and_then(|(series, rows)| self.recording.class(series, rows));
         let line = self.story.answer(&answer, rows.zip(class));
-        if let Some(line) = line {
-            self.output.note(&line);
-        }
+        self.say(line);
         let (Some(rows), Some(class), Some(series), Some(_)) =
             (rows, class, answer.series, answer.answer)
         else {
@@ -248,15 +247,21 @@ impl Show<'_> {
 
     fn event(&mut self, event: &Value) {
         let had_page = self.story.page.is_some();
-        if let Some(line) = self.story.event(event) {
-            self.output.note(&line);
-        }
+        let line = self.story.event(event);
+        self.say(line);
         if let (Some(page), false, true) = (&self.story.page, had_page, self.opens) {
             page::open(page);
         }
         if self.story.found.is_some() {
             let now = Instant::now();
             self.due.extend(self.recent.drain(..).map(|labelled| (now, labelled)));
+        }
+    }
+
+    /// Tells somebody who sits before it.
+    fn say(&self, line: Option<String>) {
+        if let Some(line) = line {
+            self.output.note(&format!("{:5.1} s  {line}", self.began.elapsed().as_secs_f64()));
         }
     }
 

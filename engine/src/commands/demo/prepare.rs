@@ -20,6 +20,9 @@ use super::recording::{Recording, cut_in_two};
 /// Windows of a model's trial: as many series of the data that is shown are played at the same time.
 const TRIAL: usize = 14;
 
+/// Windows from one false alarm to the next: somewhat more than are shown.
+const ARL0: &str = "500";
+
 /// Labelled windows of now without which nothing is learned.
 const WINDOWS: usize = 42;
 
@@ -177,7 +180,8 @@ pub(super) fn prepare(
     go_on(stop)?;
 
     let mut words = line("calibrate", &[("--model", &folder.model()), ("--data", &earlier)]);
-    words.extend(["--out".to_owned(), model]);
+    words.extend(["--arl0", ARL0, "--out"].map(str::to_owned));
+    words.push(model);
     commands.push(words.join(" "));
     let Command::Calibrate(calibrate_args) = parsed(words)? else { bail!("no calibration") };
     calibrate::run(&calibrate_args, output.aside())?;

@@ -24,6 +24,11 @@ pub(super) struct Answer {
     pub(super) model: Option<String>,
 }
 
+/// A hash as people tell it from others.
+fn short(hash: &str) -> String {
+    hash.chars().take(8).collect()
+}
+
 /// So many right of so many.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub(super) struct Share {
@@ -160,15 +165,16 @@ impl Story {
         self.told.push((series, rows));
     }
 
-    /// A bad model was put in place.
-    pub(super) fn put(&mut self, bad: String) {
+    /// A bad model was put in place; gives what is to be told of it.
+    pub(super) fn put(&mut self, bad: String) -> String {
+        let line = format!("a model with a permuted head is put in its place: {}", short(&bad));
         self.bad = Some(bad);
+        line
     }
 
     /// Takes an event; gives what is to be told of it.
     pub(super) fn event(&mut self, event: &Value) -> Option<String> {
         let text = |key: &str| event[key].as_str().unwrap_or_default().to_owned();
-        let short = |hash: &str| hash.chars().take(8).collect::<String>();
         match (event["event"].as_str()?, event["result"].as_str().unwrap_or_default()) {
             ("http", _) => {
                 let page = format!("http://{}/", text("address"));
