@@ -15,14 +15,15 @@ Examples:
   edgectl demo --config job.toml --data people --person anna.csv
 
 What is shown, in two minutes at most: a small model of the other people answers for one whom it
-never saw; then this person's sensor is worn on the other arm. That is found from the answers alone.
-From then on classes are told a little later, the model is adjusted to them, tried beside the one
-that answers, and takes its place. At last a model with a permuted head is put there, and refused.
-All of it is done by train, calibrate, replay and run, as the last lines show.
+never saw; then this person's sensor is worn on the other arm, which nobody says. That is found, the
+model is adjusted to classes that are told a little later, tried beside the one that answers, and
+takes its place. At last a model with a permuted head is put there, and refused. All of it is done
+by train, calibrate, run and replay, as the last lines show.
 
 The first part of every series is known from before: the model is calibrated on it, and it is what
-must not be forgotten. The rest is played, over and over: as it is, then mirrored. Accuracies are of
-windows that the model which answers was not trained on. The exit code is 0 only if all was seen.")]
+must not be forgotten. The rest is played again and again: once as it is, then mirrored. Of the last
+part no classes are ever told: by these windows the adapted model is measured. The exit code is 0
+only if all was seen.")]
 pub struct DemoArgs {
     /// A folder with a file of each person
     #[arg(long, value_name = "DIR", default_value = "data/watch")]

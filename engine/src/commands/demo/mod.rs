@@ -37,9 +37,6 @@ static OVER: AtomicBool = AtomicBool::new(false);
 /// Seconds of the recording from an answer until its class is told.
 const LATER_S: f64 = 2.0;
 
-/// Windows before drift was found whose classes are told, too.
-const LOOK_BACK: usize = 40;
-
 /// How often is looked for what is due.
 const LOOK: Duration = Duration::from_millis(20);
 
@@ -136,7 +133,6 @@ fn live(
             output,
             labels: to_labels,
             story: Story::default(),
-            recent: VecDeque::new(),
             due: VecDeque::new(),
         };
         let shown = show.until_over(&heard);
@@ -171,14 +167,6 @@ impl Write for Answers {
     }
 }
 
-/// A window whose class is known here, and not yet there.
-struct Labelled {
-    id: u64,
-    series: String,
-    rows: Rows,
-    class: String,
-}
-
 /// Shows what is heard, and does what somebody at the node would do.
 struct Show<'a> {
     began: Instant,
@@ -190,9 +178,8 @@ struct Show<'a> {
     output: Output,
     labels: PipeWriter,
     story: Story,
-    /// The last windows, as long as nothing was found; then those whose classes are to be told, and when.
-    recent: VecDeque<Labelled>,
-    due: VecDeque<(Instant, Labelled)>,
+    /// Windows whose classes are to be told, and when.
+    due: VecDeque<(Instant, u64, String)>,
 }
 
 impl Show<'_> {
@@ -229,19 +216,8 @@ impl Show<'_> {
         let class = class.and_then(|(series, rows)| self.recording.class(series, rows));
         let line = self.story.answer(&answer, rows.zip(class));
         self.say(line);
-        let (Some(rows), Some(class), Some(series), Some(_)) =
-            (rows, class, answer.series, answer.answer)
-        else {
-            return;
-        };
-        let labelled = Labelled { id: answer.id, series, rows, class: class.to_owned() };
-        if self.story.found.is_some() {
-            self.due.push_back((Instant::now() + self.delay, labelled));
-        } else {
-            if self.recent.len() >= LOOK_BACK {
-                self.recent.pop_front();
-            }
-            self.recent.push_back(labelled);
+        if let (Some(class), true) = (class, rows.is_some_and(Rows::are_told)) {
+            self.due.push_back((Instant::now() + self.delay, answer.id, class.to_owned()));
         }
     }
 
@@ -251,10 +227,6 @@ impl Show<'_> {
         self.say(line);
         if let (Some(page), false, true) = (&self.story.page, had_page, self.opens) {
             page::open(page);
-        }
-        if self.story.found.is_some() {
-            let now = Instant::now();
-            self.due.extend(self.recent.drain(..).map(|labelled| (now, labelled)));
         }
     }
 
@@ -267,14 +239,13 @@ impl Show<'_> {
 
     /// Tells the classes that are due.
     fn tell_due(&mut self) -> anyhow::Result<()> {
-        while let Some((_, labelled)) = self.due.pop_front_if(|(due, _)| *due <= Instant::now()) {
-            let Labelled { id, series, rows, class } = labelled;
+        let is_due = |(due, ..): &mut (Instant, u64, String)| *due <= Instant::now();
+        while let Some((_, id, class)) = self.due.pop_front_if(is_due) {
             let line = json!({ "label": class, "id": id });
             match writeln!(self.labels, "{line}") {
                 Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
                 written => written.context("cannot tell a class")?,
             }
-            self.story.tell(series, rows);
         }
         Ok(())
     }

@@ -11,6 +11,9 @@ use crate::data::{DataConfig, Dataset, Labels, Scaled, Segment, Split};
 /// The share of every series that is known from before.
 const KNOWN: f64 = 0.4;
 
+/// The share of what is played whose classes are told later.
+const TOLD: f64 = 0.6;
+
 /// Rows of a window, counted from the first that is played, through all laps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Rows {
@@ -31,12 +34,22 @@ impl Rows {
         self.first >= self.lap
     }
 
-    /// Whether two windows of a series share a row of the recording, in whatever laps.
-    pub(super) fn meets(self, other: Self) -> bool {
-        let len = self.last - self.first + 1;
-        let ahead = (other.first % self.lap + self.lap - self.first % self.lap) % self.lap;
-        let behind = (self.lap - ahead) % self.lap;
-        ahead < len || behind < other.last - other.first + 1
+    /// Whether classes are told of all of them: those of the first part of each lap.
+    pub(super) fn are_told(self) -> bool {
+        self.is_of_one_lap() && self.last % self.lap < self.n_told()
+    }
+
+    /// Whether classes are told of none of them.
+    pub(super) fn are_apart(self) -> bool {
+        self.is_of_one_lap() && self.first % self.lap >= self.n_told()
+    }
+
+    fn is_of_one_lap(self) -> bool {
+        self.first / self.lap == self.last / self.lap
+    }
+
+    fn n_told(self) -> usize {
+        (TOLD * self.lap as f64) as usize
     }
 }
 
@@ -158,21 +171,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn windows_of_different_laps_may_be_of_the_same_rows() {
+    fn no_row_whose_class_is_told_is_set_apart() {
         let rows = |first| Rows { first, last: first + 9, lap: 50 };
         assert!(rows(0).is_before() && rows(40).is_before() && !rows(41).is_before());
         assert!(!rows(49).is_after() && rows(50).is_after());
-        for (a, b, meet) in [
-            (0, 0, true),
-            (0, 9, true),
-            (0, 10, false),
-            (0, 50, true),
-            (5, 58, true),
-            (0, 61, false),
-            (45, 3, true),
-        ] {
-            assert_eq!(rows(a).meets(rows(b)), meet, "{a} {b}");
-            assert_eq!(rows(b).meets(rows(a)), meet, "{b} {a}");
+        for lap in [0, 50, 150] {
+            let of = |first| (rows(lap + first).are_told(), rows(lap + first).are_apart());
+            assert_eq!([of(0), of(20)], [(true, false); 2]);
+            assert_eq!([of(21), of(29), of(41), of(49)], [(false, false); 4], "on the edge");
+            assert_eq!([of(30), of(40)], [(false, true); 2]);
         }
     }
 

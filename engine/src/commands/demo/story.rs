@@ -1,6 +1,6 @@
 //! What is seen of the run: its answers and events, and what they come to.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -89,16 +89,14 @@ pub(super) struct Story {
     /// The first window with changed rows, and how many were answered.
     changed: Option<u64>,
     n_changed: usize,
-    /// Windows whose classes were told before the last time that something was learned, by their series.
-    learned: HashMap<String, Vec<Rows>>,
-    told: Vec<(String, Rows)>,
     /// The adapted model, and whether it has passed its trials.
     adapted: Option<String>,
     promoted: Option<String>,
     is_live: bool,
-    /// Right answers of it to windows that it has not learned from, each once.
+    /// Right answers of it to windows whose classes are never told, each once, and whether one has come again.
     after: Vec<bool>,
-    seen: HashMap<(String, usize), ()>,
+    seen: HashSet<(String, usize)>,
+    is_again: bool,
     under_of_late: Share,
     /// The bad model that was put in place.
     bad: Option<String>,
@@ -142,27 +140,23 @@ impl Story {
 
     /// An answer of the adapted model to changed rows.
     fn adapted_answer(&mut self, series: &str, rows: Rows, right: bool) -> Option<String> {
-        let is_learned =
-            self.learned.get(series).is_some_and(|all| all.iter().any(|own| own.meets(rows)));
-        let key = (series.to_owned(), rows.last % rows.lap);
-        if is_learned || self.seen.insert(key, ()).is_some() {
+        if !rows.are_apart() {
+            return None;
+        }
+        if !self.seen.insert((series.to_owned(), rows.last % rows.lap)) {
+            self.is_again = true;
             return None;
         }
         self.after.push(right);
         (self.after.len() == OF_LATE).then(|| {
             format!(
-                "adapted: accuracy {:.2} -> {:.2}, the last {} windows before and these {OF_LATE}, which it has not \
-                 learned from",
+                "adapted: accuracy {:.2} -> {:.2}, the last {} windows before and these {OF_LATE}, whose classes \
+                 are never told",
                 self.under_of_late.share(),
                 Share::of_late(&self.after).share(),
                 self.under_of_late.of,
             )
         })
-    }
-
-    /// The class of a window was told.
-    pub(super) fn tell(&mut self, series: String, rows: Rows) {
-        self.told.push((series, rows));
     }
 
     /// A bad model was put in place; gives what is to be told of it.
@@ -182,16 +176,10 @@ impl Story {
                 Some(format!("page: {page}"))
             }
             ("drift", _) => self.drift(event),
-            ("adapt", "begun") => {
-                // What is told from now on is not learned.
-                for (series, rows) in self.told.drain(..) {
-                    self.learned.entry(series).or_default().push(rows);
-                }
-                Some(format!(
-                    "adapting to {} windows with their classes, beside {} of before",
-                    event["windows"], event["replay"]
-                ))
-            }
+            ("adapt", "begun") => Some(format!(
+                "adapting to {} windows whose classes were told, beside {} of before",
+                event["windows"], event["replay"]
+            )),
             ("adapt", result) => Some(format!("not adapted, {result}: {}", text("reason"))),
             ("adapted", _) => {
                 self.adapted = Some(text("model"));
@@ -255,7 +243,7 @@ impl Story {
         }
         let windows = self.n_changed;
         self.found = Some(Found { signal, rule, statistic, threshold, windows });
-        Some(format!("drift found after {windows} windows ({what}); from now on classes are told"))
+        Some(format!("drift found after {windows} windows ({what})"))
     }
 
     /// Whether a bad model is to be put in the place of the one that answers.
@@ -265,7 +253,7 @@ impl Story {
 
     /// Whether all was seen.
     pub(super) fn is_over(&self) -> bool {
-        self.after.len() >= OF_LATE && self.missing().is_empty()
+        (self.after.len() >= OF_LATE || self.is_again) && self.missing().is_empty()
     }
 
     /// Accuracies: as it was, changed, and changed with the adapted model.
