@@ -7,7 +7,7 @@ use crate::scores::Scores;
 use crate::watch::{AnyDetector, DetectorConfig, Watch, WatchConfig};
 
 /// A threshold is at least so many times what the detector reached on the first windows themselves.
-const ABOVE: f64 = 1.5;
+const ABOVE: f64 = 1.75;
 
 /// … but of a distance, which is 1 at most, no more than this.
 const MOST_DISTANCE: f64 = 0.95;
@@ -17,7 +17,7 @@ pub(crate) const NEVER: f64 = 1e99;
 
 /// Takes what is usual of a signal at a place from its first windows, as every person and every sensor is a little
 /// different. Gives scores among these, and the detectors of the signal from the beginning: the threshold of each
-/// is what was calibrated, or one and a half times the largest statistic that it has on these windows
+/// is what was calibrated, or one and three quarters of the largest statistic that it has on these windows
 /// themselves, if that is more (of a distance at most 0.95). A place whose windows differ from one another more than usual
 /// has no more alarms for that.
 ///
