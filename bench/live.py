@@ -12,27 +12,16 @@ window's last row to its answer), and seconds of CPU for 1,000 answers.
 
 import argparse
 import collections
-import csv
 import json
-import subprocess
 import threading
 import time
 
-
-def quantile(values, share):
-    values = sorted(values)
-    return values[min(len(values) - 1, int(share * len(values)))] if values else float("nan")
-
-
-def resident_kb(pid):
-    with open(f"/proc/{pid}/status") as status:
-        return next(int(line.split()[1]) for line in status if line.startswith("VmRSS"))
+from live_common import add_arguments, begin, feed, line_of, quantile, read_table, resident_kb, sleep_until
 
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("--binary", default="target/release/edgectl")
-    parser.add_argument("--model", required=True)
+    add_arguments(parser)
     parser.add_argument("--data", required=True)
     parser.add_argument("--stride", type=int, default=50, help="rows from one window to the next")
     parser.add_argument("--rate", type=float, default=100, help="windows a second")
@@ -43,24 +32,14 @@ def main():
     parser.add_argument("--slow", default="1")
     args = parser.parse_args()
 
-    with open(args.data) as file:
-        table = list(csv.DictReader(file))
-    channels = [name for name in table[0] if name not in ("series", "t", "label", "split", "node")]
+    table = read_table(args.data)
     windows = int(args.rate * args.seconds)
-    bursts = []
-    for window in range(windows + 2):
-        rows = (window * args.stride + i for i in range(args.stride))
-        lines = []
-        for t in rows:
-            row = table[t % len(table)]
-            cells = ",".join(f'"{name}":{row[name]}' for name in channels)
-            lines.append(f'{{"t":{t},"series":"s",{cells}}}\n')
-        bursts.append("".join(lines).encode())
+    rows = [line_of(t, table[t % len(table)]) for t in range((windows + 2) * args.stride)]
+    bursts = ["".join(rows[at:at + args.stride]) for at in range(0, len(rows), args.stride)]
 
     command = [args.binary, "run", "--json", "--model", args.model, "--deadline", args.deadline,
                "--priority", args.priority, "--slow", args.slow, "--gap", "off"]
-    pipe = subprocess.PIPE
-    process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe)
+    process = begin(command)
     due, outside, inside, statuses = {}, [], [], collections.Counter()
     pause = threading.Event()
 
@@ -84,11 +63,9 @@ def main():
     memory = []
     for window, burst in enumerate(bursts):
         when = began + window / args.rate
-        while (left := when - time.perf_counter()) > 0:
-            time.sleep(left)
+        sleep_until(when)
         due[(window + 1) * args.stride - 1] = when
-        process.stdin.write(burst)
-        process.stdin.flush()
+        feed(process, burst)
         if window in (len(bursts) // 10, len(bursts) - 1):
             memory.append(resident_kb(process.pid))
         if args.stop_reader and window == len(bursts) // 2:

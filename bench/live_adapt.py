@@ -9,7 +9,6 @@ or training has less than 0.7 of its speed alone.
 """
 
 import argparse
-import csv
 import json
 import pathlib
 import subprocess
@@ -18,12 +17,9 @@ import tempfile
 import threading
 import time
 
+from live_common import add_arguments, begin, feed, line_of, quantile, read_table, sleep_until
+
 STRIDE = 50
-
-
-def quantile(values, share):
-    values = sorted(values)
-    return values[min(len(values) - 1, int(share * len(values)))] if values else float("nan")
 
 
 def serve(args, folder, when):
@@ -34,8 +30,7 @@ def serve(args, folder, when):
                       f"steps = {args.steps}\ncpu = {args.cpu}\n")
     command = [args.binary, "run", "--json", "--config", config, "--model", args.model, "--state", state,
                "--gap", "off", "--shadow", "1000000", "--priority", args.priority]
-    pipe = subprocess.PIPE
-    process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL)
+    process = begin(command)
     ages, events, began = [], [], time.perf_counter()
 
     def read():
@@ -55,22 +50,18 @@ def serve(args, folder, when):
     threads = [threading.Thread(target=read), threading.Thread(target=watch)]
     for thread in threads:
         thread.start()
-    with open(args.data) as file:
-        table = [row for row in csv.DictReader(file)]
-    channels = [name for name in table[0] if name not in ("series", "t", "label", "split", "node")]
+    table = read_table(args.data)
     began = time.perf_counter() + 0.5
     for window in range(int(args.rate * args.seconds)):
         rows = [(t, table[t % len(table)]) for t in range(window * STRIDE, (window + 1) * STRIDE)]
-        lines = [json.dumps({"t": t, "series": "s", **{name: float(row[name]) for name in channels}}) for t, row in rows]
+        lines = [line_of(t, row) for t, row in rows]
         # The class of the window that ends with these rows, if it is one.
         first = rows[0][0] - STRIDE
         classes = {table[t % len(table)]["label"] for t in range(max(first, 0), rows[-1][0] + 1)}
         if len(classes) == 1 and first >= 0:
-            lines.append(json.dumps({"label": classes.pop(), "series": "s", "from": first, "to": rows[-1][0]}))
-        while (left := began + window / args.rate - time.perf_counter()) > 0:
-            time.sleep(left)
-        process.stdin.write(("\n".join(lines) + "\n").encode())
-        process.stdin.flush()
+            lines.append(json.dumps({"label": classes.pop(), "series": "s", "from": first, "to": rows[-1][0]}) + "\n")
+        sleep_until(began + window / args.rate)
+        feed(process, "".join(lines))
     process.stdin.close()
     process.wait()
     for thread in threads:
@@ -87,8 +78,7 @@ def serve(args, folder, when):
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("--binary", default="target/release/edgectl")
-    parser.add_argument("--model", required=True)
+    add_arguments(parser)
     parser.add_argument("--data", required=True)
     parser.add_argument("--rate", type=float, default=100, help="windows a second")
     parser.add_argument("--seconds", type=float, default=60)

@@ -8,7 +8,6 @@ stay away. A copy of the model of another round must become live. Prints how man
 """
 
 import argparse
-import csv
 import json
 import pathlib
 import struct
@@ -18,7 +17,7 @@ import tempfile
 import threading
 import time
 
-from live_kill import with_round
+from live_common import add_arguments, begin, feed, line_of, read_table, with_round
 
 
 def permuted(model, to, number, order):
@@ -44,10 +43,9 @@ class Run:
     def __init__(self, args, live, state, windows):
         command = [args.binary, "run", "--json", "--model", str(live), "--state", str(state), "--queue", "all",
                    "--watch", "5ms", "--shadow", str(args.shadow)]
-        pipe = subprocess.PIPE
         self.windows, self.state = windows, state
         self.known = len(self.events())
-        self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL)
+        self.process = begin(command)
         self.answers = []
         self.reader = threading.Thread(target=lambda: self.answers.extend(map(json.loads, self.process.stdout)))
         self.reader.start()
@@ -58,13 +56,11 @@ class Run:
         """So many windows, one each 10 ms; each label comes back after its window."""
         for _ in range(n):
             lines, label = self.windows[self.at % len(self.windows)]
-            self.process.stdin.write(lines.encode())
-            self.process.stdin.flush()
+            feed(self.process, lines)
             time.sleep(0.01)
             if labels and self.answers:
                 line = json.dumps({"label": label, "id": self.answers[-1]["id"]})
-                self.process.stdin.write(f"{line}\n".encode())
-                self.process.stdin.flush()
+                feed(self.process, f"{line}\n")
             self.at += 1
 
     def events(self):
@@ -91,8 +87,7 @@ class Run:
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("--binary", default="target/release/edgectl")
-    parser.add_argument("--model", required=True)
+    add_arguments(parser)
     parser.add_argument("--data", required=True, nargs="+")
     parser.add_argument("--len", type=int, default=100, help="rows of a window")
     parser.add_argument("--shadow", type=int, default=100)
@@ -101,17 +96,13 @@ def main():
     # Rows of windows that share none, each of one series and so of one label.
     windows, t = [], 0
     for data in args.data:
-        with open(data) as file:
-            table = list(csv.DictReader(file))
+        table = read_table(data)
         for first in range(0, len(table) - args.len, args.len):
             rows = table[first:first + args.len]
             if len({row["series"] for row in rows}) > 1:
                 continue
-            lines = ""
-            for row in rows:
-                cells = {k: float(v) for k, v in row.items() if k not in ("series", "t", "label", "split", "node")}
-                lines += json.dumps({"t": t, "series": "s", **cells}) + "\n"
-                t += 1
+            lines = "".join(line_of(t + i, row) for i, row in enumerate(rows))
+            t += len(rows)
             windows.append((lines, rows[0]["label"]))
 
     orders = {

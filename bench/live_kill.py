@@ -11,40 +11,15 @@ long it took from the start of the process to the first answer.
 
 import argparse
 import collections
-import csv
 import json
 import os
 import pathlib
 import random
-import struct
-import subprocess
 import tempfile
 import threading
 import time
 
-
-def with_round(model, to, number):
-    """Writes a copy of a model that says it came of another round."""
-    whole = pathlib.Path(model).read_bytes()
-    (length,) = struct.unpack("<Q", whole[:8])
-    header = json.loads(whole[8:8 + length])
-    meta = json.loads(header["__metadata__"]["edgectl"])
-    meta["provenance"]["round"] = number
-    header["__metadata__"]["edgectl"] = json.dumps(meta)
-    text = json.dumps(header).encode()
-    text += b" " * (-len(text) % 8)
-    new = to.with_suffix(".new")
-    new.write_bytes(struct.pack("<Q", len(text)) + text + whole[8 + length:])
-    new.rename(to)
-
-
-def lines_of(data, windows, stride):
-    """Rows as lines, for so many windows."""
-    with open(data) as file:
-        table = list(csv.DictReader(file))
-    channels = [name for name in table[0] if name not in ("series", "t", "label", "split", "node")]
-    cells = [",".join(f'"{name}":{row[name]}' for name in channels) for row in table]
-    return [f'{{"t":{t},"series":"s",{cells[t % len(cells)]}}}\n' for t in range((windows + 1) * stride)]
+from live_common import add_arguments, begin, lines_of, with_round
 
 
 def models_in(state):
@@ -53,8 +28,7 @@ def models_in(state):
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("--binary", default="target/release/edgectl")
-    parser.add_argument("--model", required=True)
+    add_arguments(parser)
     parser.add_argument("--data", required=True)
     parser.add_argument("--stride", type=int, default=50, help="rows from one window to the next")
     parser.add_argument("--moments", type=int, default=100)
@@ -73,8 +47,7 @@ def main():
         expected = None
         for moment in range(args.moments):
             began = time.perf_counter()
-            pipe = subprocess.PIPE
-            run = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL)
+            run = begin(command)
             run.stdin.write("".join(rows[:3 * args.stride]).encode())
             run.stdin.flush()
             answer = json.loads(run.stdout.readline())
@@ -84,7 +57,7 @@ def main():
             deployed = json.loads((state / "deploy.json").read_text())["live"]
             before, first = deployed["hash"], deployed["round"]
 
-            def feed(stdin=run.stdin):
+            def feed_all(stdin=run.stdin):
                 try:
                     for line in rows[3 * args.stride:]:
                         stdin.write(line.encode())
@@ -93,7 +66,7 @@ def main():
                 except (BrokenPipeError, ValueError):
                     pass
 
-            feeder = threading.Thread(target=feed, daemon=True)
+            feeder = threading.Thread(target=feed_all, daemon=True)
             feeder.start()
             known = models_in(state)
             with_round(args.model, live, 2 + moment)

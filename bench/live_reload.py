@@ -13,19 +13,16 @@ import argparse
 import collections
 import json
 import pathlib
-import subprocess
 import tempfile
 import threading
 import time
 
-from live import quantile, resident_kb
-from live_kill import lines_of, with_round
+from live_common import add_arguments, begin, feed, lines_of, quantile, resident_kb, sleep_until, with_round
 
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("--binary", default="target/release/edgectl")
-    parser.add_argument("--model", required=True)
+    add_arguments(parser)
     parser.add_argument("--data", required=True)
     parser.add_argument("--stride", type=int, default=50, help="rows from one window to the next")
     parser.add_argument("--rate", type=float, default=100, help="windows a second")
@@ -45,8 +42,7 @@ def main():
         command = [args.binary, "run", "--json", "--model", str(live), "--watch", "5ms", "--gap", "off"]
         if args.state:
             command += ["--state", str(folder / "state"), "--shadow", args.shadow]
-        pipe = subprocess.PIPE
-        run = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe)
+        run = begin(command)
         reader = threading.Thread(target=lambda: answers.extend(map(json.loads, run.stdout)))
         teller = threading.Thread(target=lambda: events.extend(map(json.loads, run.stderr)))
         done = threading.Event()
@@ -67,14 +63,13 @@ def main():
         began = time.perf_counter() + 0.2
         swapper.start()
         for window in range(windows):
-            while (left := began + window / args.rate - time.perf_counter()) > 0:
-                time.sleep(left)
-            run.stdin.write("".join(rows[window * args.stride:(window + 1) * args.stride]).encode())
-            run.stdin.flush()
+            sleep_until(began + window / args.rate)
+            feed(run, "".join(rows[window * args.stride:(window + 1) * args.stride]))
         done.set()
         swapper.join()
         run.stdin.close()
         reader.join(), teller.join()
+    # With a folder of state the others are there.
     summary = events[-1]
     by_model = collections.Counter(answer["model"] for answer in answers)
     # The answer on each side of a change of models, against all others.
