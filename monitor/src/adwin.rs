@@ -1,5 +1,8 @@
 //! ADWIN: a window that is as long as its values are alike.
 
+use crate::buckets::Buckets;
+#[cfg(feature = "serde")]
+use crate::buckets::{Bucket, ROWS};
 use crate::detector::{Detector, Verdict, is_usable};
 use crate::error::{Error, check_option};
 
@@ -29,9 +32,6 @@ impl Default for AdwinConfig {
         Self { delta: 0.002, clock, max_buckets, min_part, grace, reset_after: false }
     }
 }
-
-/// Sizes of buckets: `2⁰` to `2⁴⁷` values.
-const ROWS: usize = 48;
 
 /// ADWIN ([Bifet and Gavaldà 2007](https://doi.org/10.1137/1.9781611972771.42)), its second version, with the
 /// bound by the variance.
@@ -65,29 +65,10 @@ const ROWS: usize = 48;
 #[cfg_attr(feature = "serde", serde(try_from = "Stored", into = "Stored"))]
 pub struct Adwin {
     config: AdwinConfig,
-    /// Buckets of each size, `[ROWS, max_buckets + 1]`, the oldest first.
-    buckets: Vec<Bucket>,
-    /// Buckets in use, of each size.
-    used: [u32; ROWS],
-    /// Sizes in use: all above are empty.
-    rows: usize,
-    /// Of the whole window.
-    n: f64,
-    sum: f64,
-    /// Sum of squared deviations from the mean of the window.
-    squares: f64,
+    window: Buckets,
     /// Values until the window is looked at.
     wait: u32,
     rang: bool,
-}
-
-/// Some values that follow each other.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-struct Bucket {
-    sum: f64,
-    /// Sum of squared deviations from their mean.
-    squares: f64,
 }
 
 /// What of the bound is the same at all cuts of a window.
@@ -121,15 +102,12 @@ impl Adwin {
         check("min_part", f64::from(min_part), min_part > 0, "at least 1")?;
         let is_good = (1..=1000).contains(&max_buckets);
         check("max_buckets", f64::from(max_buckets), is_good, "1 to 1000")?;
-        let buckets = vec![Bucket::default(); ROWS * (max_buckets as usize + 1)];
-        let (n, sum, squares) = (0.0, 0.0, 0.0);
-        let (used, rows, rang) = ([0; ROWS], 1, false);
-        Ok(Self { config, buckets, used, rows, n, sum, squares, wait: clock, rang })
+        Ok(Self { config, window: Buckets::new(max_buckets), wait: clock, rang: false })
     }
 
     /// The number of values in the window.
     pub fn len(&self) -> u64 {
-        self.n as u64
+        self.window.n as u64
     }
 
     /// Whether the window is empty.
@@ -139,79 +117,18 @@ impl Adwin {
 
     /// The mean of the window; 0 if it is empty.
     pub fn mean(&self) -> f64 {
-        if self.is_empty() { 0.0 } else { self.sum / self.n }
+        if self.is_empty() { 0.0 } else { self.window.sum / self.window.n }
     }
 
     /// The variance of the window, over `n`; 0 if it is empty.
     pub fn variance(&self) -> f64 {
-        if self.is_empty() { 0.0 } else { self.squares / self.n }
-    }
-
-    /// Buckets of a size, the oldest first, and one place more.
-    fn row(&mut self, row: usize) -> &mut [Bucket] {
-        let width = self.config.max_buckets as usize + 1;
-        &mut self.buckets[row * width..(row + 1) * width]
-    }
-
-    fn insert(&mut self, x: f64) {
-        let before = self.n;
-        self.n += 1.0;
-        if before > 0.0 {
-            let off = x - self.sum / before;
-            self.squares += before * off * off / self.n;
-        }
-        self.sum += x;
-        let used = self.used[0] as usize;
-        self.row(0)[used] = Bucket { sum: x, squares: 0.0 };
-        self.used[0] += 1;
-        self.join();
-    }
-
-    /// Makes one of the two oldest buckets of a size where there is one too many, from the smallest on.
-    fn join(&mut self) {
-        let most = self.config.max_buckets;
-        for row in 0..self.rows {
-            if self.used[row] <= most {
-                return;
-            }
-            if row + 1 == ROWS {
-                self.drop_oldest();
-                return;
-            }
-            let size = size_of(row);
-            let [a, b] = [self.row(row)[0], self.row(row)[1]];
-            let apart = a.sum / size - b.sum / size;
-            let between = size * 0.5 * apart * apart;
-            self.row(row).copy_within(2.., 0);
-            self.used[row] -= 2;
-            let at = self.used[row + 1] as usize;
-            self.row(row + 1)[at] =
-                Bucket { sum: a.sum + b.sum, squares: a.squares + b.squares + between };
-            self.used[row + 1] += 1;
-            self.rows = self.rows.max(row + 2);
-        }
-    }
-
-    /// Forgets the oldest bucket.
-    fn drop_oldest(&mut self) {
-        let row = self.rows - 1;
-        let size = size_of(row);
-        let Bucket { sum, squares } = self.row(row)[0];
-        self.n -= size;
-        self.sum -= sum;
-        let apart = sum / size - self.sum / self.n;
-        self.squares -= squares + size * self.n * apart * apart / (size + self.n);
-        self.row(row).copy_within(1.., 0);
-        self.used[row] -= 1;
-        while self.rows > 1 && self.used[self.rows - 1] == 0 {
-            self.rows -= 1;
-        }
+        if self.is_empty() { 0.0 } else { self.window.squares / self.window.n }
     }
 
     fn bound(&self) -> Bound {
         Bound {
-            log: (2.0 * self.n.ln() / self.config.delta).ln(),
-            variance: self.squares / self.n,
+            log: (2.0 * self.window.n.ln() / self.config.delta).ln(),
+            variance: self.window.squares / self.window.n,
             less: f64::from(self.config.min_part),
         }
     }
@@ -220,11 +137,8 @@ impl Adwin {
     #[inline]
     fn find_cut(&self, mut found: impl FnMut(f64, f64, f64, f64) -> bool) -> bool {
         let least = f64::from(self.config.min_part);
-        let width = self.config.max_buckets as usize + 1;
-        let (mut n0, mut sum0, mut n1, mut sum1) = (0.0, 0.0, self.n, self.sum);
-        for row in (0..self.rows).rev() {
-            let size = size_of(row);
-            let buckets = &self.buckets[row * width..][..self.used[row] as usize];
+        let (mut n0, mut sum0, mut n1, mut sum1) = (0.0, 0.0, self.window.n, self.window.sum);
+        for (size, buckets) in self.window.oldest_first() {
             for bucket in buckets {
                 (n0, n1) = (n0 + size, n1 - size);
                 (sum0, sum1) = (sum0 + bucket.sum, sum1 - bucket.sum);
@@ -244,7 +158,7 @@ impl Adwin {
         let bound = self.bound();
         // A cut shows one only if its square is above this, whatever rounding does; most are not, and
         // this takes no quotient and no root.
-        let least = 2.0 * bound.variance * bound.log * self.n * (1.0 - 1e-9);
+        let least = 2.0 * bound.variance * bound.log * self.window.n * (1.0 - 1e-9);
         self.find_cut(|n0, sum0, n1, sum1| {
             let (a, b) = (sum0 * n1, sum1 * n0);
             let apart = (a - b).abs() + 1e-14 * (a.abs() + b.abs());
@@ -257,11 +171,6 @@ impl Adwin {
     }
 }
 
-/// The number of values in a bucket.
-fn size_of(row: usize) -> f64 {
-    (1_u64 << row) as f64
-}
-
 impl Detector for Adwin {
     #[inline]
     fn update(&mut self, x: f64) -> Verdict {
@@ -272,15 +181,15 @@ impl Detector for Adwin {
             self.reset();
         }
         self.rang = false;
-        self.insert(x);
+        self.window.insert(x);
         self.wait -= 1;
         if self.wait == 0 {
             self.wait = self.config.clock;
-            if self.n > f64::from(self.config.grace) {
+            if self.window.n > f64::from(self.config.grace) {
                 // A cut leaves values on both sides, so that the window does not become empty.
                 while self.has_changed() {
                     self.rang = true;
-                    self.drop_oldest();
+                    self.window.drop_oldest();
                 }
             }
         }
@@ -290,7 +199,7 @@ impl Detector for Adwin {
     /// The largest `|mean0 − mean1|` of all cuts, as a share of what it may be.
     fn statistic(&self) -> f64 {
         let mut most = 0.0_f64;
-        if self.n > 1.0 {
+        if self.window.n > 1.0 {
             let bound = self.bound();
             self.find_cut(|n0, sum0, n1, sum1| {
                 most = most.max((sum0 / n0 - sum1 / n1).abs() / bound.at(n0, n1));
@@ -306,8 +215,7 @@ impl Detector for Adwin {
     }
 
     fn reset(&mut self) {
-        (self.used, self.rows) = ([0; ROWS], 1);
-        (self.n, self.sum, self.squares) = (0.0, 0.0, 0.0);
+        self.window.clear();
         (self.wait, self.rang) = (self.config.clock, false);
     }
 }
@@ -328,13 +236,9 @@ struct Stored {
 
 #[cfg(feature = "serde")]
 impl From<Adwin> for Stored {
-    fn from(mut adwin: Adwin) -> Self {
-        let mut buckets = Vec::with_capacity(adwin.rows);
-        for i in 0..adwin.rows {
-            let used = adwin.used[i] as usize;
-            buckets.push(adwin.row(i)[..used].to_vec());
-        }
-        let Adwin { config, sum, squares, wait, rang, .. } = adwin;
+    fn from(adwin: Adwin) -> Self {
+        let Adwin { config, window, wait, rang } = adwin;
+        let (buckets, sum, squares) = (window.by_size(), window.sum, window.squares);
         Self { config, buckets, sum, squares, wait, rang }
     }
 }
@@ -355,14 +259,9 @@ impl TryFrom<Stored> for Adwin {
         let is_finite = buckets.iter().flatten().all(is_sum) && sum.is_finite();
         check(is_finite && is_square(squares), "a sum is not finite")?;
         check((1..=config.clock).contains(&wait), "its clock is off")?;
-        for (i, row) in buckets.iter().enumerate() {
-            adwin.row(i)[..row.len()].copy_from_slice(row);
-            adwin.used[i] = row.len() as u32;
-            adwin.n += size_of(i) * row.len() as f64;
-        }
         let last = buckets.last().is_some_and(|row| !row.is_empty());
         check(last || buckets.len() == 1, "its last row is empty")?;
-        (adwin.rows, adwin.sum, adwin.squares) = (buckets.len(), sum, squares);
+        adwin.window.take_up(&buckets, sum, squares);
         (adwin.wait, adwin.rang) = (wait, rang);
         Ok(adwin)
     }
@@ -385,31 +284,5 @@ mod tests {
         let variance = values.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / n;
         let found = [adwin.mean(), adwin.variance(), adwin.len() as f64];
         testkit::assert_close("window", &found, &[mean, variance, n], 1e-12, 1e-12);
-        for _ in 0..6 {
-            adwin.drop_oldest();
-        }
-        let kept = &values[values.len() - adwin.len() as usize..];
-        let n = kept.len() as f64;
-        let mean = kept.iter().sum::<f64>() / n;
-        let variance = kept.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / n;
-        testkit::assert_close(
-            "rest",
-            &[adwin.mean(), adwin.variance()],
-            &[mean, variance],
-            1e-9,
-            1e-9,
-        );
-    }
-
-    #[test]
-    fn buckets_are_few_and_hold_all_values() {
-        let mut adwin =
-            Adwin::new(AdwinConfig { clock: 1 << 20, ..AdwinConfig::default() }).unwrap();
-        for n in 1..3000_u64 {
-            let _ = adwin.update(1.0);
-            assert!(adwin.used.iter().all(|&used| used <= 5));
-            let held: u64 = (0..ROWS).map(|row| u64::from(adwin.used[row]) << row).sum();
-            assert_eq!((held, adwin.len()), (n, n));
-        }
     }
 }

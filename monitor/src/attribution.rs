@@ -88,7 +88,7 @@ impl Paired {
 }
 
 /// The probability of at most `k` of `n`, each with probability `p`.
-fn binomial_at_most(k: u64, n: u64, p: f64) -> f64 {
+pub(crate) fn binomial_at_most(k: u64, n: u64, p: f64) -> f64 {
     if k >= n || p.is_nan() || p <= 0.0 {
         return 1.0;
     }

@@ -7,6 +7,7 @@ mod random;
 mod detector;
 
 mod adwin;
+mod buckets;
 mod cusum;
 mod ddm;
 mod ks_window;
@@ -25,6 +26,7 @@ pub mod temperature;
 mod attribution;
 mod ks;
 mod reservoir;
+mod sureness;
 
 pub use adwin::{Adwin, AdwinConfig};
 pub use attribution::{Cause, Paired};
@@ -41,4 +43,5 @@ pub use probabilities::{argmax, ece, log_softmax, softmax_in_place};
 pub use reservoir::{Part, Place, Reservoir, ReservoirConfig};
 pub use scores::Scores;
 pub use settle::settle;
+pub use sureness::{Sureness, Usual};
 pub use watch::{AnyDetector, DetectorConfig, Reference, Watch, WatchConfig};

@@ -58,8 +58,8 @@ const ORDER: [(&str, &str); 10] = [
     ),
     (
         "monitor",
-        "error random detector cusum adwin ddm ks ks_window page_hinkley watch passages scores settle calibrate
-         probabilities temperature conformal reservoir attribution",
+        "error random detector cusum buckets adwin ddm ks ks_window page_hinkley watch passages scores settle calibrate
+         probabilities temperature conformal reservoir attribution sureness",
     ),
     (
         "rounds",
