@@ -4,6 +4,7 @@
 mod fresh;
 mod meta;
 mod model;
+mod named;
 mod node_values;
 mod note;
 mod provenance;
@@ -12,6 +13,7 @@ mod unknown;
 
 pub use meta::{FORMAT, METADATA_KEY, Meta};
 pub use model::Checkpoint;
+pub use named::{no_such_model, open_model};
 pub use node_values::{NodeStep, NodeValues, stand_in};
 pub use note::{AdaptersNote, CappedNote, ChangeNote, MergeNote, PrivacyNote, UpdateNote};
 pub use provenance::Provenance;

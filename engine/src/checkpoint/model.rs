@@ -9,6 +9,7 @@ use attn_core::Encoder;
 use optim::ParamGroups;
 
 use super::meta::Meta;
+use super::named::open_model;
 use crate::run::{FromCenter, Run};
 
 /// A model with all that belongs to it.
@@ -32,7 +33,7 @@ impl Checkpoint {
     /// If the file is damaged, is no edgectl checkpoint, or its tensors do not fit its model; or a
     /// weight is not finite.
     pub fn read(path: &Path) -> anyhow::Result<Self> {
-        Self::of(&WeightFile::open(path)?)
+        Self::of(&open_model(path)?)
     }
 
     /// The checkpoint in a file that is open already.

@@ -4,7 +4,7 @@ use aggregate::{AdaptersFound, TensorInfo, WeightFile};
 use anyhow::Context;
 use serde::Serialize;
 
-use crate::checkpoint::{METADATA_KEY, Meta, NodeStep};
+use crate::checkpoint::{METADATA_KEY, Meta, NodeStep, open_model};
 use crate::cli::InspectArgs;
 use crate::output::{Output, shown, table};
 
@@ -37,7 +37,7 @@ struct TensorReport {
 }
 
 pub(super) fn run(args: &InspectArgs, output: Output) -> anyhow::Result<()> {
-    let file = WeightFile::open(&args.file)?;
+    let file = open_model(&args.file)?;
     let meta = Meta::is_in(&file).then(|| Meta::read(&file)).transpose()?;
     let json = file.metadata().get(METADATA_KEY);
     let edgectl = json.map(|json| serde_json::from_str(json)).transpose()?;

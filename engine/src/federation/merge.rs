@@ -14,7 +14,7 @@ use super::merged_meta::{MergedMeta, n_updates};
 use super::run_folder::remove;
 use super::schema::refuse_other_schemas;
 use super::update_file::{Shared, UpdateFile};
-use crate::checkpoint::{METADATA_KEY, MergeNote, Meta};
+use crate::checkpoint::{METADATA_KEY, MergeNote, Meta, open_model};
 use crate::lines::Lines;
 use crate::run::{FromCenter, Run};
 
@@ -120,7 +120,7 @@ pub(super) fn merge_open(files: &[WeightFile], options: &Merge<'_>) -> anyhow::R
 }
 
 fn merge_files(mut files: Vec<UpdateFile>, options: &Merge<'_>) -> anyhow::Result<Merged> {
-    let base_file = options.base.map(WeightFile::open).transpose()?;
+    let base_file = options.base.map(open_model).transpose()?;
     let base_meta = match &base_file {
         Some(file) if file.metadata().contains_key(METADATA_KEY) => Some(Meta::read(file)?),
         _ => None,

@@ -1,17 +1,17 @@
 //! A model that is ready to answer: read whole, checked, prepared and tried.
 
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use aggregate::WeightFile;
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, anyhow, bail, ensure};
 use attn_core::{Precision, Predictor};
 
 use super::answer::{Label, State};
-use crate::checkpoint::{Checkpoint, Meta};
-use crate::models::Models;
+use crate::checkpoint::{Checkpoint, Meta, no_such_model};
+use crate::models::{CURRENT, Models};
 use monitor::temperature::divide;
 use monitor::{argmax, softmax_in_place};
 
@@ -49,7 +49,16 @@ impl ModelFile {
     pub fn read(path: &Path, most: u64) -> anyhow::Result<Self> {
         let file = Self::place(path);
         let place = || format!("{}", file.display());
-        let status = std::fs::metadata(&file).with_context(place)?;
+        let status = std::fs::metadata(&file);
+        let status = status.map_err(|error| match error.kind() {
+            ErrorKind::NotFound | ErrorKind::NotADirectory if path.is_dir() => anyhow!(
+                "{}: there is no {CURRENT} in it; name a file, or a folder of models that `edgectl node` \
+                 or `edgectl run --state` keeps",
+                path.display()
+            ),
+            ErrorKind::NotFound | ErrorKind::NotADirectory => no_such_model(path),
+            _ => anyhow::Error::new(error).context(place()),
+        })?;
         ensure!(status.is_file(), "{}: no plain file", file.display());
         ensure!(
             status.len() <= most,
@@ -76,7 +85,7 @@ impl ModelFile {
 
     /// The file of a model: in a folder of models the one that other programs read.
     pub fn place(path: &Path) -> PathBuf {
-        if path.is_dir() { path.join("current.safetensors") } else { path.to_owned() }
+        if path.is_dir() { path.join(CURRENT) } else { path.to_owned() }
     }
 }
 

@@ -9,7 +9,7 @@ use monitor::Paired;
 use serde::{Deserialize, Serialize};
 
 /// The file, in a folder of models.
-pub(super) const DEPLOY: &str = "deploy.json";
+pub const DEPLOY: &str = "deploy.json";
 
 /// So many refused models are remembered.
 const MOST_REFUSED: usize = 1000;
@@ -99,11 +99,20 @@ impl Deployment {
         let path = folder.join(DEPLOY);
         let text = match fs::read_to_string(&path) {
             Ok(text) => text,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error)
+                if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) =>
+            {
+                return Ok(None);
+            }
             Err(error) => return Err(error).with_context(|| format!("{}", path.display())),
         };
         let deployment: Self =
-            serde_json::from_str(&text).with_context(|| format!("{}: damaged", path.display()))?;
+            serde_json::from_str(&text).with_context(|| {
+                format!(
+                    "{}: damaged; put a copy of it back, or take the folder away and begin with a new one",
+                    path.display()
+                )
+            })?;
         for hash in deployment.kept() {
             ensure!(is_hash(hash), "{}: {hash:?} is no hash of a model", path.display());
         }
@@ -156,6 +165,8 @@ impl Deployment {
     /// Notes that a model is not taken.
     pub(super) fn deny(&mut self, denied: Denied) {
         self.candidate.take_if(|candidate| candidate.hash == denied.hash);
+        self.previous.take_if(|previous| previous.hash == denied.hash);
+        self.canary &= self.previous.is_some();
         self.refused.retain(|known| known.hash != denied.hash);
         self.refused.push(denied);
         // A list that grows for ever is read at every start.

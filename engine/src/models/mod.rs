@@ -8,6 +8,7 @@
 //! ```
 
 mod deployment;
+mod folder;
 
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
@@ -15,15 +16,15 @@ use std::path::{Path, PathBuf};
 use aggregate::{atomic_write, hash_file};
 use anyhow::{Context, bail, ensure};
 
-pub use deployment::{Candidate, Denied, Deployed, Deployment, Step};
-use deployment::{DEPLOY, is_hash};
+use deployment::is_hash;
+pub use deployment::{Candidate, DEPLOY, Denied, Deployed, Deployment, Step};
+pub use folder::MEMORY;
+use folder::{check_whole, lock_file, make_folder, refuse_others};
 
-const CURRENT: &str = "current.safetensors";
+/// A copy of the live model, for programs that read one file.
+pub const CURRENT: &str = "current.safetensors";
 /// Why a model is refused that somebody went back from.
 pub const BY_HAND: &str = "rolled back by hand";
-/// What a node remembers of its job, beside its models.
-pub const MEMORY: &str = "memory.json";
-
 /// A folder of models.
 #[derive(Debug)]
 pub struct Models {
@@ -99,7 +100,12 @@ impl Models {
     /// If there is no `deploy.json` in it, or it is damaged.
     pub fn open(folder: &Path) -> anyhow::Result<Self> {
         let deployment = Deployment::read(folder)?.with_context(|| {
-            format!("{}: no folder of models: there is no {DEPLOY} in it", folder.display())
+            let what =
+                if folder.exists() { "no folder of models" } else { "there is no such folder" };
+            format!(
+                "{}: {what}: name one that `edgectl run --state` or `edgectl node` keeps, with a {DEPLOY} in it",
+                folder.display()
+            )
         })?;
         Ok(Self { folder: folder.to_owned(), deployment })
     }
@@ -306,61 +312,6 @@ impl Models {
         Ok(())
     }
 }
-
-fn make_folder(folder: &Path) -> anyhow::Result<()> {
-    let mut builder = fs::DirBuilder::new();
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    match builder.recursive(true).create(folder) {
-        Err(error) if !folder.is_dir() => {
-            Err(error).with_context(|| format!("{}: cannot make the folder", folder.display()))?;
-        }
-        _ => {}
-    }
-    Ok(())
-}
-
-/// A file that is locked; whatever is in it stays.
-fn lock_file(path: &Path) -> anyhow::Result<File> {
-    let mut options = File::options();
-    let file = options.create(true).write(true).truncate(false).open(path);
-    file.with_context(|| format!("{}", path.display()))
-}
-
-/// Fails if a folder has files of the names that are used here and is no folder of models: they are somebody's.
-fn refuse_others(folder: &Path) -> anyhow::Result<()> {
-    if OWN.iter().any(|name| folder.join(name).exists()) {
-        return Ok(());
-    }
-    for entry in fs::read_dir(folder).with_context(|| format!("{}", folder.display()))? {
-        let name = entry.with_context(|| format!("{}", folder.display()))?.file_name();
-        let stem = name.to_str().and_then(|name| name.strip_suffix(".safetensors"));
-        ensure!(
-            !stem.is_some_and(|stem| is_hash(stem) || TAKEN.contains(&stem)),
-            "{}: no folder of models, and {} in it would be replaced; name another folder",
-            folder.display(),
-            name.display()
-        );
-    }
-    Ok(())
-}
-
-/// Fails if the file of a model is not the one that its name says.
-fn check_whole(folder: &Path, hash: &str) -> anyhow::Result<()> {
-    let file = folder.join(format!("{hash}.safetensors"));
-    ensure!(
-        hash_file(&file)? == hash,
-        "{}: damaged: its bytes are not those of its name",
-        file.display()
-    );
-    Ok(())
-}
-
-/// One of them is in every folder of models that was worked in.
-const OWN: [&str; 2] = [DEPLOY, MEMORY];
-
-/// Weight files that are replaced.
-const TAKEN: [&str; 3] = ["current", "update", "update-new"];
 
 #[cfg(test)]
 mod tests {

@@ -1,12 +1,12 @@
 //! From the flags of `edgectl aggregate` to the rules of a merge.
 
 use aggregate::{
-    AdaptiveClip, Correction, Options, Privacy, Rules, ServerStep, Tolerance, WeightFile, Weights,
+    AdaptiveClip, Correction, Options, Privacy, Rules, ServerStep, Tolerance, Weights,
 };
 use anyhow::{Context, ensure};
 use std::collections::BTreeMap;
 
-use crate::checkpoint::{METADATA_KEY, Meta};
+use crate::checkpoint::{METADATA_KEY, Meta, open_model};
 use crate::cli::AggregateArgs;
 use crate::federation::{Merge, Strategy};
 
@@ -116,7 +116,7 @@ fn rules_of_job(args: &AggregateArgs) -> anyhow::Result<Rules> {
         "--lr and --momentum do not go with --strategy job; use --server"
     );
     let base = args.base.as_deref().context("--strategy job needs --base, whose job it follows")?;
-    let file = WeightFile::open(base)?;
+    let file = open_model(base)?;
     ensure!(
         file.metadata().contains_key(METADATA_KEY),
         "{}: not an edgectl checkpoint, so it has no job to follow",

@@ -1,6 +1,6 @@
 //! `edgectl preprocess apply`: data as a model sees it, after the row-wise steps.
 
-use aggregate::{Targets, WeightFile, atomic_write};
+use aggregate::{Targets, atomic_write};
 use anyhow::{Context, ensure};
 use preprocess::Pipeline;
 use serde::Serialize;
@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::super::node_values::{Training, complete};
 use super::super::targets::protect_data;
 use super::steps::fitted;
-use crate::checkpoint::{Meta, NodeValues, StatsFile};
+use crate::checkpoint::{Meta, NodeValues, StatsFile, open_model};
 use crate::cli::ApplyArgs;
 use crate::data::{DataConfig, Dataset, Scaled, Segment};
 use crate::job::Job;
@@ -40,7 +40,7 @@ pub(super) fn run(args: &ApplyArgs, output: Output) -> anyhow::Result<()> {
     }
     let Work { data, dataset, pipeline, node_fit } = match (&args.model, &args.config) {
         (Some(model), _) => {
-            let meta = Meta::read(&WeightFile::open(model)?)?;
+            let meta = Meta::read(&open_model(model)?)?;
             ensure!(!args.data.is_empty(), "no data: give --data PATH");
             protect_data(&targets, &args.data, meta.run.data())?;
             let dataset = meta.read_data(&args.data, false)?;

@@ -2,14 +2,14 @@
 
 use std::path::PathBuf;
 
-use aggregate::{Targets, WeightFile};
+use aggregate::Targets;
 use anyhow::{Context, ensure};
 use preprocess::{FitBy, Rounds};
 use serde::Serialize;
 
 use super::super::targets::protect_data;
 use super::super::train::node_name;
-use crate::checkpoint::{Meta, StatsFile};
+use crate::checkpoint::{Meta, StatsFile, open_model};
 use crate::cli::FitArgs;
 use crate::data::{Dataset, Understood, train_segments};
 use crate::job::Job;
@@ -41,7 +41,7 @@ pub(super) fn run(args: &FitArgs, output: Output) -> anyhow::Result<()> {
         targets.protect(input)?;
     }
     let Work { rounds, data, dataset, understood } = match &args.model {
-        Some(model) => of_model(args, &Meta::read(&WeightFile::open(model)?)?, &targets, output)?,
+        Some(model) => of_model(args, &Meta::read(&open_model(model)?)?, &targets, output)?,
         None => of_job(args, &targets, output)?,
     };
     let all: Vec<usize> = (0..dataset.segments.len()).collect();
