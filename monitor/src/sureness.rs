@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::attribution::{Cause, binomial_at_most};
+use crate::attribution::{Cause, Paired, binomial_at_most};
 
 /// Answers without which it is not known how sure a model usually is.
 const FEWEST: usize = 20;
@@ -100,14 +100,20 @@ impl Sureness {
         (at_least(new, self.new), at_least(old, self.old))
     }
 
-    /// Whose fault it is, at a level such as 0.001: that of the model if it alone is less sure than usual, of the world
-    /// if both are. It is not the model's while the old one, too, may be less sure, at 0.05.
+    /// Whose fault it is, at a level such as 0.001: that of the world if both are less sure than usual; that of the model
+    /// if it alone is, and is unsure where the old one is not ([`Paired::p_worse`]). It is not the model's while the old
+    /// one, too, may be less sure, at 0.05.
     pub fn cause(&self, level: f64) -> Cause {
-        match self.p_as_usual() {
-            (new, old) if new <= level && old <= level => Cause::World,
-            (new, old) if new <= level && old > 0.05 => Cause::Model,
-            _ => Cause::Unknown,
+        let (new, old) = self.p_as_usual();
+        if new > level {
+            return Cause::Unknown;
         }
+        if old <= level {
+            return Cause::World;
+        }
+        let mut paired = Paired::default();
+        self.last.iter().for_each(|&(new, old)| paired.observe(!new, !old));
+        if old > 0.05 && paired.p_worse() <= level { Cause::Model } else { Cause::Unknown }
     }
 }
 
@@ -160,6 +166,13 @@ mod tests {
         assert_eq!(after(0.01, 0.9), Some((true, Cause::Model)));
         assert_eq!(after(0.01, 0.02), Some((true, Cause::World)));
         assert_eq!(after(0.9, 0.02), None);
+        // Half of the windows are strange to the new model, and half of these to the old one.
+        let mut partly = Sureness::new(Some(usual(100)), Some(usual(100)));
+        for i in 0..LAST {
+            let of = |every| if i % every == 0 { 0.01 } else { 0.9 };
+            partly.observe(of(2), of(4));
+        }
+        assert_eq!((partly.cause(0.001), partly.unsure()), (Cause::Unknown, (LAST, 15, 8)));
         let mut unknown = Sureness::new(None, Some(usual(100)));
         (0..LAST).for_each(|_| unknown.observe(0.0, 0.0));
         assert!(unknown.cause(0.001) == Cause::Unknown && unknown.p_as_usual().1 < 1e-9);
