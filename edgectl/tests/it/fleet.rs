@@ -168,9 +168,9 @@ fn what_is_set_up_wrongly_is_said() {
     says(&["keys", "new", "--out", "x.pub"], "may not end in .pub");
     says(&["keys", "roster", "keys/node_1.key", "--out", "r.toml"], "this is the secret key");
     says(&["keys", "roster", "center.pub", "--out", "job.toml"], "what is there is not replaced");
-    says(&["status", "empty"], "there is no deploy.json in it");
+    says(&["status", "empty"], "with a deploy.json in it");
     says(&["status", "--store", "empty", "--center", "center.pub"], "no job has begun here");
-    says(&["rollback", "empty"], "there is no deploy.json in it");
+    says(&["rollback", "empty"], "with a deploy.json in it");
     let node = ["node", "--store", "empty", "--center", "center.pub", "--models", "m"];
     says(
         &[&node[..], &["--key", "keys/node_1.key", "--data", "nowhere"]].concat(),

@@ -13,6 +13,8 @@ mod http;
 /// Rows and answers over a broker.
 #[cfg(feature = "mqtt")]
 mod mqtt;
+/// Inputs of which nothing of use comes.
+mod nothing;
 /// Models that are put in the place of the one that answers.
 mod reload;
 /// The same windows and digits as `predict`.
@@ -45,6 +47,8 @@ struct Ended {
     answers: Vec<Value>,
     /// The lines on stderr, of which the last is the summary.
     events: Vec<Value>,
+    /// What it says of its failure.
+    error: Option<String>,
 }
 
 impl Ended {
@@ -52,6 +56,12 @@ impl Ended {
         let summary = self.events.last().expect("a summary");
         assert_eq!(summary["event"], "summary", "{summary}");
         summary
+    }
+
+    /// Whether it ended by itself as it should: with 0, or with 1 and a reason where no window was due.
+    fn ended_well(&self) -> bool {
+        let is_nothing = self.summary()["due"] == 0;
+        self.status.code() == Some(i32::from(is_nothing)) && self.error.is_some() == is_nothing
     }
 
     /// The events of a kind.
@@ -182,10 +192,12 @@ impl Running {
             let logged = log.lines().map(|line| line.expect("text"));
             lines.splice(..0, logged);
         }
+        let is_error = |line: &String| line.starts_with("error: ");
+        let error = lines.iter().position(is_error).map(|at| lines.remove(at));
         for line in lines {
             self.events.push(serde_json::from_str(&line).unwrap_or_else(|_| panic!("{line}")));
         }
-        Ended { status, answers, events: std::mem::take(&mut self.events) }
+        Ended { status, answers, events: std::mem::take(&mut self.events), error }
     }
 }
 
@@ -214,7 +226,7 @@ fn answered(folder: &Path, args: &[&str], rows: &str) -> Ended {
     let writer = thread::spawn(move || input.write_all(rows.as_bytes()));
     let ended = running.read();
     writer.join().expect("it runs").expect("it reads");
-    assert!(ended.status.success(), "{:?}", ended.events);
+    assert!(ended.ended_well(), "{:?} {:?}", ended.error, ended.events);
     ended
 }
 

@@ -157,9 +157,13 @@ fn machine() -> TempDir {
         fs::copy(at.join(format!("data/watch/{from}.csv")), at.join(copy)).expect("copied");
     }
     fs::copy(at.join("mine.csv"), at.join("recording.csv")).expect("copied");
-    let row =
-        "{\"t\":0,\"series\":\"s1\",\"ax\":0.1,\"ay\":0,\"az\":1,\"wx\":0,\"wy\":0,\"wz\":0}\n";
-    fs::write(at.join("sensor.jsonl"), row).expect("written");
+    let row = |t: u32| {
+        format!(
+            "{{\"t\":{t},\"series\":\"s1\",\"ax\":0.{t},\"ay\":0,\"az\":1,\"wx\":0,\"wy\":0,\"wz\":0}}\n"
+        )
+    };
+    // As many as a window takes.
+    fs::write(at.join("sensor.jsonl"), (0..100).map(row).collect::<String>()).expect("written");
     let settings = "[run]\nmodel = \"global.safetensors\"\ndeadline = \"20ms\"\n";
     fs::write(at.join("live.toml"), settings).expect("written");
     for name in ["data/gunpoint/GunPoint_TRAIN.ts", "data/gunpoint/GunPoint_TEST.ts"] {

@@ -102,7 +102,11 @@ or by how often the two agree, is refused for good.
 
 Rows may come from several sources at once; series of two that are called the same are told apart.
 Where a folder or a camera is named, stdin is read only with --stdin. The end of all sources, SIGINT
-and SIGTERM end it with a summary on stderr and exit code 0.")]
+and SIGTERM end it with a summary on stderr and exit code 0; sources that end before a window was due,
+with 1 and the reason.
+
+A causal model answers windows like any other: fed row by row it would see all of the series' past,
+which predict does not, and its digits would differ by rounding.")]
 pub struct RunArgs {
     /// The model: a file, or a node's folder of models; another that is put in its place is a candidate
     /// [default: that of --config; the run begins with the live model of --state if it has one]

@@ -48,7 +48,7 @@ pub(super) fn run(args: &AdaptArgs, threads: usize, output: Output) -> anyhow::R
     let (model, base) = Checkpoint::read_base(&args.model)?;
     check_shareable(&model)?;
     let config = model.meta.data_config(false, None);
-    for paths in [&args.data, &args.replay] {
+    for paths in [&args.data, &args.replay].into_iter().filter(|paths| !paths.is_empty()) {
         protect_data(&targets, paths, &config)?;
     }
     let options = ReplayOptions { windows: MOST, bytes: MOST_BYTES, seed: args.seed };

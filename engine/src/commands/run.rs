@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, anyhow, ensure};
 use serde::Serialize;
 
 use crate::cli::RunArgs;
@@ -36,6 +36,9 @@ struct Report<'a> {
 /// How long an answer may take where nothing is said.
 const DEADLINE: Duration = Duration::from_millis(50);
 
+/// Fewer say nothing of a place, and more are not kept.
+const FEWEST_REFIT: usize = 10;
+const MOST_REFIT: usize = 100_000;
 /// Windows that a new model answers beside the live one, and how often the two have to agree, where nothing is said.
 const SHADOW: u32 = 100;
 const AGREEMENT: f64 = 0.9;
@@ -48,7 +51,9 @@ pub(super) fn run_live(args: &RunArgs, output: Output) -> anyhow::Result<()> {
     let summary = answer(args, output, Stop::new(None), ends, |_| ())?;
     let lines = summary.lines().into_iter().map(|(name, value)| vec![name.to_owned(), value]);
     let text = table(&["what", "value"], &lines.collect::<Vec<_>>());
-    output.summary(&Report { event: "summary", summary: &summary }, &text)
+    output.summary(&Report { event: "summary", summary: &summary }, &text)?;
+    // What did nothing of use is no success.
+    summary.nothing().map_or(Ok(()), |why| Err(anyhow!(why)))
 }
 
 /// Answers as the arguments say, from and to these ends; events are heard, too, before they are written.
@@ -71,6 +76,8 @@ pub(super) fn answer(
     let state = args.state.as_ref().or(settings.state.as_ref());
     let terms = terms(args, &settings, state.is_some())?;
     let _model = model.or(state).context("name the model, as --model or in [run] of --config")?;
+    let options = options(args, &settings, terms)?;
+    let adapting = adapting(adapt, state)?;
     let held = state.map(|folder| Models::hold_as(folder, "run.lock")).transpose()?;
     let models = state.map(|folder| Models::open_or_make(folder)).transpose()?;
     let mut file = state.map(|folder| EventFile::open(folder)).transpose()?;
@@ -86,8 +93,6 @@ pub(super) fn answer(
             output.event(line);
         }
     };
-    let options = options(args, &settings, terms);
-    let adapting = adapting(adapt, state)?;
     let model = model.map(PathBuf::as_path);
     let web = web(args, &settings, model, state.map(PathBuf::as_path))?;
     let summary = run((model, models), options, web, adapting, ends(&settings)?, tell, stop)?;
@@ -209,13 +214,24 @@ fn keep(args: &RunArgs, settings: &RunSettings) -> Keep {
 }
 
 /// What flags say, else the file, else as it is by default.
-fn options(args: &RunArgs, settings: &RunSettings, terms: Terms) -> Options {
+fn options(args: &RunArgs, settings: &RunSettings, terms: Terms) -> anyhow::Result<Options> {
+    let abstain = args.abstain.or(settings.abstain);
+    ensure!(
+        abstain.is_none_or(|least| least > 0.0 && least < 1.0),
+        "abstain = {}: give a probability above 0 and below 1",
+        abstain.unwrap_or(f64::NAN)
+    );
+    let refit = args.refit.or(settings.refit).unwrap_or(FIRST);
+    ensure!(
+        refit == 0 || (FEWEST_REFIT..=MOST_REFIT).contains(&refit),
+        "--refit {refit}: give 0, or windows from {FEWEST_REFIT} to {MOST_REFIT}"
+    );
     let keep = keep(args, settings);
     let live = keep == Keep::Newest;
     let deadline = args.deadline.or(settings.deadline).map(|Time(time)| time);
     let priority = args.priority.or(settings.priority);
     let Gap(gap) = args.gap.or(settings.gap).unwrap_or(Gap(Some(GAP)));
-    Options {
+    Ok(Options {
         keep,
         deadline: deadline.or(live.then_some(DEADLINE)),
         late: args.late.or(settings.late).unwrap_or(Late::Drop),
@@ -226,8 +242,8 @@ fn options(args: &RunArgs, settings: &RunSettings, terms: Terms) -> Options {
         stale: args.stale.or(settings.stale).map(|Time(time)| time),
         silence: args.silence.or(settings.silence).unwrap_or(Gap(Some(SILENCE))).0,
         probs: args.probs || settings.probs.unwrap_or(false),
-        abstain: args.abstain.or(settings.abstain),
-        refit: args.refit.or(settings.refit).unwrap_or(FIRST),
+        abstain,
+        refit,
         slow: args.slow,
-    }
+    })
 }

@@ -18,6 +18,9 @@ pub enum When {
     Always,
 }
 
+/// Labels that come back.
+const GIVEN: &str = "given";
+
 /// `[adapt]`
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -28,6 +31,8 @@ pub struct AdaptSettings {
     pub replay: usize,
     /// Bytes that all windows take at most.
     pub bytes: usize,
+    /// Whose labels: `"given"`, those that come back.
+    pub labels: String,
     /// Labelled rows as they were before the model ran, for the replay; relative to the file's folder.
     pub clean: Vec<PathBuf>,
     /// The rate of every step.
@@ -52,6 +57,7 @@ impl Default for AdaptSettings {
             when: When::Never,
             replay: 2000,
             bytes: 64 << 20,
+            labels: GIVEN.to_owned(),
             clean: Vec::new(),
             lr: 1e-3,
             steps: 500,
@@ -74,6 +80,16 @@ impl AdaptSettings {
             self.lr.is_finite() && self.lr > 0.0,
             "[adapt] lr = {}: give a number above 0, such as 1e-3",
             self.lr
+        );
+        ensure!(
+            self.labels != "confident",
+            "[adapt] labels = \"confident\": a model that learns from its own answers gets worse where it is wrong (a \
+             sensor that was turned by 30°: from 60 % right to 55 %); leave it out, and send labels back"
+        );
+        ensure!(
+            self.labels == GIVEN,
+            "[adapt] labels = {:?}: give \"given\", or leave it out",
+            self.labels
         );
         ensure!(self.steps > 0, "[adapt] steps = 0: give at least 1");
         ensure!(
@@ -99,7 +115,10 @@ mod tests {
     #[test]
     fn values_that_do_not_go_are_refused_by_name() {
         let of = |text: &str| toml::from_str::<AdaptSettings>(text).expect("readable").check();
-        assert!(of("").is_ok() && of("when = \"drift\"\nlr = 1e-4\ncpu = 1.0").is_ok());
+        assert!(
+            of("").is_ok()
+                && of("when = \"drift\"\nlr = 1e-4\ncpu = 1.0\nlabels = \"given\"").is_ok()
+        );
         for (text, part) in [
             ("lr = 0.0", "lr"),
             ("lr = nan", "lr"),
@@ -108,6 +127,8 @@ mod tests {
             ("windows = 0", "windows"),
             ("cpu = 1.5", "cpu"),
             ("cpu = nan", "cpu"),
+            ("labels = \"confident\"", "gets worse"),
+            ("labels = \"all\"", "given"),
         ] {
             assert!(of(text).expect_err(text).to_string().contains(part), "{text}");
         }

@@ -106,6 +106,12 @@ impl Adapter {
         if replay.n_kept() == 0 && !settings.clean.is_empty() {
             preload(&mut replay, model, &settings.clean).context("[adapt] clean")?;
         }
+        if settings.when == When::Drift && model.meta.monitor.is_none() {
+            (told.event)(json!({
+                "event": "adapt", "result": "not-yet",
+                "reason": "nothing is watched, so that there is no alarm: `edgectl calibrate` finds out what is usual",
+            }));
+        }
         let (work, to_do) = sync_channel(1);
         let (made, done) = sync_channel(1);
         let stop = Arc::new(AtomicBool::new(false));
@@ -352,12 +358,12 @@ impl Learner {
             duty.pause();
             pieces += 1;
             if pieces.is_multiple_of(32) {
-                self.tell_use(group, began);
+                self.tell_use(began);
             }
             !self.stop.load(Ordering::Relaxed)
         };
         let learned = adapt(&model, &work.base, &work.lesson, teaching, &mut pause)?;
-        self.tell_use(group, began);
+        self.tell_use(began);
         let Some(learned) = learned else { return Ok(None) };
         (self.told.figure)(Figure::AdaptSteps, "", learned.steps as f64);
         let refusal = learned.gate.refusal();
@@ -371,12 +377,9 @@ impl Learner {
     }
 
     /// Tells what it costs.
-    fn tell_use(&self, group: &Group, began: Option<f64>) {
+    fn tell_use(&self, began: Option<f64>) {
         if let Some((began, now)) = began.zip(thread_cpu_s()) {
             (self.told.figure)(Figure::AdaptCpuSeconds, "", now - began);
-        }
-        if let Some((_, seconds)) = group.throttled() {
-            (self.told.figure)(Figure::ThrottledSeconds, "", seconds);
         }
     }
 

@@ -69,6 +69,8 @@ pub enum Figure {
     ReplayWindows,
     /// Seconds in which the system held the process back.
     ThrottledSeconds,
+    /// How often it did.
+    ThrottledPeriods,
     /// Windows that the monitor passed over, as it had no time for them.
     Unwatched,
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::answer::{Answer, Status};
 use super::board::Board;
@@ -113,6 +113,8 @@ pub struct Counters {
     sources: Mutex<BTreeMap<String, Arc<AtomicU64>>>,
     /// Lines that were no row.
     pub bad_lines: AtomicU64,
+    /// What was wrong with the first of them.
+    pub first_bad: OnceLock<String>,
     /// Rows that the model's job does not read.
     pub not_wanted: AtomicU64,
     /// Rows whose times did not follow those before.

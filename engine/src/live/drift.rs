@@ -185,7 +185,16 @@ impl<'a> Drift<'a> {
             return;
         };
         let kept = self.path.as_ref().and_then(|path| std::fs::read(path).ok());
-        let kept = kept.and_then(|text| serde_json::from_slice::<State>(&text).ok());
+        let kept = kept.and_then(|text| match serde_json::from_slice::<State>(&text) {
+            Ok(state) => Some(state),
+            Err(error) => {
+                let reason = format!("monitor.json: damaged, and begun anew: {error}");
+                self.told.events.tell(json!({
+                    "event": "monitor", "result": "not-taken-up", "reason": reason,
+                }));
+                None
+            }
+        });
         let fits = |state: &State| {
             state.model == label.hash && state.detectors.len() == profile.watches.len()
         };

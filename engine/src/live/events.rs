@@ -1,7 +1,7 @@
 //! What happens beside answers, as JSON lines: to stderr, or to a file that is rotated.
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
@@ -88,6 +88,8 @@ pub struct EventFile {
     path: PathBuf,
     file: File,
     len: u64,
+    /// Whether the last line was cut: a disk that was full, or a run that was killed.
+    is_cut: bool,
 }
 
 impl EventFile {
@@ -99,7 +101,7 @@ impl EventFile {
         let path = folder.join("events.jsonl");
         let file = append(&path).with_context(|| format!("{}", path.display()))?;
         let len = file.metadata().map_or(0, |meta| meta.len());
-        Ok(Self { path, file, len })
+        Ok(Self { is_cut: ends_within_line(&path), path, file, len })
     }
 
     /// Adds a line.
@@ -111,12 +113,24 @@ impl EventFile {
             let mut older = self.path.clone().into_os_string();
             older.push(".1");
             std::fs::rename(&self.path, older)?;
-            (self.file, self.len) = (append(&self.path)?, 0);
+            (self.file, self.len, self.is_cut) = (append(&self.path)?, 0, false);
         }
-        let line = format!("{line}\n");
+        let line = format!("{}{line}\n", if self.is_cut { "\n" } else { "" });
         self.len += line.len() as u64;
-        self.file.write_all(line.as_bytes())
+        let written = self.file.write_all(line.as_bytes());
+        self.is_cut = written.is_err();
+        written
     }
+}
+
+/// Whether the last byte of a file ends no line.
+fn ends_within_line(path: &Path) -> bool {
+    let mut last = [b'\n'];
+    let read = File::open(path).and_then(|mut file| {
+        file.seek(SeekFrom::End(-1))?;
+        file.read_exact(&mut last)
+    });
+    read.is_ok() && last != [b'\n']
 }
 
 fn append(path: &Path) -> io::Result<File> {
@@ -165,5 +179,10 @@ mod tests {
         drop(file);
         EventFile::open(folder.path()).expect("opened").line("third").expect("written");
         assert_eq!(read("events.jsonl"), "second\nthird\n");
+        // One that was killed within a line.
+        let path = folder.path().join("events.jsonl");
+        std::fs::write(&path, "{\"event\":").expect("written");
+        EventFile::open(folder.path()).expect("opened").line("{}").expect("written");
+        assert_eq!(read("events.jsonl"), "{\"event\":\n{}\n");
     }
 }

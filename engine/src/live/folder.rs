@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::fs::{self, File};
-use std::io::BufReader;
+use std::io::{BufReader, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -59,8 +59,8 @@ impl Folder {
         Ok(found)
     }
 
-    /// Hands a file's rows on; says whether more are wanted.
-    fn read(&self, path: &Path, gate: &Gate<'_>) -> anyhow::Result<bool> {
+    /// Hands a file's rows on; says whether it was read to its end, and how many rows and labels were taken.
+    fn read(&self, path: &Path, gate: &Gate<'_>) -> anyhow::Result<(bool, u64)> {
         let stem = path.file_stem().unwrap_or_default().to_string_lossy();
         let mut intake = gate.intake(&self.name).of_series(&stem);
         let mut input = BufReader::with_capacity(1 << 16, File::open(path)?);
@@ -80,15 +80,26 @@ impl Folder {
             }
         };
         intake.end();
-        read
+        read.map(|is_whole| (is_whole, intake.taken()))
     }
 
-    /// Takes a file out of the way.
+    /// Takes a file out of the way; one of the same name that went there before stays.
     fn put_away(&mut self, file: (SystemTime, PathBuf), to: &str) -> std::io::Result<()> {
         let folder = self.path.join(to);
-        let moved = fs::create_dir_all(&folder).and_then(|()| {
-            fs::rename(&file.1, folder.join(file.1.file_name().unwrap_or_default()))
-        });
+        let name = file.1.file_name().unwrap_or_default();
+        let mut place = folder.join(name);
+        if place.exists() {
+            let since = file.0.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+            let mut name = name.to_owned();
+            name.push(format!(".{}", since.as_nanos()));
+            place = folder.join(name);
+        }
+        // Not the folder itself, where that has gone meanwhile.
+        let made = match fs::create_dir(&folder) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+            made => made,
+        };
+        let moved = made.and_then(|()| fs::rename(&file.1, place));
         if moved.is_err() {
             if self.seen.len() >= REMEMBERED {
                 // Better to stop than to read all of them again and again.
@@ -110,21 +121,34 @@ impl Source for Folder {
     }
 
     fn run(&mut self, gate: &Gate<'_>) -> anyhow::Result<()> {
+        let mut is_lost = false;
         loop {
-            let files = self.new_files().with_context(|| format!("{}", self.path.display()))?;
+            let found = self.new_files();
+            if found.is_err() != is_lost {
+                is_lost = !is_lost;
+                gate.ways.events.tell(json!({
+                    "event": "source", "source": self.name,
+                    "result": if is_lost { "lost" } else { "connected" },
+                    "reason": found.as_ref().err().map(ToString::to_string),
+                }));
+            }
+            // One that has gone, as a disk may, may come back.
+            let files = found.unwrap_or_default();
             for file in files {
                 let read = self.read(&file.1, gate);
                 let name = file.1.display().to_string();
                 let (to, reason) = match read {
-                    Ok(true) => ("done", None),
                     // It was not read to its end, and is read again in the next run.
-                    Ok(false) => return Ok(()),
+                    Ok((false, _)) => return Ok(()),
+                    Ok((true, 0)) => ("failed", Some("there is no row in it".to_owned())),
+                    Ok((true, _)) => ("done", None),
                     Err(error) => ("failed", Some(format!("{error:#}"))),
                 };
+                let moved = self.put_away(file, to);
                 gate.ways.events.tell(json!({
                     "event": "file", "file": name, "result": to, "reason": reason,
                 }));
-                self.put_away(file, to).with_context(|| format!("{name}: cannot be moved away"))?;
+                moved.with_context(|| format!("{name}: cannot be moved away"))?;
             }
             if !gate.pause(OFTEN) {
                 return Ok(());

@@ -9,7 +9,7 @@ use anyhow::{Context, bail, ensure};
 use super::answer::Label;
 use super::ready::{ModelFile, Ready, check_fits};
 use crate::checkpoint::Meta;
-use crate::models::Models;
+use crate::models::{CURRENT, DEPLOY, Models};
 
 /// What tells one file from another that takes its place: device, number, time and length.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,13 +90,65 @@ pub(super) struct Incoming {
     /// What came last, and the newest round of all that came.
     last: String,
     newest_round: u32,
+    /// The folder of models that the path leads to, if it is one of a node or a run, and how its truth was.
+    there: Option<Models>,
+    truth: Option<Stamp>,
 }
 
 impl Incoming {
     /// From there, behind the model that answers; what is there is seen at the first look.
     pub(super) fn of(path: &Path, answers: &Label) -> Self {
         let Label { hash, round, .. } = answers;
-        Self { path: path.to_owned(), stamp: None, last: hash.clone(), newest_round: *round }
+        Self {
+            path: path.to_owned(),
+            stamp: None,
+            last: hash.clone(),
+            newest_round: *round,
+            there: None,
+            truth: None,
+        }
+    }
+
+    /// Reads what the folder of models says that the path leads to: whoever keeps it may have gone back.
+    pub(super) fn look_there(&mut self) {
+        let is_current = self.path.file_name().is_some_and(|name| name == CURRENT);
+        let folder = match self.path.parent() {
+            _ if self.path.is_dir() => self.path.as_path(),
+            Some(folder) if is_current => folder,
+            _ => return,
+        };
+        let stamp = Stamp::of(&folder.join(DEPLOY));
+        if stamp.is_some() && stamp != self.truth {
+            self.truth = stamp;
+            // One that is being changed is read at the next look, and its damage is for who keeps it.
+            self.there = Models::open(folder).ok().or(self.there.take());
+        }
+    }
+
+    /// Why a model is refused there, if it is.
+    pub(super) fn refused_there(&self, hash: &str) -> Option<&str> {
+        self.there.as_ref()?.deployment().refusal(hash)
+    }
+
+    /// The model that is live there, ready to answer.
+    ///
+    /// # Errors
+    /// If there is none, or it is not sound, or of another job.
+    pub(super) fn live_there(
+        &mut self,
+        checks: &Checks,
+    ) -> anyhow::Result<(Box<Ready>, ModelFile)> {
+        let live = self
+            .there
+            .as_ref()
+            .and_then(|there| Some(there.file(there.deployment().live.as_ref()?)));
+        let path =
+            live.with_context(|| format!("{}: no model is live there", self.path.display()))?;
+        let model = ModelFile::read(&path, checks.most_bytes)?;
+        // Somebody decided that it may be of an older round.
+        let ready = checks.prepare(&model, 0)?;
+        self.last.clone_from(&model.hash);
+        Ok((ready, model))
     }
 
     /// The model that is there, ready to answer; nothing if it is known already.
@@ -117,13 +169,21 @@ impl Incoming {
         if self.is_known(&model.hash, models) {
             return Ok(None);
         }
+        if let Some(reason) = self.refused_there(&model.hash) {
+            bail!("{}: it was refused before: {reason}", self.path.display());
+        }
+        let round = model.checkpoint.meta.provenance.round;
+        let has_gone_back = self.there.as_ref().is_some_and(|there| {
+            there.deployment().refused.iter().any(|refused| refused.round > round)
+        });
         let mut newest_round = self.newest_round;
         if let Some(deployment) = models.map(Models::deployment) {
             if let Some(reason) = deployment.refusal(&model.hash) {
                 bail!("{}: it was refused before: {reason}", self.path.display());
             }
             newest_round = deployment.newest();
-        } else if self.path.is_dir() {
+        }
+        if has_gone_back || models.is_none() && self.there.is_some() {
             // Whoever keeps that folder has decided, perhaps to go back.
             newest_round = 0;
         }

@@ -1,44 +1,32 @@
 //! From lines to windows: reads a row, adds it to its series, and lets windows that are due wait for their answers.
 
+use std::borrow::Cow;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use anyhow::anyhow;
 use serde_json::json;
 
-use super::answer::{Answer, Status};
 use super::cells::Cells;
-use super::counters::{Counters, add};
-use super::events::Events;
-use super::outbox::{Outbox, Reserved};
+use super::counters::add;
 use super::quality::Follows;
-use super::queue::{Pushed, Queue};
 use super::reply::Reply;
-use super::tap::Truths;
-use super::track::Cut;
-use super::tracks::{Placed, Silent, Tracks};
+use super::tracks::{MOST, Placed, Tracks};
 use super::truth::Truth;
+use super::ways::Ways;
 use crate::checkpoint::Meta;
 use crate::data::{Cell, DataConfig, Split, StreamColumns, StreamRow};
 
 /// Signs between the cells of a table.
 const DELIMITERS: [u8; 3] = [b',', b';', b'\t'];
 
-/// Where windows and what is said of them go.
-#[derive(Debug, Clone, Copy)]
-pub struct Ways<'a> {
-    /// Windows that wait for their answers.
-    pub queue: &'a Queue,
-    /// Places of answers.
-    pub outbox: &'a Outbox,
-    /// What is counted.
-    pub counters: &'a Counters,
-    /// What is told.
-    pub events: &'a Events,
-    /// Where classes go that are told later.
-    pub truths: &'a Truths,
-}
+/// Bytes of the longest name of a series, which each of them keeps.
+const LONGEST_NAME: usize = 1024;
+
+/// Signs of a reason that are told.
+const MOST_SIGNS: usize = 300;
 
 /// How lines are written.
 #[derive(Debug)]
@@ -64,6 +52,8 @@ pub struct Intake<'a> {
     row: StreamRow,
     key: Vec<u8>,
     line: u64,
+    /// Rows and labels that were taken.
+    taken: u64,
     is_old: bool,
     /// Set once nobody answers any more.
     ended: bool,
@@ -88,6 +78,7 @@ impl<'a> Intake<'a> {
             row: StreamRow::default(),
             key: Vec::new(),
             line: 0,
+            taken: 0,
             is_old: false,
             ended: false,
             rows: ways.counters.rows_of(source),
@@ -149,21 +140,36 @@ impl<'a> Intake<'a> {
     }
 
     /// Hands on the class of windows that were answered before, if the line tells one.
-    fn is_truth(&self, line: &[u8]) -> bool {
-        // The key must be there: most lines are rows.
-        let may_be =
-            line.first() == Some(&b'{') && memchr::memmem::find(line, b"\"label\"").is_some();
-        let Some(truth) = may_be.then(|| Truth::of_line(line)).flatten() else { return false };
-        if !self.ways.truths.tell(truth) {
-            add(&self.ways.counters.labels_lost, 1);
+    fn is_truth(&mut self, line: &[u8]) -> bool {
+        let Some(truth) = Truth::of_line(line, |name| self.is_channel(name)) else { return false };
+        match truth {
+            Ok(truth) => {
+                self.taken += 1;
+                if !self.ways.truths.tell(truth) {
+                    add(&self.ways.counters.labels_lost, 1);
+                }
+            }
+            Err(reason) => self.bad(&reason),
         }
         true
     }
 
+    /// Whether a cell of this name makes a line a row.
+    fn is_channel(&self, name: &str) -> bool {
+        name == "x" || self.channels.iter().any(|channel| channel == name)
+    }
+
+    /// Rows and labels that were taken.
+    pub fn taken(&self) -> u64 {
+        self.taken
+    }
+
     /// Tells of a line that is no row.
     pub fn bad(&mut self, reason: &str) {
+        let reason = &*shortened(reason);
         let n = 1 + self.ways.counters.bad_lines.fetch_add(1, Ordering::Relaxed);
         self.ways.events.bad_line(self.line, n, reason);
+        self.ways.counters.first_bad.get_or_init(|| reason.to_owned());
         if let Some(reply) = &self.reply {
             reply.bad(reason);
         }
@@ -195,7 +201,9 @@ impl<'a> Intake<'a> {
             }
         }
         let source = Path::new("the header (line 1)");
-        let columns = StreamColumns::of_header(names, &self.config, &self.channels, source)?;
+        let columns = StreamColumns::of_header(names, &self.config, &self.channels, source);
+        // What is no table may have a first line of any length.
+        let columns = columns.map_err(|error| anyhow!("{}", shortened(&format!("{error:#}"))))?;
         let header = line.to_vec();
         self.format = Some((Format::Table { delimiter: of_delimiter, header }, columns));
         Ok(())
@@ -231,6 +239,11 @@ impl<'a> Intake<'a> {
 
     /// Adds the row to its series.
     fn take_row(&mut self, arrived: Instant) {
+        if self.row.key.len() > LONGEST_NAME {
+            let n = self.row.key.len();
+            return self
+                .bad(&format!("its series' name has {n} bytes; at most {LONGEST_NAME} are taken"));
+        }
         self.key.clear();
         for part in [self.source.as_bytes(), self.series.as_bytes()] {
             self.key.extend_from_slice(&part.len().to_le_bytes());
@@ -238,21 +251,44 @@ impl<'a> Intake<'a> {
         }
         self.key.extend_from_slice(&self.row.key);
         let mut tracks = self.tracks();
-        let Self { ways, source, series, key, row, line, ended, rows, reply, is_old, .. } = self;
+        let Self {
+            ways,
+            source,
+            series,
+            key,
+            row,
+            line,
+            ended,
+            rows,
+            reply,
+            is_old,
+            taken: n_taken,
+            ..
+        } = self;
         let name = if row.series.is_empty() { series } else { &row.series };
         let placed = Placed { source, key, name, row, arrived };
         let is_old = *is_old || tracks.is_old(row.time);
+        let ended_before = tracks.ended();
         let taken = tracks.push(&placed, &mut |number, series, cut| {
             if is_old {
-                return ways.stale(series, &cut, arrived);
+                return ways.stale(series, &cut, arrived, reply.as_ref());
             }
             *ended |= !ways.due(number, series, &cut, arrived, reply.as_ref());
         });
+        let n_ended = tracks.ended();
         drop(tracks);
+        if n_ended > ended_before {
+            ways.events.tell_some(n_ended, || {
+                let why =
+                    format!("more than {MOST} at once: the one that was silent longest ended");
+                json!({ "event": "series", "result": "ended", "reason": why, "count": n_ended })
+            });
+        }
         match taken {
             Ok((follows, name)) => {
                 add(&ways.counters.rows, 1);
                 add(rows, 1);
+                *n_taken += 1;
                 if let Some(reply) = reply {
                     reply.row();
                 }
@@ -312,90 +348,10 @@ impl<'a> Intake<'a> {
     }
 }
 
-impl Ways<'_> {
-    /// A place for an answer that is due; if there is none, it is counted as dropped.
-    fn reserve(&self) -> Reserved {
-        let reserved = self.outbox.reserve();
-        if reserved != Reserved::Closed {
-            add(&self.counters.due, 1);
-        }
-        if let Reserved::Lost(_) = reserved {
-            let n = self.counters.lost();
-            if n.is_power_of_two() {
-                self.events.tell(json!({ "event": "output-blocked", "dropped": n }));
-            }
-        }
-        reserved
-    }
-
-    /// A window is due whose last row was old when it came.
-    fn stale(&self, series: &Arc<str>, cut: &Cut<'_>, arrived: Instant) {
-        let Reserved::Place(id) = self.reserve() else { return };
-        let answer = Answer {
-            t: cut.t,
-            quality: cut.quality,
-            age_us: u64::try_from(arrived.elapsed().as_micros()).unwrap_or(u64::MAX),
-            ..Answer::without_model(id, series, Status::Stale)
-        };
-        self.counters.answered(&answer);
-        self.outbox.put(answer);
-    }
-
-    /// Nothing comes of a series: it has an answer that says so.
-    pub(super) fn silent(&self, silent: &Silent<'_>, now: Instant) {
-        let Reserved::Place(id) = self.reserve() else { return };
-        let age = now.saturating_duration_since(silent.since);
-        let answer = Answer {
-            t: silent.t,
-            age_us: u64::try_from(age.as_micros()).unwrap_or(u64::MAX),
-            ..Answer::without_model(id, silent.series, Status::NoSignal)
-        };
-        self.counters.answered(&answer);
-        self.outbox.put(answer);
-    }
-
-    /// A window is due: it gets a number, and waits for its answer, which is also put into the reply, if there is one.
-    /// Says whether anybody answers.
-    pub fn due(
-        &self,
-        track: usize,
-        series: &Arc<str>,
-        cut: &Cut<'_>,
-        arrived: Instant,
-        reply: Option<&Arc<Reply>>,
-    ) -> bool {
-        let id = match self.reserve() {
-            Reserved::Closed => return false,
-            Reserved::Place(id) => id,
-            Reserved::Lost(id) => {
-                if let Some(reply) = reply {
-                    reply.expect();
-                    reply.put(&Answer::without_model(id, series, Status::Dropped));
-                }
-                return true;
-            }
-        };
-        let mut due = self.queue.blank(series);
-        (due.id, due.track, due.arrived) = (id, track, arrived);
-        (due.t, due.from, due.quality) = (cut.t, cut.from, cut.quality);
-        due.is_fresh = cut.is_fresh;
-        due.is_whole = cut.fill(&mut due.values);
-        due.reply = reply.cloned();
-        if let Some(reply) = reply {
-            reply.expect();
-        }
-        let (dropped, answered) = match self.queue.push(due) {
-            Pushed::Waits => return true,
-            Pushed::Instead(older) => (older, true),
-            Pushed::Closed(due) => (due, false),
-        };
-        let answer = Answer::of(&dropped, Status::Dropped, Instant::now());
-        self.counters.answered(&answer);
-        if let Some(reply) = &dropped.reply {
-            reply.put(&answer);
-        }
-        self.outbox.put(answer);
-        self.queue.give_back(dropped);
-        answered
+/// A reason, which may quote what came: its beginning, where that is long.
+fn shortened(reason: &str) -> Cow<'_, str> {
+    match reason.char_indices().nth(MOST_SIGNS) {
+        Some((end, _)) => format!("{} …", &reason[..end]).into(),
+        None => reason.into(),
     }
 }

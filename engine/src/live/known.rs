@@ -1,7 +1,10 @@
-//! The models of a run, as they are shown.
+//! The models of a run, as they are shown, and what is told of two.
+
+use serde_json::{Value, json};
 
 use super::answer::Label;
 use super::board::Known;
+use super::compared::Compared;
 use crate::models::{Deployment, Models};
 
 /// Refused models that are shown.
@@ -27,4 +30,17 @@ pub(super) fn known(answers: &Label, models: Option<&Models>) -> Vec<Known> {
     let state = candidate.iter().map(|model| (model, model.state.name()));
     all.extend(state.map(|(model, state)| known(&model.hash, model.round, state, None)));
     all
+}
+
+/// The event of a world that changed for both of two models: neither is to blame.
+pub(super) fn both_changed(compared: &Compared) -> Value {
+    let (n, unsure, unsure_before) = compared.unsure();
+    let labelled = compared.labelled();
+    let (new, before) = compared.accuracies();
+    let known = |accuracy| (labelled > 0).then_some(accuracy);
+    json!({
+        "event": "drift", "signal": "both-models", "level": "alarm", "windows": n, "unsure": unsure,
+        "unsure_before": unsure_before, "labelled": labelled, "accuracy": known(new),
+        "accuracy_before": known(before),
+    })
 }

@@ -1,15 +1,18 @@
 //! A model that answers beside the one that answers: a new one before anybody hears it, or, on trial, the one before.
 
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::thread::Thread;
 
-use monitor::Paired;
+use monitor::Usual;
 
 use super::answer::{Label, Status};
-use super::compared::{Compared, Terms, Verdict};
+use super::compared::{Compared, Past};
+use super::judged::{Terms, Verdict};
 use super::observe::Observer;
 use super::ready::Ready;
 use super::tap::Seen;
+use super::threads::lock;
+use super::usual::LastConfidences;
 
 /// Which of the two answers beside the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,8 +34,9 @@ struct Beside {
     verdict: Verdict,
     /// How often the model before was right, if that is known.
     accuracy: Option<f64>,
-    /// Whether both are wrong more often than that.
+    /// Whether the world is found to have changed for both, and whether that was told.
     world: bool,
+    told: bool,
 }
 
 /// Where it has its place. The thread that watches answers with it; the one that looks for models acts on what is
@@ -40,6 +44,7 @@ struct Beside {
 #[derive(Debug)]
 pub struct Shadow {
     beside: Mutex<Option<Beside>>,
+    last: Mutex<LastConfidences>,
     terms: Terms,
     /// Who acts.
     acts: OnceLock<Thread>,
@@ -61,7 +66,7 @@ pub struct Found {
 impl Shadow {
     /// With no model in it.
     pub fn new(terms: Terms) -> Self {
-        Self { beside: Mutex::new(None), terms, acts: OnceLock::new() }
+        Self { beside: Mutex::default(), last: Mutex::default(), terms, acts: OnceLock::new() }
     }
 
     /// What is asked of a new model.
@@ -75,32 +80,42 @@ impl Shadow {
         let _ = self.acts.set(std::thread::current());
     }
 
-    fn beside(&self) -> MutexGuard<'_, Option<Beside>> {
-        self.beside.lock().unwrap_or_else(PoisonError::into_inner)
+    /// How sure a model usually is here that answers, or did before; nothing where it gave few answers.
+    pub fn usual(&self, hash: &str) -> Option<Usual> {
+        lock(&self.last).usual(hash)
     }
 
-    /// Lets a model answer beside another; gives back the model that was there. It may be known how often which of
-    /// the two was right before, and how often the one before the new one was.
+    fn beside(&self) -> MutexGuard<'_, Option<Beside>> {
+        lock(&self.beside)
+    }
+
+    /// Lets a model answer beside another, of both of which something may be known; gives back the model that was there.
     pub fn put(
         &self,
         (ready, role): (Box<Ready>, Role),
         answers: Arc<Label>,
-        tried: Option<Paired>,
-        accuracy: Option<f64>,
+        past: &Past,
     ) -> Option<Box<Ready>> {
-        let n_classes = answers.classes.len();
-        let (compared, verdict) =
-            (Compared::new(n_classes, tried.unwrap_or_default()), Verdict::Open);
-        let beside = Beside { ready, role, answers, compared, verdict, accuracy, world: false };
+        let compared = Compared::new(answers.classes.len(), past);
+        let beside = Beside {
+            ready,
+            role,
+            answers,
+            compared,
+            verdict: Verdict::Open,
+            accuracy: past.accuracy,
+            world: false,
+            told: false,
+        };
         self.beside().replace(beside).map(|before| before.ready)
     }
 
-    /// What both said, once both are found to be wrong more often than the one before was: it is the world that
-    /// changed, and not the model.
+    /// What both said, once both are found to be wrong more often than the one before was, or less sure than they are:
+    /// it is the world that changed, and not the model. Told once.
     pub fn world(&self) -> Option<Compared> {
         let mut place = self.beside();
-        let beside = place.as_mut().filter(|beside| beside.world)?;
-        (beside.world, beside.accuracy) = (false, None);
+        let beside = place.as_mut().filter(|beside| beside.world && !beside.told)?;
+        beside.told = true;
         Some(beside.compared.clone())
     }
 
@@ -117,8 +132,8 @@ impl Shadow {
     }
 
     /// Takes the model with this hash out.
-    pub fn take(&self, hash: &str) -> Option<Box<Ready>> {
-        self.take_if(|beside| beside.ready.label.hash == hash).map(|found| found.ready)
+    pub fn take(&self, hash: &str) -> Option<Found> {
+        self.take_if(|beside| beside.ready.label.hash == hash)
     }
 
     /// Takes the model of this role out.
@@ -132,12 +147,12 @@ impl Shadow {
     }
 
     /// A window without fault was answered with a class, or had no answer that is finite.
-    pub fn window(&self, id: u64, answers: &Arc<Label>, class: Option<u32>, values: &[f32]) {
+    pub fn window(&self, id: u64, answers: &Arc<Label>, class: Option<(u32, f32)>, values: &[f32]) {
         let mut place = self.beside();
         let Some(beside) = place.as_mut().filter(|beside| beside.is_beside(answers)) else {
             return;
         };
-        let other = beside.ready.answer(values).map(|(class, ..)| class);
+        let other = beside.ready.answer(values).map(|(class, p, _)| (class, p));
         let (new, old) = match beside.role {
             Role::Candidate => (other, class),
             Role::Before => (class, other),
@@ -170,9 +185,8 @@ impl Shadow {
                 Role::Before => beside.compared.may_stay(self.terms),
             };
         }
-        beside.world |=
-            beside.accuracy.is_some_and(|accuracy| beside.compared.is_the_world(accuracy));
-        if (beside.verdict != Verdict::Open || beside.world)
+        beside.world |= beside.compared.is_the_world(beside.accuracy);
+        if (beside.verdict != Verdict::Open || beside.world && !beside.told)
             && let Some(acts) = self.acts.get()
         {
             acts.unpark();
@@ -194,7 +208,10 @@ pub struct Trials(pub Arc<Shadow>);
 impl Observer for Trials {
     fn answered(&mut self, seen: &Seen) {
         let Some(answers) = seen.model.as_ref().filter(|_| seen.is_fresh) else { return };
-        let class = seen.class.map(|(class, _)| class);
+        let class = seen.class;
+        if let Some((_, p)) = class {
+            lock(&self.0.last).answered(answers, p);
+        }
         // Of a window that is whole the live model had no answer that is finite.
         let has_none = class.is_none() && seen.status == Status::BadInput;
         if class.is_some() || has_none && seen.values.iter().all(|value| value.is_finite()) {

@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 
-use super::intake::{Intake, Ways};
+use super::intake::Intake;
 use super::lines::{LONGEST, Line, next_line};
 use super::tracks::Tracks;
+use super::ways::Ways;
 use crate::checkpoint::Meta;
 
 /// Where rows come from.

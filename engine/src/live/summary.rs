@@ -50,6 +50,24 @@ pub struct Summary {
     pub round: u32,
     /// Seconds from the first to the last.
     pub wall_s: f64,
+    /// What was wrong with the first line that was no row.
+    #[serde(skip)]
+    pub first_bad: Option<String>,
+    /// Rows of each source.
+    #[serde(skip)]
+    pub sources: Vec<(String, u64)>,
+    /// Rows that a window takes.
+    #[serde(skip)]
+    pub window: usize,
+    /// Times at which a series began again, as its time jumped or ran backwards.
+    #[serde(skip)]
+    pub time_faults: u64,
+    /// Series that ended to make room for others.
+    #[serde(skip)]
+    pub ended: u64,
+    /// Whether a signal ended the run.
+    #[serde(skip)]
+    pub is_stopped: bool,
 }
 
 /// Durations in microseconds, to 3 %.
@@ -107,7 +125,51 @@ impl Summary {
             model: String::new(),
             round: 0,
             wall_s: 0.0,
+            first_bad: counters.first_bad.get().cloned(),
+            sources: counters.sources(),
+            window: 0,
+            time_faults: get(&counters.time_faults),
+            ended: 0,
+            is_stopped: false,
         }
+    }
+
+    /// Why the run came to its end without one answer, and what to do; nothing if it gave some, or was stopped before it
+    /// could.
+    pub fn nothing(&self) -> Option<String> {
+        if self.due > 0 || self.is_stopped {
+            return None;
+        }
+        let from: Vec<&str> = self.sources.iter().map(|(source, _)| source.as_str()).collect();
+        let from = if from.is_empty() { "the sources".to_owned() } else { from.join(", ") };
+        let Self { rows, series, window, bad_lines, not_wanted, time_faults, ended, .. } = self;
+        if *rows > 0 {
+            let mut why = format!(
+                "{from}: {rows} rows of {series} series came, and no window was due: a window takes {window} rows of one \
+                 series"
+            );
+            if *time_faults > 0 {
+                why += &format!(
+                    "; {time_faults} times a series began again, as its time jumped or ran backwards (see --gap)"
+                );
+            }
+            if *ended > 0 {
+                why += &format!("; {ended} series ended to make room, as too many ran at once");
+            }
+            return Some(why);
+        }
+        Some(if let Some(reason) = &self.first_bad {
+            format!("{from}: no row came: none of {bad_lines} lines is one; the first: {reason}")
+        } else if *not_wanted > 0 {
+            format!(
+                "{from}: no row came that the model's job reads: its [data] leaves out all {not_wanted}"
+            )
+        } else {
+            format!(
+                "{from}: no row came: give lines as in the files that the model was trained on, a table with its header, \
+                 or objects that name their cells"
+            )
+        })
     }
 
     /// Names and values, for a table.
@@ -140,5 +202,38 @@ impl Summary {
             some.into_iter().filter(|&(_, n)| n > 0).map(|(name, n)| (name, n.to_string())),
         );
         lines
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::live::counters::add;
+
+    #[test]
+    fn a_run_without_answers_says_why() {
+        let counters = Counters::default();
+        let _ = counters.rows_of("stdin");
+        let said = |change: &dyn Fn(&mut Summary)| {
+            let mut summary = Summary::of(&counters, None);
+            summary.window = 20;
+            change(&mut summary);
+            summary.nothing()
+        };
+        let has = |said: Option<String>, parts: &[&str]| {
+            let said = said.expect("it is said");
+            assert!(parts.iter().all(|part| said.contains(part)), "{said}");
+        };
+        has(said(&|_| {}), &["stdin: no row came", "header"]);
+        has(said(&|summary| summary.not_wanted = 7), &["leaves out all 7"]);
+        assert_eq!(said(&|summary| summary.is_stopped = true), None);
+        assert_eq!(said(&|summary| summary.due = 1), None);
+        let _ = counters.first_bad.set("EOF".to_owned());
+        add(&counters.bad_lines, 3);
+        has(said(&|_| {}), &["none of 3 lines", "EOF"]);
+        add(&counters.rows, 19);
+        has(said(&|summary| summary.series = 2), &["19 rows of 2 series", "takes 20 rows"]);
+        has(said(&|summary| summary.ended = 5), &["5 series ended"]);
+        has(said(&|summary| summary.time_faults = 4), &["4 times", "--gap"]);
     }
 }

@@ -9,7 +9,7 @@ use super::track::{Cut, Plan, Track};
 use crate::data::StreamRow;
 
 /// Most series at a time; one more ends the one that was silent longest.
-const MOST: usize = 1024;
+pub(super) const MOST: usize = 1024;
 
 /// The series that run.
 #[derive(Debug)]
@@ -21,6 +21,8 @@ pub struct Tracks {
     n_rows: u64,
     /// Series that began, by which each has a number of its own.
     begun: usize,
+    /// Series that ended to make room for others.
+    ended: u64,
     /// Rows whose time is more seconds ago are old.
     most_age_s: Option<f64>,
 }
@@ -88,7 +90,7 @@ impl Tracks {
     /// None yet.
     pub fn new(plan: Plan) -> Self {
         let (places, running) = (HashMap::new(), Vec::new());
-        Self { plan, places, running, n_rows: 0, begun: 0, most_age_s: None }
+        Self { plan, places, running, n_rows: 0, begun: 0, ended: 0, most_age_s: None }
     }
 
     /// Rows whose time, in seconds since 1970, is longer ago are old.
@@ -107,6 +109,11 @@ impl Tracks {
     /// How many there are.
     pub fn len(&self) -> usize {
         self.running.len()
+    }
+
+    /// How many ended to make room for others.
+    pub fn ended(&self) -> u64 {
+        self.ended
     }
 
     /// Whether there is none.
@@ -164,6 +171,7 @@ impl Tracks {
         self.places.insert(running.key.clone(), at);
         std::mem::swap(&mut self.running[at], &mut running);
         self.places.remove(&running.key);
+        self.ended += 1;
         running.end(due);
         at
     }

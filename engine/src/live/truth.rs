@@ -1,7 +1,6 @@
 //! A class that is told after the answer, and which windows it is of.
 
-use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// A class that is told later.
 #[derive(Debug, Clone, PartialEq)]
@@ -28,30 +27,45 @@ pub enum Place {
     },
 }
 
-/// The keys of a line.
-#[derive(Deserialize)]
-struct Keys {
-    label: Value,
-    id: Option<u64>,
-    series: Option<Value>,
-    from: Option<f64>,
-    to: Option<f64>,
-}
+/// Bytes of the longest name of a class or a series.
+const LONGEST_NAME: usize = 1024;
 
 impl Truth {
     /// Reads `{"label": "ABD", "id": 17}` or `{"label": "ABD", "series": "s1", "from": 10.0, "to": 14.0}`; nothing if
-    /// the line is none of both.
-    pub fn of_line(line: &[u8]) -> Option<Self> {
-        let keys: Keys = serde_json::from_slice(line).ok()?;
-        let of = match keys {
-            Keys { id: Some(id), .. } => Place::Window(id),
-            Keys { from: Some(from), to: Some(to), series, .. } => {
+    /// the line is none of both, or a row: it has a cell that makes it one.
+    ///
+    /// # Errors
+    /// If a name is too long.
+    pub fn of_line(line: &[u8], is_of_row: impl Fn(&str) -> bool) -> Option<Result<Self, String>> {
+        // The key must be there: most lines are rows.
+        let line = line.trim_ascii_start();
+        if line.first() != Some(&b'{') || memchr::memmem::find(line, b"\"label\"").is_none() {
+            return None;
+        }
+        let mut keys: Map<String, Value> = serde_json::from_slice(line).ok()?;
+        if keys.keys().any(|key| is_of_row(key)) {
+            return None;
+        }
+        let number = |key: &str| keys.get(key).and_then(Value::as_f64);
+        let of = match (keys.get("id").and_then(Value::as_u64), number("from"), number("to")) {
+            (Some(id), ..) => Place::Window(id),
+            (None, Some(from), Some(to)) => {
+                let series = keys.remove("series").filter(|series| !series.is_null());
                 let series = series.map_or(Some(String::new()), name)?;
                 Place::Span { series, from, to }
             }
             _ => return None,
         };
-        Some(Self { label: name(keys.label)?, of })
+        let truth = Self { label: keys.remove("label").and_then(name)?, of };
+        let longest = match &truth.of {
+            Place::Span { series, .. } => series.len().max(truth.label.len()),
+            Place::Window(_) => truth.label.len(),
+        };
+        if longest > LONGEST_NAME {
+            let why = format!("a name of {longest} bytes; at most {LONGEST_NAME} are taken");
+            return Some(Err(why));
+        }
+        Some(Ok(truth))
     }
 }
 
@@ -70,8 +84,8 @@ mod tests {
 
     #[test]
     fn a_label_is_of_a_window_or_of_a_time() {
-        let of = |line: &str| Truth::of_line(line.as_bytes());
-        let truth = |label: &str, of| Some(Truth { label: label.to_owned(), of });
+        let of = |line: &str| Truth::of_line(line.as_bytes(), |name| name == "ax");
+        let truth = |label: &str, of| Some(Ok(Truth { label: label.to_owned(), of }));
         assert_eq!(of(r#"{"label":"ABD","id":17}"#), truth("ABD", Place::Window(17)));
         let span = |series: &str| Place::Span { series: series.to_owned(), from: 10.0, to: 14.5 };
         let line = r#"{"label":2,"series":"s1","from":10.0,"to":14.5}"#;
@@ -79,6 +93,7 @@ mod tests {
         assert_eq!(of(r#"{"to":14.5,"from":10,"label":"a"}"#), truth("a", span("")));
         for line in [
             r#"{"label":"a"}"#,
+            r#"{"label":"a","id":1,"ax":0.5}"#,
             r#"{"label":"a","from":1}"#,
             r#"{"label":null,"id":1}"#,
             r#"{"label":"a","id":-1}"#,
@@ -87,5 +102,8 @@ mod tests {
         ] {
             assert_eq!(of(line), None, "{line}");
         }
+        assert_eq!(of(r#"  {"label":"a","id":1,"by":"me"}"#), truth("a", Place::Window(1)));
+        let long = format!(r#"{{"label":"{}","id":1}}"#, "a".repeat(LONGEST_NAME + 1));
+        assert!(of(&long).is_some_and(|found| found.is_err_and(|why| why.contains("1025 bytes"))));
     }
 }

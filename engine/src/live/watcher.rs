@@ -10,17 +10,17 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use monitor::Paired;
 use serde_json::json;
 
 use super::answer::Label;
 use super::board::Figure;
-use super::compared::Verdict;
+use super::compared::Past;
 use super::counters::{Counters, add};
 use super::events::Events;
 use super::hand_over::HandOver;
 use super::incoming::{Checks, Incoming, Stamp};
-use super::known::known;
+use super::judged::Verdict;
+use super::known::{both_changed, known};
 use super::ready::{ModelFile, Ready};
 use super::shadow::{Found, Role, Shadow};
 use crate::models::{BY_HAND, Candidate, Denied, Models, Step};
@@ -44,25 +44,26 @@ pub struct Means<'a> {
 /// Looks whether another model is to answer.
 #[derive(Debug)]
 pub struct Watcher {
-    incoming: Option<Incoming>,
-    checks: Checks,
+    pub(super) incoming: Option<Incoming>,
+    pub(super) checks: Checks,
     /// The folder of state, and how its truth was when it was last looked at.
-    models: Option<Models>,
-    truth: Option<Stamp>,
+    pub(super) models: Option<Models>,
+    pub(super) truth: Option<Stamp>,
     /// What answers.
-    answers: Arc<Label>,
+    pub(super) answers: Arc<Label>,
     /// What is handed over and not yet taken.
-    offered: Option<Arc<Label>>,
+    pub(super) offered: Option<Arc<Label>>,
     /// A candidate, until it can answer beside the live one.
-    waiting: Option<Box<Ready>>,
-    /// The last candidate of all, and how often it and the live model were right where it was made.
-    candidate: Option<String>,
-    tried: Option<Paired>,
+    pub(super) waiting: Option<Box<Ready>>,
+    /// The last candidate of all.
+    pub(super) candidate: Option<String>,
+    /// What is known of it and the live model, where it was made.
+    pub(super) past: Past,
     /// The same of the canary, before it answered.
-    shown: Option<Paired>,
-    /// How often the model was right that was live before the canary.
-    accuracy: Option<f64>,
-    has_begun: bool,
+    pub(super) shown: Option<Past>,
+    pub(super) has_begun: bool,
+    /// A model that should go, and there is none to go back to.
+    pub(super) stuck: Option<String>,
 }
 
 impl Watcher {
@@ -83,10 +84,10 @@ impl Watcher {
             offered: None,
             waiting: None,
             candidate: None,
-            tried: None,
+            past: Past::default(),
             shown: None,
-            accuracy: None,
             has_begun: false,
+            stuck: None,
         }
     }
 
@@ -113,12 +114,9 @@ impl Watcher {
             self.act(found, with);
         }
         if let Some(compared) = with.shadow.world() {
-            let (new, before) = compared.accuracies();
-            with.events.tell(json!({
-                "event": "drift", "signal": "both-models", "labelled": compared.labelled(),
-                "accuracy": new, "accuracy_before": before,
-            }));
+            with.events.tell(both_changed(&compared));
         }
+        self.follow_there(with);
         self.follow(with);
         self.see(with);
         self.begin_shadow(with);
@@ -127,7 +125,7 @@ impl Watcher {
 
     /// The old model comes back once a new one answers; it ends here, where nobody waits for an answer, or goes on
     /// beside it.
-    fn taken(&mut self, with: &Means<'_>) {
+    pub(super) fn taken(&mut self, with: &Means<'_>) {
         let Some(old) = with.place.old() else { return };
         let Some(label) = self.offered.take() else { return };
         add(&with.counters.reloads, 1);
@@ -157,14 +155,15 @@ impl Watcher {
         let previous = self.models.as_ref().and_then(|models| models.deployment().previous.clone());
         let Some(previous) = previous else { return self.answers.state.set_canary(false) };
         let warm = old.filter(|old| old.label.hash == previous.hash);
-        let before = warm.or_else(|| with.shadow.take(&previous.hash));
+        let before = warm.or_else(|| Some(with.shadow.take(&previous.hash)?.ready));
         match before.map_or_else(|| self.checks.of_state(self.models.as_ref(), &previous.hash), Ok)
         {
             Ok(before) => {
                 let answers = Arc::clone(&self.answers);
-                let accuracy = self.accuracy.take();
-                let shown = self.shown.take().or_else(|| self.tried.take());
-                with.shadow.put((before, Role::Before), answers, shown, accuracy);
+                let past = self.shown.take().unwrap_or_else(|| std::mem::take(&mut self.past));
+                let known = past.usual.1.or_else(|| with.shadow.usual(&previous.hash));
+                let past = Past { usual: (past.usual.0, known), ..past };
+                drop(with.shadow.put((before, Role::Before), answers, &past));
             }
             // There is nothing to go back to.
             Err(error) => {
@@ -191,8 +190,11 @@ impl Watcher {
             (Role::Candidate, Verdict::Good) => {
                 let is_told = compared.labelled() > 0;
                 let accuracies = is_told.then(|| compared.accuracies());
-                self.accuracy = compared.accuracy_before();
-                self.shown = Some(compared.paired());
+                self.shown = Some(Past {
+                    tried: Some(compared.paired()),
+                    accuracy: compared.accuracy_before(),
+                    usual: compared.usual(),
+                });
                 if self.note(with, |models| models.promote(Some(hash), true).map(drop)) {
                     ready.label.state.set_canary(true);
                     // It is in its place before anybody hears of it.
@@ -220,7 +222,7 @@ impl Watcher {
         }
     }
 
-    fn taken_back(&self, bad: &Label, reason: &str, with: &Means<'_>) {
+    pub(super) fn taken_back(&self, bad: &Label, reason: &str, with: &Means<'_>) {
         add(&with.counters.rollbacks, 1);
         let by = if reason == BY_HAND { "hand" } else { "trial" };
         with.counters.board.add(Figure::Rollbacks, by, 1.0);
@@ -228,89 +230,6 @@ impl Watcher {
         with.events.tell(json!({
             "event": "rollback", "model": bad.hash, "round": bad.round, "to": to.hash, "reason": reason,
         }));
-    }
-
-    /// Does as the folder of state says, in which somebody may have changed what is live.
-    fn follow(&mut self, with: &Means<'_>) {
-        let Some(models) = &mut self.models else { return };
-        let stamp = Stamp::of(&models.truth());
-        if stamp == self.truth || stamp.is_none() {
-            return;
-        }
-        self.truth = stamp;
-        if let Err(error) = models.reload() {
-            with.events.tell(json!({ "event": "state", "reason": format!("{error:#}") }));
-            return;
-        }
-        self.follow_live(with);
-        let Some(models) = &self.models else { return };
-        let candidate = models.deployment().candidate.clone();
-        let is_known = |found: &Candidate| self.candidate.as_ref() == Some(&found.hash);
-        if let Some(Candidate { hash, tried, .. }) = candidate.filter(|found| !is_known(found)) {
-            // Somebody has put it there, or the run before has left it.
-            match self.checks.of_state(self.models.as_ref(), &hash) {
-                Ok(ready) => {
-                    self.tried = tried;
-                    self.candidate_is(ready, with);
-                }
-                Err(error) => self.refuse(&hash, &format!("{error:#}"), with),
-            }
-        }
-    }
-
-    /// Lets the model answer that somebody made live.
-    fn follow_live(&mut self, with: &Means<'_>) {
-        let Some(models) = &self.models else { return };
-        let Some(live) = models.deployment().live.clone() else { return };
-        let target = Arc::clone(self.offered.as_ref().unwrap_or(&self.answers));
-        if live.hash == target.hash {
-            return;
-        }
-        let refusal = models.deployment().refusal(&target.hash).map(str::to_owned);
-        let has_before = models.deployment().previous.is_some();
-        let canary = refusal.is_none() && has_before && with.shadow.terms().windows > 0;
-        if models.deployment().canary != canary {
-            self.note(with, |models| models.try_out(&live.hash, canary));
-        }
-        self.go_to(&live.hash, canary, with);
-        if refusal.is_none() {
-            with.events.tell(json!({
-                "event": "promote", "model": live.hash, "round": live.round, "by": "hand",
-            }));
-        }
-        if let Some(reason) = refusal {
-            self.taken_back(&target, &reason, with);
-        }
-    }
-
-    /// Lets a model of the folder answer.
-    fn go_to(&mut self, hash: &str, canary: bool, with: &Means<'_>) {
-        if self.offered.is_some() {
-            if with.place.withdraw().is_some() {
-                self.offered = None;
-            } else {
-                self.taken(with);
-            }
-        }
-        if self.answers.hash == hash {
-            return;
-        }
-        let waits = self.waiting.take_if(|waiting| waiting.label.hash == hash);
-        let warm = waits.or_else(|| with.shadow.take(hash));
-        match warm.map_or_else(|| self.checks.of_state(self.models.as_ref(), hash), Ok) {
-            Ok(ready) => {
-                ready.label.state.set_canary(canary);
-                self.offer(ready, with);
-            }
-            Err(error) => {
-                let reason = format!("{error:#}");
-                add(&with.counters.refused, 1);
-                self.note(with, |models| models.roll_back(Some(hash), &reason).map(drop));
-                with.events.tell(json!({
-                    "event": "reload", "result": "refused", "model": hash, "reason": reason,
-                }));
-            }
-        }
     }
 
     /// Sees whether another model was put in place.
@@ -333,13 +252,13 @@ impl Watcher {
         let (hash, round) = (ready.label.hash.clone(), ready.label.round);
         let candidate = Candidate { hash, round, state: Step::Checked, tried: None };
         if self.note(with, |models| models.keep(&file.bytes, candidate)) {
-            self.tried = None;
+            self.past = Past::default();
             self.candidate_is(ready, with);
         }
     }
 
     /// Lets a candidate wait for its trial, or answer at once.
-    fn candidate_is(&mut self, ready: Box<Ready>, with: &Means<'_>) {
+    pub(super) fn candidate_is(&mut self, ready: Box<Ready>, with: &Means<'_>) {
         let label = Arc::clone(&ready.label);
         self.candidate = Some(label.hash.clone());
         if with.shadow.terms().windows > 0 {
@@ -365,12 +284,14 @@ impl Watcher {
         if let Some(ready) = self.waiting.take() {
             let hash = ready.label.hash.clone();
             let answers = Arc::clone(&self.answers);
-            with.shadow.put((ready, Role::Candidate), answers, self.tried, None);
+            let usual = (None, with.shadow.usual(&answers.hash));
+            let past = Past { usual, tried: self.past.tried, accuracy: None };
+            drop(with.shadow.put((ready, Role::Candidate), answers, &past));
             self.note(with, |models| models.step(&hash, Step::Shadow));
         }
     }
 
-    fn refuse(&mut self, hash: &str, reason: &str, with: &Means<'_>) {
+    pub(super) fn refuse(&mut self, hash: &str, reason: &str, with: &Means<'_>) {
         add(&with.counters.refused, 1);
         let round = self.models.as_ref().and_then(|models| models.deployment().candidate.clone());
         let round = round.map_or(0, |candidate| candidate.round);
@@ -382,13 +303,13 @@ impl Watcher {
     }
 
     /// Hands a model over.
-    fn offer(&mut self, ready: Box<Ready>, with: &Means<'_>) {
+    pub(super) fn offer(&mut self, ready: Box<Ready>, with: &Means<'_>) {
         self.offered = Some(Arc::clone(&ready.label));
         drop(with.place.offer(ready));
     }
 
     /// Writes to the folder of state, if there is one; what goes wrong is told. Says whether it went well.
-    fn note(
+    pub(super) fn note(
         &mut self,
         with: &Means<'_>,
         write: impl FnOnce(&mut Models) -> anyhow::Result<()>,

@@ -1,10 +1,10 @@
 //! A folder of models as a folder: it is made for its owner, locked, and nobody else's files are in it.
 
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::path::Path;
 
 use aggregate::hash_file;
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 
 use super::deployment::{DEPLOY, is_hash};
 
@@ -23,6 +23,21 @@ pub(super) fn make_folder(folder: &Path) -> anyhow::Result<()> {
         _ => {}
     }
     Ok(())
+}
+
+/// Takes a folder, which is made if it is not there, by a lock of this name until that is dropped.
+pub(super) fn take_lock(folder: &Path, name: &str) -> anyhow::Result<File> {
+    make_folder(folder)?;
+    let file = lock_file(&folder.join(name))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => {
+            bail!("{}: another process works in this folder", folder.display())
+        }
+        Err(TryLockError::Error(error)) => {
+            Err(error).with_context(|| format!("{}: cannot be locked", folder.display()))
+        }
+    }
 }
 
 /// A file that is locked; whatever is in it stays.

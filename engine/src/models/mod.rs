@@ -10,7 +10,7 @@
 mod deployment;
 mod folder;
 
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use aggregate::{atomic_write, hash_file};
@@ -19,7 +19,7 @@ use anyhow::{Context, bail, ensure};
 use deployment::is_hash;
 pub use deployment::{Candidate, DEPLOY, Denied, Deployed, Deployment, Step};
 pub use folder::MEMORY;
-use folder::{check_whole, lock_file, make_folder, refuse_others};
+use folder::{check_whole, lock_file, make_folder, refuse_others, take_lock};
 
 /// A copy of the live model, for programs that read one file.
 pub const CURRENT: &str = "current.safetensors";
@@ -62,17 +62,7 @@ impl Models {
     /// # Errors
     /// As there.
     pub fn hold_as(folder: &Path, name: &str) -> anyhow::Result<File> {
-        make_folder(folder)?;
-        let file = lock_file(&folder.join(name))?;
-        match file.try_lock() {
-            Ok(()) => Ok(file),
-            Err(TryLockError::WouldBlock) => {
-                bail!("{}: another process works in this folder", folder.display())
-            }
-            Err(TryLockError::Error(error)) => {
-                Err(error).with_context(|| format!("{}: cannot be locked", folder.display()))
-            }
-        }
+        take_lock(folder, name)
     }
 
     /// Goes back to the model before if the live one is damaged, and to none if both are.

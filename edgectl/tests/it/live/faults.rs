@@ -58,8 +58,6 @@ fn lines_that_are_no_row_are_told_and_change_nothing() {
     let table = "t,x,y\n0,1\n1,2,3,4\n2,\"open,1\n3,1,2\n";
     let ended = answered(at, &ALL, table);
     assert_eq!((&ended.summary()["bad_lines"], &ended.summary()["rows"]), (&3.into(), &1.into()));
-    // Nothing at all is a stream, too.
-    assert!(answered(at, &ALL, "").answers.is_empty());
 }
 
 #[test]
@@ -138,4 +136,61 @@ fn more_series_than_are_kept_end_the_one_that_was_silent_longest() {
     assert_eq!(ended.counts(), [("ok".to_owned(), 1100)].into());
     assert_eq!(ended.summary()["series"], 1024);
     assert_eq!(ended.answers[1099]["series"], "1099");
+}
+
+#[test]
+fn names_and_reasons_are_no_longer_than_people_read() {
+    let folder = with_model(JOB);
+    let long = "é".repeat(400_000);
+    let mut text = good(0, 20);
+    text += &format!("{{\"series\":\"{long}\",\"t\":0,\"x\":1,\"y\":1}}\n");
+    text += &format!("{{\"x\":\"{long}\"}}\n");
+    text += &format!("{{\"label\":\"{long}\",\"id\":0}}\n");
+    text += &format!("{{\"label\":\"a\",\"series\":\"{long}\",\"from\":0,\"to\":1}}\n");
+    // A row that also has the keys of a label is a row.
+    text += "{\"label\":\"slow\",\"id\":3,\"t\":20,\"x\":1,\"y\":1}\n";
+    let ended = answered(folder.path(), &ALL, &text);
+    let told = ended.events("bad-line");
+    assert_eq!((told.len(), &ended.summary()["rows"]), (4, &21.into()));
+    for event in told {
+        assert!(event.to_string().len() < 2000, "{event}");
+    }
+    assert_eq!(ended.summary()["labels_lost"], 0);
+}
+
+/// Signs that mean something to files, metrics, terminals or JSON are only a name.
+#[test]
+fn series_may_be_called_as_they_like() {
+    let folder = with_model(JOB);
+    let names =
+        ["a\"b", "../x/y", "new\nline", "{b=\"1\"}", "\u{1b}[31m", "+/#", "null", " ", "\u{202e}x"];
+    let mut text = String::new();
+    for name in names {
+        let name = serde_json::to_string(name).expect("JSON");
+        text += &good(0, 20).replace('{', &format!("{{\"series\":{name},"));
+    }
+    let ended = answered(folder.path(), &ALL, &text);
+    let found: Vec<&str> =
+        ended.answers.iter().map(|answer| answer["series"].as_str().expect("a name")).collect();
+    assert_eq!(found, names);
+    assert_eq!(ended.counts(), [("ok".to_owned(), names.len() as u64)].into());
+}
+
+#[test]
+fn times_that_are_none_or_jump_end_nothing() {
+    let folder = with_model(JOB);
+    let at = folder.path();
+    let of = |t: &str| format!("{{\"t\":{t},\"x\":0.5,\"y\":1}}\n");
+    let jumps = ["1e300", "-1e300", "0", "1e18", "null", "-0.0", "253402300800", "5"];
+    let text: String = (0..20).flat_map(|_| jumps).map(of).collect();
+    for args in [&ALL[..], &LIVE[..], &[&LIVE[..], &["--stale", "1s"]].concat()[..]] {
+        let ended = answered(at, args, &(good(0, 30) + &text + &good(0, 30)));
+        assert_eq!(ended.summary()["rows"], 30 + 160 + 30, "{args:?}");
+        let _ = ended.counts();
+    }
+    let row = |value: &&str| format!("{value},{value},1\n");
+    let values = ["inf", "nan", "-inf", "1e999", "1"];
+    let table: String = values.iter().cycle().take(95).map(row).collect();
+    let ended = answered(at, &ALL, &(String::from("t,x,y\n") + &table));
+    assert_eq!(ended.counts().get("ok"), None, "{:?}", ended.answers.first());
 }

@@ -211,13 +211,72 @@ fn a_folder_of_models_is_followed_and_what_it_refuses_is_not_taken() {
     running.feed(&rows(20));
     // Whoever keeps the folder goes back.
     models.roll_back(None, "by hand").expect("back");
-    assert_eq!(result(&mut running).0, "checked");
+    assert_eq!(running.event("rollback")["reason"], "by hand");
     running.feed(&rows(30));
     assert_eq!(result(&mut running).0, "live");
     running.feed(&rows(40));
     let ended = running.end();
     let rounds: Vec<_> = ended.answers.iter().filter_map(|a| a["round"].as_u64()).collect();
     assert!(rounds[0] == 2 && rounds.last() == Some(&1), "{rounds:?}");
+}
+
+#[test]
+fn a_run_goes_back_with_the_node_that_its_models_come_from() {
+    // With a model before in its own folder of state, and without; once beside a run without such a folder.
+    for (installs, state) in [(2, true), (1, true), (1, false)] {
+        let folder = models();
+        let at = folder.path();
+        let [r1, r2] = ["r1", "r2"].map(|name| hash(at, &format!("{name}.safetensors")));
+        let node = at.join("models/01");
+        let mut models = edgectl::models::Models::open_or_make(&node).expect("made");
+        let mut install = |file: &str, round| {
+            let hash = hash(at, file);
+            let model = edgectl::models::Deployed { hash, round, accuracy: None };
+            models.install(&bytes(at, file), model).expect("installed");
+        };
+        install("r1.safetensors", 1);
+        if installs == 1 {
+            install("r2.safetensors", 2);
+        }
+        let args = ["--model", "models/01/current.safetensors", "--queue", "all", "--watch", "1ms"];
+        let more: &[&str] = if state { &["--state", "state", "--shadow", "0"] } else { &[] };
+        let mut running = begun(at, &[&args[..], more].concat());
+        if installs == 2 {
+            install("r2.safetensors", 2);
+            assert_eq!(result(&mut running).0, "checked");
+            running.feed(&(rows(0) + &rows(10)));
+            assert_eq!(result(&mut running).0, "live");
+        }
+        ok(at, &["rollback", "models/01"]);
+        let event = running.event("rollback");
+        let found = (&event["model"], &event["to"], &event["reason"]);
+        let reason = "rolled back by hand".into();
+        assert_eq!(found, (&r2.clone().into(), &r1.clone().into(), &reason), "{installs} {state}");
+        running.feed(&(rows(20) + &rows(30)));
+        assert_eq!(result(&mut running).0, "live");
+        // Somebody puts it there again.
+        fs::copy(at.join("r2.safetensors"), node.join("new")).expect("copied");
+        fs::rename(node.join("new"), node.join("current.safetensors")).expect("renamed");
+        let (found, why) = result(&mut running);
+        let why = why.as_str().unwrap_or_default();
+        assert!(found == "refused" && why.contains("refused before: rolled back by hand"), "{why}");
+        running.feed(&rows(40));
+        let ended = running.end();
+        assert_eq!(ended.answers.last().expect("some")["model"], r1);
+        assert_eq!(ended.events("rollback").len(), 1);
+        if state {
+            let models = edgectl::models::Models::open(&at.join("state")).expect("there");
+            let deployment = models.deployment();
+            assert!(deployment.refusal(&r2).is_some() && deployment.previous.is_none());
+            // Neither does it come elsewhere, nor behind a restart.
+            fs::copy(at.join("r2.safetensors"), at.join("live.safetensors")).expect("copied");
+            let args = ["--model", "live.safetensors", "--queue", "all", "--watch", "1ms"];
+            let mut again = begun(at, &[&args[..], more].concat());
+            assert_eq!(again.events[0]["model"], r1);
+            assert_eq!(result(&mut again).0, "refused");
+            assert!(again.end().ended_well());
+        }
+    }
 }
 
 #[test]

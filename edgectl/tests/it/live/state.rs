@@ -44,7 +44,7 @@ fn a_run_begins_with_the_model_that_was_live() {
     assert_eq!(result(&mut running).0, "checked");
     running.feed(&rows(20));
     assert_eq!(result(&mut running).0, "live");
-    assert!(running.end().status.success());
+    assert!(running.end().ended_well());
     assert_eq!(hashes(at), [Some(r3.clone()), Some(r2.clone()), None]);
     assert_eq!((deployed(at).newest_round, deployed(at).canary), (3, false));
     assert_eq!(hash(at, "state/current.safetensors"), r3);
@@ -58,7 +58,7 @@ fn a_run_begins_with_the_model_that_was_live() {
     assert!(found == "refused" && reason.as_str().is_some_and(|why| why.contains("round 1")));
     // Two runs in one folder would take each other's files.
     fails(at, &["run", "--state", "state"], &["another process"]);
-    assert!(running.end().status.success());
+    assert!(running.end().ended_well());
     // It needs no other.
     let mut running = at_once(at, &[]);
     running.feed(&(rows(0) + &rows(10)));
@@ -68,7 +68,7 @@ fn a_run_begins_with_the_model_that_was_live() {
     fs::write(at.join(format!("state/{r3}.safetensors")), b"xxx").expect("written");
     let running = at_once(at, &[]);
     assert_eq!(running.events[0]["model"], r2);
-    assert!(running.end().status.success());
+    assert!(running.end().ended_well());
 }
 
 #[test]
@@ -117,7 +117,7 @@ fn a_run_follows_people_who_go_back() {
     assert_eq!(ended.summary()["rollbacks"], 1);
     let mut running = at_once(at, &["--model", "live.safetensors"]);
     refused(result(&mut running));
-    assert!(running.end().status.success());
+    assert!(running.end().ended_well());
     let text = ok(at, &["status", "state"]);
     for part in ["live ", "before ", "refused: ", "rolled back by hand", &r3] {
         assert!(text.contains(part), "{part}: {text}");

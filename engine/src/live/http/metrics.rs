@@ -128,6 +128,12 @@ fn of_figure(figure: Figure) -> (&'static str, &'static str, &'static str, &'sta
             "of",
             "Seconds in which the system held the process back.",
         ),
+        Figure::ThrottledPeriods => (
+            "throttled_periods_total",
+            "counter",
+            "of",
+            "Periods in which the system held the process back.",
+        ),
         Figure::Unwatched => (
             "unwatched_total",
             "counter",
@@ -278,6 +284,8 @@ mod tests {
         }]);
         counters.board.add(Figure::Labels, "matched", 5.0);
         counters.board.set(Figure::Accuracy, "", 0.5);
+        counters.board.set(Figure::ThrottledSeconds, "", 1.5);
+        counters.board.set(Figure::ThrottledPeriods, "", 3.0);
         let page = page(&counters);
         for line in [
             "edgectl_rows_total{source=\"stdin\"} 7",
@@ -302,6 +310,10 @@ mod tests {
             "edgectl_reloads_total{result=\"live\"} 0",
             "edgectl_labels_total{result=\"matched\"} 5",
             "edgectl_accuracy 0.5",
+            "# TYPE edgectl_throttled_seconds_total counter",
+            "edgectl_throttled_seconds_total 1.5",
+            "# TYPE edgectl_throttled_periods_total counter",
+            "edgectl_throttled_periods_total 3",
         ] {
             assert!(page.lines().any(|found| found == line), "{line} is not in\n{page}");
         }

@@ -25,7 +25,13 @@ pub(super) enum Taken {
 
 /// Takes lines as they would come on stdin. Answers with the lines of windows that became due; 202 where none did.
 pub(super) fn take(site: &Site, lines: &Bytes, taken: Taken, ends: bool) -> Answered {
-    let labels = lines.split(|&byte| byte == b'\n').filter(|line| is_label(line)).count();
+    let channels = &site.channels;
+    let is_label = |line: &&[u8]| {
+        // As those who read lines find out.
+        let is_of_row = |name: &str| name == "x" || channels.iter().any(|channel| channel == name);
+        Truth::of_line(line, is_of_row).is_some()
+    };
+    let labels = lines.split(|&byte| byte == b'\n').filter(is_label).count();
     let any = lines.split(|&byte| byte == b'\n').filter(|line| !line.trim_ascii().is_empty());
     match taken {
         Taken::Rows(false) if labels > 0 => {
@@ -69,9 +75,4 @@ pub(super) fn take(site: &Site, lines: &Bytes, taken: Taken, ends: bool) -> Answ
         response = with(response, name, &n.to_string());
     }
     response
-}
-
-/// Whether a line tells a class, as those who read lines find out.
-fn is_label(line: &[u8]) -> bool {
-    line.first() == Some(&b'{') && Truth::of_line(line).is_some()
 }

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use super::guard::Guard;
 use crate::checkpoint::Meta;
-use crate::live::intake::Ways;
 use crate::live::reply::Reply;
 use crate::live::track::Plan;
+use crate::live::ways::Ways;
 use crate::live::web::Web;
 
 /// What others may ask of a run. May wait for the run, but the run never for it.

@@ -11,6 +11,7 @@ mod to;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use anyhow::ensure;
 use serde::Serialize;
 
 use super::shift::{Shift, Shifter, deviations};
@@ -52,6 +53,7 @@ pub fn play(
 ) -> anyhow::Result<Played> {
     let mut timetable = Timetable::new(data, how)?;
     let mut shifters = shifters(data, how)?;
+    check(data, how)?;
     let began = Instant::now();
     let (mut played, mut line, mut values) = (Played::default(), Vec::new(), Vec::new());
     while let Some(playing) = timetable.next() {
@@ -89,6 +91,33 @@ pub fn play(
     played.lost = to.finish()?;
     played.wall_s = began.elapsed().as_secs_f64();
     Ok(played)
+}
+
+/// Fails where what was asked for would never come.
+fn check(data: &Dataset, how: &Play) -> anyhow::Result<()> {
+    let n = data.channels.len();
+    let is_played = |segment: &&Segment| how.series.as_ref().is_none_or(|s| segment.series == *s);
+    let played = || data.segments.iter().filter(is_played);
+    let lengths = played().map(|segment| segment.n_rows(n) as u64);
+    let all: u64 = lengths.clone().sum();
+    ensure!(all > 0, "there are no rows to play");
+    // Of one series, and of those that begin at once, rows are counted in each part.
+    let is_each = how.together || how.series.is_some();
+    let rows = if is_each { lengths.max().unwrap_or(0) } else { all };
+    if let Some(shift) = how.shift.as_ref().filter(|_| !how.again) {
+        ensure!(
+            shift.at < rows,
+            "--shift {shift}: it would begin at row {}, counted from 0, and there are {rows}",
+            shift.at
+        );
+    }
+    let is_labelled =
+        |segment: &Segment| (0..segment.n_rows(n)).any(|row| segment.labels.at(row).is_some());
+    ensure!(
+        how.labels.is_none() || played().any(is_labelled),
+        "--labels: no row has a class; a job file (--config) may name their column, as [data] label"
+    );
+    Ok(())
 }
 
 /// Sleeps until then; what waits to be sent is sent before. Says whether to go on.
@@ -250,5 +279,17 @@ mod tests {
         assert!(
             lines[0].contains(":1.5}") && lines[3].contains(":14}") && lines[4].contains(":16}")
         );
+    }
+
+    #[test]
+    fn what_would_never_come_is_no_wish() {
+        let shift = |text: &str| Some(text.parse().expect("a shift"));
+        assert!(played(&Play { shift: shift("gain:2@4"), ..Play::default() }).is_ok());
+        let late = played(&Play { shift: shift("gain:2@5"), ..Play::default() });
+        let error = late.expect_err("there are five rows").to_string();
+        assert!(error.contains("row 5") && error.contains("there are 5"), "{error}");
+        let of_b =
+            Play { shift: shift("gain:2@2"), series: Some("b".to_owned()), ..Play::default() };
+        assert!(played(&of_b).is_err(), "it has two rows");
     }
 }
