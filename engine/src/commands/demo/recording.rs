@@ -176,7 +176,7 @@ mod tests {
         assert!(rows(0).is_before() && rows(40).is_before() && !rows(41).is_before());
         assert!(!rows(49).is_after() && rows(50).is_after());
         for lap in [0, 50, 150] {
-            let of = |first| (rows(lap + first).are_told(), rows(lap + first).are_apart());
+            let of = |first: usize| (rows(lap + first).are_told(), rows(lap + first).are_apart());
             assert_eq!([of(0), of(20)], [(true, false); 2]);
             assert_eq!([of(21), of(29), of(41), of(49)], [(false, false); 4], "on the edge");
             assert_eq!([of(30), of(40)], [(false, true); 2]);
