@@ -65,7 +65,7 @@ const MARGINS: [f64; 6] = [1.4, 1.7, 2.0, 3.0, 4.0, 6.0];
 const FIRST_BLOCKS: f64 = 2.0 / 3.0;
 
 /// Values of all places that are kept.
-const KEPT: usize = 1024;
+const KEPT: usize = 256;
 
 /// A range of windows of one series.
 struct Block<'a> {
