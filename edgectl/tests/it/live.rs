@@ -6,6 +6,8 @@ mod accounting;
 mod adapt;
 /// Runs that are killed.
 mod crash;
+/// All of it in a short time, as it is shown to people.
+mod demo;
 /// Lines, values and times that are not as they should be.
 mod faults;
 /// A run that is seen and fed over HTTP.

@@ -17,6 +17,7 @@ use crate::hashes::{binary, run};
 const NOT_RUN: &[(&str, &str)] = &[
     ("cargo test", "this test is part of it"),
     ("edgectl simulate --attack all", "trains for minutes; its flags are looked up"),
+    ("edgectl demo", "plays for a minute; live/demo.rs runs it"),
     ("edgectl adapt", "needs a trained model; live::adapt runs it"),
     ("edgectl center", "waits for nodes; the tests of the fleet run it"),
     ("edgectl node", "waits for a center; the tests of the fleet run it"),

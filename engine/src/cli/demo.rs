@@ -32,7 +32,7 @@ pub struct DemoArgs {
     #[arg(long, value_name = "JOB.toml", default_value = "examples/watch.toml")]
     pub config: PathBuf,
     /// The file of the person whose recording is played; the model is trained on all others
-    #[arg(long, value_name = "FILE", default_value = "subject_01.csv")]
+    #[arg(long, value_name = "FILE", default_value = "subject_06.csv")]
     pub person: PathBuf,
     /// Where the page is; the system chooses a port for 0
     #[cfg(feature = "http")]

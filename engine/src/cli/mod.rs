@@ -101,7 +101,7 @@ pub enum Command {
     Replay(Box<ReplayArgs>),
     /// Adjust a model to labelled rows as they are now, without forgetting how they were
     Adapt(AdaptArgs),
-    /// Show in two minutes how a model answers, drift is found, it is adjusted, and a bad model is refused
+    /// Show a model that answers, is watched and adjusted, and a bad one that is refused
     Demo(Box<DemoArgs>),
     /// Run nodes, center and rounds in one process
     Simulate(SimulateArgs),

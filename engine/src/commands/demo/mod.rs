@@ -15,7 +15,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, anyhow, ensure};
+use anyhow::{Context, anyhow, bail, ensure};
 use serde_json::{Value, json};
 
 use super::replay::is_broken_pipe;
@@ -40,6 +40,9 @@ const LATER_S: f64 = 2.0;
 /// How often is looked for what is due.
 const LOOK: Duration = Duration::from_millis(20);
 
+/// How long what is due may take once all is over.
+const PATIENCE: Duration = Duration::from_secs(5);
+
 /// What comes of the run.
 enum Heard {
     /// Lines of answers.
@@ -62,7 +65,13 @@ pub(super) fn run(args: &DemoArgs, threads: usize, output: Output) -> anyhow::Re
         return Ok(Outcome::Stopped(reason));
     }
     let folder = Folder::of(args)?;
-    let ready = prepare(args, &people, &folder, (threads, stop), output)?;
+    let ready = match prepare(args, &people, &folder, (threads, stop), output) {
+        Err(error) if error.downcast_ref() == Some(&Reason::TimeBudget) => {
+            bail!("{} s were over before anything was played; give more as --seconds", args.seconds)
+        }
+        Err(error) => return error.downcast().map(Outcome::Stopped),
+        Ok(ready) => ready,
+    };
     let (story, summary) = live(args, &ready, &folder, (people.len, stop, began), output)?;
     if let Some(reason @ Reason::Signal(_)) = stop.now() {
         return Ok(Outcome::Stopped(reason));
@@ -125,6 +134,7 @@ fn live(
         let delay = Duration::from_secs_f64(LATER_S / args.speed);
         let mut show = Show {
             began,
+            stop,
             recording,
             len,
             delay,
@@ -170,6 +180,7 @@ impl Write for Answers {
 /// Shows what is heard, and does what somebody at the node would do.
 struct Show<'a> {
     began: Instant,
+    stop: Stop,
     recording: &'a Recording,
     len: usize,
     delay: Duration,
@@ -183,12 +194,14 @@ struct Show<'a> {
 }
 
 impl Show<'_> {
+    /// Until the run has ended.
     fn until_over(&mut self, heard: &Receiver<Heard>) -> anyhow::Result<()> {
+        let mut until = None;
         loop {
             match heard.recv_timeout(LOOK) {
                 Ok(Heard::Answers(lines)) => {
                     for line in lines.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()) {
-                        self.answer(serde_json::from_slice(line).context("an answer")?);
+                        self.answer(&serde_json::from_slice(line).context("an answer")?);
                     }
                 }
                 Ok(Heard::Event(line)) => {
@@ -197,6 +210,13 @@ impl Show<'_> {
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return Ok(()),
             }
+            if self.stop.now().is_some() {
+                // What was due has its answers.
+                if Instant::now() > *until.get_or_insert_with(|| Instant::now() + PATIENCE) {
+                    return Ok(());
+                }
+                continue;
+            }
             self.tell_due()?;
             if self.story.wants_bad() {
                 let bad = put_bad_model(self.folder)?;
@@ -204,17 +224,17 @@ impl Show<'_> {
                 self.say(Some(line));
             }
             if self.story.is_over() {
-                return Ok(());
+                OVER.store(true, Ordering::SeqCst);
             }
         }
     }
 
-    fn answer(&mut self, answer: Answer) {
+    fn answer(&mut self, answer: &Answer) {
         let rows = answer.series.as_deref().zip(answer.t);
         let rows = rows.and_then(|(series, t)| self.recording.rows(series, t, self.len));
         let class = answer.series.as_deref().zip(rows);
         let class = class.and_then(|(series, rows)| self.recording.class(series, rows));
-        let line = self.story.answer(&answer, rows.zip(class));
+        let line = self.story.answer(answer, rows.zip(class));
         self.say(line);
         if let (Some(class), true) = (class, rows.is_some_and(Rows::are_told)) {
             self.due.push_back((Instant::now() + self.delay, answer.id, class.to_owned()));

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use crate::checkpoint::Checkpoint;
 use crate::cli::{Cli, Command, DemoArgs, RunArgs};
 use crate::data::{DataConfig, Dataset, data_files};
-use crate::interrupt::Stop;
+use crate::interrupt::{Reason, Stop};
 use crate::job::Job;
 use crate::outcome::Outcome;
 use crate::output::Output;
@@ -164,6 +164,8 @@ pub(super) fn prepare(
     words.extend([
         "--epochs".to_owned(),
         args.epochs.to_string(),
+        "--time-budget".to_owned(),
+        format!("{}s", args.seconds.div_ceil(2)),
         "--out".to_owned(),
         model.clone(),
     ]);
@@ -174,8 +176,12 @@ pub(super) fn prepare(
     ));
     let mut commands = vec![words.join(" ")];
     let Command::Train(train_args) = parsed(words)? else { bail!("no training") };
-    if let Outcome::Stopped(reason) = train::run(&train_args, threads, output.aside())? {
+    let trained = train::run(&train_args, threads, output.aside())?;
+    if let Outcome::Stopped(reason @ Reason::Signal(_)) = trained {
         return Err(reason.into());
+    }
+    if trained != Outcome::Done {
+        output.warn("there was no time for all of the training");
     }
     go_on(stop)?;
 

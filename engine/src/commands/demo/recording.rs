@@ -83,7 +83,7 @@ impl Recording {
     /// The rows of a window that ends at a time, which is the number of its last row.
     pub(super) fn rows(&self, series: &str, t: f64, len: usize) -> Option<Rows> {
         let (lap, last) = (*self.n_rows.get(series)?, t as usize);
-        (last as f64 == t && last + 1 >= len).then(|| Rows { first: last + 1 - len, last, lap })
+        (t.fract() == 0.0 && last + 1 >= len).then(|| Rows { first: last + 1 - len, last, lap })
     }
 
     /// The class of these rows, if they are all of one.

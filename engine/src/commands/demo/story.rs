@@ -20,7 +20,8 @@ pub(super) struct Answer {
     pub(super) id: u64,
     pub(super) series: Option<String>,
     pub(super) t: Option<f64>,
-    pub(super) answer: Option<String>,
+    #[serde(rename = "answer")]
+    pub(super) class: Option<String>,
     pub(super) model: Option<String>,
 }
 
@@ -106,9 +107,9 @@ pub(super) struct Story {
 impl Story {
     /// Takes an answer to rows of this class; gives what is to be told of it.
     pub(super) fn answer(&mut self, answer: &Answer, of: Option<(Rows, &str)>) -> Option<String> {
-        self.answered += usize::from(answer.answer.is_some());
+        self.answered += usize::from(answer.class.is_some());
         let (rows, class) = of?;
-        let (series, said) = (answer.series.as_ref()?, answer.answer.as_ref()?);
+        let (series, said) = (answer.series.as_ref()?, answer.class.as_ref()?);
         let right = said == class;
         let mut line = None;
         if rows.is_before() {
@@ -276,5 +277,111 @@ impl Story {
             (self.refused.is_some(), "a bad model that is refused"),
         ];
         seen.into_iter().filter(|(seen, _)| !seen).map(|(_, what)| what).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// Answers to windows of ten rows of a series of a hundred, from this row on; every so many is wrong.
+    fn answers(
+        story: &mut Story,
+        first: usize,
+        n: usize,
+        model: &str,
+        wrong: usize,
+    ) -> Vec<String> {
+        let answer = |i: usize| {
+            let rows = Rows { first: first + 10 * i, last: first + 10 * i + 9, lap: 100 };
+            let said = if i.is_multiple_of(wrong) { "b" } else { "a" };
+            let answer = Answer {
+                id: (first / 10 + i) as u64,
+                series: Some(format!("s{}", first % 10)),
+                t: Some(rows.last as f64),
+                class: Some(said.to_owned()),
+                model: Some(model.to_owned()),
+            };
+            story.answer(&answer, Some((rows, "a")))
+        };
+        (0..n).filter_map(answer).collect()
+    }
+
+    fn drift() -> Value {
+        json!({ "event": "drift", "signal": "error", "rule": "cusum", "level": "alarm", "statistic": 3.5,
+                "threshold": 3.0, "window": 13 })
+    }
+
+    /// Up to an adapted model that is live.
+    fn adapted() -> Story {
+        let mut story = Story::default();
+        for series in 0..4 {
+            answers(&mut story, series, 10, "first", 10);
+        }
+        answers(&mut story, 100, 40, "first", 2);
+        story.event(&drift()).expect("a line");
+        story.event(&json!({ "event": "adapted", "model": "second", "steps": 9 })).expect("a line");
+        story.event(&json!({ "event": "promote", "model": "second" })).expect("a line");
+        assert!(!story.wants_bad());
+        story
+            .event(&json!({ "event": "reload", "result": "live", "model": "second" }))
+            .expect("a line");
+        story
+    }
+
+    #[test]
+    fn all_four_are_needed() {
+        let mut story = Story::default();
+        assert_eq!(story.missing().len(), 4);
+        assert!(story.event(&drift()).is_some_and(|line| line.contains("false alarm")));
+        assert!(story.found.is_none(), "nothing had changed");
+        let mut story = adapted();
+        assert_eq!(
+            story.missing(),
+            ["a model that is adapted, and better", "a bad model that is refused"]
+        );
+        assert!(story.wants_bad());
+        story.put("third".to_owned());
+        let refused = |model: &str| json!({ "event": "reload", "result": "refused", "model": model, "reason": "so" });
+        story.event(&refused("fourth"));
+        assert!(story.refused.is_none(), "another one");
+        story.event(&refused("third"));
+        assert!(!story.is_over() && !story.wants_bad());
+        for series in 0..10 {
+            answers(&mut story, 400 + series, 10, "second", 10);
+        }
+        assert!(story.is_over(), "{:?}", story.missing());
+        let [before, under, after] = story.accuracies();
+        assert_eq!((before, under), (Share { right: 36, of: 40 }, Share { right: 20, of: 40 }));
+        assert_eq!(after, Share { right: 40, of: 40 }, "of the last four windows of each");
+    }
+
+    #[test]
+    fn a_window_counts_once_for_the_adapted_model_and_only_without_its_class() {
+        let mut story = adapted();
+        answers(&mut story, 200, 40, "second", 50);
+        let [.., after] = story.accuracies();
+        assert_eq!(after.of, 4, "those from row 60 of each lap on, whatever lap");
+        answers(&mut story, 600, 10, "first", 50);
+        assert_eq!(story.accuracies()[2], after);
+    }
+
+    #[test]
+    fn one_that_is_no_better_or_was_taken_back_does_not_count() {
+        let mut story = adapted();
+        for series in 0..10 {
+            answers(&mut story, 400 + series, 10, "second", 2);
+        }
+        assert!(story.missing().contains(&"a model that is adapted, and better"));
+        let mut story = adapted();
+        for series in 0..10 {
+            answers(&mut story, 400 + series, 10, "second", 10);
+        }
+        assert_eq!(story.missing(), ["a bad model that is refused"]);
+        let line = story.event(&json!({ "event": "rollback", "model": "second", "reason": "so" }));
+        assert!(line.is_some_and(|line| line.contains("taken back: so")));
+        assert_eq!(story.missing().len(), 2);
     }
 }
