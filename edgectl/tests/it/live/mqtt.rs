@@ -182,7 +182,7 @@ fn all_recordings_get_the_answers_of_predict() {
     let events = events.into_iter().chain(more).collect();
     let status = running.child.wait().expect("it ends");
     assert_eq!(answers.iter().count(), 0, "no window is answered twice");
-    let ended = Ended { status, answers: found, events };
+    let ended = Ended { status, answers: found, events, error: None };
     assert_eq!(ended.counts(), [("ok".to_owned(), 2026)].into());
     let summary = ended.summary();
     assert_eq!([&summary["rows"], &summary["bad_lines"]], [&played["rows"], &json!(0)]);
