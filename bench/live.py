@@ -8,6 +8,7 @@ window's last row to its answer), and seconds of CPU for 1,000 answers.
     python3 bench/live.py --model global.safetensors --data data/watch/subject_01.csv --rate 100 --seconds 60
     python3 bench/live.py … --stop-reader 5      # nobody reads for 5 s in the middle
     python3 bench/live.py … --slow 100           # a model that takes a hundred times as long
+    python3 bench/live.py … --series 64 --hz 50  # a row of each of 64 series every 20 ms; their windows are due in turn
 """
 
 import argparse
@@ -30,12 +31,26 @@ def main():
     parser.add_argument("--priority", default="fifo:50")
     parser.add_argument("--stop-reader", type=float, default=0, help="seconds for which nobody reads")
     parser.add_argument("--slow", default="1")
+    parser.add_argument("--series", type=int, default=0, help="so many at the same time, instead of --rate")
+    parser.add_argument("--hz", type=float, default=50, help="rows a second of each of --series")
     args = parser.parse_args()
 
     table = read_table(args.data)
-    windows = int(args.rate * args.seconds)
-    rows = [line_of(t, table[t % len(table)]) for t in range((windows + 2) * args.stride)]
-    bursts = ["".join(rows[at:at + args.stride]) for at in range(0, len(rows), args.stride)]
+    # What is sent at a time, and which windows it ends.
+    if args.series:
+        every, of = 1 / args.hz, range(args.series)
+        # Each series is somewhere else in its window.
+        starts = [number * args.stride // args.series for number in of]
+        bursts = []
+        for tick in range(int(args.seconds * args.hz)):
+            at = [tick + start for start in starts]
+            lines = [line_of(t, table[(t + 997 * number) % len(table)], f"s{number}") for number, t in zip(of, at)]
+            bursts.append(("".join(lines), [(f"s{number}", t) for number, t in zip(of, at)]))
+    else:
+        every, windows = 1 / args.rate, int(args.rate * args.seconds)
+        rows = [line_of(t, table[t % len(table)]) for t in range((windows + 2) * args.stride)]
+        bursts = [("".join(rows[at:at + args.stride]), [("s", at + args.stride - 1)])
+                  for at in range(0, len(rows), args.stride)]
 
     command = [args.binary, "run", "--json", "--model", args.model, "--deadline", args.deadline,
                "--priority", args.priority, "--slow", args.slow, "--gap", "off"]
@@ -50,7 +65,7 @@ def main():
             statuses[answer["status"]] += 1
             if answer["infer_us"] is not None:
                 inside.append(answer["age_us"])
-                outside.append(1e6 * (now - due[answer["t"]]))
+                outside.append(1e6 * (now - due[answer["series"], answer["t"]]))
             if pause.is_set():
                 pause.clear()
                 time.sleep(args.stop_reader)
@@ -61,14 +76,14 @@ def main():
     reader.start(), teller.start()
     began = time.perf_counter() + 0.2
     memory = []
-    for window, burst in enumerate(bursts):
-        when = began + window / args.rate
+    for number, (burst, ends) in enumerate(bursts):
+        when = began + number * every
         sleep_until(when)
-        due[(window + 1) * args.stride - 1] = when
+        due.update((end, when) for end in ends)
         feed(process, burst)
-        if window in (len(bursts) // 10, len(bursts) - 1):
+        if number in (len(bursts) // 10, len(bursts) - 1):
             memory.append(resident_kb(process.pid))
-        if args.stop_reader and window == len(bursts) // 2:
+        if args.stop_reader and number == len(bursts) // 2:
             pause.set()
     process.stdin.close()
     reader.join(), teller.join()

@@ -32,10 +32,10 @@ def read_table(path):
         return list(csv.DictReader(file))
 
 
-def line_of(t, row):
+def line_of(t, row, series="s"):
     """A row of a table as a line, its values in the digits of the file."""
     cells = ",".join(f'"{name}":{value}' for name, value in row.items() if name not in OTHERS)
-    return f'{{"t":{t},"series":"s",{cells}}}\n'
+    return f'{{"t":{t},"series":"{series}",{cells}}}\n'
 
 
 def lines_of(data, windows, stride):
