@@ -72,6 +72,10 @@ impl Compared {
     /// Whether a model that nobody hears yet may answer.
     pub fn may_answer(&self, terms: Terms) -> Verdict {
         let windows = u64::from(terms.windows.max(1));
+        // While it waits the live model is wrong that often.
+        if self.n >= FEWEST && self.is_surely_better() {
+            return Verdict::Good;
+        }
         // Not after every window: one that is worse would seem as good at some time.
         if self.n == 0 || !self.n.is_multiple_of(windows) {
             return Verdict::Open;
@@ -90,6 +94,13 @@ impl Compared {
             Some(reason) => Verdict::Bad(reason),
             None => Verdict::Good,
         }
+    }
+
+    /// Whether it is right more often where classes were told, by more than chance.
+    fn is_surely_better(&self) -> bool {
+        let Paired { only_new, only_old, .. } = self.paired;
+        let swapped = Paired { only_new: only_old, only_old: only_new, ..self.paired };
+        self.labelled() >= LABELLED && swapped.p_worse() <= LEVEL_EACH
     }
 
     /// Whether a model that answers has to go: looked at after every window and every class that is told.
@@ -251,6 +262,22 @@ mod tests {
         (91..100).for_each(|id| compared.window(id, (0, 0.9), (2, 0.9)));
         let Verdict::Bad(reason) = compared.may_answer(TERMS) else { panic!("it may") };
         assert!(reason.contains("a class to 8 windows of 100 more"), "{reason}");
+    }
+
+    #[test]
+    fn one_that_is_surely_better_does_not_wait() {
+        let after = |n, better, worse| {
+            let mut compared = after(n, 2, false);
+            (0..20).for_each(|_| compared.right(true, true));
+            (0..better).for_each(|_| compared.right(true, false));
+            (0..worse).for_each(|_| compared.right(false, true));
+            compared.may_answer(TERMS)
+        };
+        assert_eq!(after(10, 8, 0), Verdict::Good);
+        assert_eq!(after(9, 8, 0), Verdict::Open, "it has hardly answered");
+        assert_eq!(after(10, 7, 0), Verdict::Open, "by chance in one of 128 cases");
+        assert_eq!(after(10, 8, 3), Verdict::Open);
+        assert_eq!(after(10, 0, 8), Verdict::Open);
     }
 
     #[test]
