@@ -74,11 +74,11 @@ pub(super) struct Adapter {
     tried_with: usize,
     n_tried: u64,
     work: SyncSender<Work>,
-    /// The model that was learned, if it may become live.
+    /// The hash of a candidate that came of it, if one did.
     done: Receiver<Option<String>>,
     is_busy: bool,
-    /// A model that was learned, until it answers or is refused.
-    made: Option<String>,
+    /// The candidate that came of the last work, until it is known what becomes of it.
+    trial: Option<String>,
     state: PathBuf,
     stop: Arc<AtomicBool>,
     cannot_write: bool,
@@ -106,14 +106,8 @@ impl Adapter {
         if replay.n_kept() == 0 && !settings.clean.is_empty() {
             preload(&mut replay, model, &settings.clean).context("[adapt] clean")?;
         }
-        if settings.when == When::Drift && model.meta.monitor.is_none() {
-            (told.event)(json!({
-                "event": "adapt", "result": "not-yet",
-                "reason": "nothing is watched, so that there is no alarm: `edgectl calibrate` finds out what is usual",
-            }));
-        }
         let (work, to_do) = sync_channel(1);
-        let (made, done) = sync_channel(1);
+        let (candidates, done) = sync_channel(1);
         let stop = Arc::new(AtomicBool::new(false));
         let learner = Learner {
             settings: settings.clone(),
@@ -122,7 +116,7 @@ impl Adapter {
             stop: Arc::clone(&stop),
         };
         let started = thread::Builder::new().name("adapt".to_owned());
-        started.spawn(move || learner.run(to_do, made)).context("cannot start a thread")?;
+        started.spawn(move || learner.run(to_do, candidates)).context("cannot start a thread")?;
         Ok(Self {
             settings,
             replay,
@@ -136,7 +130,7 @@ impl Adapter {
             work,
             done,
             is_busy: false,
-            made: None,
+            trial: None,
             state: state.to_owned(),
             stop,
             cannot_write: false,
@@ -151,57 +145,64 @@ impl Adapter {
         }
     }
 
+    /// Sees what became of the last candidate: one that answers, trial and all, is what is known from now on.
+    fn look_at_trial(&mut self) {
+        let Some(hash) = &self.trial else { return };
+        if self.live.as_ref().is_some_and(|live| live.hash == *hash && !live.state.is_canary()) {
+            self.trial = None;
+            self.wanted = false;
+            let settled = self.replay.settle(None);
+            self.written(settled);
+            self.tried_with = 0;
+        }
+    }
+
+    /// Sees whether the last candidate was refused, or another took its place: then the change is still to be learned.
+    fn look_for_refusal(&mut self) {
+        let Some(hash) = &self.trial else { return };
+        let Ok(models) = Models::open(&self.state) else { return };
+        let deployment = models.deployment();
+        let is_candidate = deployment.candidate.as_ref().is_some_and(|found| found.hash == *hash);
+        if !is_candidate && !deployment.is_live(hash) {
+            self.trial = None;
+        }
+    }
+
+    /// Whether some model is on trial: another would take its place, and none would ever be through.
+    fn is_trying(&self) -> bool {
+        let is_canary = self.live.as_ref().is_some_and(|live| live.state.is_canary());
+        let models = || Models::open(&self.state);
+        is_canary
+            || self.trial.is_some()
+            || models().is_ok_and(|models| models.deployment().candidate.is_some())
+    }
+
     /// Sees whether something was learned, and whether something is to be.
     fn look(&mut self) {
         match self.done.try_recv() {
-            Ok(made) => {
+            Ok(candidate) => {
                 self.is_busy = false;
-                self.wanted &= made.is_none();
-                if made.is_some() {
-                    self.made = made;
-                    // From now on it is known.
-                    let settled = self.replay.settle(None);
-                    self.written(settled);
-                    self.tried_with = 0;
-                }
+                self.trial = candidate;
             }
             Err(TryRecvError::Empty | TryRecvError::Disconnected) => {}
         }
+        self.look_at_trial();
         let alarms = (self.told.alarms)();
-        let rings = alarms > self.alarms && self.settings.when == When::Drift;
-        if rings && !self.is_busy && !self.is_answered() {
-            if !self.wanted {
-                let settled = self.replay.settle(Some(self.newest.saturating_sub(BEFORE_ALARM)));
-                self.written(settled);
-                self.tried_with = 0;
-            }
+        // What is wanted already goes on, and what answers may be another model soon.
+        let is_new = alarms > self.alarms && !self.wanted && !self.is_busy && self.trial.is_none();
+        if is_new && self.settings.when == When::Drift {
+            let settled = self.replay.settle(Some(self.newest.saturating_sub(BEFORE_ALARM)));
+            self.written(settled);
+            self.tried_with = 0;
             self.wanted = true;
         }
         self.alarms = alarms;
         let is_time = self.settings.when == When::Always || self.wanted;
         // What did not help is tried again once there is half as much more to learn from.
         let enough = self.settings.windows.max(self.tried_with + self.tried_with / 2);
-        if is_time && !self.is_busy && self.replay.n_fresh() >= enough {
+        if is_time && !self.is_busy && self.replay.n_fresh() >= enough && !self.is_trying() {
             self.begin_work();
         }
-    }
-
-    /// Whether alarms are answered already: a model that was learned is on trial, and they are of the one before.
-    fn is_answered(&mut self) -> bool {
-        let live = self.live.as_ref();
-        let is_on_trial = self.made.as_ref().is_some_and(|made| {
-            let models = Models::open(&self.state);
-            let is_there = models.is_ok_and(|models| {
-                let deployment = models.deployment();
-                let candidate = deployment.candidate.as_ref();
-                deployment.is_live(made) || candidate.is_some_and(|found| found.hash == *made)
-            });
-            is_there && live.is_some_and(|live| live.hash != *made)
-        });
-        if !is_on_trial {
-            self.made = None;
-        }
-        is_on_trial
     }
 
     fn begin_work(&mut self) {
@@ -265,6 +266,7 @@ impl Observer for Adapter {
     }
 
     fn tick(&mut self) {
+        self.look_for_refusal();
         self.look();
     }
 
@@ -324,8 +326,8 @@ impl Learner {
                 );
             }
             while let Ok(work) = to_do.recv() {
-                let made = match self.learn(&work, &group) {
-                    Ok(made) => made,
+                let candidate = match self.learn(&work, &group) {
+                    Ok(candidate) => candidate,
                     Err(error) => {
                         (self.told.event)(json!({
                             "event": "adapt", "result": "failed", "reason": format!("{error:#}"),
@@ -333,14 +335,14 @@ impl Learner {
                         None
                     }
                 };
-                if self.stop.load(Ordering::Relaxed) || done.send(made).is_err() {
+                if self.stop.load(Ordering::Relaxed) || done.send(candidate).is_err() {
                     return;
                 }
             }
         });
     }
 
-    /// Learns, and keeps what comes of it as a candidate if it is better; gives its hash then.
+    /// Learns, and keeps what comes of it as a candidate if it is better; gives its hash.
     fn learn(&self, work: &Work, group: &Group) -> anyhow::Result<Option<String>> {
         let file = Models::open(&self.state)?.file_of(&work.base);
         let (model, hash) = Checkpoint::read_base(&file)?;
@@ -358,12 +360,12 @@ impl Learner {
             duty.pause();
             pieces += 1;
             if pieces.is_multiple_of(32) {
-                self.tell_use(began);
+                self.tell_use(group, began);
             }
             !self.stop.load(Ordering::Relaxed)
         };
         let learned = adapt(&model, &work.base, &work.lesson, teaching, &mut pause)?;
-        self.tell_use(began);
+        self.tell_use(group, began);
         let Some(learned) = learned else { return Ok(None) };
         (self.told.figure)(Figure::AdaptSteps, "", learned.steps as f64);
         let refusal = learned.gate.refusal();
@@ -377,13 +379,16 @@ impl Learner {
     }
 
     /// Tells what it costs.
-    fn tell_use(&self, began: Option<f64>) {
+    fn tell_use(&self, group: &Group, began: Option<f64>) {
         if let Some((began, now)) = began.zip(thread_cpu_s()) {
             (self.told.figure)(Figure::AdaptCpuSeconds, "", now - began);
         }
+        if let Some((_, seconds)) = group.throttled() {
+            (self.told.figure)(Figure::ThrottledSeconds, "", seconds);
+        }
     }
 
-    /// Makes it a candidate, and the node's next update if that is wished; gives its hash.
+    /// Makes it a candidate, and the node's next update if that is wished.
     fn keep(&self, learned: Learned) -> anyhow::Result<String> {
         let Learned { mut checkpoint, steps, examples, gate, tried } = learned;
         let file = checkpoint.to_file("adapted")?;
@@ -397,12 +402,13 @@ impl Learner {
             "event": "adapted", "model": hash, "round": round, "steps": steps, "windows": examples,
             "gate": gate,
         }));
-        let candidate =
-            Candidate { hash: hash.clone(), round, state: Step::Checked, tried: Some(tried) };
-        models.keep(&bytes, candidate)?;
+        let (state, tried) = (Step::Checked, Some(tried));
+        models.keep(&bytes, Candidate { hash: hash.clone(), round, state, tried })?;
         if let Some(update) = &self.settings.update {
             let node = self.settings.node.clone().unwrap_or_else(|| "live".to_owned());
             checkpoint.meta.provenance.node = Some(node);
+            // Values of these windows stay here.
+            checkpoint.meta.forget_fitted();
             checkpoint.write(update)?;
         }
         Ok(hash)
