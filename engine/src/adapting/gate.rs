@@ -45,7 +45,38 @@ const MAY_LOSE: f64 = 0.01;
 const LESS: f64 = 0.9;
 
 impl Score {
-    /// Of these weights, on these windows, and for which they are right; nothing if `pause` says that it is to end.
+    /// Of these answers.
+    fn of(logits: &[f32], n_outputs: usize, examples: &[Arc<Example>]) -> (Self, Vec<bool>) {
+        let mut score = Self { right: 0, of: examples.len(), loss: 0.0 };
+        let mut rights = Vec::with_capacity(examples.len());
+        for (example, logits) in examples.iter().zip(logits.chunks_exact(n_outputs)) {
+            let class = example.class as usize;
+            rights.push(argmax(logits) == class);
+            score.loss -= f64::from(log_softmax(logits)[class]) / examples.len() as f64;
+        }
+        score.right = rights.iter().filter(|right| **right).count();
+        (score, rights)
+    }
+
+    /// The share, where there are windows.
+    pub fn share(&self) -> Option<f64> {
+        (self.of > 0).then(|| self.right as f64 / self.of as f64)
+    }
+}
+
+/// What weights say of windows whose classes are known.
+#[derive(Debug)]
+pub(super) struct Answers {
+    /// How many they answer rightly.
+    pub(super) score: Score,
+    /// For which they are right.
+    pub(super) rights: Vec<bool>,
+    /// `[windows, outputs]`.
+    pub(super) logits: Vec<f32>,
+}
+
+impl Answers {
+    /// Of these weights, on these windows; nothing if `pause` says that it is to end.
     ///
     /// # Errors
     /// If a window does not fit the model.
@@ -54,35 +85,22 @@ impl Score {
         params: &[f32],
         examples: &[Arc<Example>],
         pause: &mut dyn FnMut() -> bool,
-    ) -> anyhow::Result<Option<(Self, Vec<bool>)>> {
+    ) -> anyhow::Result<Option<Self>> {
         let n_outputs = encoder.config().task.n_outputs();
-        let (mut workspace, mut logits) = (Workspace::new(1), Vec::new());
-        let mut score = Self { right: 0, of: examples.len(), loss: 0.0 };
-        let mut rights = Vec::with_capacity(examples.len());
-        for some in examples.chunks(AT_ONCE) {
+        let mut workspace = Workspace::new(1);
+        let mut logits = vec![0.0; examples.len() * n_outputs];
+        for (some, logits) in examples.chunks(AT_ONCE).zip(logits.chunks_mut(AT_ONCE * n_outputs)) {
             if !pause() {
                 return Ok(None);
             }
             let values: Vec<f32> = some.iter().flat_map(|e| &e.values).copied().collect();
             let lengths: Vec<usize> =
                 some.iter().map(|e| e.values.len() / encoder.config().channels).collect();
-            logits.clear();
-            logits.resize(some.len() * n_outputs, 0.0);
             let batch = Batch::new(encoder.config(), &values, &lengths)?;
-            encoder.forward(params, &batch, &mut workspace, &mut logits);
-            for (example, logits) in some.iter().zip(logits.chunks_exact(n_outputs)) {
-                let class = example.class as usize;
-                rights.push(argmax(logits) == class);
-                score.loss -= f64::from(log_softmax(logits)[class]) / examples.len() as f64;
-            }
+            encoder.forward(params, &batch, &mut workspace, logits);
         }
-        score.right = rights.iter().filter(|right| **right).count();
-        Ok(Some((score, rights)))
-    }
-
-    /// The share, where there are windows.
-    pub fn share(&self) -> Option<f64> {
-        (self.of > 0).then(|| self.right as f64 / self.of as f64)
+        let (score, rights) = Score::of(&logits, n_outputs, examples);
+        Ok(Some(Self { score, rights, logits }))
     }
 }
 

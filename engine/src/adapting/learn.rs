@@ -11,7 +11,8 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::example::Example;
-use super::gate::{Gate, Score};
+use super::fitted::{HeldOut, refit};
+use super::gate::{Answers, Gate};
 use crate::checkpoint::{Checkpoint, Provenance};
 use crate::diverged::Diverged;
 use crate::windows::disturb;
@@ -86,31 +87,43 @@ pub fn adapt(
     let Some(params) = trained(start, lesson, teaching, pause)? else { return Ok(None) };
     let fresh_was_trained_on = lesson.fresh_probe.is_empty();
     let fresh = if fresh_was_trained_on { &lesson.fresh } else { &lesson.fresh_probe };
-    let mut score = |params: &[f32], on: &[_]| Score::of(&start.encoder, params, on, &mut *pause);
-    let scores = [
-        score(&start.params, &lesson.replay_probe)?,
-        score(&params, &lesson.replay_probe)?,
-        score(&start.params, fresh)?,
-        score(&params, fresh)?,
+    let mut answers =
+        |params: &[f32], on: &[_]| Answers::of(&start.encoder, params, on, &mut *pause);
+    let all = [
+        answers(&start.params, &lesson.replay_probe)?,
+        answers(&params, &lesson.replay_probe)?,
+        answers(&start.params, fresh)?,
+        answers(&params, fresh)?,
     ];
-    let [Some(clean_before), Some(clean), Some(fresh_before), Some(fresh)] = scores else {
+    let [Some(clean_before), Some(clean), Some(fresh_before), Some(now)] = all else {
         return Ok(None);
     };
     let mut tried = Paired::default();
     let mut pair = |new: &[bool], old: &[bool]| {
         new.iter().zip(old).for_each(|(new, old)| tried.observe(*new, *old));
     };
-    pair(&clean.1, &clean_before.1);
+    pair(&clean.rights, &clean_before.rights);
     if !fresh_was_trained_on {
-        pair(&fresh.1, &fresh_before.1);
+        pair(&now.rights, &fresh_before.rights);
     }
-    let [clean_before, clean, fresh_before, fresh] =
-        [clean_before, clean, fresh_before, fresh].map(|(score, _)| score);
-    let gate = Gate { clean_before, clean, fresh_before, fresh, fresh_was_trained_on };
+    let gate = Gate {
+        clean_before: clean_before.score,
+        clean: clean.score,
+        fresh_before: fresh_before.score,
+        fresh: now.score,
+        fresh_was_trained_on,
+    };
+    let classes = |examples: &[Arc<Example>]| examples.iter().map(|e| e.class).collect::<Vec<_>>();
+    let mut held_out = HeldOut { logits: clean.logits, targets: classes(&lesson.replay_probe) };
+    if !fresh_was_trained_on {
+        held_out.logits.extend(now.logits);
+        held_out.targets.extend(classes(fresh));
+    }
     let mut checkpoint = start.clone();
     checkpoint.params = params;
-    checkpoint.meta.forget_fitted();
-    let shares = [("clean_accuracy", clean.share()), ("fresh_accuracy", fresh.share())];
+    let of_now = lesson.fresh.iter().chain(&lesson.fresh_probe);
+    refit(&mut checkpoint.meta, &held_out, of_now.map(|example| &example.values[..]));
+    let shares = [("clean_accuracy", gate.clean.share()), ("fresh_accuracy", gate.fresh.share())];
     checkpoint.meta.set_provenance(Provenance {
         node: None,
         round: start.meta.provenance.round,

@@ -5,6 +5,7 @@
 //! ```
 
 mod example;
+mod fitted;
 mod gate;
 mod learn;
 mod records;

@@ -1,0 +1,70 @@
+//! What was fitted for the weights before an adaptation, for those after it: by windows that were not trained on.
+//!
+//! Thresholds stay those of the calibration, which took many people's series; an adaptation has too few for that. What
+//! is usual is of now: references of the input from all windows of now, as what they are like does not depend on the
+//! weights, and those of confidence, the temperature and the sets from windows that were not trained on. What is too
+//! little to go by leaves things as they were. A run finds out by itself what is usual of the model's first windows.
+
+use monitor::temperature::{FEWEST_WINDOWS, Fitted, divide, fit};
+use monitor::{Conformal, argmax, softmax_in_place};
+
+use crate::checkpoint::Meta;
+use crate::signals::{CONFIDENCE, INPUT, Profile, Statistics, referenced};
+
+/// Answers of the new weights for windows that they were not trained on.
+#[derive(Debug, Default)]
+pub(super) struct HeldOut {
+    /// `[windows, classes]`.
+    pub(super) logits: Vec<f32>,
+    /// Of each its class.
+    pub(super) targets: Vec<u32>,
+}
+
+/// Fits the temperature and the profile of a model, if it has one, for its new weights; `now` are windows of now,
+/// `[len, channels]` as the model sees them.
+pub(super) fn refit<'a>(meta: &mut Meta, held_out: &HeldOut, now: impl Iterator<Item = &'a [f32]>) {
+    let n_classes = meta.classes.len();
+    let HeldOut { logits, targets } = held_out;
+    let Fitted { temperature, kept } = fit(n_classes, logits, targets);
+    if kept.is_none() {
+        meta.temperature = Some(temperature);
+    }
+    let Some(profile) = meta.monitor.as_deref_mut() else { return };
+    let mut probs = logits.clone();
+    divide(&mut probs, meta.temperature);
+    probs.chunks_exact_mut(n_classes).for_each(softmax_in_place);
+    let rows = || probs.chunks_exact(n_classes).zip(targets);
+    let mut statistics = Statistics::default();
+    let inputs: Vec<f64> = now
+        .map(|values| {
+            statistics.take(values, profile.input.channels());
+            profile.input.signal(&statistics)
+        })
+        .collect();
+    let confidences: Vec<f64> = rows().map(|(p, _)| f64::from(p[argmax(p)])).collect();
+    refer(profile, INPUT, &inputs);
+    refer(profile, CONFIDENCE, &confidences);
+    if targets.len() < FEWEST_WINDOWS {
+        return;
+    }
+    let right = rows().filter(|(p, target)| argmax(p) as u32 == **target).count();
+    profile.accuracy = Some(right as f64 / targets.len() as f64);
+    let scores: Vec<f64> =
+        rows().map(|(p, &t)| (1.0 - f64::from(p[t as usize])).clamp(0.0, 1.0)).collect();
+    if let (Some(sets), Ok(new)) = (&mut profile.conformal, Conformal::new(&scores)) {
+        *sets = new;
+    }
+}
+
+/// Makes these values what is usual of a signal.
+fn refer(profile: &mut Profile, signal: usize, values: &[f64]) {
+    if values.len() < FEWEST {
+        return;
+    }
+    for watch in profile.watches.iter_mut().filter(|watch| watch.signal == signal) {
+        *watch = referenced(watch, values);
+    }
+}
+
+/// Fewer values say nothing of what is usual.
+const FEWEST: usize = 10;
