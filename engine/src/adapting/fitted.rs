@@ -5,7 +5,7 @@
 //! weights, and those of confidence, the temperature and the sets from windows that were not trained on. What is too
 //! little to go by leaves things as they were. A run finds out by itself what is usual of the model's first windows.
 
-use monitor::temperature::{FEWEST_WINDOWS, Fitted, divide, fit};
+use monitor::temperature::{BOUNDS, FEWEST_WINDOWS, Fitted, divide, fit};
 use monitor::{Conformal, argmax, softmax_in_place};
 
 use crate::checkpoint::Meta;
@@ -28,6 +28,9 @@ pub(super) fn refit<'a>(meta: &mut Meta, held_out: &HeldOut, now: impl Iterator<
     let Fitted { temperature, kept } = fit(n_classes, logits, targets);
     if kept.is_none() {
         meta.temperature = Some(temperature);
+    } else if targets.len() >= FEWEST {
+        // Of few windows all are often right, and the one before may be of a model that was hardly ever.
+        meta.temperature = Some(as_sure_as_right(n_classes, logits, targets));
     }
     let Some(profile) = meta.monitor.as_deref_mut() else { return };
     let mut probs = logits.clone();
@@ -56,6 +59,27 @@ pub(super) fn refit<'a>(meta: &mut Meta, held_out: &HeldOut, now: impl Iterator<
     }
 }
 
+/// The temperature by which answers are, in the mean, as sure as they are right, if of two more windows one were: what
+/// can be said where all are right, and no temperature has the least loss.
+fn as_sure_as_right(n_classes: usize, logits: &[f32], targets: &[u32]) -> f64 {
+    let rows = logits.chunks_exact(n_classes).zip(targets);
+    let right = rows.filter(|(logits, target)| argmax(logits) as u32 == **target).count();
+    let share = (right as f64 + 1.0) / (targets.len() as f64 + 2.0);
+    let sureness = |temperature: f64| {
+        let mut probs = logits.to_vec();
+        divide(&mut probs, Some(temperature));
+        probs.chunks_exact_mut(n_classes).for_each(softmax_in_place);
+        let of = probs.chunks_exact(n_classes).map(|p| f64::from(p[argmax(p)]));
+        of.sum::<f64>() / targets.len() as f64
+    };
+    let (mut low, mut high) = (BOUNDS.0.ln(), BOUNDS.1.ln());
+    for _ in 0..HALVINGS {
+        let middle = f64::midpoint(low, high);
+        if sureness(middle.exp()) > share { low = middle } else { high = middle }
+    }
+    f64::midpoint(low, high).exp().clamp(BOUNDS.0, BOUNDS.1)
+}
+
 /// Makes these values what is usual of a signal.
 fn refer(profile: &mut Profile, signal: usize, values: &[f64]) {
     if values.len() < FEWEST {
@@ -68,3 +92,25 @@ fn refer(profile: &mut Profile, signal: usize, values: &[f64]) {
 
 /// Fewer values say nothing of what is usual.
 const FEWEST: usize = 10;
+
+/// Halvings of the range of the temperature's logarithm, whose length is 6.
+const HALVINGS: usize = 40;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_that_are_all_right_are_hardly_surer_than_that() {
+        // The second class by 1 or 2.
+        let logits = [0.0, 1.0, 0.0, 2.0].repeat(10);
+        let temperature = as_sure_as_right(2, &logits, &[1; 20]);
+        let p = |logit: f64| 1.0 / (1.0 + (-logit / temperature).exp());
+        let sure = f64::midpoint(p(1.0), p(2.0));
+        assert!((sure - 21.0 / 22.0).abs() < 1e-5, "{temperature} {sure}");
+        // The surer the model was by itself, the warmer.
+        let logits: Vec<f32> = logits.iter().map(|logit| 10.0 * logit).collect();
+        let warmer = as_sure_as_right(2, &logits, &[1; 20]);
+        assert!((warmer / temperature - 10.0).abs() < 1e-3, "{warmer}");
+    }
+}

@@ -34,6 +34,10 @@ pub struct Gate {
     pub fresh_before: Score,
     /// The new one on the same.
     pub fresh: Score,
+    /// The model before, on windows of what is now that the new one was trained on.
+    pub learned_before: Score,
+    /// The new one on the same.
+    pub learned: Score,
     /// Whether the windows of what is now are those that were trained on, as there were too few to set some apart.
     pub fresh_was_trained_on: bool,
 }
@@ -105,10 +109,11 @@ impl Answers {
 }
 
 impl Gate {
-    /// Why the new model is not taken, if it is not: it must be better on what is now, by right answers or, with as many, by
-    /// a tenth of the loss; and lose at most one in a hundred windows of what was before, or a single one.
+    /// Why the new model is not taken, if it is not: it must be better on what is now, by right answers, or with as many
+    /// by a tenth of the loss, or by any part of it if it is right for more of what it was trained on, as of few windows
+    /// all may be right; and lose at most one in a hundred windows of what was before, or a single one.
     pub fn refusal(&self) -> Option<String> {
-        let Self { clean_before, clean, fresh_before, fresh, .. } = self;
+        let Self { clean_before, clean, fresh_before, fresh, learned_before, learned, .. } = self;
         let lost = clean_before.right.saturating_sub(clean.right);
         if lost as f64 > (MAY_LOSE * clean.of as f64).max(1.0) {
             return Some(format!(
@@ -116,7 +121,8 @@ impl Gate {
                 clean.of, clean.right, clean_before.right
             ));
         }
-        let is_surer = fresh.right == fresh_before.right && fresh.loss < LESS * fresh_before.loss;
+        let less = if learned.right > learned_before.right { 1.0 } else { LESS };
+        let is_surer = fresh.right == fresh_before.right && fresh.loss < less * fresh_before.loss;
         if fresh.right > fresh_before.right || is_surer {
             return None;
         }
@@ -141,6 +147,8 @@ mod tests {
             clean: score(clean.1, clean.2),
             fresh_before: score(fresh.0, fresh.2),
             fresh: score(fresh.1, fresh.2),
+            learned_before: score(0, 0),
+            learned: score(0, 0),
             fresh_was_trained_on: false,
         }
         .refusal()
@@ -148,14 +156,26 @@ mod tests {
 
     #[test]
     fn of_models_that_are_right_alike_the_surer_is_better() {
-        let gate = |loss| {
+        let gate = |loss, learned| {
             let [before, fresh] = [0.5, loss].map(|loss| Score { right: 9, of: 9, loss });
-            let (clean_before, clean, fresh_before) = (before, before, before);
-            Gate { clean_before, clean, fresh_before, fresh, fresh_was_trained_on: false }
+            Gate {
+                clean_before: before,
+                clean: before,
+                fresh_before: before,
+                fresh,
+                learned_before: before,
+                learned: Score { right: learned, ..before },
+                fresh_was_trained_on: false,
+            }
         };
-        assert_eq!(gate(0.44).refusal(), None);
+        assert_eq!(gate(0.44, 9).refusal(), None);
         for loss in [0.46, 0.5, 3.0, f64::NAN] {
-            assert!(gate(loss).refusal().is_some(), "{loss}");
+            assert!(gate(loss, 9).refusal().is_some(), "{loss}");
+        }
+        // It was wrong for others of now.
+        assert_eq!(gate(0.49, 10).refusal(), None);
+        for loss in [0.5, 3.0, f64::NAN] {
+            assert!(gate(loss, 10).refusal().is_some(), "{loss}");
         }
     }
 

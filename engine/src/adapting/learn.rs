@@ -6,10 +6,10 @@ use anyhow::ensure;
 use attn_core::{Batch, CrossEntropy, Workspace};
 use monitor::Paired;
 use optim::{Accumulator, AdamWConfig, OptimizerConfig, clip_by_global_norm};
-use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
+use super::draw::Draw;
 use super::example::Example;
 use super::fitted::{HeldOut, refit};
 use super::gate::{Answers, Gate};
@@ -94,8 +94,18 @@ pub fn adapt(
         answers(&params, &lesson.replay_probe)?,
         answers(&start.params, fresh)?,
         answers(&params, fresh)?,
+        answers(&start.params, &lesson.fresh)?,
+        answers(&params, &lesson.fresh)?,
     ];
-    let [Some(clean_before), Some(clean), Some(fresh_before), Some(now)] = all else {
+    let [
+        Some(clean_before),
+        Some(clean),
+        Some(fresh_before),
+        Some(now),
+        Some(learned_before),
+        Some(learned),
+    ] = all
+    else {
         return Ok(None);
     };
     let mut tried = Paired::default();
@@ -111,6 +121,8 @@ pub fn adapt(
         clean: clean.score,
         fresh_before: fresh_before.score,
         fresh: now.score,
+        learned_before: learned_before.score,
+        learned: learned.score,
         fresh_was_trained_on,
     };
     let classes = |examples: &[Arc<Example>]| examples.iter().map(|e| e.class).collect::<Vec<_>>();
@@ -142,7 +154,8 @@ pub fn adapt(
     Ok(Some(Learned { checkpoint, steps, examples, gate, tried }))
 }
 
-/// The weights after all steps.
+/// The mean of the weights after each step of the second half: with a constant rate those after the last step are
+/// where chance has brought them ([arXiv 1803.05407](https://arxiv.org/abs/1803.05407)).
 fn trained(
     start: &Checkpoint,
     lesson: &Lesson,
@@ -164,23 +177,13 @@ fn trained(
     let (mut workspace, mut grads) = (Workspace::new(threads), vec![0.0; params.len()]);
     let mut sum = Accumulator::new(params.len());
     let mut random = ChaCha8Rng::seed_from_u64(seed);
-    let mut order: Vec<usize> = Vec::new();
-    let of_replay = if replay.is_empty() { 0 } else { batch / 2 };
+    let draw = Draw::new(fresh, replay);
+    let mut mean = Mean::new(params.len());
     let (mut values, mut lengths, mut targets) = (Vec::new(), Vec::new(), Vec::new());
     let channels = encoder.config().channels;
     let mut bad = 0;
-    for _ in 0..steps {
-        let mut chosen: Vec<&Example> = Vec::with_capacity(batch);
-        for _ in of_replay..batch {
-            if order.is_empty() {
-                order.extend(0..fresh.len());
-                order.shuffle(&mut random);
-            }
-            chosen.extend(order.pop().map(|at| &*fresh[at]));
-        }
-        chosen.extend((0..of_replay).map(|_| &*replay[random.random_range(0..replay.len())]));
-        // Every piece has windows of both.
-        chosen.shuffle(&mut random);
+    for step in 0..steps {
+        let chosen = draw.some(batch, &mut random);
         for piece in chosen.chunks(PIECE) {
             if !pause() {
                 return Ok(None);
@@ -205,6 +208,9 @@ fn trained(
         groups.mask(&mut grads);
         if clip_by_global_norm(&mut grads, CLIP).is_finite() {
             optimizer.step(&mut params, &grads, lr);
+            if step >= steps / 2 {
+                mean.add(&params);
+            }
             bad = 0;
             continue;
         }
@@ -214,6 +220,7 @@ fn trained(
             return Err(Diverged::new(message).into());
         }
     }
+    mean.write(&mut params);
     if params.iter().any(|value| !value.is_finite()) {
         let message = format!("adapting diverged with the rate {lr}; give a smaller one");
         return Err(Diverged::new(message).into());
@@ -223,3 +230,28 @@ fn trained(
 
 /// Steps in a row without a gradient that is finite.
 const MOST_BAD: u32 = 10;
+
+/// A mean of weights.
+struct Mean {
+    sums: Vec<f64>,
+    n: u64,
+}
+
+impl Mean {
+    fn new(n_params: usize) -> Self {
+        Self { sums: vec![0.0; n_params], n: 0 }
+    }
+
+    fn add(&mut self, params: &[f32]) {
+        self.n += 1;
+        self.sums.iter_mut().zip(params).for_each(|(sum, value)| *sum += f64::from(*value));
+    }
+
+    /// Puts the mean in their place, if there is one.
+    fn write(&self, params: &mut [f32]) {
+        if self.n > 0 {
+            let mean = self.sums.iter().map(|sum| (sum / self.n as f64) as f32);
+            params.iter_mut().zip(mean).for_each(|(value, mean)| *value = mean);
+        }
+    }
+}

@@ -4,6 +4,7 @@
 //! labelled windows ─► replay ─► learn ─► gate ─► a model that may become live
 //! ```
 
+mod draw;
 mod example;
 mod fitted;
 mod gate;

@@ -286,6 +286,12 @@ impl Replay {
         new.into_iter().try_for_each(|(example, part)| self.push(&example, part))
     }
 
+    /// The first of the last so many windows of now; the largest number without any.
+    pub fn first_of_last(&self, n: usize) -> u64 {
+        let last = self.fresh.iter().rev().take(n);
+        last.map(|(example, _)| example.id).min().unwrap_or(u64::MAX)
+    }
+
     /// What can be learned now.
     pub fn lesson(&self) -> Lesson {
         let fresh = |part| {

@@ -116,7 +116,7 @@ fn examples(model: &Checkpoint, paths: &[PathBuf]) -> anyhow::Result<(Vec<OfSeri
 }
 
 fn text(report: &Report<'_>) -> String {
-    let Gate { clean_before, clean, fresh_before, fresh, fresh_was_trained_on } = report.gate;
+    let Gate { clean_before, clean, fresh_before, fresh, fresh_was_trained_on, .. } = report.gate;
     let of = |Score { right, of, .. }: Score| format!("{right} of {of}");
     let mut text = format!(
         "{}: node {}, {} windows beside {} of before, {} steps\nof windows of now {} are answered rightly, and {} before",

@@ -225,7 +225,7 @@ impl<'a> Drift<'a> {
                 let is_one = self.state.windows.saturating_sub(at.story.1) <= ONE_STORY;
                 at.story = (if is_one { at.story.0 + 1 } else { 1 }, self.state.windows);
                 let (rule, notice) = (rule(&at.watch.detector), signal == INPUT);
-                self.told.events.tell_some(at.story.0, || {
+                let is_told = self.told.events.tell_some(at.story.0, || {
                     json!({
                         "event": "drift", "signal": NAMES[signal], "rule": rule,
                         "level": if notice { "notice" } else { "alarm" },
@@ -234,6 +234,9 @@ impl<'a> Drift<'a> {
                         "window": window, "count": at.alarms,
                     })
                 });
+                if !is_told && !notice {
+                    self.told.events.count_alarm();
+                }
             }
         }
         self.learn(signal, x, class, rang);

@@ -45,11 +45,18 @@ impl Events {
     }
 
     /// Tells the n-th event of a kind that may come with every row: the first ten, then each time that their number
-    /// has doubled.
-    pub fn tell_some(&self, n: u64, event: impl FnOnce() -> Value) {
-        if n <= 10 || n.is_power_of_two() {
+    /// has doubled. Says whether it did.
+    pub fn tell_some(&self, n: u64, event: impl FnOnce() -> Value) -> bool {
+        let tells = n <= 10 || n.is_power_of_two();
+        if tells {
             self.tell(event());
         }
+        tells
+    }
+
+    /// Counts an alarm that is not told: it is one all the same for who acts on them.
+    pub fn count_alarm(&self) {
+        add(&self.alarms, 1);
     }
 
     /// Tells of a line that is no row.

@@ -31,6 +31,7 @@ mod incoming;
 mod intake;
 mod judged;
 mod known;
+mod learner;
 mod level;
 mod lines;
 #[cfg(feature = "mqtt")]

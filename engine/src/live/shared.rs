@@ -13,7 +13,8 @@ use std::time::Instant;
 
 use serde_json::json;
 
-use super::adapt::{Adapter, Told};
+use super::adapt::Adapter;
+use super::learner::Told;
 use super::answer::Label;
 use super::counters::{Counters, add, get};
 use super::drift::{Drift, Tells};

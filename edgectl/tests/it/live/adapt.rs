@@ -5,9 +5,11 @@ use std::fs;
 use std::path::Path;
 
 use edgectl::models::Models;
+use serde_json::Value;
 
-use super::{Running, start, with_model};
-use crate::support::{JOB, bytes, fails, json, table};
+use super::watched::person;
+use super::{Running, rows, start, with_model};
+use crate::support::{JOB, bytes, fails, json, ok, table};
 
 /// A folder with a model whose windows share no rows, and labelled rows `now.csv` in which y is the other way round.
 fn folder() -> tempfile::TempDir {
@@ -52,9 +54,72 @@ fn by_hand_a_model_learns_what_is_now_and_keeps_what_was() {
     let found = json(at, &["inspect", "a.safetensors"]).to_string();
     let base = blake3::hash(&bytes(at, "m.safetensors")).to_hex().to_string();
     assert!(found.contains(&base) && found.contains("now"), "{found}");
+    // Nothing is known of what was before.
+    let mut alone = BY_HAND.to_vec();
+    alone.drain(5..7);
+    assert_eq!(json(at, &alone)["replay"], 0);
+    json(at, &BY_HAND);
     let first = bytes(at, "a.safetensors");
     json(at, &[&BY_HAND[..], &["--threads", "2"]].concat());
     assert!(bytes(at, "a.safetensors") == first, "the same on any number of threads");
+}
+
+#[test]
+fn a_model_whose_planned_rounds_are_over_still_learns() {
+    let folder =
+        with_model(&JOB.replace("stride = 10", "stride = 20").replace("rounds = 3", "rounds = 1"));
+    let at = folder.path();
+    fs::write(at.join("now.csv"), shifted(1)).expect("written");
+    ok(at, &["init", "--config", "job.toml", "--out", "0.safetensors"]);
+    let train = ["train", "--data", "data/node_1.csv", "--out", "n.safetensors", "--init"];
+    ok(at, &[&train[..], &["0.safetensors"]].concat());
+    ok(at, &["aggregate", "n.safetensors", "--base", "0.safetensors", "--out", "m.safetensors"]);
+    fails(at, &[&train[..], &["m.safetensors"]].concat(), &["planned rounds are over"]);
+    let report = json(at, &BY_HAND);
+    let loss = |part: &str| report[part]["loss"].as_f64().expect("a loss");
+    assert!(loss("learned") < 0.9 * loss("learned_before"), "{report}");
+}
+
+/// A folder with `c.safetensors`, calibrated, rows of its person as they were, `before.csv`, and now, `now.csv`.
+fn calibrated() -> tempfile::TempDir {
+    let folder = with_model(JOB);
+    let at = folder.path();
+    for (name, gain) in [("before.csv", 1.0), ("now.csv", -1.0)] {
+        fs::write(at.join(name), person(8, 20, gain, 0)).expect("written");
+    }
+    let calibrate = ["calibrate", "--model", "m.safetensors", "--out", "c.safetensors", "--data"];
+    ok(at, &[&calibrate[..], &["before.csv"]].concat());
+    folder
+}
+
+#[test]
+fn what_was_fitted_is_fitted_again() {
+    let folder = calibrated();
+    let at = folder.path();
+    let mut args = BY_HAND;
+    (args[2], args[6]) = ("c.safetensors", "before.csv");
+    json(at, &args);
+    let of = |file: &str| json(at, &["inspect", file])["edgectl"].clone();
+    let (before, after) = (of("c.safetensors"), of("a.safetensors"));
+    assert!(after["temperature"].as_f64().is_some(), "{after}");
+    let watches = |meta: &Value| meta["monitor"]["watches"].as_array().expect("detectors").clone();
+    let (before, after) = (watches(&before), watches(&after));
+    assert_eq!(before.len(), after.len());
+    for (before, after) in before.iter().zip(&after) {
+        assert_eq!(before["signal"], after["signal"]);
+        let of = |watch: &Value, key: &str| watch["detector"]["cusum"][key].clone();
+        assert_eq!(
+            of(before, "threshold"),
+            of(after, "threshold"),
+            "thresholds are the calibration's"
+        );
+        // Errors have no other reference, as what is usual of them is what a model promises.
+        let is_same = of(before, "mean") == of(after, "mean");
+        assert!(
+            before["detector"]["cusum"].is_null() || is_same == (before["signal"] == 2),
+            "{after}"
+        );
+    }
 }
 
 #[test]
@@ -75,6 +140,12 @@ fn what_does_not_go_is_refused_and_writes_nothing() {
     let unlabelled = shifted(1).replace("slow", "").replace("fast", "");
     fs::write(at.join("u.csv"), unlabelled).expect("written");
     fails(at, &with(4, "u.csv"), &["label"]);
+}
+
+/// The class of a window of `shifted`.
+fn label(id: u32) -> String {
+    let label = if (id / 4).is_multiple_of(2) { "slow" } else { "fast" };
+    format!("{{\"label\":\"{label}\",\"id\":{id}}}\n")
 }
 
 fn running(at: &Path) -> Running {
@@ -105,11 +176,7 @@ fn a_run_adapts_with_labels_that_come_back() {
     let mut running = running(at);
     running.event("start");
     running.feed(&shifted(1));
-    let labels = |id: u32| {
-        let label = if (id / 4).is_multiple_of(2) { "slow" } else { "fast" };
-        format!("{{\"label\":\"{label}\",\"id\":{id}}}\n")
-    };
-    running.feed(&(0..16).map(labels).collect::<String>());
+    running.feed(&(0..16).map(label).collect::<String>());
     assert_eq!(running.event("adapt")["result"], "begun");
     let event = running.event("adapted");
     let hash = event["model"].as_str().expect("a hash").to_owned();
@@ -129,6 +196,41 @@ fn a_run_adapts_with_labels_that_come_back() {
     let mut again = self::running(at);
     assert_eq!(again.event("replay-damaged")["windows"], 1);
     assert!(again.end().ended_well());
+}
+
+#[test]
+fn an_adapted_model_that_answers_is_watched() {
+    let folder = calibrated();
+    let at = folder.path();
+    let settings = "[run]\nmodel = \"c.safetensors\"\nshadow = 0\n[adapt]\nwhen = \"always\"\nclean = [\"before.csv\"]\n\
+                    lr = 3e-3\nsteps = 100\ncpu = 1.0\nwindows = 16\n";
+    fs::write(at.join("live.toml"), settings).expect("written");
+    let now = rows(at, "now.csv");
+    let (first, later) = now.split_at(now.find("2,0,").expect("a third series"));
+    let mut running = start(
+        at,
+        &["--config", "live.toml", "--state", "state", "--queue", "all", "--watch", "1ms"],
+    );
+    assert_eq!(running.event("start")["watched"], true);
+    running.feed(first);
+    let labels =
+        (0..38).map(|id| format!("{{\"label\":\"{}\",\"id\":{id}}}\n", ["slow", "fast"][id / 19]));
+    running.feed(&labels.collect::<String>());
+    let hash = running.event("adapted")["model"].as_str().expect("a hash").to_owned();
+    while running.event("reload")["result"] != "checked" {}
+    // It takes its place between two windows.
+    let (some, rest) = later.split_at(later.find("12,0,").expect("a series"));
+    running.feed(some);
+    while running.event("reload")["result"] != "live" {}
+    running.feed(rest);
+    let ended = running.end();
+    assert!(ended.status.success());
+    let last = ended.answers.last().expect("some");
+    assert_eq!(last["model"], hash.as_str());
+    assert!(last["set"].as_array().is_some_and(|set| set.contains(&last["answer"])), "{last}");
+    let kept: Value = serde_json::from_slice(&bytes(at, "state/monitor.json")).expect("JSON");
+    assert_eq!(kept["model"], hash.as_str());
+    assert_eq!(kept["detectors"].as_array().expect("detectors").len(), 5);
 }
 
 #[test]

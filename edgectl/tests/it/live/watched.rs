@@ -14,7 +14,7 @@ const WINDOWS: usize = 10;
 
 /// So many series of a person that nobody trained on, ten windows each; from a row on both channels are `gain` times
 /// as large.
-fn person(number: u32, series: u32, gain: f64, from: u32) -> String {
+pub(super) fn person(number: u32, series: u32, gain: f64, from: u32) -> String {
     let mut text = "series,t,label,x,y\n".to_owned();
     for series in 0..series {
         let (label, speed) = if series % 2 == 0 { ("slow", 0.2) } else { ("fast", 0.9) };
