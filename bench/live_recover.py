@@ -6,7 +6,7 @@ under the change, or of none (--labels). Rows of a recording are played again an
 
 Prints for each case the accuracy on test rows before (`edgectl eval` of the model) and after (the run's own answers),
 the windows until the first alarm, seconds from that until an adapted model answers and until its trial is over, and
-whether all windows were answered by one model after the other. Ends with 1 unless, with all labels, the accuracy under
+whether all windows were answered, and the model changed only where the run told so. Ends with 1 unless, with all labels, the accuracy under
 the change is within 3 points of before, clean accuracy is at most 2 points lower, and the adapted model answers within
 60 s of the first alarm, each; with two a class the mean under the change is at least 0.80; without, nothing changes.
 
@@ -172,10 +172,11 @@ def case(args, folder, person, name):
         "person": person, "shift": name, "labels": args.labels, "before": before, "after": after,
         "under_the_change": round(run.accuracy(begin, under), 3), "windows_to_alarm": alarm["fed"] - begin if alarm else None,
         "answers_after_s": seconds(answers or live), "live_after_s": seconds(live), "windows": run.n,
-        "all_answered": len(run.answers) == run.n, "models": len(models), "each_once": len(set(models)) == len(models),
-        "events": dict(told),
+        "all_answered": len(run.answers) == run.n, "models": len(models), "events": dict(told),
     }
-    good = found["all_answered"] and found["each_once"]
+    handed_over = sum(event["event"] in ("promote", "rollback") for event in run.events)
+    found["one_at_a_time"] = len(models) - 1 == handed_over
+    good = found["all_answered"] and found["one_at_a_time"]
     if args.labels == "all":
         took = found["answers_after_s"]
         good &= took is not None and took <= 60 and after[0] >= before[1] - 0.03 - 1e-9 and after[1] >= before[1] - 0.02 - 1e-9

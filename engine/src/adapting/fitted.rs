@@ -6,10 +6,11 @@
 //! little to go by leaves things as they were. A run finds out by itself what is usual of the model's first windows.
 
 use monitor::temperature::{BOUNDS, FEWEST_WINDOWS, Fitted, divide, fit};
-use monitor::{Conformal, argmax, softmax_in_place};
+use monitor::{Conformal, Scores, argmax, softmax_in_place};
 
+use super::example::Example;
 use crate::checkpoint::Meta;
-use crate::signals::{CONFIDENCE, INPUT, Profile, Statistics, referenced};
+use crate::signals::{CONFIDENCE, INPUT, Profile, Statistics};
 
 /// Answers of the new weights for windows that they were not trained on.
 #[derive(Debug, Default)]
@@ -20,9 +21,12 @@ pub(super) struct HeldOut {
     pub(super) targets: Vec<u32>,
 }
 
-/// Fits the temperature and the profile of a model, if it has one, for its new weights; `now` are windows of now,
-/// `[len, channels]` as the model sees them.
-pub(super) fn refit<'a>(meta: &mut Meta, held_out: &HeldOut, now: impl Iterator<Item = &'a [f32]>) {
+/// Fits the temperature and the profile of a model, if it has one, for its new weights; `now` are windows of now.
+pub(super) fn refit<'a>(
+    meta: &mut Meta,
+    held_out: &HeldOut,
+    now: impl Iterator<Item = &'a Example>,
+) {
     let n_classes = meta.classes.len();
     let HeldOut { logits, targets } = held_out;
     let Fitted { temperature, kept } = fit(n_classes, logits, targets);
@@ -38,15 +42,17 @@ pub(super) fn refit<'a>(meta: &mut Meta, held_out: &HeldOut, now: impl Iterator<
     probs.chunks_exact_mut(n_classes).for_each(softmax_in_place);
     let rows = || probs.chunks_exact(n_classes).zip(targets);
     let mut statistics = Statistics::default();
-    let inputs: Vec<f64> = now
-        .map(|values| {
-            statistics.take(values, profile.input.channels());
-            profile.input.signal(&statistics)
+    let (inputs, classes): (Vec<f64>, Vec<u32>) = now
+        .map(|example| {
+            statistics.take(&example.values, profile.input.channels());
+            // The class of its answer, if that is right.
+            (profile.input.signal(&statistics), example.class)
         })
-        .collect();
-    let confidences: Vec<f64> = rows().map(|(p, _)| f64::from(p[argmax(p)])).collect();
-    refer(profile, INPUT, &inputs);
-    refer(profile, CONFIDENCE, &confidences);
+        .unzip();
+    refer(profile, INPUT, &inputs, &classes);
+    let (confidences, answers): (Vec<f64>, Vec<u32>) =
+        rows().map(|(p, _)| (f64::from(p[argmax(p)]), argmax(p) as u32)).unzip();
+    refer(profile, CONFIDENCE, &confidences, &answers);
     if targets.len() < FEWEST_WINDOWS {
         return;
     }
@@ -80,18 +86,21 @@ fn as_sure_as_right(n_classes: usize, logits: &[f32], targets: &[u32]) -> f64 {
     f64::midpoint(low, high).exp().clamp(BOUNDS.0, BOUNDS.1)
 }
 
-/// Makes these values what is usual of a signal.
-fn refer(profile: &mut Profile, signal: usize, values: &[f64]) {
+/// Makes these values, with the class of each, what is usual of a signal; thresholds are of scores, and stay.
+fn refer(profile: &mut Profile, signal: usize, values: &[f64], classes: &[u32]) {
     if values.len() < FEWEST {
         return;
     }
-    for watch in profile.watches.iter_mut().filter(|watch| watch.signal == signal) {
-        *watch = referenced(watch, values);
+    // Where nothing varies all stays as it was.
+    if let (Some(Some(scores)), Ok(new)) =
+        (profile.scores.get_mut(signal), Scores::fit(values, classes))
+    {
+        *scores = new;
     }
 }
 
 /// Fewer values say nothing of what is usual.
-const FEWEST: usize = 10;
+const FEWEST: usize = 20;
 
 /// Halvings of the range of the temperature's logarithm, whose length is 6.
 const HALVINGS: usize = 40;

@@ -134,7 +134,7 @@ pub fn adapt(
     let mut checkpoint = start.clone();
     checkpoint.params = params;
     let of_now = lesson.fresh.iter().chain(&lesson.fresh_probe);
-    refit(&mut checkpoint.meta, &held_out, of_now.map(|example| &example.values[..]));
+    refit(&mut checkpoint.meta, &held_out, of_now.map(|example| &**example));
     let shares = [("clean_accuracy", gate.clean.share()), ("fresh_accuracy", gate.fresh.share())];
     checkpoint.meta.set_provenance(Provenance {
         node: None,
