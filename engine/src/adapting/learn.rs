@@ -68,7 +68,7 @@ pub struct Learned {
     pub examples: usize,
     /// What it and the one before say of the probe set.
     pub gate: Gate,
-    /// For how many windows that neither was trained on each was right.
+    /// For how many windows of before and of now each was right; of now those that were set apart, if some were.
     pub tried: Paired,
 }
 
@@ -113,9 +113,9 @@ pub fn adapt(
         new.iter().zip(old).for_each(|(new, old)| tried.observe(*new, *old));
     };
     pair(&clean.rights, &clean_before.rights);
-    if !fresh_was_trained_on {
-        pair(&now.rights, &fresh_before.rights);
-    }
+    // Where all few windows of now were trained on they say little, and are all there is: that the new model gives them another
+    // class than the one before is what it was made for.
+    pair(&now.rights, &fresh_before.rights);
     let gate = Gate {
         clean_before: clean_before.score,
         clean: clean.score,
