@@ -14,7 +14,6 @@ use std::time::Instant;
 use serde_json::json;
 
 use super::adapt::Adapter;
-use super::learner::Told;
 use super::answer::Label;
 use super::counters::{Counters, add, get};
 use super::drift::{Drift, Tells};
@@ -22,6 +21,7 @@ use super::events::{Events, write_all};
 use super::hand_over::HandOver;
 #[cfg(feature = "http")]
 use super::http::{Desk, Listener, Site};
+use super::learner::Told;
 use super::level::Level;
 use super::observe::{Observer, Watching};
 use super::options::Options;
