@@ -14,16 +14,16 @@ Examples:
   edgectl demo --out demo --http 127.0.0.1:8080
   edgectl demo --config job.toml --data people --person anna.csv
 
-What is shown, in two minutes at most: a small model of the other people answers for one whom it
-never saw; then this person's sensor is worn on the other arm, which nobody says. That is found, the
+What is shown, in two minutes at most: a small model of other people answers for one whom it never
+saw; then this person's sensor is worn on the other arm, which nobody says. That is found, the
 model is adjusted to classes that are told a little later, tried beside the one that answers, and
 takes its place. At last a model with a permuted head is put there, and refused. All of it is done
 by train, calibrate, run and replay, as the last lines show.
 
-The first part of every series is known from before: the model is calibrated on it, and it is what
-must not be forgotten. The rest is played again and again: once as it is, then mirrored. Of the last
-part no classes are ever told: by these windows the adapted model is measured. The exit code is 0
-only if all was seen.")]
+Three in ten of the others are not trained on: the model is calibrated on them. The first part of
+every series of the person is known from before, and must not be forgotten. The rest is played again
+and again: once as it is, then mirrored. Of the last part no classes are ever told: by these windows
+the adapted model is measured. The exit code is 0 only if all was seen.")]
 pub struct DemoArgs {
     /// A folder with a file of each person
     #[arg(long, value_name = "DIR", default_value = "data/watch")]

@@ -31,13 +31,13 @@ lr = 3e-3
 label_smoothing = 0.1
 "#;
 
-/// A folder with that job, and the first rows of five people.
+/// A folder with that job, and the first rows of eight people.
 fn folder() -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a folder");
     let at = folder.path();
     fs::write(at.join("job.toml"), JOB).expect("written");
     fs::create_dir(at.join("people")).expect("a folder");
-    for person in 1..=5 {
+    for person in 1..=8 {
         let name = format!("subject_{person:02}.csv");
         let all = Path::new(env!("CARGO_MANIFEST_DIR")).join("../data/watch").join(&name);
         let all = fs::read_to_string(all).expect("text");

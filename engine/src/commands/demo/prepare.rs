@@ -20,8 +20,14 @@ use super::recording::{Recording, cut_in_two};
 /// Windows of a model's trial: as many series of the data that is shown are played at the same time.
 const TRIAL: usize = 14;
 
-/// Windows from one false alarm to the next: somewhat more than are shown.
-const ARL0: &str = "500";
+/// Windows from one false alarm to the next: more than are shown.
+const ARL0: &str = "300";
+
+/// Of ten other people, so many are not trained on: what is usual is found out by them.
+const APART: usize = 3;
+
+/// Windows of the person after which what is usual is taken from them: less than a lap.
+const REFIT: usize = 40;
 
 /// Labelled windows of now without which nothing is learned.
 const WINDOWS: usize = 42;
@@ -80,7 +86,9 @@ impl Folder {
 #[derive(Debug)]
 pub(super) struct People {
     pub(super) person: PathBuf,
-    pub(super) others: Vec<PathBuf>,
+    /// Those that the model is trained on, and those that it is calibrated on.
+    others: Vec<PathBuf>,
+    apart: Vec<PathBuf>,
     data: DataConfig,
     /// Rows of a window.
     pub(super) len: usize,
@@ -113,7 +121,7 @@ impl People {
         };
         let files = data_files(std::slice::from_ref(data), job.data.format)?;
         let path = data.join(person);
-        let (own, others): (Vec<_>, Vec<_>) = files.into_iter().partition(|file| *file == path);
+        let (own, mut others): (Vec<_>, Vec<_>) = files.into_iter().partition(|file| *file == path);
         let names = || {
             let names: Vec<_> = others.iter().filter_map(|path| path.file_name()).collect();
             names.iter().map(|name| name.to_string_lossy()).collect::<Vec<_>>().join(", ")
@@ -125,8 +133,13 @@ impl People {
             data.display(),
             names()
         );
-        ensure!(!others.is_empty(), "{}: there is only one person in it", data.display());
-        Ok(Self { person: path, others, data: job.data, len })
+        ensure!(
+            others.len() >= 2,
+            "{}: it takes two people beside the one who is shown, one to train on and one to calibrate on",
+            data.display()
+        );
+        let apart = others.split_off(others.len() - (others.len() * APART).div_ceil(10));
+        Ok(Self { person: path, others, apart, data: job.data, len })
     }
 }
 
@@ -152,7 +165,7 @@ pub(super) fn prepare(
     cut_in_two((&person, &people.person), &people.data, people.len, [&earlier, &later])?;
     let recording = Recording::read(&later, &people.data)?;
     let settings = format!(
-        "[run]\nmodel = \"{MODEL}\"\nstate = \"state\"\nwatch = \"100ms\"\nshadow = {TRIAL}\nrefit = 0\nsilence = \"off\"\n\n\
+        "[run]\nmodel = \"{MODEL}\"\nstate = \"state\"\nwatch = \"100ms\"\nshadow = {TRIAL}\nrefit = {REFIT}\nsilence = \"off\"\n\n\
          [adapt]\nwhen = \"drift\"\nclean = [\"{EARLIER}\"]\nwindows = {WINDOWS}\nsteps = {STEPS}\n"
     );
     std::fs::write(folder.at(SETTINGS), settings).context(SETTINGS)?;
@@ -185,8 +198,10 @@ pub(super) fn prepare(
     }
     go_on(stop)?;
 
-    let mut words = line("calibrate", &[("--model", &folder.model()), ("--data", &earlier)]);
-    words.extend(["--arl0", ARL0, "--out"].map(str::to_owned));
+    let mut words = line("calibrate", &[("--model", &folder.model())]);
+    words.push("--data".to_owned());
+    words.extend(people.apart.iter().map(|path| word(path)));
+    words.extend(["--all", "--arl0", ARL0, "--out"].map(str::to_owned));
     words.push(model);
     commands.push(words.join(" "));
     let Command::Calibrate(calibrate_args) = parsed(words)? else { bail!("no calibration") };
@@ -195,9 +210,9 @@ pub(super) fn prepare(
     let known = Checkpoint::read(&folder.model())?.meta.monitor;
     if let Some(known) = known {
         output.note(&format!(
-            "calibrated on {} windows of {} from before{}",
+            "calibrated on {} windows of {} more people{}",
             known.windows,
-            people.person.display(),
+            people.apart.len(),
             known
                 .accuracy
                 .map(|share| format!(", for {share:.3} of which it is right"))
