@@ -12,10 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use aggregate::atomic_write;
-use monitor::{
-    AdaptiveLevel, Adwin, AdwinConfig, AnyDetector, Cusum, Detector, Scores, Watch, settle,
-};
-use serde::{Deserialize, Serialize};
+use monitor::{AdaptiveLevel, AnyDetector, Detector, Watch, settle};
 use serde_json::json;
 
 use super::board::{Figure, Signal};
@@ -25,13 +22,8 @@ use super::level::Level;
 use super::observe::Observer;
 use super::quality::Quality;
 use super::tap::Seen;
+use super::watched::{At, State};
 use crate::signals::{CONFIDENCE, ERROR, INPUT, NAMES, Profile, Statistics};
-
-/// What is added to allowances while it is not known what a place is like: half a change of two deviations more.
-const CAUTION: f64 = 1.0;
-
-/// How fast the level of sets follows labels.
-const GAMMA: f64 = 0.005;
 
 /// How often the state is written.
 const WRITE: Duration = Duration::from_secs(10);
@@ -70,105 +62,16 @@ pub struct Drift<'a> {
     n_faults: u64,
 }
 
-/// What goes on behind a restart.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct State {
-    /// The model's hash.
-    model: String,
-    /// Windows that were watched.
-    windows: u64,
-    detectors: Vec<At>,
-    /// What is usual here of input and confidence.
-    places: [Place; 2],
-    adwin: Option<Adwin>,
-    level: Option<AdaptiveLevel>,
-    labels: u64,
-    right: u64,
-}
-
-/// What is usual of a signal here.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Place {
-    /// As it was learned; or nothing, as long as it is as where the model was calibrated.
-    scores: Option<Scores>,
-    /// The first windows with their classes, while they are collected.
-    first: Option<Vec<(f64, u32)>>,
-}
-
-impl Place {
-    fn new(is_learning: bool) -> Self {
-        Self { scores: None, first: is_learning.then(Vec::new) }
-    }
-}
-
-/// A detector with what it has said.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct At {
-    watch: Watch,
-    alarms: u64,
-    /// How many of these are one story, and the window of the last.
-    story: (u64, u64),
-}
-
-impl State {
-    /// Before the first window of a model.
-    fn new(model: &str, profile: &Profile, refit: usize) -> Self {
-        let is_learning = refit > 0;
-        let of = |watch: &Watch| {
-            let watch = if is_learning { cautious(watch) } else { watch.clone() };
-            At { watch, alarms: 0, story: (0, 0) }
-        };
-        let level = AdaptiveLevel::new(1.0 - profile.coverage, GAMMA).ok();
-        Self {
-            model: model.to_owned(),
-            windows: 0,
-            detectors: profile.watches.iter().map(of).collect(),
-            places: [(); 2].map(|()| Place::new(is_learning)),
-            adwin: Adwin::new(AdwinConfig::default()).ok(),
-            level: level.filter(|_| profile.conformal.is_some()),
-            labels: 0,
-            right: 0,
-        }
-    }
-}
-
-/// The same detector, for large changes alone.
-fn cautious(watch: &Watch) -> Watch {
-    let detector = match &watch.detector {
-        AnyDetector::Cusum(cusum) if watch.scored => {
-            let (mean, deviation) = cusum.reference();
-            let allowance = cusum.allowance() + CAUTION;
-            Cusum::new(mean, deviation, cusum.side(), allowance, cusum.threshold())
-                .map_or_else(|_| watch.detector.clone(), AnyDetector::Cusum)
-        }
-        other => other.clone(),
-    };
-    Watch { detector, ..watch.clone() }
-}
-
 impl<'a> Drift<'a> {
     /// Watches whatever model answers, if it is calibrated. Takes up what is kept at `path`, if it is of that model.
     pub fn new(told: Tells<'a>, refit: usize, path: Option<PathBuf>, started: Instant) -> Self {
-        let nothing = State {
-            model: String::new(),
-            windows: 0,
-            detectors: Vec::new(),
-            places: [Place::default(), Place::default()],
-            adwin: Adwin::new(AdwinConfig::default()).ok(),
-            level: None,
-            labels: 0,
-            right: 0,
-        };
         Self {
             told,
             refit,
             path,
             written: started,
             profile: None,
-            state: nothing,
+            state: State::default(),
             statistics: Statistics::default(),
             faults: HashMap::new(),
             n_faults: 0,

@@ -61,6 +61,7 @@ mod track;
 mod tracks;
 mod truth;
 mod usual;
+mod watched;
 mod watcher;
 mod ways;
 mod web;
