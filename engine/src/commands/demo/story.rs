@@ -286,7 +286,8 @@ mod tests {
 
     use super::*;
 
-    /// Answers to windows of ten rows of a series of a hundred, from this row on; every so many is wrong.
+    /// Answers to windows of ten rows of a series of a hundred, from this row on in tens; its last digit names the
+    /// series, and every so many is wrong.
     fn answers(
         story: &mut Story,
         first: usize,
@@ -295,7 +296,8 @@ mod tests {
         wrong: usize,
     ) -> Vec<String> {
         let answer = |i: usize| {
-            let rows = Rows { first: first + 10 * i, last: first + 10 * i + 9, lap: 100 };
+            let start = first / 10 * 10 + 10 * i;
+            let rows = Rows { first: start, last: start + 9, lap: 100 };
             let said = if i.is_multiple_of(wrong) { "b" } else { "a" };
             let answer = Answer {
                 id: (first / 10 + i) as u64,
