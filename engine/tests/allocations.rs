@@ -2,7 +2,7 @@
 //! process allocates.
 
 use std::fmt::Write as _;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use allocation_counter::measure;
@@ -80,7 +80,9 @@ fn a_line_becomes_an_answer_without_allocating() {
             events: &events,
             truths: &truths,
         };
-        let tracks = Mutex::new(Tracks::new(plan));
+        let tracks = Tracks::new(plan);
+        let thin = Arc::clone(tracks.thin());
+        let tracks = Mutex::new(tracks);
         let mut intake = Intake::new(meta, "stdin", &tracks, ways);
         let server = Server {
             queue: &queue,
@@ -113,17 +115,36 @@ fn a_line_becomes_an_answer_without_allocating() {
                     watched.give_back(seen);
                 }
             }
+            (n_answers, n_fresh)
         };
         if is_table {
             pass(&["series,t,x,y".to_owned()]);
         }
         pass(&lines(0, 600, is_table));
         let later = lines(600, 3000, is_table);
-        let counted = measure(|| pass(&later));
+        let mut of_all = (0, 0);
+        let counted = measure(|| of_all = pass(&later));
         assert_eq!(counted.count_total, 0, "{counted:?}");
-        assert_eq!(n_answers, 3 * ((1000 - 20) / 3 + 1));
         // Of windows of 20 rows at every third, each seventh shares none with the last.
-        assert_eq!(n_fresh, 3 * ((1000 - 20) / 21 + 1));
+        assert_eq!(of_all, (3 * ((1000 - 20) / 3 + 1), 3 * ((1000 - 20) / 21 + 1)));
+        // Under load every fourth is due, of series that take turns, and each second of these shares none.
+        thin.set(4);
+        let later = lines(3000, 6000, is_table);
+        let mut of_some = (0, 0);
+        let counted = measure(|| of_some = pass(&later));
+        assert_eq!(counted.count_total, 0, "{counted:?}");
+        let mut expected = of_all;
+        for series in 0..3 {
+            let mut used = 986;
+            for window in (327..=660).filter(|window| (window + series) % 4 == 0) {
+                expected.0 += 1;
+                if 3 * window >= used {
+                    (expected.1, used) = (expected.1 + 1, 3 * window + 20);
+                }
+            }
+        }
+        assert_eq!(of_some, expected);
+        assert_eq!(thin.left_out(), 3 * 334 - (of_some.0 - of_all.0));
         // The counter sees allocations.
         assert!(measure(|| drop(std::hint::black_box(vec![1_u8; 100]))).count_total > 0);
     }

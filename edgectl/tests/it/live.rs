@@ -12,6 +12,8 @@ mod demo;
 mod faults;
 /// A run that is seen and fed over HTTP.
 mod http;
+/// Windows that come faster than they are answered.
+mod load;
 /// Rows and answers over a broker.
 #[cfg(feature = "mqtt")]
 mod mqtt;
@@ -96,6 +98,8 @@ struct Running {
     /// Where events are with `--state`.
     log: Option<BufReader<File>>,
     events: Vec<Value>,
+    /// Who reads the answers while it goes on, if anybody does.
+    reader: Option<JoinHandle<Vec<Value>>>,
 }
 
 fn start(folder: &Path, args: &[&str]) -> Running {
@@ -118,7 +122,7 @@ fn start(folder: &Path, args: &[&str]) -> Running {
         .spawn()
         .expect("it starts");
     let stderr = BufReader::new(child.stderr.take().expect("piped"));
-    Running { input: child.stdin.take(), child, stderr, log, events: Vec::new() }
+    Running { input: child.stdin.take(), child, stderr, log, events: Vec::new(), reader: None }
 }
 
 impl Running {
@@ -176,6 +180,11 @@ impl Running {
         panic!("no event {kind}");
     }
 
+    /// Reads answers from now on, so that none waits.
+    fn read_on(&mut self) {
+        self.reader = Some(reader(self.child.stdout.take().expect("piped")));
+    }
+
     /// Closes the input, and reads all that comes.
     fn end(mut self) -> Ended {
         drop(self.input.take());
@@ -184,8 +193,10 @@ impl Running {
 
     /// Reads all that comes.
     fn read(mut self) -> Ended {
-        let stdout = self.child.stdout.take().expect("piped");
-        let reader = reader(stdout);
+        if self.reader.is_none() {
+            self.read_on();
+        }
+        let reader = self.reader.take().expect("it reads");
         let mut lines: Vec<String> =
             self.stderr.by_ref().lines().map(|line| line.expect("text")).collect();
         let answers = reader.join().expect("read");

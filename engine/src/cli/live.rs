@@ -96,6 +96,9 @@ between rows: {\"label\":\"ABD\",\"id\":17} or {\"label\":\"ABD\",\"series\":\"s
 /v2/models/NAME/infer (Open Inference Protocol). On another address than this machine's own, rows and
 events need the token; promote, rollback and labels always do.
 
+With --stride-most windows may be left out under load: those are not due. Events \"load\" and
+edgectl_stride_factor tell every how many-th is; answers of all statuses are the due windows.
+
 With --state a model that is put in the place of --model first answers unheard beside the live one
 (shadow), then with the live one beside it (state canary), then is live. One that is worse, by labels
 or by how often the two agree, is refused for good.
@@ -182,6 +185,10 @@ pub struct RunArgs {
     /// An answer that is less probable is kept back, with the status abstain [default: none is]
     #[arg(long, value_name = "P", value_parser = share)]
     pub abstain: Option<f64>,
+    /// Where windows come faster than they are answered, let every 2nd, 4th … at most every K-th be due
+    /// instead of dropping any that waits, evenly in each series, until there is time again [default: 1: off]
+    #[arg(long, value_name = "K")]
+    pub stride_most: Option<u64>,
     /// Windows of this place after which what is usual is taken from them, of a calibrated model; 0 to
     /// keep to what it was calibrated on [default: 200]
     #[arg(long, value_name = "N")]

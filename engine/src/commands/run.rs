@@ -39,6 +39,8 @@ const DEADLINE: Duration = Duration::from_millis(50);
 /// Fewer say nothing of a place, and more are not kept.
 const FEWEST_REFIT: usize = 10;
 const MOST_REFIT: usize = 100_000;
+/// Fewer windows than one in so many are no stream.
+const MOST_STRIDE: u64 = 1024;
 /// Windows that a new model answers beside the live one, and how often the two have to agree, where nothing is said.
 const SHADOW: u32 = 100;
 const AGREEMENT: f64 = 0.9;
@@ -228,6 +230,15 @@ fn options(args: &RunArgs, settings: &RunSettings, terms: Terms) -> anyhow::Resu
     );
     let keep = keep(args, settings);
     let live = keep == Keep::Newest;
+    let stride_most = args.stride_most.or(settings.stride_most).unwrap_or(1);
+    ensure!(
+        (1..=MOST_STRIDE).contains(&stride_most),
+        "--stride-most {stride_most}: give 1 for every window, or a number up to {MOST_STRIDE}"
+    );
+    ensure!(
+        live || stride_most == 1,
+        "--stride-most {stride_most}: with --queue all the input waits and no window is left out: give one of the two"
+    );
     let deadline = args.deadline.or(settings.deadline).map(|Time(time)| time);
     let priority = args.priority.or(settings.priority);
     let Gap(gap) = args.gap.or(settings.gap).unwrap_or(Gap(Some(GAP)));
@@ -243,6 +254,7 @@ fn options(args: &RunArgs, settings: &RunSettings, terms: Terms) -> anyhow::Resu
         silence: args.silence.or(settings.silence).unwrap_or(Gap(Some(SILENCE))).0,
         probs: args.probs || settings.probs.unwrap_or(false),
         abstain,
+        stride_most,
         refit,
         slow: args.slow,
     })

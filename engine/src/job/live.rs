@@ -75,6 +75,8 @@ pub struct RunSettings {
     pub probs: Option<bool>,
     /// An answer that is less probable is kept back.
     pub abstain: Option<f64>,
+    /// Under load every how many-th window stays due at least; 1 for each.
+    pub stride_most: Option<u64>,
     /// Windows after which what is usual is taken from those of this place; 0 for never.
     pub refit: Option<usize>,
     /// Where the run is seen over HTTP.

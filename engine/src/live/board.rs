@@ -71,6 +71,10 @@ pub enum Figure {
     ThrottledSeconds,
     /// How often it did.
     ThrottledPeriods,
+    /// Every how many-th window is due.
+    StrideFactor,
+    /// Windows that were not due, as others were enough.
+    LeftOut,
     /// Windows that the monitor passed over, as it had no time for them.
     Unwatched,
 }

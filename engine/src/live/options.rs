@@ -30,6 +30,8 @@ pub struct Options {
     pub probs: bool,
     /// An answer that is less probable is kept back.
     pub abstain: Option<f64>,
+    /// Under load every how many-th window stays due at least; 1 for each.
+    pub stride_most: u64,
     /// Windows after which what is usual is taken from those of this place; 0 for never.
     pub refit: usize,
     /// How many times as long the model takes, to try out what happens then.

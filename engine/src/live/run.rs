@@ -20,12 +20,13 @@ use super::level::Level;
 use super::options::Options;
 use super::outbox::Outbox;
 use super::queue::Queue;
+use super::relief::Relief;
 use super::shadow::Shadow;
 use super::shared::Shared;
 use super::source::Source;
 use super::summary::Summary;
 use super::tap::tap;
-use super::threads::{end_all, ends, lock, start};
+use super::threads::{end_all, ends, start};
 use super::track::Plan;
 use super::tracks::Tracks;
 use super::watcher::Watcher;
@@ -66,6 +67,8 @@ pub fn run(
     let label = Arc::clone(&ready.label);
     let (events, receiver) = Events::new();
     let (tap, truths, watched) = tap(width, meta.classes.len(), options.keep == Keep::All);
+    let tracks = Tracks::new(plan.clone()).with_most_age(options.stale);
+    let mut relief = Relief::new(options.stride_most, tracks.thin(), began);
     let ending = sources.iter().filter(|source| source.ends()).count();
     let shared = Arc::new(Shared {
         queue: Queue::new(options.keep),
@@ -80,7 +83,7 @@ pub fn run(
         told: AtomicBool::new(false),
         meta: meta.clone(),
         truths,
-        tracks: Mutex::new(Tracks::new(plan.clone()).with_most_age(options.stale)),
+        tracks: Mutex::new(tracks),
         going: Mutex::new((ending, sources.len() + usize::from(web.is_some()))),
         #[cfg(feature = "http")]
         series: AtomicUsize::new(0),
@@ -126,6 +129,7 @@ pub fn run(
     while !writer.is_finished() && stop.now().is_none() {
         thread::park_timeout(LOOK);
         shared.look_for_silence();
+        relief.look(&shared.counters, &shared.events, Instant::now());
     }
     let is_stopped = stop.now().is_some();
     // At the end of all sources all is over; else one may wait for a line that never comes.
@@ -141,13 +145,9 @@ pub fn run(
     drop(seen);
     watching.thread().unpark();
     let live = if ends(&watching, until) { watching.join().ok() } else { None };
-    let mut summary = Summary::of(&shared.counters, cpu_s().zip(cpu_before).map(|(a, b)| a - b));
+    let mut summary = shared.summary(cpu_s().zip(cpu_before).map(|(a, b)| a - b));
     (summary.window, summary.is_stopped) = (window, is_stopped);
-    (summary.series, summary.ended) = {
-        let tracks = lock(&shared.tracks);
-        (tracks.len(), tracks.ended())
-    };
-    summary.lost_events = shared.events.lost();
+    (summary.left_out, summary.strides) = relief.end(Instant::now());
     (summary.model, summary.round) = live.unwrap_or_else(|| (label.hash.clone(), label.round));
     summary.wall_s = began.elapsed().as_secs_f64();
     shared.events.end();

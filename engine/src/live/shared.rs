@@ -34,6 +34,7 @@ use super::reply::Reply;
 use super::serve::Server;
 use super::shadow::{Shadow, Trials};
 use super::source::{Gate, Source};
+use super::summary::Summary;
 use super::tap::{Tap, Truths, Watched};
 use super::threads::{lock, start};
 use super::throttled::Throttled;
@@ -81,7 +82,7 @@ impl Shared {
         let is_watched = label.profile.is_some();
         let mut begun = json!({
             "event": "start", "model": hash, "round": round, "from": from, "state": state.name(),
-            "watched": is_watched,
+            "watched": is_watched, "stride_most": self.options.stride_most,
         });
         if !is_watched {
             begun["hint"] =
@@ -252,6 +253,15 @@ impl Shared {
                 self.events.tell(json!({ "event": "output-unblocked", "dropped": taken.lost }));
             }
         }
+    }
+
+    /// What was done until now; what only the run itself knows is left open.
+    pub(super) fn summary(&self, cpu_s: Option<f64>) -> Summary {
+        let mut summary = Summary::of(&self.counters, cpu_s);
+        let tracks = lock(&self.tracks);
+        (summary.series, summary.ended) = (tracks.len(), tracks.ended());
+        summary.lost_events = self.events.lost();
+        summary
     }
 
     /// Looks for other models until the run ends; gives the one that was live then, and its round.

@@ -20,6 +20,10 @@ pub struct Summary {
     pub series: usize,
     /// Windows that were due.
     pub due: u64,
+    /// Windows that were not due under load.
+    pub left_out: u64,
+    /// Seconds for which every n-th window was due, by n; nothing where all always were.
+    pub strides: BTreeMap<u64, f64>,
     /// Answers by their status; together as many as windows were due.
     pub answers: BTreeMap<&'static str, u64>,
     /// Windows that were dropped as nobody took answers away; they are among the dropped ones.
@@ -110,6 +114,8 @@ impl Summary {
             not_wanted: get(&counters.not_wanted),
             series: 0,
             due: get(&counters.due),
+            left_out: 0,
+            strides: BTreeMap::new(),
             answers: answers(counters),
             lost_output: get(&counters.lost_output),
             unwritten: get(&counters.due).saturating_sub(get(&counters.written)),
@@ -187,7 +193,12 @@ impl Summary {
         if let Some(cpu_s) = self.cpu_s_per_1000 {
             lines.push(("CPU per 1,000 answers", format!("{cpu_s:.3} s")));
         }
+        if !self.strides.is_empty() {
+            let seconds = self.strides.iter().map(|(every, s)| format!("{every} for {s:.1} s"));
+            lines.push(("stride factor", seconds.collect::<Vec<_>>().join(", ")));
+        }
         let some = [
+            ("windows left out under load", self.left_out),
             ("rows not read by the job", self.not_wanted),
             ("dropped as nobody read answers", self.lost_output),
             ("lines not written", self.unwritten),

@@ -6,6 +6,7 @@ use anyhow::{Context, bail, ensure};
 use preprocess::{Pipeline, Streamer};
 
 use super::quality::{Follows, Inspector, Quality};
+use super::thin::Thin;
 use crate::checkpoint::Meta;
 use crate::data::{Split, StreamRow};
 use crate::windows::rounded;
@@ -130,6 +131,8 @@ struct Cutter {
     /// Rows that came out before the first that no fresh window has.
     fresh: u64,
     window: Vec<f64>,
+    /// Which windows are due, if not all, with the number of the first: series take turns.
+    thin: Option<(Arc<Thin>, u64)>,
 }
 
 impl Track {
@@ -149,11 +152,19 @@ impl Track {
                 n_out: 0,
                 fresh: 0,
                 window: Vec::with_capacity(plan.width()),
+                thin: None,
             },
             n_in: 0,
             t: None,
             plan: plan.clone(),
         }
+    }
+
+    /// Of its windows only some are due; the first counts as the one of this number.
+    #[must_use]
+    pub fn thinned(mut self, thin: &Arc<Thin>, first: u64) -> Self {
+        self.cutter.thin = Some((Arc::clone(thin), first));
+        self
     }
 
     /// Its name, for answers.
@@ -227,13 +238,18 @@ impl Track {
 }
 
 impl Cutter {
-    /// Takes a row, and gives the window that ends with it, if one does, and whether it is fresh.
+    /// Takes a row, and gives the window that is due by it, if one is, and whether it is fresh.
     fn push(&mut self, plan: &Plan, row: &[f64]) -> Option<(&[f64], bool)> {
         let (len, stride) = (plan.len as u64, plan.stride as u64);
         let end = ((self.n_out % len) as usize + 1) * row.len();
         self.rows[end - row.len()..end].copy_from_slice(row);
         self.n_out += 1;
         if self.n_out < len || !(self.n_out - len).is_multiple_of(stride) {
+            return None;
+        }
+        if let Some((thin, first)) = &self.thin
+            && !thin.takes(first + (self.n_out - len) / stride)
+        {
             return None;
         }
         let (newest, oldest) = self.rows.split_at(end);

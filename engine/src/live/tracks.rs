@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::quality::Follows;
+use super::thin::Thin;
 use super::track::{Cut, Plan, Track};
 use crate::data::StreamRow;
 
@@ -25,6 +26,8 @@ pub struct Tracks {
     ended: u64,
     /// Rows whose time is more seconds ago are old.
     most_age_s: Option<f64>,
+    /// Which windows are due.
+    thin: Arc<Thin>,
 }
 
 /// Rows of a series by which its usual step is known.
@@ -90,13 +93,19 @@ impl Tracks {
     /// None yet.
     pub fn new(plan: Plan) -> Self {
         let (places, running) = (HashMap::new(), Vec::new());
-        Self { plan, places, running, n_rows: 0, begun: 0, ended: 0, most_age_s: None }
+        let thin = Arc::new(Thin::default());
+        Self { plan, places, running, n_rows: 0, begun: 0, ended: 0, most_age_s: None, thin }
     }
 
     /// Rows whose time, in seconds since 1970, is longer ago are old.
     #[must_use]
     pub fn with_most_age(self, most: Option<Duration>) -> Self {
         Self { most_age_s: most.map(|most| most.as_secs_f64()), ..self }
+    }
+
+    /// Which windows are due: all, until somebody thins them.
+    pub fn thin(&self) -> &Arc<Thin> {
+        &self.thin
     }
 
     /// Whether a row of this time is old. Times before 2001 count from somewhere else, and tell nothing.
@@ -157,6 +166,7 @@ impl Tracks {
         } else {
             Track::new(&self.plan, name)
         };
+        let track = track.thinned(&self.thin, self.begun as u64);
         let (source, key) = (Arc::clone(source), key.to_vec());
         self.places.insert(key.clone(), self.running.len());
         let heard = Heard::none(placed.arrived);

@@ -134,6 +134,15 @@ fn of_figure(figure: Figure) -> (&'static str, &'static str, &'static str, &'sta
             "of",
             "Periods in which the system held the process back.",
         ),
+        Figure::StrideFactor => {
+            ("stride_factor", "gauge", "of", "Every how many-th window is due under this load.")
+        }
+        Figure::LeftOut => (
+            "windows_left_out_total",
+            "counter",
+            "of",
+            "Windows that were not due, by the stride factor.",
+        ),
         Figure::Unwatched => (
             "unwatched_total",
             "counter",
@@ -286,6 +295,8 @@ mod tests {
         counters.board.set(Figure::Accuracy, "", 0.5);
         counters.board.set(Figure::ThrottledSeconds, "", 1.5);
         counters.board.set(Figure::ThrottledPeriods, "", 3.0);
+        counters.board.set(Figure::StrideFactor, "", 2.0);
+        counters.board.set(Figure::LeftOut, "", 40.0);
         let page = page(&counters);
         for line in [
             "edgectl_rows_total{source=\"stdin\"} 7",
@@ -314,6 +325,9 @@ mod tests {
             "edgectl_throttled_seconds_total 1.5",
             "# TYPE edgectl_throttled_periods_total counter",
             "edgectl_throttled_periods_total 3",
+            "# TYPE edgectl_stride_factor gauge",
+            "edgectl_stride_factor 2",
+            "edgectl_windows_left_out_total 40",
         ] {
             assert!(page.lines().any(|found| found == line), "{line} is not in\n{page}");
         }
