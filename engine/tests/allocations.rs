@@ -71,7 +71,7 @@ fn a_line_becomes_an_answer_without_allocating() {
         let (counters, models) = (Counters::default(), HandOver::default());
         let (events, _receiver) = Events::new();
         let plan = Plan::of(meta, Some(5.0), true).expect("it can answer on a stream");
-        let level = Level::default();
+        let (level, abstain) = (Level::default(), Level::default());
         let (tap, truths, watched) = tap(plan.width(), 3, false);
         let ways = Ways {
             queue: &queue,
@@ -93,7 +93,7 @@ fn a_line_becomes_an_answer_without_allocating() {
             late: Late::Drop,
             probs: true,
             slow: 1.0,
-            abstain: None,
+            abstain: &abstain,
             level: &level,
             tap: Some(&tap),
         };

@@ -1,5 +1,7 @@
 //! Answers while rows come: `edgectl run` through stdin and stdout.
 
+/// A threshold of answers that follows labels.
+mod abstain;
 /// Every due window has exactly one line, whatever reader, model and input do.
 mod accounting;
 /// A model that is adjusted to what comes back with labels.

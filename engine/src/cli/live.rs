@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use clap::Args;
 
-use crate::job::{Gap, Keep, Late, Priority, Time};
+use crate::job::{Abstain, Gap, Keep, Late, Priority, Time};
 
 /// `edgectl calibrate`
 #[derive(Debug, Args)]
@@ -182,9 +182,14 @@ pub struct RunArgs {
     /// Windows whose last row's time, in seconds since 1970 or as a date, is longer ago are answered stale
     #[arg(long, value_name = "TIME")]
     pub stale: Option<Time>,
-    /// An answer that is less probable is kept back, with the status abstain [default: none is]
-    #[arg(long, value_name = "P", value_parser = share)]
-    pub abstain: Option<f64>,
+    /// An answer that is less probable is kept back, with the status abstain. Between two bounds, 0.5..0.9,
+    /// it is the least with which enough given answers were right, of the last 200 whose labels came back;
+    /// before 20 came, and under load, it stays, at first at the lower [default: none is]
+    #[arg(long, value_name = "P|P..P")]
+    pub abstain: Option<Abstain>,
+    /// The share of given answers that have to be right, for --abstain with bounds [default: 0.95]
+    #[arg(long, value_name = "SHARE")]
+    pub abstain_right: Option<f64>,
     /// Where windows come faster than they are answered, let every 2nd, 4th … at most every K-th be due
     /// instead of dropping any that waits, evenly in each series, until there is time again [default: 1: off]
     #[arg(long, value_name = "K")]

@@ -11,7 +11,9 @@ use serde::Serialize;
 
 use crate::cli::RunArgs;
 use crate::interrupt::Stop;
-use crate::job::{AdaptSettings, Gap, Keep, Late, Priority, RunSettings, Settings, Time, When};
+use crate::job::{
+    Abstain, AdaptSettings, Gap, Keep, Late, Priority, RunSettings, Settings, Time, When,
+};
 #[cfg(feature = "video")]
 use crate::live::Camera;
 #[cfg(feature = "http")]
@@ -39,6 +41,8 @@ const DEADLINE: Duration = Duration::from_millis(50);
 /// Fewer say nothing of a place, and more are not kept.
 const FEWEST_REFIT: usize = 10;
 const MOST_REFIT: usize = 100_000;
+/// The share of given answers that have to be right where nothing is said.
+const RIGHT: f64 = 0.95;
 /// Fewer windows than one in so many are no stream.
 const MOST_STRIDE: u64 = 1024;
 /// Windows that a new model answers beside the live one, and how often the two have to agree, where nothing is said.
@@ -218,10 +222,15 @@ fn keep(args: &RunArgs, settings: &RunSettings) -> Keep {
 /// What flags say, else the file, else as it is by default.
 fn options(args: &RunArgs, settings: &RunSettings, terms: Terms) -> anyhow::Result<Options> {
     let abstain = args.abstain.or(settings.abstain);
+    let abstain_right = args.abstain_right.or(settings.abstain_right);
     ensure!(
-        abstain.is_none_or(|least| least > 0.0 && least < 1.0),
-        "abstain = {}: give a probability above 0 and below 1",
-        abstain.unwrap_or(f64::NAN)
+        abstain_right.is_none_or(|right| right > 0.0 && right <= 1.0),
+        "--abstain-right {}: give a share above 0 and at most 1",
+        abstain_right.unwrap_or(f64::NAN)
+    );
+    ensure!(
+        abstain_right.is_none() || abstain.is_some_and(|Abstain { least, most }| most > least),
+        "--abstain-right: one threshold does not follow labels: give bounds, as --abstain 0.5..0.9"
     );
     let refit = args.refit.or(settings.refit).unwrap_or(FIRST);
     ensure!(
@@ -254,6 +263,7 @@ fn options(args: &RunArgs, settings: &RunSettings, terms: Terms) -> anyhow::Resu
         silence: args.silence.or(settings.silence).unwrap_or(Gap(Some(SILENCE))).0,
         probs: args.probs || settings.probs.unwrap_or(false),
         abstain,
+        abstain_right: abstain_right.unwrap_or(RIGHT),
         stride_most,
         refit,
         slow: args.slow,

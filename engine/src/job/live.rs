@@ -73,8 +73,11 @@ pub struct RunSettings {
     pub stale: Option<Time>,
     /// Whether answers tell every class's probability.
     pub probs: Option<bool>,
-    /// An answer that is less probable is kept back.
-    pub abstain: Option<f64>,
+    /// An answer that is less probable is kept back: a probability, or bounds, `"0.5..0.9"`.
+    #[serde(deserialize_with = "parsed")]
+    pub abstain: Option<Abstain>,
+    /// The share of given answers that have to be right, by which the bounds are used.
+    pub abstain_right: Option<f64>,
     /// Under load every how many-th window stays due at least; 1 for each.
     pub stride_most: Option<u64>,
     /// Windows after which what is usual is taken from those of this place; 0 for never.
@@ -141,6 +144,31 @@ pub struct Time(pub Duration);
 /// How long a step of the times may be, in usual ones.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Gap(pub Option<f64>);
+
+/// How probable an answer has to be to be given.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Abstain {
+    /// At least so much.
+    pub least: f64,
+    /// Between these bounds as labels ask for it; the same as [`least`](Self::least) where it does not move.
+    pub most: f64,
+}
+
+impl FromStr for Abstain {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (least, most) = text.split_once("..").unwrap_or((text, text));
+        match (least.trim().parse(), most.trim().parse()) {
+            (Ok(least), Ok(most)) if 0.0 < least && least <= most && most < 1.0 => {
+                Ok(Self { least, most })
+            }
+            _ => {
+                Err("give a probability above 0 and below 1, or bounds of it, 0.5..0.9".to_owned())
+            }
+        }
+    }
+}
 
 impl FromStr for Time {
     type Err = String;
@@ -256,6 +284,22 @@ mod tests {
         }
         for text in ["", "fifo", "fifo:0", "fifo:100", "fifo:-1", "high", "FIFO:5"] {
             assert!(text.parse::<Priority>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn probabilities_of_answers_are_one_or_two() {
+        let one = Abstain { least: 0.5, most: 0.5 };
+        for (text, expected) in [("0.5", one), ("0.5..0.9", Abstain { most: 0.9, ..one })] {
+            assert_eq!(text.parse(), Ok(expected));
+            let settings = read(&format!("[run]\nabstain = \"{text}\"")).expect("settings");
+            assert_eq!(settings.run.abstain, Some(expected));
+        }
+        assert_eq!(read("[run]\nabstain = 0.5").expect("settings").run.abstain, Some(one));
+        for text in
+            ["", "0", "1", "nan", "0.9..0.5", "0.5..1", "0.5..", "..0.5", "0.5..nan", "0.5...0.9"]
+        {
+            assert!(text.parse::<Abstain>().is_err(), "{text}");
         }
     }
 

@@ -19,7 +19,7 @@ pub use augment::AugmentConfig;
 pub use epochs::Epochs;
 pub use federation::{FederationConfig, FitOn};
 pub use file::Job;
-pub use live::{Gap, Keep, Late, Priority, RunSettings, Settings, Time};
+pub use live::{Abstain, Gap, Keep, Late, Priority, RunSettings, Settings, Time};
 pub use model::ModelConfig;
 pub use private::PrivateTraining;
 pub use rate::LearningRate;

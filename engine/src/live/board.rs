@@ -71,6 +71,8 @@ pub enum Figure {
     ThrottledSeconds,
     /// How often it did.
     ThrottledPeriods,
+    /// A less probable answer is kept back.
+    AbstainThreshold,
     /// Every how many-th window is due.
     StrideFactor,
     /// Windows that were not due, as others were enough.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::judged::Terms;
-use crate::job::{Keep, Late, Priority};
+use crate::job::{Abstain, Keep, Late, Priority};
 
 /// How windows are answered.
 #[derive(Debug, Clone, Copy)]
@@ -29,7 +29,9 @@ pub struct Options {
     /// Whether answers tell every class's probability.
     pub probs: bool,
     /// An answer that is less probable is kept back.
-    pub abstain: Option<f64>,
+    pub abstain: Option<Abstain>,
+    /// The share of given answers that have to be right, where that may move.
+    pub abstain_right: f64,
     /// Under load every how many-th window stays due at least; 1 for each.
     pub stride_most: u64,
     /// Windows after which what is usual is taken from those of this place; 0 for never.

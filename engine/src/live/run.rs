@@ -78,6 +78,7 @@ pub fn run(
         counters: Counters::of_classes(meta.classes.len()),
         events,
         level: Level::default(),
+        abstain: Level::default(),
         options,
         stopping: AtomicBool::new(false),
         told: AtomicBool::new(false),

@@ -33,7 +33,7 @@ pub struct Server<'a> {
     /// How many times as long the model takes, to try out what happens then.
     pub slow: f64,
     /// An answer that is less probable is kept back.
-    pub abstain: Option<f64>,
+    pub abstain: &'a Level,
     /// How often sets of classes may miss the true one.
     pub level: &'a Level,
     /// To those who watch, if any do.
@@ -110,7 +110,7 @@ impl Server<'_> {
                     answer.probs.extend_from_slice(ready.last().1);
                     answer.set = ready.set(self.level.get());
                 }
-                if self.abstain.is_some_and(|least| f64::from(p) < least) {
+                if self.abstain.get().is_some_and(|least| f64::from(p) < least) {
                     answer.status = Status::Abstain;
                 }
                 if is_late(now) {

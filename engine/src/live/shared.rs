@@ -15,6 +15,7 @@ use serde_json::json;
 
 use super::adapt::Adapter;
 use super::answer::Label;
+use super::board::Figure;
 use super::counters::{Counters, add, get};
 use super::drift::{Drift, Tells};
 use super::events::{Events, write_all};
@@ -35,6 +36,7 @@ use super::serve::Server;
 use super::shadow::{Shadow, Trials};
 use super::source::{Gate, Source};
 use super::summary::Summary;
+use super::sure::{Abstaining, Sure};
 use super::tap::{Tap, Truths, Watched};
 use super::threads::{lock, start};
 use super::throttled::Throttled;
@@ -44,7 +46,7 @@ use super::watcher::{Means, Watcher};
 use super::ways::Ways;
 use super::web::Web;
 use crate::checkpoint::Meta;
-use crate::job::Keep;
+use crate::job::{Abstain, Keep};
 
 /// Bytes of lines that are written at once.
 const AT_ONCE: usize = 1 << 16;
@@ -59,6 +61,8 @@ pub(super) struct Shared {
     pub(super) counters: Counters,
     pub(super) events: Events,
     pub(super) level: Level,
+    /// A less probable answer is kept back.
+    pub(super) abstain: Level,
     pub(super) options: Options,
     pub(super) stopping: AtomicBool,
     /// Whether it was said that threads cannot be urgent.
@@ -89,7 +93,12 @@ impl Shared {
                 "nothing is watched: `edgectl calibrate` finds out what is usual".into();
         }
         self.events.tell(begun);
-        self.counters.board.model(hash, *round, state.name(), None);
+        let board = &self.counters.board;
+        board.model(hash, *round, state.name(), None);
+        if let Some(Abstain { least, .. }) = self.options.abstain {
+            self.abstain.set(Some(least));
+            board.set(Figure::AbstainThreshold, "", least);
+        }
     }
 
     /// What one tells who has a part of the run that is not only this one's.
@@ -195,8 +204,8 @@ impl Shared {
     /// Answers all windows.
     pub(super) fn serve(&self, ready: Box<Ready>, tap: &Tap) {
         self.hurry();
-        let Options { deadline, late, probs, slow, abstain, .. } = self.options;
-        let Self { queue, outbox, models, counters, level, .. } = self;
+        let Options { deadline, late, probs, slow, .. } = self.options;
+        let Self { queue, outbox, models, counters, level, abstain, .. } = self;
         let tap = Some(tap);
         Server {
             queue,
@@ -227,6 +236,11 @@ impl Shared {
         let drift = Drift::new(tells, self.options.refit, kept, Instant::now());
         let mut observers: Vec<Box<dyn Observer + '_>> =
             vec![Box::new(drift), Box::new(Throttled::of(&counters.board))];
+        if let Some(bounds) = self.options.abstain.filter(|bounds| bounds.most > bounds.least) {
+            let rule = Sure::new(bounds, self.options.abstain_right);
+            let abstaining = Abstaining::new(rule, &self.abstain, events, &counters.board);
+            observers.push(Box::new(abstaining));
+        }
         if self.options.terms.windows > 0 {
             observers.push(Box::new(Trials(Arc::clone(&self.shadow))));
         }

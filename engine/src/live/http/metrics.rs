@@ -134,6 +134,9 @@ fn of_figure(figure: Figure) -> (&'static str, &'static str, &'static str, &'sta
             "of",
             "Periods in which the system held the process back.",
         ),
+        Figure::AbstainThreshold => {
+            ("abstain_threshold", "gauge", "of", "A less probable answer is kept back.")
+        }
         Figure::StrideFactor => {
             ("stride_factor", "gauge", "of", "Every how many-th window is due under this load.")
         }
@@ -295,6 +298,7 @@ mod tests {
         counters.board.set(Figure::Accuracy, "", 0.5);
         counters.board.set(Figure::ThrottledSeconds, "", 1.5);
         counters.board.set(Figure::ThrottledPeriods, "", 3.0);
+        counters.board.set(Figure::AbstainThreshold, "", 0.625);
         counters.board.set(Figure::StrideFactor, "", 2.0);
         counters.board.set(Figure::LeftOut, "", 40.0);
         let page = page(&counters);
@@ -325,6 +329,8 @@ mod tests {
             "edgectl_throttled_seconds_total 1.5",
             "# TYPE edgectl_throttled_periods_total counter",
             "edgectl_throttled_periods_total 3",
+            "# TYPE edgectl_abstain_threshold gauge",
+            "edgectl_abstain_threshold 0.625",
             "# TYPE edgectl_stride_factor gauge",
             "edgectl_stride_factor 2",
             "edgectl_windows_left_out_total 40",
