@@ -220,9 +220,9 @@ pub(super) fn prepare(
         ));
     }
 
-    let mut words = line("run", &[("--config", &folder.at(SETTINGS))]);
+    let words = line("run", &[("--config", &folder.at(SETTINGS))]);
     #[cfg(feature = "http")]
-    words.extend(["--http".to_owned(), args.http.to_string()]);
+    let words = [words, vec!["--http".to_owned(), args.http.to_string()]].concat();
     commands.push(words.join(" "));
     let Command::Run(run) = parsed(words)? else { bail!("no run") };
     commands.push(format!(
