@@ -64,9 +64,12 @@ impl Ended {
         summary
     }
 
-    /// Whether it ended by itself as it should: with 0, or with 1 and a reason where no window was due.
+    /// Whether it ended by itself as it should: with 0, or with 1 and a reason where no window was answered.
     fn ended_well(&self) -> bool {
-        let is_nothing = self.summary()["due"] == 0;
+        let answers = &self.summary()["answers"];
+        let is_nothing = ["ok", "late", "abstain"]
+            .iter()
+            .all(|status| answers[status].as_u64().is_none_or(|n| n == 0));
         self.status.code() == Some(i32::from(is_nothing)) && self.error.is_some() == is_nothing
     }
 

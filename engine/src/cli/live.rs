@@ -44,9 +44,13 @@ pub struct CalibrateArgs {
     /// Windows from one false alarm to the next, of all detectors together
     #[arg(long, value_name = "N", default_value_t = 1000.0)]
     pub arl0: f64,
-    /// Windows that are compared with the reference at a time
+    /// Windows that are compared with the reference at a time, from 5 to 1000
     #[arg(long, value_name = "N", default_value_t = 30)]
     pub window: usize,
+    /// Windows of a new place from which a run is to take what is usual there: thresholds are for these
+    /// [default: 200]
+    #[arg(long, value_name = "N")]
+    pub refit: Option<usize>,
     /// The share of windows whose set of classes is to hold the true one
     #[arg(long, value_name = "SHARE", default_value_t = 0.9, value_parser = share)]
     pub coverage: f64,
@@ -194,8 +198,9 @@ pub struct RunArgs {
     /// instead of dropping any that waits, evenly in each series, until there is time again [default: 1: off]
     #[arg(long, value_name = "K")]
     pub stride_most: Option<u64>,
-    /// Windows of this place after which what is usual is taken from them, of a calibrated model; 0 to
-    /// keep to what it was calibrated on [default: 200]
+    /// Windows of this place after which what is usual is taken from them, of a calibrated model; with
+    /// fewer than it was calibrated for there are more false alarms, and an event says so; 0 to keep to
+    /// what it was calibrated on [default: as calibrated, 200]
     #[arg(long, value_name = "N")]
     pub refit: Option<usize>,
     /// Answers also tell the probability of every class, as probs

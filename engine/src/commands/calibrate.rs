@@ -42,6 +42,8 @@ struct Report {
     out: String,
     windows: usize,
     series: usize,
+    /// People, or what else a node is, of whom they are.
+    people: usize,
     /// Rows that are marked for training and were left out.
     training_rows_left_out: usize,
     temperature: Option<f64>,
@@ -100,6 +102,12 @@ pub(super) fn run(args: &CalibrateArgs, output: Output) -> anyhow::Result<()> {
     let found = Answered::of(&checkpoint, &pipeline, &dataset, &segments)?;
     let report = found.calibrate(&mut checkpoint, args, left_out)?;
     checkpoint.write(&args.out)?;
+    if report.arl0_lower < 0.1 * args.arl0 {
+        output.note(&format!(
+            "{} people and {} series say little of how often others give a false alarm: bring more of them",
+            report.people, report.series
+        ));
+    }
     let text = text(&report, args);
     output.result(&report, &text)
 }
@@ -244,12 +252,15 @@ impl Answered {
                 place,
             })
             .collect();
+        let first = args.refit.unwrap_or(FIRST);
         let options = CalibrateOptions {
             arl0: args.arl0,
-            first: FIRST,
+            first,
             longest_block: LONGEST_BLOCK,
             seed: args.seed,
         };
+        ensure!((5..=1000).contains(&args.window), "--window {}: give 5 to 1000", args.window);
+        let people = self.people.iter().max().map_or(0, |most| most + 1);
         let watches = watches(args.window, all_labelled);
         let found = calibrate(&watches, n_signals, &series, &options)?;
         let (arl0, arl0_lower) = (found.arl0, found.arl0_lower);
@@ -269,6 +280,7 @@ impl Answered {
             out: args.out.display().to_string(),
             windows: answers.len(),
             series: self.ends.len(),
+            people,
             training_rows_left_out: left_out,
             temperature: meta.temperature,
             ece_before: of(&known),
@@ -291,6 +303,7 @@ impl Answered {
             watches,
             coverage: args.coverage,
             conformal,
+            first,
             ranges: self.ranges,
         }));
         Ok(report)
@@ -363,11 +376,12 @@ fn thinned(mut scores: Vec<f64>) -> Vec<f64> {
 
 fn text(report: &Report, args: &CalibrateArgs) -> String {
     let mut text = format!(
-        "{}: calibrated on {} windows of {} series\nof people that thresholds were not found on there was one false \
-         alarm in {:.0} windows (95 %: at least {:.0}; asked for {})",
+        "{}: calibrated on {} windows of {} series\nof {} that thresholds were not found on there was one false alarm in \
+         {:.0} windows (95 %: at least {:.0}; asked for {})",
         shown(&report.out),
         report.windows,
         report.series,
+        if report.people > 1 { "people" } else { "other series of the same person" },
         report.arl0,
         report.arl0_lower,
         args.arl0

@@ -25,7 +25,6 @@ use crate::live::{
 };
 use crate::models::Models;
 use crate::output::{Output, table};
-use crate::signals::FIRST;
 
 /// The last line on stderr with `--json`.
 #[derive(Serialize)]
@@ -232,10 +231,11 @@ fn options(args: &RunArgs, settings: &RunSettings, terms: Terms) -> anyhow::Resu
         abstain_right.is_none() || abstain.is_some_and(|Abstain { least, most }| most > least),
         "--abstain-right: one threshold does not follow labels: give bounds, as --abstain 0.5..0.9"
     );
-    let refit = args.refit.or(settings.refit).unwrap_or(FIRST);
+    let refit = args.refit.or(settings.refit);
     ensure!(
-        refit == 0 || (FEWEST_REFIT..=MOST_REFIT).contains(&refit),
-        "--refit {refit}: give 0, or windows from {FEWEST_REFIT} to {MOST_REFIT}"
+        refit.is_none_or(|n| n == 0 || (FEWEST_REFIT..=MOST_REFIT).contains(&n)),
+        "--refit {}: give 0, or windows from {FEWEST_REFIT} to {MOST_REFIT}",
+        refit.unwrap_or_default()
     );
     let keep = keep(args, settings);
     let live = keep == Keep::Newest;

@@ -49,7 +49,9 @@ pub struct Tells<'a> {
 #[derive(Debug)]
 pub struct Drift<'a> {
     told: Tells<'a>,
-    /// Windows after which what is usual is taken from them; 0 for never.
+    /// Windows after which what is usual is taken from them, if that is said; 0 for never.
+    asked: Option<usize>,
+    /// The same for this model.
     refit: usize,
     /// Where the state is kept.
     path: Option<PathBuf>,
@@ -64,10 +66,16 @@ pub struct Drift<'a> {
 
 impl<'a> Drift<'a> {
     /// Watches whatever model answers, if it is calibrated. Takes up what is kept at `path`, if it is of that model.
-    pub fn new(told: Tells<'a>, refit: usize, path: Option<PathBuf>, started: Instant) -> Self {
+    pub fn new(
+        told: Tells<'a>,
+        asked: Option<usize>,
+        path: Option<PathBuf>,
+        started: Instant,
+    ) -> Self {
         Self {
             told,
-            refit,
+            asked,
+            refit: 0,
             path,
             written: started,
             profile: None,
@@ -101,6 +109,12 @@ impl<'a> Drift<'a> {
         let fits = |state: &State| {
             state.model == label.hash && state.detectors.len() == profile.watches.len()
         };
+        self.refit = self.asked.unwrap_or(profile.first);
+        if self.refit > 0 && self.refit < profile.first {
+            self.told.events.tell(json!({
+                "event": "monitor", "result": "refit-early", "windows": self.refit, "calibrated": profile.first,
+            }));
+        }
         let fresh = || State::new(&label.hash, profile, self.refit);
         self.state = kept.filter(fits).unwrap_or_else(fresh);
         self.told.level.set(self.state.level.as_ref().map(AdaptiveLevel::level));
@@ -124,9 +138,10 @@ impl<'a> Drift<'a> {
             let x = if at.watch.scored { score } else { x };
             if at.watch.detector.update(x).is_alarm() {
                 rang = true;
-                at.alarms += 1;
+                at.alarms = at.alarms.saturating_add(1);
                 let is_one = self.state.windows.saturating_sub(at.story.1) <= ONE_STORY;
-                at.story = (if is_one { at.story.0 + 1 } else { 1 }, self.state.windows);
+                at.story =
+                    (if is_one { at.story.0.saturating_add(1) } else { 1 }, self.state.windows);
                 let (rule, notice) = (rule(&at.watch.detector), signal == INPUT);
                 let is_told = self.told.events.tell_some(at.story.0, || {
                     json!({
@@ -203,7 +218,7 @@ impl<'a> Drift<'a> {
         if new.is_empty() {
             return;
         }
-        self.n_faults += 1;
+        self.n_faults = self.n_faults.saturating_add(1);
         self.told.events.tell_some(self.n_faults, || {
             json!({
                 "event": "quality", "what": new, "series": &*seen.series, "window": seen.id,
@@ -267,7 +282,7 @@ impl Observer for Drift<'_> {
         let Some(profile) = self.profile.clone() else { return };
         self.fault(seen);
         let Some((class, p)) = seen.class.filter(|_| seen.is_fresh) else { return };
-        self.state.windows += 1;
+        self.state.windows = self.state.windows.saturating_add(1);
         self.statistics.take(&seen.values, profile.input.channels());
         let (input, confidence) = (profile.input.signal(&self.statistics), f64::from(p));
         self.value(INPUT, input, class, seen.id);
@@ -277,8 +292,8 @@ impl Observer for Drift<'_> {
 
     fn labelled(&mut self, seen: &Seen, class: u32) {
         let Some((answer, _)) = seen.class else { return };
-        self.state.labels += 1;
-        self.state.right += u64::from(answer == class);
+        self.state.labels = self.state.labels.saturating_add(1);
+        self.state.right = self.state.right.saturating_add(u64::from(answer == class));
         let board = &self.told.counters.board;
         board.set(Figure::Accuracy, "", self.state.right as f64 / self.state.labels as f64);
         let of_now = seen.model.as_ref().is_some_and(|label| label.hash == self.state.model);

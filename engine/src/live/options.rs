@@ -35,7 +35,7 @@ pub struct Options {
     /// Under load every how many-th window stays due at least; 1 for each.
     pub stride_most: u64,
     /// Windows after which what is usual is taken from those of this place; 0 for never.
-    pub refit: usize,
+    pub refit: Option<usize>,
     /// How many times as long the model takes, to try out what happens then.
     pub slow: f64,
 }

@@ -143,11 +143,22 @@ impl Summary {
     /// Why the run came to its end without one answer, and what to do; nothing if it gave some, or was stopped before it
     /// could.
     pub fn nothing(&self) -> Option<String> {
-        if self.due > 0 || self.is_stopped {
+        let given = [Status::Ok, Status::Late, Status::Abstain].map(Status::name);
+        let is_given = |status: &str| self.answers.get(status).is_some_and(|n| *n > 0);
+        if self.is_stopped || given.into_iter().any(is_given) {
             return None;
         }
         let from: Vec<&str> = self.sources.iter().map(|(source, _)| source.as_str()).collect();
         let from = if from.is_empty() { "the sources".to_owned() } else { from.join(", ") };
+        if self.due > 0 {
+            let statuses: Vec<String> =
+                self.answers.iter().map(|(status, n)| format!("{n} {status}")).collect();
+            return Some(format!(
+                "{from}: {} windows were due and none was answered: {}; the answers' lines say why",
+                self.due,
+                statuses.join(", ")
+            ));
+        }
         let Self { rows, series, window, bad_lines, not_wanted, time_faults, ended, .. } = self;
         if *rows > 0 {
             let mut why = format!(

@@ -206,12 +206,17 @@ impl InputReference {
     pub fn is_valid(&self, channels: usize) -> bool {
         let width = 3 * channels;
         let full = if width <= MOST_FULL { width * (width + 1) / 2 } else { width };
-        let is_finite = |values: &[f64]| values.iter().all(|value| value.is_finite());
+        // Beyond this squares overflow.
+        let is_finite = |values: &[f64]| values.iter().all(|value| value.abs() < 1e100);
         self.floors.len() == channels
             && self.factor.len() == full
             && !self.centres.is_empty()
             && self.centres.len() == self.usual.len()
             && self.centres.iter().all(|centre| centre.len() == width && is_finite(centre))
+            && (0..width).all(|row| {
+                let at = if width <= MOST_FULL { row * (row + 3) / 2 } else { row };
+                self.factor[at] > 0.0
+            })
             && is_finite(&self.factor)
             && self.floors.iter().all(|floor| floor.is_finite() && *floor > 0.0)
             && self.usual.iter().all(|(mean, spread)| mean.is_finite() && *spread > 0.0)

@@ -49,8 +49,15 @@ pub struct Profile {
     /// Sets of classes, where there were labels.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub conformal: Option<Conformal>,
+    /// Windows of a new place from which what is usual there was taken: thresholds hold after as many.
+    #[serde(default = "first")]
+    pub first: usize,
     /// The smallest and the largest value of each channel, before all steps.
     pub ranges: Vec<(f64, f64)>,
+}
+
+fn first() -> usize {
+    FIRST
 }
 
 impl Profile {
@@ -66,7 +73,12 @@ impl Profile {
             !watch.scored || self.scores.get(watch.signal).is_some_and(Option::is_some)
         };
         ensure!(self.watches.iter().all(has_scores), "a detector has no scores to watch");
-        ensure!(self.watches.len() <= 100, "{} detectors", self.watches.len());
+        let n = self.watches.len();
+        ensure!((1..=100).contains(&n), "{n} detectors");
+        let is_one = |share: f64| (0.0..=1.0).contains(&share);
+        ensure!(self.accuracy.is_none_or(is_one), "an accuracy that is no share");
+        ensure!(self.arl0 > 0.0 && self.arl0.is_finite(), "alarms every {} windows", self.arl0);
+        ensure!((2..=1_000_000).contains(&self.first), "{} first windows", self.first);
         ensure!(
             self.ranges.len() == channels_in
                 && self.ranges.iter().all(|(least, most)| least <= most),

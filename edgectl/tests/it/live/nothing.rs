@@ -37,6 +37,17 @@ fn a_run_without_a_due_window_says_why_and_ends_with_1() {
 }
 
 #[test]
+fn windows_of_which_none_is_answered_are_no_success() {
+    let folder = with_model(JOB);
+    let text: String = (0..60).map(|t| format!("{{\"t\":{t},\"x\":null,\"y\":1}}\n")).collect();
+    let ended = answered(folder.path(), &ALL, &text);
+    let n = ended.answers.len() as u64;
+    assert!(n > 0 && ended.counts().get("bad-input") == Some(&n), "{:?}", ended.counts());
+    let said = ended.error.expect("it is said");
+    assert!(said.contains("none was answered") && said.contains("bad-input"), "{said}");
+}
+
+#[test]
 fn more_series_than_run_at_once_are_told() {
     let folder = with_model(JOB);
     let mut text = String::new();

@@ -124,6 +124,44 @@ fn a_change_is_told_and_what_is_usual_is_not() {
 }
 
 #[test]
+fn thresholds_hold_for_as_many_first_windows_as_they_were_found_for() {
+    let (folder, report) = calibrated();
+    let at = folder.path();
+    assert_eq!(report["people"], 4);
+    let rows = person(8, 8, 1.0, 0);
+    let early = answered(at, &[&ALL[..], &["--refit", "40"]].concat(), &rows);
+    let told = early.events("monitor");
+    assert_eq!((&told[0]["result"], &told[0]["calibrated"]), (&"refit-early".into(), &200.into()));
+    let flags =
+        ["calibrate", "--model", "m.safetensors", "--refit", "40", "--out", "d.safetensors"];
+    let said = ok(at, &[&flags[..], &["--data", "h4.csv"]].concat());
+    assert!(said.contains("other series of the same person"), "{said}");
+    let args = ["--model", "d.safetensors", "--queue", "all"];
+    let ended = answered(at, &args, &rows);
+    let told = ended.events("monitor");
+    assert!(told.iter().all(|event| event["result"] == "refitted" && event["windows"] == 40));
+    assert_eq!(told.len(), 2, "{told:?}");
+}
+
+#[test]
+fn a_profile_that_would_watch_nothing_is_refused() {
+    let (folder, _) = calibrated();
+    let at = folder.path();
+    let whole = fs::read(at.join("c.safetensors")).expect("there");
+    for (from, to) in [
+        (&br#"\"arl0\":1000.0"#[..], &br#"\"arl0\":-100.0"#[..]),
+        (br#"\"first\":200"#, br#"\"first\":1  "#),
+    ] {
+        let begin = whole.windows(from.len()).position(|part| part == from).expect("it is there");
+        let mut changed = whole[..begin].to_vec();
+        changed.extend(to);
+        changed.extend(&whole[begin + from.len()..]);
+        fs::write(at.join("e.safetensors"), changed).expect("written");
+        fails(at, &["run", "--model", "e.safetensors"], &["e.safetensors"]);
+    }
+}
+
+#[test]
 fn labels_that_come_back_find_errors() {
     let (folder, _) = calibrated();
     let at = folder.path();

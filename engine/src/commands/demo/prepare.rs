@@ -201,7 +201,8 @@ pub(super) fn prepare(
     let mut words = line("calibrate", &[("--model", &folder.model())]);
     words.push("--data".to_owned());
     words.extend(people.apart.iter().map(|path| word(path)));
-    words.extend(["--all", "--arl0", ARL0, "--out"].map(str::to_owned));
+    let refit = REFIT.to_string();
+    words.extend(["--all", "--arl0", ARL0, "--refit", &refit, "--out"].map(str::to_owned));
     words.push(model);
     commands.push(words.join(" "));
     let Command::Calibrate(calibrate_args) = parsed(words)? else { bail!("no calibration") };
