@@ -137,10 +137,10 @@ pub fn run(
     shared.stopping.store(true, Ordering::SeqCst);
     shared.queue.close();
     let until = Instant::now() + PATIENCE;
-    let server_failed = ends(&server, until) && server.join().is_err();
+    let mut has_failed = ends(&server, until) && server.join().is_err();
     shared.outbox.close();
     // It has seen all windows once it ends, or it takes too long for them.
-    let monitor_failed = ends(&observing, Instant::now() + PATIENCE) && observing.join().is_err();
+    has_failed |= ends(&observing, Instant::now() + PATIENCE) && observing.join().is_err();
     let is_written = ends(&writer, until);
     end_all(sources, Instant::now() + LOOK)?;
     drop(seen);
@@ -153,8 +153,7 @@ pub fn run(
     summary.wall_s = began.elapsed().as_secs_f64();
     shared.events.end();
     ends(&teller, Instant::now() + PATIENCE);
-    ensure!(!server_failed, "the thread that answers failed: this is a fault of edgectl");
-    ensure!(!monitor_failed, "the thread that watches failed: this is a fault of edgectl");
+    ensure!(!has_failed, "a thread of the run failed: this is a fault of edgectl");
     if is_written {
         match writer.join().map_err(|_| anyhow!("the writer failed"))? {
             Err(error) if error.kind() == ErrorKind::BrokenPipe => {}

@@ -39,7 +39,13 @@ fn a_run_without_a_due_window_says_why_and_ends_with_1() {
 #[test]
 fn windows_of_which_none_is_answered_are_no_success() {
     let folder = with_model(JOB);
-    let text: String = (0..60).map(|t| format!("{{\"t\":{t},\"x\":null,\"y\":1}}\n")).collect();
+    let row = |t: u32| {
+        format!(
+            "{{\"t\":{t},\"x\":null,\"y\":1}}
+"
+        )
+    };
+    let text: String = (0..60).map(row).collect();
     let ended = answered(folder.path(), &ALL, &text);
     let n = ended.answers.len() as u64;
     assert!(n > 0 && ended.counts().get("bad-input") == Some(&n), "{:?}", ended.counts());
