@@ -58,6 +58,7 @@ impl Begun {
         if let (Some(models), None) = (models, live.as_ref()) {
             let (hash, round) = (file.hash.clone(), ready.label.round);
             models.install(&file.bytes, Deployed { hash, round, accuracy: None })?;
+            models.came(&file.hash)?;
         }
         Ok(Self { file, from, ready, plan })
     }

@@ -151,7 +151,7 @@ impl Incoming {
         Ok((ready, model))
     }
 
-    /// The model that is there, ready to answer; nothing if it is known already.
+    /// The model that is there, ready to answer if it is a new one; nothing if the file is as it was.
     ///
     /// # Errors
     /// If it is not sound, was refused before, is of another job or an older round.
@@ -159,7 +159,7 @@ impl Incoming {
         &mut self,
         checks: &Checks,
         models: Option<&Models>,
-    ) -> anyhow::Result<Option<(Box<Ready>, ModelFile)>> {
+    ) -> anyhow::Result<Option<(Option<Box<Ready>>, ModelFile)>> {
         let stamp = Stamp::of(&ModelFile::place(&self.path));
         if stamp == self.stamp || stamp.is_none() {
             return Ok(None);
@@ -167,7 +167,7 @@ impl Incoming {
         self.stamp = stamp;
         let model = ModelFile::read(&self.path, checks.most_bytes)?;
         if self.is_known(&model.hash, models) {
-            return Ok(None);
+            return Ok(Some((None, model)));
         }
         if let Some(reason) = self.refused_there(&model.hash) {
             bail!("{}: it was refused before: {reason}", self.path.display());
@@ -181,6 +181,9 @@ impl Incoming {
             if let Some(reason) = deployment.refusal(&model.hash) {
                 bail!("{}: it was refused before: {reason}", self.path.display());
             }
+            if deployment.has_come(&model.hash) {
+                return Ok(Some((None, model)));
+            }
             newest_round = deployment.newest();
         }
         if has_gone_back || models.is_none() && self.there.is_some() {
@@ -189,7 +192,7 @@ impl Incoming {
         }
         let ready = checks.prepare(&model, newest_round)?;
         (self.last, self.newest_round) = (model.hash.clone(), ready.label.round);
-        Ok(Some((ready, model)))
+        Ok(Some((Some(ready), model)))
     }
 
     /// Whether it is what answers, or the candidate.

@@ -237,7 +237,10 @@ impl Watcher {
         let Some(incoming) = &mut self.incoming else { return };
         match incoming.see(&self.checks, self.models.as_ref()) {
             Ok(None) => {}
-            Ok(Some((ready, file))) => self.take(ready, &file, with),
+            Ok(Some((Some(ready), file))) => self.take(ready, &file, with),
+            Ok(Some((None, file))) => {
+                self.note(with, |models| models.came(&file.hash));
+            }
             Err(error) => {
                 add(&with.counters.refused, 1);
                 with.events.tell(json!({
@@ -251,7 +254,11 @@ impl Watcher {
     fn take(&mut self, ready: Box<Ready>, file: &ModelFile, with: &Means<'_>) {
         let (hash, round) = (ready.label.hash.clone(), ready.label.round);
         let candidate = Candidate { hash, round, state: Step::Checked, tried: None };
-        if self.note(with, |models| models.keep(&file.bytes, candidate)) {
+        let keep = |models: &mut Models| {
+            models.keep(&file.bytes, candidate)?;
+            models.came(&file.hash)
+        };
+        if self.note(with, keep) {
             self.past = Past::default();
             self.candidate_is(ready, with);
         }

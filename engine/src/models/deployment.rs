@@ -91,6 +91,9 @@ pub struct Deployment {
     /// The highest round of a model that was live.
     #[serde(default)]
     pub newest_round: u32,
+    /// BLAKE3 of the file that came last from where models come from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub came: Option<String>,
 }
 
 impl Deployment {
@@ -141,6 +144,12 @@ impl Deployment {
     /// Whether this model is live.
     pub fn is_live(&self, hash: &str) -> bool {
         self.live.as_ref().is_some_and(|live| live.hash == hash)
+    }
+
+    /// Whether a file is there as it was, whatever became of it since, or leads to the model before.
+    pub fn has_come(&self, hash: &str) -> bool {
+        let previous = self.previous.as_ref().map(|previous| previous.hash.as_str());
+        [self.came.as_deref(), previous].contains(&Some(hash))
     }
 
     /// Makes a model live, on trial or not.

@@ -166,6 +166,20 @@ impl Models {
         })
     }
 
+    /// Notes which file came last from where models come from: it is no news after a restart.
+    ///
+    /// # Errors
+    /// If the note cannot be written.
+    pub fn came(&mut self, hash: &str) -> anyhow::Result<()> {
+        if self.deployment.came.as_deref() == Some(hash) {
+            return Ok(());
+        }
+        self.change(|next| {
+            next.came = Some(hash.to_owned());
+            Ok(())
+        })
+    }
+
     /// Notes how far a candidate has come, if it still is the candidate.
     ///
     /// # Errors

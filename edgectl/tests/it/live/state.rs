@@ -3,11 +3,12 @@
 use std::fs;
 use std::path::Path;
 
-use edgectl::models::{Deployment, Models};
+use edgectl::models::{Candidate, Deployed, Deployment, Models, Step};
 
 use super::Running;
 use super::reload::{begun, hash, models, put, result, rows};
-use crate::support::{edgectl, fails, json, ok};
+use crate::exclusions::edit;
+use crate::support::{bytes, edgectl, fails, json, ok};
 
 /// A run in which what is sound is live at once.
 fn at_once(at: &Path, args: &[&str]) -> Running {
@@ -129,6 +130,68 @@ fn a_run_follows_people_who_go_back() {
     let text = serde_json::to_string(&state).expect("JSON");
     fs::write(at.join("state/deploy.json"), text).expect("written");
     says(at, &["run", "--model", "r2.safetensors", "--state", "state"], "refused before");
+}
+
+/// A folder whose `--model` is as it was, while the live model was adjusted twice and once more since.
+fn adjusted() -> tempfile::TempDir {
+    let folder = models();
+    let at = folder.path();
+    assert!(at_once(at, &["--model", "live.safetensors"]).end().ended_well());
+    assert_eq!(deployed(at).came, Some(hash(at, "r1.safetensors")));
+    let mut state = Models::open(&at.join("state")).expect("there");
+    for name in ["a", "b", "c"] {
+        edit(at, "r1.safetensors", name, |meta| meta["provenance"]["node"] = name.into());
+        let (hash, bytes) = (hash(at, name), bytes(at, name));
+        if name == "c" {
+            let candidate = Candidate { hash, round: 1, state: Step::Checked, tried: None };
+            state.keep(&bytes, candidate).expect("kept");
+        } else {
+            state.install(&bytes, Deployed { hash, round: 1, accuracy: None }).expect("installed");
+        }
+    }
+    folder
+}
+
+/// A run with a candidate, at which it has looked: then it has looked at the file of `--model`, too.
+fn tries(at: &Path) -> Running {
+    let candidate = deployed(at).candidate.expect("one").hash;
+    let mut state = Models::open(&at.join("state")).expect("there");
+    state.step(&candidate, Step::Checked).expect("noted");
+    let args = ["--model", "live.safetensors", "--state", "state", "--queue", "all"];
+    let mut running = begun(at, &[&args[..], &["--watch", "1ms", "--shadow", "1000"]].concat());
+    assert_eq!(running.event("reload")["model"], candidate.as_str());
+    while deployed(at).candidate.is_none_or(|candidate| candidate.state == Step::Checked) {
+        std::thread::yield_now();
+    }
+    running
+}
+
+#[test]
+fn a_model_file_that_is_as_it_was_is_no_news_after_a_restart() {
+    let folder = adjusted();
+    let at = folder.path();
+    let before = hashes(at);
+    assert!(before.iter().all(Option::is_some));
+    let ended = tries(at).end();
+    assert!(ended.ended_well() && ended.events("reload").len() == 1, "{:?}", ended.events);
+    assert_eq!(hashes(at), before);
+    // Written again, with the same bytes.
+    put(at, "r1.safetensors");
+    let ended = tries(at).end();
+    assert!(ended.ended_well() && ended.events("reload").len() == 1, "{:?}", ended.events);
+    assert_eq!(hashes(at), before);
+    // The model before, and that of before that is no news from then on.
+    put(at, "a");
+    let ended = tries(at).end();
+    assert!(ended.ended_well() && ended.events("reload").len() == 1, "{:?}", ended.events);
+    assert_eq!((hashes(at), deployed(at).came), (before, Some(hash(at, "a"))));
+    // Another one is.
+    put(at, "r2.safetensors");
+    let mut running = tries(at);
+    let r2 = hash(at, "r2.safetensors");
+    assert!(running.end().ended_well());
+    assert_eq!(hashes(at)[2], Some(r2.clone()));
+    assert_eq!(deployed(at).came, Some(r2));
 }
 
 /// Runs the command, which must fail with this; a lock and an empty file of events may be new.
