@@ -166,14 +166,16 @@ impl Adapter {
         }
     }
 
-    /// Whether a model is on trial whose place another may not take. A candidate that came of fewer windows may go.
+    /// Whether a model is on trial: its place is its own until it is known what becomes of it, also if it came of
+    /// fewer windows.
     fn is_trying(&self) -> bool {
         let is_canary = self.live.as_ref().is_some_and(|live| live.state.is_canary());
-        let of_others = |models: Models| {
-            let candidate = &models.deployment().candidate;
-            candidate.as_ref().is_some_and(|found| self.trial.as_ref() != Some(&found.hash))
+        // One that was promoted is told of by windows only once it answers.
+        let is_tried = |models: Models| {
+            let deployment = models.deployment();
+            deployment.canary || deployment.candidate.is_some()
         };
-        is_canary || Models::open(&self.state).is_ok_and(of_others)
+        is_canary || Models::open(&self.state).is_ok_and(is_tried)
     }
 
     /// Sees whether something was learned, and whether something is to be.
@@ -186,6 +188,7 @@ impl Adapter {
                     self.settle(Some(self.recent()));
                     self.tried_with = self.replay.n_fresh();
                 }
+                Outcome::HeldBack => self.tried_with = 0,
                 Outcome::Nothing => {}
             }
         }

@@ -52,6 +52,8 @@ pub(super) struct Work {
 pub(super) enum Outcome {
     /// A candidate, with this hash.
     Candidate(String),
+    /// A better model, and another is on trial: it is to be learned again once that is over.
+    HeldBack,
     /// No better model: the live one was right for all windows of now that it was tested on.
     NothingWrong,
     /// None.
@@ -144,7 +146,7 @@ impl Learner {
             let nothing_wrong = !fresh_was_trained_on && fresh_before.right == fresh_before.of;
             return Ok(if nothing_wrong { Outcome::NothingWrong } else { Outcome::Nothing });
         }
-        self.keep(learned, &work.base).map(Outcome::Candidate)
+        Ok(self.keep(learned, &work.base)?.map_or(Outcome::HeldBack, Outcome::Candidate))
     }
 
     /// Tells what it costs.
@@ -154,8 +156,8 @@ impl Learner {
         }
     }
 
-    /// Makes it a candidate, and the node's next update if that is wished.
-    fn keep(&self, learned: Learned, base: &str) -> anyhow::Result<String> {
+    /// Makes it a candidate, and the node's next update if that is wished; not where another model is the candidate.
+    fn keep(&self, learned: Learned, base: &str) -> anyhow::Result<Option<String>> {
         let Learned { mut checkpoint, steps, examples, gate, tried } = learned;
         let file = checkpoint.to_file("adapted")?;
         let bytes = file.bytes_in_memory().context("it is not in memory")?.to_vec();
@@ -163,15 +165,22 @@ impl Learner {
         let mut models = Models::open(&self.state)?;
         ensure!(models.takes(&hash), "the same model is live, or was refused before");
         let round = checkpoint.meta.provenance.round;
-        // Told before it can become live.
-        (self.told.event)(json!({
-            "event": "adapted", "model": hash, "round": round, "steps": steps, "windows": examples,
-            "gate": gate,
-        }));
         // Of another model than the live one they say nothing.
         let tried = models.deployment().is_live(base).then_some(tried);
-        let state = Step::Checked;
-        models.keep(&bytes, Candidate { hash: hash.clone(), round, state, tried })?;
+        let candidate = Candidate { hash: hash.clone(), round, state: Step::Checked, tried };
+        // Told before it can become live.
+        let adapted = || {
+            (self.told.event)(json!({
+                "event": "adapted", "model": hash, "round": round, "steps": steps,
+                "windows": examples, "gate": gate,
+            }));
+        };
+        if !models.keep_alone(&bytes, candidate, adapted)? {
+            (self.told.event)(json!({
+                "event": "adapt", "result": "held-back", "reason": "another model is on trial",
+            }));
+            return Ok(None);
+        }
         if let Some(update) = &self.settings.update {
             let node = self.settings.node.clone().unwrap_or_else(|| "live".to_owned());
             checkpoint.meta.provenance.node = Some(node);
@@ -179,6 +188,6 @@ impl Learner {
             checkpoint.meta.forget_fitted();
             checkpoint.write(update)?;
         }
-        Ok(hash)
+        Ok(Some(hash))
     }
 }

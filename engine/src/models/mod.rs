@@ -166,6 +166,31 @@ impl Models {
         })
     }
 
+    /// The same where no other candidate is there: its trial is not to be in vain. Says whether that was so; `told` is
+    /// called before anybody can see the new one.
+    ///
+    /// # Errors
+    /// If a file cannot be written.
+    pub fn keep_alone(
+        &mut self,
+        bytes: &[u8],
+        candidate: Candidate,
+        told: impl FnOnce(),
+    ) -> anyhow::Result<bool> {
+        let file = self.file_of(&candidate.hash);
+        let mut is_alone = false;
+        self.change(|next| {
+            is_alone = next.candidate.is_none();
+            if is_alone {
+                atomic_write(file, bytes)?;
+                next.candidate = Some(candidate);
+                told();
+            }
+            Ok(())
+        })?;
+        Ok(is_alone)
+    }
+
     /// Notes which file came last from where models come from: it is no news after a restart.
     ///
     /// # Errors
@@ -347,6 +372,24 @@ mod tests {
         assert!(!models.takes(&model(b"six", 2).hash) && models.takes(&model(b"one", 0).hash));
         assert!(models.roll_back(None, "by hand").is_err());
         assert_eq!(Models::open(&path).expect("there").deployment(), models.deployment());
+    }
+
+    #[test]
+    fn one_that_is_on_trial_keeps_its_place() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut models = Models::open_or_make(folder.path()).expect("made");
+        let candidate = |bytes: &[u8]| {
+            let Deployed { hash, round, .. } = model(bytes, 1);
+            Candidate { hash, round, state: Step::Checked, tried: None }
+        };
+        let mut told = 0;
+        let mut keep =
+            |bytes: &[u8]| models.keep_alone(bytes, candidate(bytes), || told += 1).expect("kept");
+        assert!(keep(b"one") && !keep(b"two"));
+        assert_eq!(told, 1);
+        assert_eq!(models.deployment().candidate, Some(candidate(b"one")));
+        assert!(models.file_of(&candidate(b"one").hash).exists());
+        assert!(!models.file_of(&candidate(b"two").hash).exists());
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
-use edgectl::models::Models;
+use edgectl::models::{Candidate, Models, Step};
 use serde_json::Value;
 
 use super::watched::person;
@@ -131,10 +131,18 @@ fn what_does_not_go_is_refused_and_writes_nothing() {
     fails(at, &with(4, "u.csv"), &["label"]);
 }
 
+/// Settings by which a run adapts.
+const ALWAYS: &str = "[run]\nmodel = \"m.safetensors\"\n[adapt]\nwhen = \"always\"\nclean = [\"data\"]\n\
+                      lr = 3e-3\nsteps = 100\ncpu = 1.0\nwindows = 16\n";
+
 /// The class of a window of `shifted`.
 fn label(id: u32) -> String {
     let label = if (id / 4).is_multiple_of(2) { "slow" } else { "fast" };
     format!("{{\"label\":\"{label}\",\"id\":{id}}}\n")
+}
+
+fn candidate(at: &Path) -> Option<Candidate> {
+    Models::open(&at.join("state")).expect("a folder of models").deployment().candidate.clone()
 }
 
 fn running(at: &Path) -> Running {
@@ -159,8 +167,7 @@ fn running(at: &Path) -> Running {
 fn a_run_adapts_with_labels_that_come_back() {
     let folder = folder();
     let at = folder.path();
-    let settings = "[run]\nmodel = \"m.safetensors\"\n[adapt]\nwhen = \"always\"\nclean = [\"data\"]\n\
-                    lr = 3e-3\nsteps = 100\ncpu = 1.0\nwindows = 16\nupdate = \"u.safetensors\"\nnode = \"n\"\n";
+    let settings = format!("{ALWAYS}update = \"u.safetensors\"\nnode = \"n\"\n");
     fs::write(at.join("live.toml"), settings).expect("written");
     let mut running = running(at);
     running.event("start");
@@ -171,8 +178,7 @@ fn a_run_adapts_with_labels_that_come_back() {
     let hash = event["model"].as_str().expect("a hash").to_owned();
     // It is a candidate once the run tells of it.
     while running.event("reload")["model"] != hash.as_str() {}
-    let models = Models::open(&at.join("state")).expect("a folder of models");
-    assert_eq!(models.deployment().candidate.as_ref().expect("one").hash, hash);
+    assert_eq!(candidate(at).expect("one").hash, hash);
     let ended = running.end();
     assert!(ended.status.success());
     assert_eq!(ended.counts()["ok"], 16);
@@ -185,6 +191,32 @@ fn a_run_adapts_with_labels_that_come_back() {
     let mut again = self::running(at);
     assert_eq!(again.event("replay-damaged")["windows"], 1);
     assert!(again.end().ended_well());
+}
+
+#[test]
+fn a_candidate_on_trial_keeps_its_place_while_more_labels_come() {
+    let folder = folder();
+    let at = folder.path();
+    fs::write(at.join("live.toml"), ALWAYS).expect("written");
+    let mut running = running(at);
+    running.event("start");
+    running.feed(&shifted(1));
+    // The same again, of series of other names.
+    let again = shifted(1).replace("\n0,", "\n4,").replace("\n1,", "\n5,");
+    let again = again.replace("\n2,", "\n6,").replace("\n3,", "\n7,");
+    running.feed(again.split_once('\n').expect("a header").1);
+    running.feed(&(0..16).map(label).collect::<String>());
+    let event = running.event("adapted");
+    while candidate(at).is_none_or(|found| found.state == Step::Checked) {
+        std::thread::yield_now();
+    }
+    running.feed(&(16..32).map(label).collect::<String>());
+    let ended = running.end();
+    assert_eq!(ended.counts()["ok"], 32);
+    assert_eq!(ended.summary()["labels"], 32);
+    let begun = |event: &&&Value| event["result"] == "begun";
+    assert_eq!(ended.events("adapt").iter().filter(begun).count(), 1);
+    assert_eq!(candidate(at).expect("one").hash, event["model"].as_str().expect("a hash"));
 }
 
 #[test]
