@@ -6,6 +6,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use aggregate::Targets;
 use anyhow::{Context, anyhow, ensure};
 use serde::Serialize;
 
@@ -142,6 +143,9 @@ fn adapting(
         return Ok(None);
     }
     let state = state.context("[adapt] keeps windows and models in a folder: give --state DIR")?;
+    if let Some(update) = &settings.update {
+        Targets::default().add(update).context("[adapt] update")?;
+    }
     Ok(Some((settings, state.clone())))
 }
 

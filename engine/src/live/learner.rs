@@ -186,7 +186,12 @@ impl Learner {
             checkpoint.meta.provenance.node = Some(node);
             // Values of these windows stay here.
             checkpoint.meta.forget_fitted();
-            checkpoint.write(update)?;
+            // It is a candidate all the same.
+            if let Err(error) = checkpoint.write(update) {
+                (self.told.event)(json!({
+                    "event": "update-unwritten", "model": hash, "reason": format!("{error:#}"),
+                }));
+            }
         }
         Ok(Some(hash))
     }

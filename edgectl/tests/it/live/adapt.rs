@@ -220,6 +220,30 @@ fn a_candidate_on_trial_keeps_its_place_while_more_labels_come() {
 }
 
 #[test]
+fn an_update_that_cannot_be_written_is_told_and_the_candidate_stays() {
+    let folder = folder();
+    let at = folder.path();
+    let settings = format!("{ALWAYS}update = \"out/u.safetensors\"\n");
+    fs::write(at.join("live.toml"), settings).expect("written");
+    let args = ["run", "--config", "live.toml", "--state", "state"];
+    fails(at, &args, &["[adapt] update", "out"]);
+    fs::create_dir(at.join("out")).expect("made");
+    let mut running = running(at);
+    running.event("start");
+    fs::remove_dir(at.join("out")).expect("empty");
+    running.feed(&shifted(1));
+    running.feed(&(0..16).map(label).collect::<String>());
+    let hash = running.event("adapted")["model"].clone();
+    let event = running.event("update-unwritten");
+    let reason = event["reason"].as_str().unwrap_or_default();
+    assert!(event["model"] == hash && reason.contains("u.safetensors"), "{event}");
+    let ended = running.end();
+    let results: Vec<_> = ended.events("adapt").iter().map(|event| &event["result"]).collect();
+    assert_eq!(results, ["begun"]);
+    assert_eq!(candidate(at).expect("one").hash, hash.as_str().expect("a hash"));
+}
+
+#[test]
 fn an_adapted_model_that_answers_is_watched() {
     let folder = calibrated();
     let at = folder.path();
