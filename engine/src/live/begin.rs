@@ -42,6 +42,9 @@ impl Begun {
             (Some((file, canary)), _) => (file.as_path(), *canary, "state"),
             (None, Some(path)) => (path, false, "model"),
             (None, None) => {
+                if let Some(lost) = models.iter().find_map(|models| models.lost().first()) {
+                    bail!("{}; name a model that is whole, as --model", lost.reason);
+                }
                 bail!("name the model, as --model or in [run] of --config: --state has none yet")
             }
         };

@@ -92,7 +92,7 @@ pub fn run(
     });
     // From here on a signal is left to this run, which says what it did.
     let _ = stop.now();
-    shared.begins(&label, from);
+    shared.begins(&label, from, state.as_ref().map_or(&[], Models::lost));
     let kept = state.as_ref().map(|state| state.path("monitor.json"));
     let adapter = adapting
         .map(|(settings, state)| Adapter::begin(settings, &file.checkpoint, &state, shared.told()));

@@ -47,6 +47,7 @@ use super::ways::Ways;
 use super::web::Web;
 use crate::checkpoint::Meta;
 use crate::job::{Abstain, Keep};
+use crate::models::Lost;
 
 /// Bytes of lines that are written at once.
 const AT_ONCE: usize = 1 << 16;
@@ -80,8 +81,8 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    /// Tells which model it begins with, and where that came from.
-    pub(super) fn begins(&self, label: &Label, from: &str) {
+    /// Tells which model it begins with, where that came from, and which ones were lost.
+    pub(super) fn begins(&self, label: &Label, from: &str, lost: &[Lost]) {
         let Label { hash, round, state, .. } = label;
         let is_watched = label.profile.is_some();
         let mut begun = json!({
@@ -93,6 +94,11 @@ impl Shared {
                 "nothing is watched: `edgectl calibrate` finds out what is usual".into();
         }
         self.events.tell(begun);
+        for Lost { hash, was, reason } in lost {
+            self.events.tell(json!({
+                "event": "model-lost", "model": hash, "was": was, "reason": reason,
+            }));
+        }
         let board = &self.counters.board;
         board.model(hash, *round, state.name(), None);
         if let Some(Abstain { least, .. }) = self.options.abstain {

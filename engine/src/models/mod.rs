@@ -25,16 +25,29 @@ use folder::{check_whole, lock_file, make_folder, refuse_others, take_lock};
 pub const CURRENT: &str = "current.safetensors";
 /// Why a model is refused that somebody went back from.
 pub const BY_HAND: &str = "rolled back by hand";
+
+/// A model whose file was found to be damaged or gone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lost {
+    /// BLAKE3 of what its file was.
+    pub hash: String,
+    /// What it was: `live`, `previous` or `candidate`.
+    pub was: &'static str,
+    /// What is wrong with the file.
+    pub reason: String,
+}
+
 /// A folder of models.
 #[derive(Debug)]
 pub struct Models {
     folder: PathBuf,
     deployment: Deployment,
+    lost: Vec<Lost>,
 }
 
 impl Models {
     /// Opens a folder, which is made if it is not there, for its owner alone. A copy that a killed process left
-    /// behind the truth is mended.
+    /// behind the truth is mended; models that are damaged are left out, as [`lost`](Self::lost) says.
     ///
     /// # Errors
     /// If it cannot be made or read, or its `deploy.json` is damaged.
@@ -44,8 +57,9 @@ impl Models {
         let mut models = Self {
             folder: folder.to_owned(),
             deployment: Deployment::read(folder)?.unwrap_or_default(),
+            lost: Vec::new(),
         };
-        models.mend()?;
+        models.lost = models.mend()?;
         Ok(models)
     }
 
@@ -65,23 +79,40 @@ impl Models {
         take_lock(folder, name)
     }
 
-    /// Goes back to the model before if the live one is damaged, and to none if both are.
-    fn mend(&mut self) -> anyhow::Result<()> {
-        let is_sound = |hash: &str| hash_file(self.file_of(hash)).is_ok_and(|found| found == hash);
+    /// Goes back to the model before if the live one is damaged, and to none if both are; gives what it found.
+    fn mend(&mut self) -> anyhow::Result<Vec<Lost>> {
+        let lost = |hash: &str, was| {
+            let error = check_whole(&self.folder, hash).err()?;
+            Some(Lost { hash: hash.to_owned(), was, reason: format!("{error:#}") })
+        };
         let Deployment { live, previous, candidate, .. } = &self.deployment;
-        let lost = candidate.as_ref().is_some_and(|candidate| !is_sound(&candidate.hash));
-        if live.as_ref().is_none_or(|live| is_sound(&live.hash)) && !lost {
-            return self.put_current();
+        let live = live.as_ref().and_then(|live| lost(&live.hash, "live"));
+        // Only one that is gone back to has to be whole.
+        let previous = previous.as_ref().filter(|_| live.is_some());
+        let previous = previous.and_then(|previous| lost(&previous.hash, "previous"));
+        let candidate = candidate.as_ref().and_then(|found| lost(&found.hash, "candidate"));
+        let lost: Vec<Lost> = [live, previous, candidate].into_iter().flatten().collect();
+        if lost.is_empty() {
+            self.put_current()?;
+            return Ok(lost);
         }
-        let live = live.clone().filter(|live| is_sound(&live.hash));
-        let previous = previous.clone().filter(|previous| is_sound(&previous.hash));
+        let is_lost = |hash: &str| lost.iter().any(|lost| lost.hash == hash);
         self.change(|next| {
-            next.candidate.take_if(|_| lost);
-            if live.is_none() {
-                (next.live, next.previous, next.canary) = (previous, None, false);
+            next.candidate.take_if(|candidate| is_lost(&candidate.hash));
+            // Where it came from it may still be whole.
+            next.came.take_if(|hash| is_lost(hash));
+            if next.live.take_if(|live| is_lost(&live.hash)).is_some() {
+                next.live = next.previous.take().filter(|previous| !is_lost(&previous.hash));
+                next.canary = false;
             }
             Ok(())
-        })
+        })?;
+        Ok(lost)
+    }
+
+    /// What was found to be lost when the folder was opened.
+    pub fn lost(&self) -> &[Lost] {
+        &self.lost
     }
 
     /// Opens a folder that is there.
@@ -97,7 +128,7 @@ impl Models {
                 folder.display()
             )
         })?;
-        Ok(Self { folder: folder.to_owned(), deployment })
+        Ok(Self { folder: folder.to_owned(), deployment, lost: Vec::new() })
     }
 
     /// What is live, and what was.
@@ -430,11 +461,16 @@ mod tests {
         let Deployment { live, previous, refused, .. } = models.deployment().clone();
         assert_eq!((live, previous), (Some(model(b"six", 3)), Some(model(b"one", 1))));
         assert_eq!(refused[0].hash, model(b"two", 2).hash);
+        models.came(&model(b"six", 3).hash).expect("noted");
         // A live model that is damaged is not handed on.
         fs::write(models.file(&model(b"six", 3)), b"xxx").expect("written");
         fs::remove_file(models.path(CURRENT)).expect("removed");
         let mut models = Models::open_or_make(folder.path()).expect("opened");
         assert_eq!(current(&models), b"one");
+        let [lost] = models.lost() else { panic!("{:?}", models.lost()) };
+        assert_eq!((&lost.hash, lost.was), (&model(b"six", 3).hash, "live"));
+        assert!(lost.reason.contains("damaged"), "{lost:?}");
+        assert_eq!(models.deployment().came, None, "it may come again");
         models.install(b"two", model(b"two", 4)).expect("installed");
         fs::write(models.file(&model(b"one", 1)), b"xxx").expect("written");
         let error = models.roll_back(None, "by hand").expect_err("damaged").to_string();

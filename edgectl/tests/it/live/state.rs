@@ -16,6 +16,12 @@ fn at_once(at: &Path, args: &[&str]) -> Running {
     begun(at, &[&all[..], args].concat())
 }
 
+/// A run in which what is sound is long on trial.
+fn on_trial(at: &Path) -> Running {
+    let args = ["--model", "live.safetensors", "--state", "state", "--queue", "all"];
+    begun(at, &[&args[..], &["--watch", "1ms", "--shadow", "1000"]].concat())
+}
+
 fn deployed(at: &Path) -> Deployment {
     Models::open(&at.join("state")).expect("a folder of models").deployment().clone()
 }
@@ -67,9 +73,41 @@ fn a_run_begins_with_the_model_that_was_live() {
     assert_eq!(ended.answers[0]["model"], r3);
     // One that is damaged does not answer.
     fs::write(at.join(format!("state/{r3}.safetensors")), b"xxx").expect("written");
-    let running = at_once(at, &[]);
+    let mut running = at_once(at, &[]);
     assert_eq!(running.events[0]["model"], r2);
+    let event = running.event("model-lost");
+    assert_eq!((&event["model"], &event["was"]), (&r3.into(), &"live".into()));
+    assert!(event["reason"].as_str().is_some_and(|why| why.contains("damaged")), "{event}");
     assert!(running.end().ended_well());
+    // Where there is none before, either, the reason is told.
+    fs::remove_file(at.join(format!("state/{r2}.safetensors"))).expect("removed");
+    says(at, &["run", "--state", "state"], &format!("{r2}.safetensors"));
+}
+
+#[test]
+fn models_that_are_lost_are_told_and_come_again() {
+    let folder = adjusted();
+    let at = folder.path();
+    let [live, previous, candidate] = hashes(at).map(|hash| hash.expect("one"));
+    fs::remove_file(at.join(format!("state/{candidate}.safetensors"))).expect("removed");
+    fs::write(at.join(format!("state/{live}.safetensors")), b"xxx").expect("written");
+    let mut running = on_trial(at);
+    assert_eq!(running.events[0]["model"], previous.as_str());
+    for (hash, was) in [(&live, "live"), (&candidate, "candidate")] {
+        let event = running.event("model-lost");
+        assert_eq!((&event["model"], &event["was"]), (&hash.as_str().into(), &was.into()));
+    }
+    assert!(running.end().ended_well());
+    assert_eq!(hashes(at), [Some(previous), None, None]);
+    // What came from the file and was lost is taken from there again.
+    put(at, "r2.safetensors");
+    let r2 = hash(at, "r2.safetensors");
+    for _ in 0..2 {
+        let mut running = on_trial(at);
+        assert_eq!(running.event("reload")["model"], r2.as_str());
+        assert!(running.end().ended_well());
+        fs::remove_file(at.join(format!("state/{r2}.safetensors"))).expect("removed");
+    }
 }
 
 #[test]
@@ -157,8 +195,7 @@ fn tries(at: &Path) -> Running {
     let candidate = deployed(at).candidate.expect("one").hash;
     let mut state = Models::open(&at.join("state")).expect("there");
     state.step(&candidate, Step::Checked).expect("noted");
-    let args = ["--model", "live.safetensors", "--state", "state", "--queue", "all"];
-    let mut running = begun(at, &[&args[..], &["--watch", "1ms", "--shadow", "1000"]].concat());
+    let mut running = on_trial(at);
     assert_eq!(running.event("reload")["model"], candidate.as_str());
     while deployed(at).candidate.is_none_or(|candidate| candidate.state == Step::Checked) {
         std::thread::yield_now();
