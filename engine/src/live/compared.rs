@@ -21,6 +21,8 @@ pub struct Compared {
     /// Of each class, how many windows the new model gave it, less those that the old one did.
     pub(super) moved: Vec<i64>,
     pub(super) paired: Paired,
+    /// The same of the windows of this comparison alone.
+    here: Paired,
     /// Number, new class and old class of the last windows, by their numbers.
     pub(super) recent: VecDeque<(u64, u32, u32)>,
     /// How sure both were of the first windows.
@@ -50,6 +52,7 @@ impl Compared {
             agreed: 0,
             moved: vec![0; n_classes],
             paired: past.tried.unwrap_or_default(),
+            here: Paired::default(),
             recent: VecDeque::new(),
             confidences: Vec::new(),
             sureness: Sureness::new(past.usual.0, past.usual.1),
@@ -92,6 +95,7 @@ impl Compared {
     /// Both answered a window whose class is known, the new model and the old one right or not.
     pub fn right(&mut self, new: bool, old: bool) {
         self.paired.observe(new, old);
+        self.here.observe(new, old);
     }
 
     /// How sure the new model and the old one were of these windows; nothing where there are few.
@@ -113,9 +117,14 @@ impl Compared {
         self.n
     }
 
-    /// Those of them whose class was told.
+    /// Windows whose class was told: of these, and those of before.
     pub fn labelled(&self) -> u64 {
         self.paired.n()
+    }
+
+    /// Windows that both answered here, and whose class was told.
+    pub fn labelled_here(&self) -> u64 {
+        self.here.n()
     }
 
     /// How often which of the two was right.
@@ -130,10 +139,19 @@ impl Compared {
 
     /// The shares of right answers, of the new model and of the old one.
     pub fn accuracies(&self) -> (f64, f64) {
-        let Paired { both, only_new, only_old, .. } = self.paired;
-        let share = |n: u32| f64::from(both + n) / self.paired.n() as f64;
-        (share(only_new), share(only_old))
+        shares(self.paired)
     }
+
+    /// The same of the windows that both answered here; nothing without a class that was told.
+    pub fn accuracies_here(&self) -> Option<(f64, f64)> {
+        (self.here.n() > 0).then(|| shares(self.here))
+    }
+}
+
+fn shares(paired: Paired) -> (f64, f64) {
+    let Paired { both, only_new, only_old, .. } = paired;
+    let share = |n: u32| f64::from(both + n) / paired.n() as f64;
+    (share(only_new), share(only_old))
 }
 
 #[cfg(test)]
@@ -153,5 +171,15 @@ mod tests {
         compared.label(5, 1);
         // They are answered in another order than they are numbered in.
         assert_eq!(compared.accuracies(), (1.0, 0.0));
+    }
+
+    #[test]
+    fn what_was_tried_before_is_told_apart_from_the_trial() {
+        let tried = Paired { only_new: 4, ..Paired::default() };
+        let mut compared = Compared::new(2, &Past { tried: Some(tried), ..Past::default() });
+        assert_eq!((compared.labelled_here(), compared.accuracies_here()), (0, None));
+        compared.right(false, true);
+        assert_eq!((compared.labelled(), compared.labelled_here()), (5, 1));
+        assert_eq!(compared.accuracies_here(), Some((0.0, 1.0)));
     }
 }

@@ -188,8 +188,7 @@ impl Watcher {
             (_, Verdict::Open) => {}
             (Role::Candidate, Verdict::Bad(reason)) => self.refuse(hash, &reason, with),
             (Role::Candidate, Verdict::Good) => {
-                let is_told = compared.labelled() > 0;
-                let accuracies = is_told.then(|| compared.accuracies());
+                let (accuracies, labelled) = (compared.accuracies_here(), compared.labelled_here());
                 self.shown = Some(Past {
                     tried: Some(compared.paired()),
                     accuracy: compared.accuracy_before(),
@@ -202,8 +201,9 @@ impl Watcher {
                     with.events.tell(json!({
                         "event": "promote", "model": hash, "round": round, "by": "shadow",
                         "windows": compared.windows(), "agreement": compared.agreement(),
-                        "labelled": compared.labelled(), "accuracy": accuracies.map(|(new, _)| new),
+                        "labelled": labelled, "accuracy": accuracies.map(|(new, _)| new),
                         "accuracy_before": accuracies.map(|(_, old)| old),
+                        "gate_labelled": compared.labelled() - labelled,
                     }));
                 }
             }

@@ -218,7 +218,9 @@ fn a_candidate_of_somebody_else_counts_with_what_it_has_shown() {
     assert_eq!(result(&mut running).0, "checked");
     running.feed(&windows(0, 25));
     let event = running.event("promote");
-    assert_eq!((&event["model"], &event["labelled"]), (&other.clone().into(), &40.into()));
+    assert_eq!(event["model"], other.as_str());
+    assert_eq!((&event["labelled"], &event["gate_labelled"]), (&0.into(), &40.into()));
+    assert!(event["accuracy"].is_null(), "of the trial no class was told: {event}");
     running.feed(&windows(25, 1));
     assert_eq!(result(&mut running).0, "canary");
     running.feed(&windows(26, 25));
