@@ -59,6 +59,8 @@ enum Age {
 pub struct Replay {
     kept: Reservoir<Arc<Example>>,
     fresh: VecDeque<(Arc<Example>, Part)>,
+    /// So many of them, the first, are of a run before: they are older than all of this one, whatever their numbers.
+    n_of_before: usize,
     most_fresh: usize,
     blocks: HashMap<u64, Block>,
     /// Blocks of each class, of now and of before.
@@ -111,6 +113,7 @@ impl Replay {
         Ok(Self {
             kept: Reservoir::new(config)?,
             fresh: VecDeque::new(),
+            n_of_before: 0,
             most_fresh: (room - capacity).clamp(1, MOST_FRESH),
             blocks: HashMap::new(),
             drawn: [vec![0; classes], vec![0; classes]],
@@ -169,6 +172,7 @@ impl Replay {
             let part = replay.kept.part_of(example.group);
             replay.push(&Arc::new(example), part)?;
         }
+        replay.n_of_before = replay.fresh.len();
         Ok((replay, damaged + more))
     }
 
@@ -247,6 +251,7 @@ impl Replay {
         if self.fresh.len() >= self.most_fresh
             && let Some((oldest, _)) = self.fresh.pop_front()
         {
+            self.n_of_before = self.n_of_before.saturating_sub(1);
             self.keep(&oldest)?;
         }
         let place = Place((self.n_fresh % self.most_fresh as u64) as usize);
@@ -271,12 +276,18 @@ impl Replay {
         }
     }
 
-    /// What was of now until then is of before: windows with a smaller number than this, or all.
+    /// What was of now until then is of before: windows of this run with a smaller number than this, or all; and all of
+    /// a run before.
     ///
     /// # Errors
     /// If it cannot be written.
     pub fn settle(&mut self, until: Option<u64>) -> std::io::Result<()> {
-        let is_old = |(e, _): &(Arc<Example>, Part)| until.is_none_or(|until| e.id < until);
+        let mut n = std::mem::take(&mut self.n_of_before);
+        let is_old = |(e, _): &(Arc<Example>, Part)| {
+            let is_of_before = n > 0;
+            n = n.saturating_sub(1);
+            is_of_before || until.is_none_or(|until| e.id < until)
+        };
         let (old, new): (Vec<_>, Vec<_>) = self.fresh.drain(..).partition(is_old);
         if let Some([_, now]) = &mut self.files {
             now.clear()?;
@@ -286,9 +297,9 @@ impl Replay {
         new.into_iter().try_for_each(|(example, part)| self.push(&example, part))
     }
 
-    /// The first of the last so many windows of now; the largest number without any.
+    /// The first of the last so many windows of now that are of this run; the largest number without any.
     pub fn first_of_last(&self, n: usize) -> u64 {
-        let last = self.fresh.iter().rev().take(n);
+        let last = self.fresh.iter().skip(self.n_of_before).rev().take(n);
         last.map(|(example, _)| example.id).min().unwrap_or(u64::MAX)
     }
 
@@ -375,6 +386,24 @@ mod tests {
         assert!(ids(&later.replay_probe).is_subset(&ids(&now.fresh_probe)));
         assert!(ids(&later.replay).is_subset(&ids(&now.fresh)));
         assert_eq!((replay.n_fresh(), replay.n_kept()), (10, 30));
+    }
+
+    #[test]
+    fn windows_of_a_run_before_are_older_than_those_of_this_one() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (mut before, _) = replay(100, Some(folder.path()));
+        (100..107).for_each(|id| before.add(id, true, example(id, 0)).expect("written"));
+        drop(before);
+        let (mut again, _) = replay(100, Some(folder.path()));
+        assert_eq!((again.n_fresh(), again.first_of_last(5)), (7, u64::MAX));
+        // Numbers begin again.
+        (0..3).for_each(|id| again.add(0, true, example(id, 1)).expect("written"));
+        assert_eq!(again.first_of_last(5), 0);
+        again.settle(Some(0)).expect("written");
+        assert_eq!(ids(&again.lesson().fresh), BTreeSet::from([0, 1, 2]));
+        assert_eq!((again.n_fresh(), again.n_kept()), (3, 7));
+        again.settle(Some(1)).expect("written");
+        assert_eq!(again.n_fresh(), 2);
     }
 
     #[test]
