@@ -15,5 +15,5 @@ mod replay;
 pub use example::{Example, OfSeries, labelled_examples};
 pub use gate::{Gate, Score};
 pub use learn::{Learned, Lesson, Teaching, adapt};
-pub use records::{Place, Records};
+pub use records::{Lost, Place, Records};
 pub use replay::{Replay, ReplayOptions};

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
@@ -19,6 +19,21 @@ const HEAD: usize = 8 + 16 + 4 + 4 + CHECK;
 
 /// Bytes of a record beside the values: class, group, number, checksum.
 const BESIDE: usize = 4 + 8 + 8 + CHECK;
+
+/// Where the head says of which job windows are: fingerprint and values.
+const OF_JOB: std::ops::Range<usize> = 8..28;
+
+/// What is not there any more of what was kept.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Lost {
+    /// Windows that are damaged, or of which it is not known what they are; about as many where they are of another
+    /// length.
+    pub windows: usize,
+    /// Where files were put that do not seem to be of this job.
+    pub aside: Vec<PathBuf>,
+    /// Windows for which there is no room any more.
+    pub beyond: usize,
+}
 
 /// Where a window is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,8 +54,8 @@ impl Records {
     }
 
     /// Opens a file for so many windows of so many values, of a job with this fingerprint, and hands over what is in
-    /// it. Says how many windows are damaged. A file of another job, of other places, or one whose head is damaged
-    /// begins anew.
+    /// it. If that was for another number of windows, or the rest of the head is damaged, the file is empty then, to be
+    /// filled again with what was handed over. One that does not seem to be of this job is put aside, and one begun.
     ///
     /// # Errors
     /// If it cannot be opened, read or written.
@@ -49,41 +64,46 @@ impl Records {
         fingerprint: [u8; 16],
         (width, places): (usize, usize),
         mut found: impl FnMut(Place, Example),
-    ) -> anyhow::Result<(Self, usize)> {
+    ) -> anyhow::Result<(Self, Lost)> {
         let said = || format!("{}", path.display());
-        let mut options = File::options();
-        options.create(true).read(true).write(true).truncate(false);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let mut file = options.open(path).with_context(said)?;
+        let mut file = open_private(path).with_context(said)?;
         let head = head(fingerprint, width, places);
         let mut there = [0; HEAD];
-        let is_ours = match file.read_exact(&mut there) {
-            Ok(()) => there == head,
+        let n_there = file.metadata().with_context(said)?.len();
+        let is_long = match file.read_exact(&mut there) {
+            Ok(()) => true,
             Err(error) if error.kind() == ErrorKind::UnexpectedEof => false,
             Err(error) => return Err(error).with_context(said),
         };
-        let mut damaged = 0;
-        if is_ours {
-            let mut bytes = vec![0; Self::bytes_of(width)];
-            for place in 0..places {
-                match file.read_exact(&mut bytes) {
-                    Ok(()) => {}
-                    Err(error) if error.kind() == ErrorKind::UnexpectedEof => break,
-                    Err(error) => return Err(error).with_context(said),
-                }
-                match parse(&bytes, place) {
-                    _ if bytes.iter().all(|byte| *byte == 0) => {}
-                    Some(example) => found(Place(place), example),
-                    None => damaged += 1,
-                }
+        let mut lost = Lost::default();
+        // Each record has a checksum of its own: the rest of the head is not needed.
+        let is_ours = is_long && there[OF_JOB] == head[OF_JOB];
+        let mut bytes = vec![0; Self::bytes_of(width)];
+        for place in 0.. {
+            match file.read_exact(&mut bytes) {
+                Ok(()) => {}
+                Err(error) if error.kind() == ErrorKind::UnexpectedEof => break,
+                Err(error) => return Err(error).with_context(said),
             }
-        } else {
+            match parse(&bytes, place) {
+                _ if bytes.iter().all(|byte| *byte == 0) => {}
+                Some(example) if is_ours => found(Place(place), example),
+                _ => lost.windows += 1,
+            }
+        }
+        if !is_ours && n_there > 0 {
+            drop(file);
+            let aside = path.with_extension("damaged");
+            fs::rename(path, &aside).with_context(said)?;
+            lost.aside.push(aside);
+            file = open_private(path).with_context(said)?;
+        }
+        if there != head {
             file.set_len(0).with_context(said)?;
             file.rewind().with_context(said)?;
             file.write_all(&head).with_context(said)?;
         }
-        Ok((Self { file, width, places }, damaged))
+        Ok((Self { file, width, places }, lost))
     }
 
     /// Keeps a window in a place, or nothing there.
@@ -118,6 +138,15 @@ impl Records {
     pub fn clear(&mut self) -> std::io::Result<()> {
         self.file.set_len(HEAD as u64)
     }
+}
+
+/// Opens a file that only its owner can read, and makes it if it is not there.
+fn open_private(path: &Path) -> std::io::Result<File> {
+    let mut options = File::options();
+    options.create(true).read(true).write(true).truncate(false);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
 }
 
 fn head(fingerprint: [u8; 16], width: usize, places: usize) -> [u8; HEAD] {
@@ -180,12 +209,13 @@ mod tests {
 
     fn open(path: &Path, fingerprint: u8, places: usize) -> (Records, usize, Vec<(usize, u64)>) {
         let mut found = Vec::new();
-        let (records, damaged) = Records::open(path, [fingerprint; 16], (3, places), |place, e| {
+        let (records, lost) = Records::open(path, [fingerprint; 16], (3, places), |place, e| {
             assert_eq!(e, example(e.id));
             found.push((place.0, e.id));
         })
         .expect("opened");
-        (records, damaged, found)
+        assert_eq!(lost.aside.len(), usize::from(lost.aside.iter().any(|aside| aside.exists())));
+        (records, lost.windows, found)
     }
 
     #[test]
@@ -226,16 +256,50 @@ mod tests {
     }
 
     #[test]
-    fn windows_of_another_job_are_not_taken() {
+    fn windows_of_another_job_are_put_aside() {
         let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join("kept");
-        for (fingerprint, places) in [(1, 8), (2, 8), (2, 9)] {
-            let (mut records, damaged, found) = open(&path, fingerprint, places);
-            assert_eq!((damaged, found), (0, vec![]), "{fingerprint} {places}");
-            records.put(Place(1), Some(&example(1))).expect("written");
-        }
+        let (path, aside) = (folder.path().join("kept.bin"), folder.path().join("kept.damaged"));
+        let (mut records, ..) = open(&path, 1, 8);
+        records.put(Place(1), Some(&example(1))).expect("written");
+        let bytes = fs::read(&path).expect("there");
+        let (_, lost, found) = open(&path, 2, 8);
+        assert_eq!((lost, found), (1, vec![]));
+        assert!(fs::read(&aside).expect("there") == bytes);
+        // Nothing is there to lose.
+        fs::remove_file(&aside).expect("there");
+        assert_eq!(open(&path, 2, 8).1, 0);
+        assert!(!aside.exists());
         fs::write(&path, b"short").expect("written");
-        assert!(open(&path, 2, 9).2.is_empty());
+        assert_eq!((open(&path, 2, 8).1, fs::read(&aside).expect("there")), (0, b"short".to_vec()));
+    }
+
+    #[test]
+    fn a_damaged_head_or_another_number_of_places_takes_no_window_along() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("kept.bin");
+        for at in 0..HEAD {
+            let (mut records, ..) = open(&path, 1, 8);
+            records.clear().expect("written");
+            records.put(Place(2), Some(&example(4))).expect("written");
+            let mut bytes = fs::read(&path).expect("there");
+            bytes[at] ^= 1;
+            fs::write(&path, &bytes).expect("written");
+            let (mut records, lost, found) = open(&path, 1, 8);
+            let aside = path.with_extension("damaged");
+            if OF_JOB.contains(&at) {
+                assert_eq!((lost, found), (1, vec![]), "{at}");
+                assert!(fs::read(&aside).expect("there") == bytes, "{at}");
+                fs::remove_file(&aside).expect("there");
+            } else {
+                assert_eq!((lost, found), (0, vec![(2, 4)]), "{at}");
+                assert!(!aside.exists(), "{at}");
+            }
+            // It has a head again.
+            records.put(Place(7), Some(&example(7))).expect("written");
+            assert_eq!(open(&path, 1, 8).2, [(7, 7)], "{at}");
+        }
+        assert_eq!(open(&path, 1, 2).2, [(7, 7)]);
+        assert!(open(&path, 1, 2).2.is_empty(), "it is for whoever opened it to keep");
     }
 
     #[test]

@@ -10,7 +10,7 @@ use monitor::{Part, Reservoir, ReservoirConfig};
 
 use super::example::Example;
 use super::learn::Lesson;
-use super::records::{Place, Records, private_folder};
+use super::records::{Lost, Place, Records, private_folder};
 use crate::checkpoint::Meta;
 
 /// Of so many blocks of a class one is never trained on.
@@ -124,7 +124,7 @@ impl Replay {
         })
     }
 
-    /// The same with what is in a folder, where it is kept from now on. Says how many windows are damaged.
+    /// The same with what is in a folder, where it is kept from now on. Says what is not there any more.
     ///
     /// # Errors
     /// As [`new`](Self::new), or if a file cannot be read or written.
@@ -132,7 +132,7 @@ impl Replay {
         meta: &Meta,
         options: ReplayOptions,
         folder: &Path,
-    ) -> anyhow::Result<(Self, usize)> {
+    ) -> anyhow::Result<(Self, Lost)> {
         Self::open_for(sizes(meta)?, options, folder)
     }
 
@@ -140,7 +140,7 @@ impl Replay {
         sizes: Sizes,
         options: ReplayOptions,
         folder: &Path,
-    ) -> anyhow::Result<(Self, usize)> {
+    ) -> anyhow::Result<(Self, Lost)> {
         let (n_classes, width, fingerprint) = sizes;
         let mut replay = Self::new_for(sizes, options)?;
         private_folder(folder)?;
@@ -148,7 +148,7 @@ impl Replay {
         let [kept, fresh] = &mut found;
         let places = replay.kept.config().capacity;
         let is_good = |example: &Example| (example.class as usize) < n_classes;
-        let (mut before, damaged) =
+        let (mut before, mut lost) =
             Records::open(&folder.join("before.bin"), fingerprint, (width, places), |_, e| {
                 kept.extend(is_good(&e).then_some(e));
             })?;
@@ -161,19 +161,23 @@ impl Replay {
         let groups = kept.iter().chain(&fresh).map(|example| example.group);
         replay.n_groups = groups.max().map_or(0, |group| group.wrapping_add(1));
         // Without damage each window is written where it is; else those behind a damaged one move up.
-        if damaged > 0 {
+        if lost.windows > 0 {
             before.clear()?;
         }
         now.clear()?;
         replay.files = Some([before, now]);
+        let n = kept.len();
         kept.into_iter().try_for_each(|example| replay.keep(&Arc::new(example)))?;
+        lost.beyond = n - replay.n_kept();
         fresh.sort_by_key(|example| example.id);
         for example in fresh {
             let part = replay.kept.part_of(example.group);
             replay.push(&Arc::new(example), part)?;
         }
         replay.n_of_before = replay.fresh.len();
-        Ok((replay, damaged + more))
+        lost.windows += more.windows;
+        lost.aside.extend(more.aside);
+        Ok((replay, lost))
     }
 
     /// Takes a window of a series, with its class. `is_apart` says that it shares no row with the last of its series
@@ -338,12 +342,12 @@ mod tests {
     const WIDTH: usize = 3;
 
     /// A replay for windows of three values and two classes.
-    fn replay(windows: usize, folder: Option<&Path>) -> (Replay, usize) {
+    fn replay(windows: usize, folder: Option<&Path>) -> (Replay, Lost) {
         let options = ReplayOptions { windows, bytes: 1 << 20, seed: 0 };
         let of = (2, WIDTH, [7; 16]);
         match folder {
             Some(folder) => Replay::open_for(of, options, folder).expect("opened"),
-            None => (Replay::new_for(of, options).expect("room"), 0),
+            None => (Replay::new_for(of, options).expect("room"), Lost::default()),
         }
     }
 
@@ -424,8 +428,8 @@ mod tests {
         let (kept, now) = (before.n_kept(), before.lesson());
         assert_eq!(kept, 20);
         drop(before);
-        let (again, damaged) = replay(20, Some(folder.path()));
-        assert_eq!((again.n_kept(), again.n_fresh(), damaged), (kept, 7, 0));
+        let (again, lost) = replay(20, Some(folder.path()));
+        assert_eq!((again.n_kept(), again.n_fresh(), lost), (kept, 7, Lost::default()));
         let lesson = again.lesson();
         assert_eq!(ids(&lesson.replay), ids(&now.replay));
         assert_eq!(ids(&lesson.replay_probe), ids(&now.replay_probe));
@@ -436,9 +440,19 @@ mod tests {
         let middle = bytes.len() / 2;
         bytes[middle] ^= 1;
         std::fs::write(&path, bytes).expect("written");
-        let (again, damaged) = replay(20, Some(folder.path()));
-        assert_eq!((again.n_kept(), again.n_fresh(), damaged), (kept - 1, 7, 1));
+        let (again, lost) = replay(20, Some(folder.path()));
+        assert_eq!((again.n_kept(), again.n_fresh(), lost.windows), (kept - 1, 7, 1));
         drop(again);
-        assert_eq!(replay(20, Some(folder.path())).1, 0, "what is damaged is gone");
+        let (again, lost) = replay(20, Some(folder.path()));
+        assert_eq!(lost.windows, 0, "what is damaged is gone");
+        drop(again);
+        // With another limit as many stay as there is room for.
+        for (limit, most, beyond) in [(40, kept - 1, 0), (10, 10, kept - 11), (40, 10, 0)] {
+            for beyond in [beyond, 0] {
+                let (again, lost) = replay(limit, Some(folder.path()));
+                assert_eq!((again.n_kept(), again.n_fresh()), (most, 7));
+                assert_eq!(lost, Lost { beyond, ..Lost::default() });
+            }
+        }
     }
 }

@@ -74,9 +74,14 @@ impl Adapter {
         check_update(&settings, &model.meta)?;
         let options = ReplayOptions { windows: settings.replay, bytes: settings.bytes, seed: 0 };
         let folder = state.join("replay");
-        let (mut replay, damaged) = Replay::open(&model.meta, options, &folder)?;
-        if damaged > 0 {
-            (told.event)(json!({ "event": "replay-damaged", "windows": damaged }));
+        let (mut replay, lost) = Replay::open(&model.meta, options, &folder)?;
+        if lost.windows > 0 || !lost.aside.is_empty() {
+            (told.event)(json!({
+                "event": "replay-damaged", "windows": lost.windows, "aside": lost.aside,
+            }));
+        }
+        if lost.beyond > 0 {
+            (told.event)(json!({ "event": "replay-limited", "windows": lost.beyond }));
         }
         if replay.n_kept() == 0 && !settings.clean.is_empty() {
             preload(&mut replay, model, &settings.clean).context("[adapt] clean")?;

@@ -191,6 +191,22 @@ fn a_run_adapts_with_labels_that_come_back() {
     let mut again = self::running(at);
     assert_eq!(again.event("replay-damaged")["windows"], 1);
     assert!(again.end().ended_well());
+    // A file that seems to be of another job is put aside; one for more windows is taken over.
+    let mut kept = fs::read(&path).expect("there");
+    kept[8] ^= 1;
+    fs::write(&path, &kept).expect("written");
+    let mut again = self::running(at);
+    let event = again.event("replay-damaged");
+    assert!(event["windows"].as_u64() > Some(10), "{event}");
+    assert!(event["aside"][0].as_str().is_some_and(|aside| aside.ends_with("before.damaged")));
+    assert!(again.end().ended_well());
+    kept[8] ^= 1;
+    fs::write(&path, &kept).expect("written");
+    let settings = fs::read_to_string(at.join("live.toml")).expect("there");
+    fs::write(at.join("live.toml"), settings.replace("cpu", "replay = 10\ncpu")).expect("written");
+    let mut again = self::running(at);
+    assert!(again.event("replay-limited")["windows"].as_u64() > Some(0));
+    assert!(again.end().ended_well());
 }
 
 #[test]
