@@ -67,7 +67,7 @@ fn a_line_becomes_an_answer_without_allocating() {
     let model = model();
     let meta = &model.checkpoint.meta;
     for is_table in [false, true] {
-        let (queue, outbox) = (Queue::new(Keep::Newest), Outbox::new(3, false));
+        let (queue, outbox) = (Queue::new(Keep::Newest), Outbox::new(3, false, 0));
         let (counters, models) = (Counters::default(), HandOver::default());
         let (events, _receiver) = Events::new();
         let plan = Plan::of(meta, Some(5.0), true).expect("it can answer on a stream");

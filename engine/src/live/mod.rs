@@ -37,6 +37,7 @@ mod lines;
 mod load;
 #[cfg(feature = "mqtt")]
 mod mqtt;
+mod numbers;
 mod observe;
 mod options;
 mod outbox;

@@ -76,17 +76,22 @@ pub enum Reserved {
 }
 
 impl Outbox {
-    /// For answers with so many probabilities. With `waits`, whoever reserves a place waits for one.
-    pub fn new(n_probs: usize, waits: bool) -> Self {
+    /// For answers with so many probabilities, from a number on. With `waits`, whoever reserves a place waits for one.
+    pub fn new(n_probs: usize, waits: bool, next: u64) -> Self {
         let most = (ROOM / (size_of::<Place>() + 4 * n_probs)).max(64);
         let state = State {
             places: VecDeque::with_capacity(most + 1),
-            next: 0,
+            next,
             spare: Vec::new(),
             lost: 0,
             closed: false,
         };
         Self { state: Mutex::new(state), changed: Condvar::new(), most, waits }
+    }
+
+    /// The number of the next window.
+    pub fn next(&self) -> u64 {
+        self.state().next
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -221,7 +226,7 @@ mod tests {
 
     #[test]
     fn answers_leave_in_the_order_of_their_windows() {
-        let outbox = Outbox::new(0, false);
+        let outbox = Outbox::new(0, false, 0);
         for id in 0..3 {
             assert_eq!(outbox.reserve(), Reserved::Place(id));
         }
@@ -239,7 +244,7 @@ mod tests {
 
     #[test]
     fn while_nobody_reads_memory_stays_and_every_window_still_gets_its_line() {
-        let outbox = Outbox::new(7, false);
+        let outbox = Outbox::new(7, false, 0);
         let n = 3 * outbox.most as u64;
         let mut n_lost = 0;
         for id in 0..n {

@@ -17,6 +17,7 @@ use super::counters::Counters;
 use super::events::Events;
 use super::hand_over::HandOver;
 use super::level::Level;
+use super::numbers::Numbers;
 use super::options::Options;
 use super::outbox::Outbox;
 use super::queue::Queue;
@@ -63,8 +64,8 @@ pub fn run(
         Plan::of(&file.checkpoint.meta, options.gap, options.keep == Keep::Newest)
     })?;
     let meta = &file.checkpoint.meta;
-    let (width, window) = (plan.width(), plan.rows());
-    let label = Arc::clone(&ready.label);
+    let mut numbers = Numbers::begin(state.as_ref().map(|state| state.path("next-window")))?;
+    let (width, window, label) = (plan.width(), plan.rows(), Arc::clone(&ready.label));
     let (events, receiver) = Events::new();
     let (tap, truths, watched) = tap(width, meta.classes.len(), options.keep == Keep::All);
     let tracks = Tracks::new(plan.clone()).with_most_age(options.stale);
@@ -72,7 +73,7 @@ pub fn run(
     let ending = sources.iter().filter(|source| source.ends()).count();
     let shared = Arc::new(Shared {
         queue: Queue::new(options.keep),
-        outbox: Outbox::new(meta.classes.len(), options.keep == Keep::All),
+        outbox: Outbox::new(meta.classes.len(), options.keep == Keep::All, numbers.first),
         models: HandOver::default(),
         shadow: Arc::new(Shadow::new(options.terms)),
         counters: Counters::of_classes(meta.classes.len()),
@@ -97,8 +98,7 @@ pub fn run(
     let adapter = adapting
         .map(|(settings, state)| Adapter::begin(settings, &file.checkpoint, &state, shared.told()));
     let adapter = adapter.transpose()?;
-    let answers = (&file, Arc::clone(&label));
-    let watcher = Watcher::new(model, state, answers, width, options.deadline);
+    let watcher = Watcher::new(model, state, (&file, Arc::clone(&label)), width, options.deadline);
     let main = thread::current();
     let teller = {
         let shared = Arc::clone(&shared);
@@ -130,6 +130,7 @@ pub fn run(
     while !writer.is_finished() && stop.now().is_none() {
         thread::park_timeout(LOOK);
         shared.look_for_silence();
+        shared.noted(numbers.ahead(shared.outbox.next()));
         relief.look(&shared.counters, &shared.events, Instant::now());
     }
     let is_stopped = stop.now().is_some();
@@ -138,7 +139,7 @@ pub fn run(
     shared.queue.close();
     let until = Instant::now() + PATIENCE;
     let mut has_failed = ends(&server, until) && server.join().is_err();
-    shared.outbox.close();
+    shared.noted(numbers.end(&shared.outbox));
     // It has seen all windows once it ends, or it takes too long for them.
     has_failed |= ends(&observing, Instant::now() + PATIENCE) && observing.join().is_err();
     let is_written = ends(&writer, until);

@@ -163,6 +163,13 @@ impl Shared {
         }
     }
 
+    /// Tells it if something could not be written to the folder of state.
+    pub(super) fn noted(&self, written: anyhow::Result<()>) {
+        if let Err(error) = written {
+            self.events.tell(json!({ "event": "state", "reason": format!("{error:#}") }));
+        }
+    }
+
     /// Where sources hand their lines in.
     fn gate(&self) -> Gate<'_> {
         let Self { queue, outbox, counters, events, meta, tracks, stopping, truths, .. } = self;

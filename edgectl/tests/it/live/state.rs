@@ -111,6 +111,39 @@ fn models_that_are_lost_are_told_and_come_again() {
 }
 
 #[test]
+fn numbers_of_windows_go_on_behind_a_restart() {
+    let folder = models();
+    let at = folder.path();
+    let ids = |running: Running, windows: u64| {
+        let answers = running.end().answers;
+        assert_eq!(answers.len() as u64, windows);
+        answers.iter().map(|answer| answer["id"].as_u64().expect("a number")).collect::<Vec<_>>()
+    };
+    let kept = || fs::read_to_string(at.join("state/next-window")).expect("there");
+    let mut running = at_once(at, &["--model", "live.safetensors"]);
+    running.feed(&(rows(0) + &rows(10)));
+    let first = ids(running, 1);
+    assert_eq!((first, &*kept()), (vec![0], "1"));
+    // A label of the run before finds none of this one's.
+    let mut running = at_once(at, &[]);
+    running.feed(&(rows(0) + &rows(10) + "{\"label\":\"slow\",\"id\":0}\n"));
+    let ended = running.end();
+    assert_eq!(ended.answers[0]["id"], 1);
+    assert_eq!(ended.events("label-unmatched").len(), 1);
+    // One that is killed keeps no number.
+    let mut running = at_once(at, &[]);
+    running.child.kill().expect("killed");
+    running.child.wait().expect("it ended");
+    let mut running = at_once(at, &[]);
+    running.feed(&(rows(0) + &rows(10)));
+    assert_eq!(ids(running, 1), [1_000_000]);
+    // Without the folder they begin anew.
+    let mut running = begun(at, &["--model", "live.safetensors", "--queue", "all"]);
+    running.feed(&(rows(0) + &rows(10)));
+    assert_eq!(ids(running, 1), [0]);
+}
+
+#[test]
 fn a_run_follows_people_who_go_back() {
     let folder = models();
     let at = folder.path();
