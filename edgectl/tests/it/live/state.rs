@@ -257,7 +257,7 @@ fn a_model_file_that_is_as_it_was_is_no_news_after_a_restart() {
     assert_eq!((hashes(at), deployed(at).came), (before, Some(hash(at, "a"))));
     // Another one is.
     put(at, "r2.safetensors");
-    let mut running = tries(at);
+    let running = tries(at);
     let r2 = hash(at, "r2.safetensors");
     assert!(running.end().ended_well());
     assert_eq!(hashes(at)[2], Some(r2.clone()));
