@@ -249,7 +249,15 @@ mod tests {
         has(said(&|_| {}), &["stdin: no row came", "header"]);
         has(said(&|summary| summary.not_wanted = 7), &["leaves out all 7"]);
         assert_eq!(said(&|summary| summary.is_stopped = true), None);
-        assert_eq!(said(&|summary| summary.due = 1), None);
+        let due = |status: &'static str| {
+            move |summary: &mut Summary| {
+                summary.due = 1;
+                summary.answers.insert(status, 1);
+            }
+        };
+        assert_eq!(said(&due("ok")), None);
+        assert_eq!(said(&due("abstain")), None);
+        has(said(&due("bad-input")), &["1 windows were due", "1 bad-input"]);
         let _ = counters.first_bad.set("EOF".to_owned());
         add(&counters.bad_lines, 3);
         has(said(&|_| {}), &["none of 3 lines", "EOF"]);
