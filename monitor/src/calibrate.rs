@@ -93,7 +93,7 @@ struct Block<'a> {
 /// logarithm of the time from the last tenth to the whole of what could be counted, which is how the threshold of a
 /// CUSUM grows.
 ///
-/// Five detectors on 2000 windows take half a second for an `arl0` of 1000; beyond 5000 the time grows with
+/// Five detectors on 2000 windows take a quarter of a second for an `arl0` of 1000; beyond 5000 the time grows with
 /// `arl0`. Memory: at most 16 bytes for each detector of each window that is drawn.
 ///
 /// # Errors

@@ -7,8 +7,7 @@ use anyhow::{Context, ensure};
 use attn_core::Precision;
 use monitor::temperature::{Fitted, divide, fit};
 use monitor::{
-    CalibrateOptions, Conformal, DetectorConfig, Reference, Series, Side, Watch, WatchConfig,
-    argmax, calibrate, ece, softmax_in_place,
+    CalibrateOptions, Conformal, Series, Watch, argmax, calibrate, ece, softmax_in_place,
 };
 use serde::Serialize;
 
@@ -19,20 +18,11 @@ use crate::cli::CalibrateArgs;
 use crate::data::{Dataset, Split};
 use crate::evaluate::prepared_logits;
 use crate::output::{Output, shown};
-use crate::signals::{CONFIDENCE, ERROR, FIRST, INPUT, InputReference, NAMES, Profile, Statistics};
+use crate::signals::{FIRST, InputReference, NAMES, Profile, Statistics, watches};
 use crate::windows::{Cut, WindowBuffer, WindowSet};
 
 /// Windows of one series that are drawn together at most.
 const LONGEST_BLOCK: usize = 100;
-
-/// Half the change that matters, in deviations. Confidence also changes with what is harmless, by less.
-const INPUT_ALLOWANCE: f64 = 0.75;
-const ALLOWANCE: f64 = 0.5;
-
-/// The shares of false alarms: nearly all are notices, as on alarms something is done. Labels are worth more of them.
-const NOTICES: f64 = 0.44;
-const ALARMS: f64 = 0.002;
-const ERRORS: f64 = 0.1;
 
 /// Windows that references and sets are made of at most.
 const MOST_WINDOWS: usize = 4096;
@@ -338,22 +328,6 @@ fn ranges(dataset: &Dataset, segments: &[usize]) -> Vec<(f64, f64)> {
     // Of a channel without values nothing is known.
     let of = |(least, most): (f64, f64)| if least <= most { (least, most) } else { (-1e99, 1e99) };
     ranges.into_iter().map(of).collect()
-}
-
-fn watches(window: usize, labelled: bool) -> Vec<WatchConfig> {
-    let cusum = |side, allowance, reference| DetectorConfig::Cusum { side, allowance, reference };
-    let ks = DetectorConfig::Ks { window };
-    let mut watches = vec![
-        (INPUT, NOTICES, cusum(Side::Up, INPUT_ALLOWANCE, Reference::Scores)),
-        (INPUT, NOTICES, ks),
-        (CONFIDENCE, ALARMS, cusum(Side::Down, ALLOWANCE, Reference::Scores)),
-        (CONFIDENCE, ALARMS, ks),
-    ];
-    if labelled {
-        watches.push((ERROR, ERRORS, cusum(Side::Up, ALLOWANCE, Reference::Errors)));
-    }
-    let of = |(signal, share, detector)| WatchConfig { signal, share, detector };
-    watches.into_iter().map(of).collect()
 }
 
 fn rule(watch: &Watch) -> (&'static str, f64) {

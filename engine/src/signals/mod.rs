@@ -2,6 +2,8 @@
 
 mod input;
 mod profile;
+mod watches;
 
 pub use input::{InputReference, Statistics};
 pub use profile::{CONFIDENCE, ERROR, FIRST, INPUT, NAMES, Profile};
+pub use watches::watches;
